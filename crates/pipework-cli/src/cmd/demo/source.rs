@@ -1,0 +1,82 @@
+//! The file that is sent: never in memory as a whole.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use pipework::Canceller;
+use sha2::{Digest as _, Sha256};
+
+use crate::{cmd::demo::CHUNK_LEN, failure::Failure, output::filled};
+
+/// A SHA-256.
+pub(super) type Digest = [u8; 32];
+
+/// The most of the file that is held in memory, for the measurement.
+const WINDOW_LEN_MAX: usize = 16 << 20;
+
+/// The file, and what it must look like at the other end.
+pub(super) struct Source {
+    pub(super) path: PathBuf,
+    pub(super) len: u64,
+    pub(super) digest: Digest,
+}
+
+impl Source {
+    pub(super) fn open(path: PathBuf, interrupted: &Canceller) -> Result<Source, Failure> {
+        let explain = |error: io::Error| Failure::failed(format!("can't read {}: {error}", path.display()));
+        let metadata = path.metadata().map_err(explain)?;
+        if !metadata.is_file() {
+            return Err(Failure::failed(format!("can't send {}: not a regular file", path.display())));
+        }
+        let mut hasher = Sha256::new();
+        let len = read_chunks(&path, u64::MAX, |chunk| {
+            hasher.update(chunk);
+            if interrupted.is_cancelled() { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+        })
+        .map_err(explain)?;
+        Ok(Source { len, digest: hasher.finalize().into(), path })
+    }
+
+    /// Gives the file chunk by chunk, as long as it was when its digest was made.
+    pub(super) fn read_chunks(&self, take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        let len = read_chunks(&self.path, self.len, take)?;
+        if len < self.len {
+            return Err(io::Error::other(format!("{} was cut while it was sent", self.path.display())));
+        }
+        Ok(())
+    }
+
+    /// The beginning of the file in whole chunks; what is shorter than one is repeated to fill it.
+    pub(super) fn window(&self) -> io::Result<Vec<u8>> {
+        let mut window = Vec::new();
+        let max = u64::try_from(WINDOW_LEN_MAX).unwrap_or(u64::MAX);
+        File::open(&self.path)?.take(max).read_to_end(&mut window)?;
+        if window.is_empty() {
+            window.push(0);
+        }
+        while window.len() < CHUNK_LEN {
+            window.extend_from_within(..);
+        }
+        window.truncate(window.len() / CHUNK_LEN * CHUNK_LEN);
+        Ok(window)
+    }
+}
+
+fn read_chunks(path: &Path, max: u64, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<u64> {
+    let mut file = File::open(path)?.take(max);
+    let mut buffer = vec![0; CHUNK_LEN];
+    let mut total = 0_u64;
+    loop {
+        let len = match file.read(&mut buffer) {
+            Ok(0) => return Ok(total),
+            Ok(len) => len,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        take(filled(&buffer, len))?;
+        total = total.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+    }
+}

@@ -1,0 +1,8 @@
+//! One module for each command.
+
+pub(crate) mod connect;
+pub(crate) mod demo;
+pub(crate) mod list;
+pub(crate) mod path;
+pub(crate) mod serve;
+pub(crate) mod wait;

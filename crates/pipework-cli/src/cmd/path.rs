@@ -1,0 +1,16 @@
+//! `pipework path`: where a name lives.
+
+use std::io::Write;
+
+use pipework::PipeName;
+
+use crate::{args::PathArgs, failure::Failure, output::print};
+
+pub(crate) fn run(args: &PathArgs) -> Result<(), Failure> {
+    let location = PipeName::new(&args.name)?.location()?;
+    print(|out| {
+        // The bytes as they are: a path need not be text.
+        out.write_all(location.as_os_str().as_encoded_bytes())?;
+        out.write_all(b"\n")
+    })
+}

@@ -1,0 +1,196 @@
+//! `pipework serve`: an instance for each client, with an echo or a command behind it.
+
+mod relay;
+
+use std::{
+    collections::HashMap,
+    io::{self, Read, Write},
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{self, Sender},
+    },
+    thread,
+};
+
+use pipework::{
+    Access, Canceller, Listener, NamedPipeBuilder, PipeErrorKind, PipeMode, PipeName, PipeNameKind,
+    PipeStream, is_gone,
+};
+
+use crate::{
+    args::{Direction, ServeArgs},
+    cmd::serve::relay::{Event, Relay},
+    failure::{Failure, Status},
+    interrupt,
+    output::{count, filled, say},
+};
+
+/// The longest message that is echoed.
+const MESSAGE_LEN_MAX: usize = 64 << 20;
+
+const CHUNK_LEN: usize = 64 * 1024;
+
+pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
+    if args.command.is_empty() && args.direction != Direction::Duplex {
+        return Err(Failure::new(Status::Usage, "an echo needs both directions")
+            .hint("leave --direction out, or give a command after `--`"));
+    }
+    let name = PipeName::new(&args.name)?;
+    let interrupted = Canceller::new()?;
+    interrupt::watch(&[&interrupted])?;
+    let listener = listen(args, &name)?;
+    listener.set_canceller(Some(&interrupted));
+    let half_close = matches!(name.kind(), PipeNameKind::Socket(_));
+    let server = Server { args, half_close, relays: Mutex::default() };
+    say(format_args!("serving {name} ({}) at {}", server.describe(), name.location()?.display()));
+
+    let served = server.serve(listener);
+    if interrupted.is_cancelled() {
+        let ending = if args.join { "no longer serving it" } else { "name removed" };
+        return Err(Failure::interrupted(format!("{} served, {ending}", count(served, "client"))));
+    }
+    Err(Failure::failed("the pipe takes no more clients"))
+}
+
+fn listen(args: &ServeArgs, name: &PipeName) -> io::Result<Listener> {
+    let mut access = if args.everyone { Access::everyone() } else { Access::owner() };
+    for user in &args.user {
+        access = access.user(user);
+    }
+    for group in &args.group {
+        access = access.group(group);
+    }
+    let mut builder = NamedPipeBuilder::new(name);
+    builder
+        .pipe_mode(if args.message { PipeMode::Message } else { PipeMode::Byte })
+        .inbound(args.direction != Direction::Out)
+        .outbound(args.direction != Direction::In)
+        .first(!args.join)
+        .access(access);
+    if let Some(count) = args.max_instances {
+        builder.max_instances(count.get());
+    }
+    if let Some(len) = args.in_buffer {
+        builder.in_buffer_size(len);
+    }
+    if let Some(len) = args.out_buffer {
+        builder.out_buffer_size(len);
+    }
+    builder.listen()
+}
+
+/// What all clients share.
+struct Server<'a> {
+    args: &'a ServeArgs,
+    /// Whether clients may end their sending and still listen, as on a plain socket.
+    half_close: bool,
+    relays: Mutex<Relays>,
+}
+
+/// The relays of the clients that have one.
+#[derive(Default)]
+struct Relays {
+    /// Whether the server ends: no more of them.
+    stopping: bool,
+    /// How to reach each.
+    running: HashMap<usize, Sender<Event>>,
+}
+
+impl Server<'_> {
+    fn describe(&self) -> String {
+        let what = match self.args.command.first() {
+            Some(program) => format!("`{}` for each client", program.to_string_lossy()),
+            None => "echo".to_owned(),
+        };
+        format!("{}, {what}", if self.args.message { "messages" } else { "bytes" })
+    }
+
+    /// Serves until Ctrl-C; says how many clients there were.
+    fn serve(&self, listener: Listener) -> usize {
+        thread::scope(|scope| {
+            let mut served = 0_usize;
+            for client in &listener {
+                match client {
+                    Ok(stream) => {
+                        served = served.saturating_add(1);
+                        let attend = move || self.attend(served, stream);
+                        if let Err(error) = thread::Builder::new().spawn_scoped(scope, attend) {
+                            say(format_args!("client {served} is turned away: {error}"));
+                        }
+                    }
+                    Err(error) => say(format_args!("can't accept a client: {error}")),
+                }
+            }
+            // The name goes first, then the clients.
+            drop(listener);
+            let mut relays = self.relays.lock().unwrap_or_else(PoisonError::into_inner);
+            relays.stopping = true;
+            for relay in relays.running.values() {
+                // One that does not listen any more has ended by itself.
+                relay.send(Event::Stop).ok();
+            }
+            drop(relays);
+            served
+        })
+    }
+
+    /// Serves one client to its end.
+    fn attend(&self, number: usize, stream: PipeStream) {
+        if self.args.verbose {
+            say(format_args!("client {number} came: {}", describe_peer(&stream)));
+        }
+        let result = match (self.args.command.is_empty(), self.args.message) {
+            (false, _) => self.relay(number, stream),
+            (true, true) => echo_messages(&stream),
+            (true, false) => echo_bytes(&stream),
+        };
+        match result {
+            Err(error) if !is_gone(&error) && error != PipeErrorKind::Aborted => {
+                say(format_args!("client {number}: {error}"));
+            }
+            _ if self.args.verbose => say(format_args!("client {number} left")),
+            _ => {}
+        }
+    }
+
+    fn relay(&self, number: usize, stream: PipeStream) -> io::Result<()> {
+        let (events, inbox) = mpsc::channel();
+        {
+            let mut relays = self.relays.lock().unwrap_or_else(PoisonError::into_inner);
+            if relays.stopping {
+                return Ok(());
+            }
+            relays.running.insert(number, events.clone());
+        }
+        let result = Relay::start(self.args, stream, self.half_close, &events).map(|relay| relay.run(&inbox));
+        self.relays.lock().unwrap_or_else(PoisonError::into_inner).running.remove(&number);
+        result
+    }
+}
+
+fn describe_peer(stream: &PipeStream) -> String {
+    let Ok(peer) = stream.peer() else { return "unknown".to_owned() };
+    let process =
+        peer.process_id().map_or_else(|| "unknown process".to_owned(), |id| format!("process {id}"));
+    match peer.account() {
+        Ok(account) => format!("{process} of {account}"),
+        Err(_) => process,
+    }
+}
+
+fn echo_bytes(mut stream: &PipeStream) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK_LEN];
+    loop {
+        match stream.read(&mut buffer)? {
+            0 => return Ok(()),
+            len => stream.write_all(filled(&buffer, len))?,
+        }
+    }
+}
+
+fn echo_messages(stream: &PipeStream) -> io::Result<()> {
+    while let Some(message) = stream.read_message(MESSAGE_LEN_MAX)? {
+        stream.write_message(&message)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,253 @@
+//! One client and the command that serves it.
+//!
+//! Three threads move and watch: input (pipe to stdin), output (stdout to pipe) and the end of the process. They
+//! report to the relay, which decides. The relay alone holds the pipe; the movers borrow it for one call at a time,
+//! so that a mover that is stuck at the command's side (a grandchild may hold its stdout for ever) keeps nothing open.
+
+use std::{
+    io::{self, BufRead, BufReader, Read, Write},
+    process::{ChildStdin, ChildStdout, Command, Stdio},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, Sender},
+    },
+    thread::Builder,
+    time::{Duration, Instant},
+};
+
+use pipework::{Canceller, MessageRead, PipeStream};
+use shared_child::SharedChild;
+
+use crate::{
+    args::{Direction, ServeArgs},
+    cmd::serve::CHUNK_LEN,
+    output::filled,
+};
+
+/// The longest line that is sent as one message; what is longer becomes several.
+const LINE_LEN_MAX: u64 = 64 << 20;
+
+/// How long a command may go on after its client left, to finish what it was doing.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The same when the server ends, and somebody waits for it.
+const GRACE_AT_STOP: Duration = Duration::from_secs(1);
+
+/// How long stdout may stay silent after the command ended, before it is taken for held by something else.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What happened.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The client closed its end.
+    ClientLeft,
+    /// Everything that the command wrote has been passed on.
+    OutputEnded,
+    /// The command has ended.
+    Exited,
+    /// The server ends.
+    Stop,
+}
+
+/// One client and its command.
+pub(super) struct Relay {
+    stream: Arc<PipeStream>,
+    /// Ends the movers' waits on the pipe.
+    canceller: Canceller,
+    child: Arc<SharedChild>,
+    output: Option<Arc<OutputState>>,
+}
+
+/// Whether the output mover waits for the command (and not for the client).
+#[derive(Debug, Default)]
+struct OutputState {
+    waits_for_command: AtomicBool,
+    moved: AtomicBool,
+}
+
+impl Relay {
+    pub(super) fn start(
+        args: &ServeArgs,
+        stream: PipeStream,
+        half_close: bool,
+        events: &Sender<Event>,
+    ) -> io::Result<Relay> {
+        let canceller = Canceller::new()?;
+        stream.set_canceller(Some(&canceller));
+        let (program, arguments) = args.command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut command = Command::new(program);
+        command.args(arguments);
+        command.stdin(if args.direction == Direction::Out { Stdio::null() } else { Stdio::piped() });
+        command.stdout(if args.direction == Direction::In { Stdio::inherit() } else { Stdio::piped() });
+        let child = SharedChild::spawn(&mut command).map_err(|error| {
+            io::Error::new(error.kind(), format!("can't start `{}`: {error}", program.to_string_lossy()))
+        })?;
+        let (stream, child) = (Arc::new(stream), Arc::new(child));
+        // From here on dropping it ends the command.
+        let mut relay = Relay { stream, canceller, child, output: None };
+        relay.start_threads(args.message, half_close, events)?;
+        Ok(relay)
+    }
+
+    fn start_threads(&mut self, message: bool, half_close: bool, events: &Sender<Event>) -> io::Result<()> {
+        let new_mover =
+            || Mover { stream: Arc::downgrade(&self.stream), message, half_close, events: events.clone() };
+        if let Some(stdin) = self.child.take_stdin() {
+            let mover = new_mover();
+            Builder::new().spawn(move || mover.move_input(stdin))?;
+        }
+        if let Some(stdout) = self.child.take_stdout() {
+            let (mover, state) = (new_mover(), Arc::new(OutputState::default()));
+            let moving = Arc::clone(&state);
+            Builder::new().spawn(move || mover.move_output(stdout, &moving))?;
+            self.output = Some(state);
+        }
+        let (watched, events) = (Arc::clone(&self.child), events.clone());
+        Builder::new().spawn(move || {
+            // An error would mean that there is nothing to wait for.
+            watched.wait().ok();
+            events.send(Event::Exited).ok();
+        })?;
+        Ok(())
+    }
+
+    /// Runs until command and client have both come to their end.
+    pub(super) fn run(self, events: &Receiver<Event>) {
+        let mut output_open = self.output.is_some();
+        let mut exited = false;
+        let mut kill_at: Option<Instant> = None;
+        loop {
+            let event = match (kill_at, exited) {
+                (Some(kill_at), _) => events.recv_timeout(kill_at.saturating_duration_since(Instant::now())),
+                (None, true) => events.recv_timeout(LINGER),
+                (None, false) => events.recv().map_err(RecvTimeoutError::from),
+            };
+            match event {
+                Ok(Event::Exited) => exited = true,
+                Ok(Event::OutputEnded) => output_open = false,
+                Ok(Event::ClientLeft) => {
+                    // Nobody reads its output any more.
+                    output_open = false;
+                    kill_at.get_or_insert_with(|| Instant::now() + GRACE);
+                }
+                Ok(Event::Stop) => {
+                    // Ends the movers, and with the input mover the command's stdin.
+                    self.canceller.cancel();
+                    output_open = false;
+                    kill_at = Some(Instant::now() + GRACE_AT_STOP);
+                }
+                Err(RecvTimeoutError::Timeout) if kill_at.is_none() && self.output_moves() => {}
+                Err(_) => break,
+            }
+            if exited && !output_open {
+                break;
+            }
+        }
+    }
+
+    /// Whether output still moved since the last time, or waits for the client.
+    fn output_moves(&self) -> bool {
+        let Some(state) = &self.output else { return false };
+        state.moved.swap(false, Ordering::Relaxed) || !state.waits_for_command.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Relay {
+    /// Ends the movers' waits, so that the pipe closes with this, its last owner, and the command, if it still runs.
+    fn drop(&mut self) {
+        self.canceller.cancel();
+        // Both do nothing where it has ended already.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// What a moving thread works with.
+struct Mover {
+    stream: Weak<PipeStream>,
+    message: bool,
+    /// Whether the client may end its sending and still listen.
+    half_close: bool,
+    events: Sender<Event>,
+}
+
+impl Mover {
+    /// Moves what the client sends until it leaves. The command's stdin ends with this.
+    fn move_input(self, mut stdin: ChildStdin) {
+        let mut buffer = vec![0; CHUNK_LEN];
+        // A command that does not read any more is no reason to stop: the client's leaving must still be noticed.
+        let mut command_reads = true;
+        while let Ok(Some((len, whole))) = self.read(&mut buffer) {
+            if command_reads {
+                let end: &[u8] = if self.message && whole { b"\n" } else { b"" };
+                command_reads =
+                    stdin.write_all(filled(&buffer, len)).and_then(|()| stdin.write_all(end)).is_ok();
+            }
+        }
+        drop(stdin);
+        if !self.half_close {
+            self.tell(Event::ClientLeft);
+        }
+    }
+
+    /// The next bytes from the client, and whether a message ends with them.
+    fn read(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, bool)>> {
+        let Some(stream) = self.stream.upgrade() else { return Ok(None) };
+        if self.message {
+            return Ok(match stream.read_message_into(buffer)? {
+                MessageRead::Whole(len) => Some((len, true)),
+                MessageRead::Part(len) => Some((len, false)),
+                MessageRead::End => None,
+            });
+        }
+        match stream.as_ref().read(buffer)? {
+            0 => Ok(None),
+            len => Ok(Some((len, false))),
+        }
+    }
+
+    /// Moves what the command writes until it has written everything, or the client has left.
+    fn move_output(self, stdout: ChildStdout, state: &OutputState) {
+        let mut stdout = BufReader::with_capacity(CHUNK_LEN, stdout);
+        let mut piece = Vec::new();
+        loop {
+            state.waits_for_command.store(true, Ordering::Relaxed);
+            let taken = self.take_output(&mut stdout, &mut piece);
+            state.waits_for_command.store(false, Ordering::Relaxed);
+            if !matches!(taken, Ok(true)) {
+                return self.tell(Event::OutputEnded);
+            }
+            if self.pass_on(&piece).is_err() {
+                return self.tell(Event::ClientLeft);
+            }
+            state.moved.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the next line in message mode, else what there is; `false` at the end.
+    fn take_output(&self, stdout: &mut impl BufRead, piece: &mut Vec<u8>) -> io::Result<bool> {
+        piece.clear();
+        if !self.message {
+            let available = stdout.fill_buf()?;
+            piece.extend_from_slice(available);
+            stdout.consume(piece.len());
+            return Ok(!piece.is_empty());
+        }
+        let len = stdout.take(LINE_LEN_MAX).read_until(b'\n', piece)?;
+        if piece.last() == Some(&b'\n') {
+            piece.pop();
+        }
+        Ok(len > 0)
+    }
+
+    fn pass_on(&self, piece: &[u8]) -> io::Result<()> {
+        let stream = self.stream.upgrade().ok_or(io::ErrorKind::BrokenPipe)?;
+        if self.message { stream.write_message(piece) } else { stream.as_ref().write_all(piece) }
+    }
+
+    fn tell(&self, event: Event) {
+        // A relay that does not listen any more has ended.
+        self.events.send(event).ok();
+    }
+}

@@ -1,0 +1,30 @@
+//! The tool `pipework`: serve, open, list, await and measure named pipes. Each command is a thin caller of the
+//! library.
+
+mod args;
+mod cmd;
+mod failure;
+mod interrupt;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+
+fn main() -> ExitCode {
+    let result = match Args::parse().command {
+        Command::Demo(args) => cmd::demo::run(&args),
+        Command::Serve(args) => cmd::serve::run(&args),
+        Command::Connect(args) => cmd::connect::run(&args),
+        Command::List(args) => cmd::list::run(&args),
+        Command::Wait(args) => cmd::wait::run(&args),
+        Command::Path(args) => cmd::path::run(&args),
+        Command::DemoPeer(args) => cmd::demo::peer::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,48 @@
+//! Ctrl-C, and being asked to end.
+
+use std::io::Write;
+
+use crate::harness::Place;
+
+#[test]
+fn a_server_removes_its_name_and_says_so() {
+    for signal in ["INT", "TERM"] {
+        let place = Place::new();
+        let server = place.serve(&["hello"]);
+        let mut client = place.connect(&["hello"]);
+        client.stdin().write_all(b"x").unwrap();
+        assert_eq!(client.stdout(1), b"x");
+        server.signal(signal);
+        server.end().failure(130, "interrupted: 1 client served, name removed");
+        place.run(["wait", "hello"]).failure(3, "hello");
+        place.assert_clean();
+        assert_eq!(client.end().code, Some(0));
+    }
+}
+
+#[test]
+fn a_server_ends_its_commands() {
+    let place = Place::new();
+    // This command does not care about its stdin.
+    let server = place.serve(&["hello", "--", "sh", "-c", "echo here; exec sleep 1000"]);
+    let mut client = place.connect(&["hello", "--stay"]);
+    assert_eq!(client.stdout(5), b"here\n");
+    server.signal("INT");
+    // Its stderr ends only when the command, which shares it, has ended, too.
+    let ended = server.end();
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    assert!(ended.stderr.ends_with("interrupted: 1 client served, name removed\n"), "{ended:?}");
+    assert_eq!(client.end().code, Some(0));
+    place.assert_clean();
+}
+
+#[test]
+fn a_client_can_be_interrupted() {
+    let place = Place::new();
+    let _server = place.serve(&["hello"]);
+    let mut client = place.connect(&["hello"]);
+    client.stdin().write_all(b"x").unwrap();
+    assert_eq!(client.stdout(1), b"x");
+    client.signal("INT");
+    client.end().failure(130, "interrupted: 1 byte received");
+}

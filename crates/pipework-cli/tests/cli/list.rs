@@ -1,0 +1,87 @@
+//! `pipework list` and `pipework path`.
+
+use std::io::{Write, pipe};
+
+use serde_json::json;
+
+use crate::harness::{Place, Running};
+
+#[test]
+fn a_pipe_is_listed_with_everything_about_it() {
+    let place = Place::new();
+    let server =
+        place.serve(&["Hello", "--message", "--max-instances", "7", "--direction", "in", "--", "cat"]);
+    let entries = place.list();
+    assert_eq!(entries.len(), 1);
+    let entry = &entries[0];
+    assert_eq!(entry["name"], "Hello");
+    assert_eq!(entry["mode"], "message");
+    assert_eq!(entry["direction"], "in");
+    assert_eq!(entry["max_instances"], 7);
+    assert_eq!((&entry["instances"], &entry["listening"]), (&json!(1), &json!(1)));
+    assert_eq!(entry["servers"], json!([server.id()]));
+    let path = place.run(["path", "hello"]).success();
+    assert_eq!(entry["place"], path.trim_end());
+    assert!(entry["owner"].is_string());
+}
+
+#[test]
+fn the_table_is_aligned_and_sorted() {
+    let place = Place::new();
+    let _servers = [place.serve(&["second"]), place.serve(&["first-and-longer"])];
+    let mut client = place.connect(&["second"]);
+    client.stdin().write_all(b"x").unwrap();
+    assert_eq!(client.stdout(1), b"x");
+    let table = place.run(["list"]).success();
+    let lines: Vec<_> = table.lines().collect();
+    assert_eq!(lines.len(), 3, "{table}");
+    assert!(lines[0].starts_with("NAME              MODE  DIRECTION  INSTANCES  MAX  LISTENING"), "{table}");
+    assert!(lines[1].starts_with("first-and-longer  byte  duplex             1    -          1"), "{table}");
+    assert!(lines[2].starts_with("second            byte  duplex             2    -          1"), "{table}");
+}
+
+#[test]
+fn an_empty_list_says_so() {
+    let place = Place::new();
+    let ended = place.run(["list"]);
+    assert_eq!((ended.code, ended.stdout.len()), (Some(0), 0));
+    assert!(ended.stderr.contains("no pipes"), "{ended:?}");
+    assert_eq!(place.run(["list", "--json"]).success(), "[]\n");
+}
+
+#[test]
+fn path_is_in_the_place_and_the_same_for_every_spelling() {
+    let place = Place::new();
+    let path = place.run(["path", "Hello"]).success();
+    assert!(path.starts_with(place.pipes().to_str().unwrap()) && path.ends_with('\n'), "{path}");
+    assert_eq!(place.run(["path", r"\\.\PIPE\hello"]).success(), path);
+    assert_eq!(place.run(["path", "/run/x.sock"]).success(), "/run/x.sock\n");
+    place.run(["path", ""]).failure(2, "name");
+}
+
+#[test]
+fn a_closed_stdout_is_success() {
+    let place = Place::new();
+    let _server = place.serve(&["hello"]);
+    for args in [&["list"][..], &["list", "--json"], &["path", "hello"]] {
+        let (reader, writer) = pipe().unwrap();
+        drop(reader);
+        let mut command = place.command(args);
+        command.stdout(writer);
+        let ended = Running::start(command).end();
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{args:?}");
+    }
+}
+
+#[test]
+fn help_teaches_by_example() {
+    let place = Place::new();
+    let main = place.run(["--help"]).success();
+    assert!(main.contains("EXIT CODES") && main.contains("EXAMPLES"), "{main}");
+    for command in ["demo", "serve", "connect", "list", "wait", "path"] {
+        let help = place.run([command, "--help"]).success();
+        assert!(help.contains("EXAMPLES"), "{help}");
+        assert!(main.contains(&format!("  {command} ")), "{main}");
+    }
+    assert!(!main.contains("demo-peer"), "{main}");
+}

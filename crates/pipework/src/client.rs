@@ -1,0 +1,193 @@
+//! Opening a pipe as a client.
+
+use crate::{
+    cancel::Canceller,
+    error::{PipeErrorKind, fail},
+    name::PipeName,
+    options::{PipeMode, Request},
+    stream::PipeStream,
+    sys::{self, Limit},
+};
+use std::{ffi::OsStr, io, time::Duration};
+
+/// How long `connect` waits in all, if nothing else is said.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Connects as a client: waits at most 20 s while the pipe is busy, and not at all when it is absent.
+///
+/// Opens it duplex, or in the one direction that it has. The server must be one that
+/// [`ServerCheck::Trusted`] trusts. Corresponds to `CallNamedPipe`'s way of opening: `CreateFileW`, and
+/// `WaitNamedPipeW` while it is busy.
+///
+/// # Platform-specific behavior
+/// An absolute path is a plain Unix domain socket on Unix, and invalid on Windows.
+///
+/// # Errors
+/// - `Absent`: there is no such pipe.
+/// - `TimedOut`: all instances were busy all the time.
+/// - `AccessDenied`: this user is not let in, or the server is not trusted.
+/// - `Invalid`: the address is none.
+///
+/// # Examples
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// # let name = pipework::PipeName::unique("connect")?;
+/// # let listener = pipework::Listener::bind(&name)?;
+/// let pipe = pipework::connect(&name)?;
+/// assert!(pipe.peer()?.is_same_user());
+/// # Ok(())
+/// # }
+/// ```
+#[doc(alias = "CreateFileW")]
+pub fn connect<A: AsRef<OsStr>>(address: A) -> io::Result<PipeStream> {
+    let mut request = ClientOptions::new().request(address.as_ref())?;
+    request.one_way_will_do = true;
+    sys::connect(&request, &Limit::new(Some(CONNECT_TIMEOUT), None)).map(PipeStream::new)
+}
+
+/// How to open the client end; plain data, checked by [`open`](ClientOptions::open) and
+/// [`connect`](ClientOptions::connect).
+///
+/// # Examples
+/// ```
+/// use pipework::{ClientOptions, PipeErrorKind};
+/// use std::time::Duration;
+///
+/// let absent = ClientOptions::new().timeout(Duration::from_millis(10)).wait_absent(true).connect("nobody-serves-this");
+/// assert!(absent.unwrap_err() == PipeErrorKind::TimedOut);
+/// ```
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    read: bool,
+    write: bool,
+    read_mode: PipeMode,
+    timeout: Duration,
+    wait_absent: bool,
+    server: ServerCheck,
+    canceller: Option<Canceller>,
+}
+
+impl ClientOptions {
+    /// Begins with: duplex, byte read mode, 20 s, [`ServerCheck::Trusted`].
+    pub fn new() -> Self {
+        ClientOptions {
+            read: true,
+            write: true,
+            read_mode: PipeMode::Byte,
+            timeout: CONNECT_TIMEOUT,
+            wait_absent: false,
+            server: ServerCheck::Trusted,
+            canceller: None,
+        }
+    }
+
+    /// Asks for reading (default true).
+    pub fn read(&mut self, allowed: bool) -> &mut Self {
+        self.read = allowed;
+        self
+    }
+
+    /// Asks for writing (default true).
+    pub fn write(&mut self, allowed: bool) -> &mut Self {
+        self.write = allowed;
+        self
+    }
+
+    /// Sets how this end reads a message pipe (default `Byte`, rule M3).
+    pub fn read_mode(&mut self, mode: PipeMode) -> &mut Self {
+        self.read_mode = mode;
+        self
+    }
+
+    /// Sets the longest time `connect` waits, all attempts together (default 20 s). Zero is one attempt,
+    /// [`Duration::MAX`] waits for ever.
+    pub fn timeout(&mut self, timeout: Duration) -> &mut Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Lets `connect` wait also for a name that does not exist yet (default false).
+    pub fn wait_absent(&mut self, wait: bool) -> &mut Self {
+        self.wait_absent = wait;
+        self
+    }
+
+    /// Says who the server must be; anyone else is access denied before a byte is sent (default `Trusted`).
+    pub fn server(&mut self, check: ServerCheck) -> &mut Self {
+        self.server = check;
+        self
+    }
+
+    /// Lets `canceller` end a waiting `connect`; the stream inherits it.
+    pub fn canceller(&mut self, canceller: &Canceller) -> &mut Self {
+        self.canceller = Some(canceller.clone());
+        self
+    }
+
+    /// Opens now: busy and absent are errors, never a wait. Corresponds to `CreateFileW`.
+    ///
+    /// # Errors
+    /// - `Absent`: there is no such pipe.
+    /// - `Busy`: no instance listens.
+    /// - `AccessDenied`: the pipe does not go the way that was asked for, this user is not let in, or the server is
+    ///   not who it must be.
+    /// - `Invalid`: the address is none, neither reading nor writing was asked for, or message read mode of a byte
+    ///   pipe.
+    /// - `Unsupported`: the pipe is on another computer, or of another version of this crate.
+    #[doc(alias = "CreateFileW")]
+    pub fn open<A: AsRef<OsStr>>(&self, address: A) -> io::Result<PipeStream> {
+        sys::open(&self.request(address.as_ref())?, &Limit::new(None, self.sys_canceller())).map(PipeStream::new)
+    }
+
+    /// Opens, waiting as [`timeout`](Self::timeout), [`wait_absent`](Self::wait_absent) and
+    /// [`canceller`](Self::canceller) say.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), but instead of `Busy` (and, with `wait_absent`, `Absent`):
+    /// - `TimedOut`: the time is over.
+    /// - `Aborted`: the canceller was used.
+    pub fn connect<A: AsRef<OsStr>>(&self, address: A) -> io::Result<PipeStream> {
+        let limit = Limit::new(Some(self.timeout), self.sys_canceller());
+        sys::connect(&self.request(address.as_ref())?, &limit).map(PipeStream::new)
+    }
+
+    fn sys_canceller(&self) -> Option<sys::Canceller> {
+        self.canceller.as_ref().map(|canceller| canceller.sys().clone())
+    }
+
+    fn request(&self, address: &OsStr) -> io::Result<Request> {
+        let name = PipeName::new(address)?;
+        if !self.read && !self.write {
+            let text = format!("opening {name} for neither reading nor writing is of no use");
+            return Err(fail(PipeErrorKind::Invalid, text));
+        }
+        Ok(Request {
+            name,
+            read: self.read,
+            write: self.write,
+            read_mode: self.read_mode,
+            server: self.server.clone(),
+            wait_absent: self.wait_absent,
+            one_way_will_do: false,
+        })
+    }
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Who a client accepts as the server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerCheck {
+    /// This user, the system (root, LocalSystem, Administrators, service accounts), or who root gave the name to.
+    #[default]
+    Trusted,
+    /// This account and no other: a name, a uid in decimal, or a SID.
+    User(String),
+    /// Whoever it is.
+    Anyone,
+}

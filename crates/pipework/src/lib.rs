@@ -1,0 +1,88 @@
+//! Anonymous and named pipes with the semantics of Windows named pipes, over shared memory on Unix.
+//!
+//! A pipe is a section of shared memory that processes use for communication. The process that creates a pipe is the
+//! *server*, one that opens it is a *client*. An [anonymous pipe](anonymous()) is one-way and goes from a parent to its
+//! child. A *named pipe* is one-way or duplex, with one name for any number of *instances*, each a conduit of its own
+//! between the server and one client; it carries bytes or *messages*.
+//!
+//! # The accept loop
+//!
+//! [`Listener`] is the accept loop done right: there is always an instance for the next client, and no client that
+//! comes and goes can end it.
+//!
+//! ```
+//! use pipework::{Listener, PipeName};
+//! use std::io;
+//!
+//! # fn main() -> io::Result<()> {
+//! let name = PipeName::unique("echo")?;
+//! let listener = Listener::bind(&name)?;
+//! std::thread::spawn(move || {
+//!     for client in &listener {
+//!         let client = client?;
+//!         std::thread::spawn(move || io::copy(&mut &client, &mut &client));
+//!     }
+//!     io::Result::Ok(())
+//! });
+//!
+//! use std::io::{Read, Write};
+//! let mut pipe = pipework::connect(&name)?;
+//! pipe.write_all(b"hello")?;
+//! let mut reply = [0; 5];
+//! pipe.read_exact(&mut reply)?;
+//! assert_eq!(&reply, b"hello");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Two deadlocks to know
+//!
+//! - **Both sides write and nobody reads.** A write waits while the other end has a buffer full of unread bytes. If
+//!   both ends write more than that before they read, both wait for ever. Read in a thread of its own, or give the
+//!   writes a timeout ([`PipeStream::set_write_timeout`]).
+//! - **Waiting for an end that cannot come.** A pipe ends when the last handle to its other end is closed. Who waits
+//!   for the end of what a child writes, and still holds the child's end (or a clone of it), waits for ever.
+//!
+//! # Errors
+//!
+//! Errors are [`std::io::Error`]; [`PipeErrorKind::of`] tells what a caller must tell apart, on every system alike:
+//! `if error == PipeErrorKind::Busy { … }`.
+//!
+//! # Forking
+//!
+//! A child that is forked and does not `exec` shares its parent's sockets. It must not use the parent's ends; dropping
+//! them there does nothing but close, and while it lives, the others see the parent as living.
+
+#![cfg_attr(loom, allow(dead_code, unused_imports, reason = "only the ring is under test there"))]
+
+mod access;
+mod anonymous;
+mod cancel;
+mod client;
+mod error;
+mod list;
+mod listener;
+mod message;
+mod model;
+mod name;
+mod named;
+mod options;
+pub mod os;
+mod peer;
+mod ring;
+mod stream;
+mod sys;
+
+pub use access::Access;
+pub use anonymous::{AnonRead, AnonWrite, anonymous};
+pub use cancel::Canceller;
+pub use client::{ClientOptions, ServerCheck, connect};
+pub use error::{PipeErrorKind, is_gone};
+pub use list::{PipeEntry, list};
+pub use listener::{Incoming, Listener};
+pub use message::{MessageRead, Peek};
+pub use name::{PipeName, PipeNameKind};
+pub use named::{NamedPipe, NamedPipeBuilder};
+pub use options::{PipeEnd, PipeInfo, PipeMode};
+pub use peer::Peer;
+pub use stream::PipeStream;

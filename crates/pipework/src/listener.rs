@@ -1,0 +1,277 @@
+//! The accept loop.
+
+use crate::{
+    cancel::Canceller,
+    error::PipeErrorKind,
+    name::{PipeName, PipeNameKind},
+    named::NamedPipeBuilder,
+    options::Spec,
+    stream::PipeStream,
+    sys::{self, Limit},
+};
+use std::{
+    ffi::OsStr,
+    io,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
+
+/// How long `incoming` pauses after an error that may pass.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
+
+/// Accepts clients without a gap.
+///
+/// It replaces the listening instance before it hands one out (at the maximum it hands out first and listens again
+/// when a place is free), survives clients that came and went (and still hands out what they wrote), and never waits
+/// for a silent client. Several threads may accept.
+///
+/// # Examples
+/// ```
+/// use pipework::{Listener, PipeName};
+/// use std::io::{Read, Write};
+/// # fn main() -> std::io::Result<()> {
+/// let name = PipeName::unique("greeter")?;
+/// let listener = Listener::bind(&name)?;
+/// let client = std::thread::spawn(move || {
+///     let mut text = String::new();
+///     pipework::connect(&name)?.read_to_string(&mut text)?;
+///     std::io::Result::Ok(text)
+/// });
+/// listener.accept()?.write_all(b"welcome")?;
+/// assert_eq!(client.join().unwrap()?, "welcome");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Listener {
+    spec: Spec,
+    source: Source,
+    canceller: Mutex<Option<Canceller>>,
+    gate: OnceLock<sys::Gate>,
+}
+
+/// Where clients come from.
+#[derive(Debug)]
+enum Source {
+    /// The instance that listens now; none while the pipe has all of its instances.
+    Instances(Mutex<Option<sys::Instance>>),
+    /// A plain socket.
+    Plain(sys::PlainListener),
+}
+
+impl Listener {
+    /// Takes the name as its first instance.
+    ///
+    /// # Errors
+    /// `NameTaken` if the name exists, and those of [`NamedPipeBuilder::create`].
+    pub fn bind<A: AsRef<OsStr>>(address: A) -> io::Result<Listener> {
+        NamedPipeBuilder::new(address).listen()
+    }
+
+    pub(crate) fn new(mut spec: Spec) -> io::Result<Listener> {
+        let source = match spec.name.kind() {
+            PipeNameKind::Socket(path) => Source::Plain(sys::PlainListener::bind(path, &spec.access)?),
+            _ => Source::Instances(Mutex::new(Some(sys::Instance::create(&spec)?))),
+        };
+        // The instances that follow the first one.
+        spec.first = false;
+        Ok(Listener { spec, source, canceller: Mutex::new(None), gate: OnceLock::new() })
+    }
+
+    /// Waits for the next client; several threads may.
+    ///
+    /// # Errors
+    /// `Aborted` when the canceller was used; the system's own, such as too many open files, after which it can be
+    /// called again.
+    pub fn accept(&self) -> io::Result<PipeStream> {
+        self.accept_within(&self.limit(None))
+    }
+
+    /// Waits for the next client at most so long; zero is one look.
+    ///
+    /// # Errors
+    /// Those of [`accept`](Listener::accept), and `TimedOut`.
+    pub fn accept_timeout(&self, timeout: Duration) -> io::Result<PipeStream> {
+        self.accept_within(&self.limit(Some(timeout)))
+    }
+
+    /// Gives every next client; ends (`None`) once the canceller has been used, else never.
+    pub fn incoming(&self) -> Incoming<'_> {
+        Incoming { listener: self, has_failed: false }
+    }
+
+    /// Lets `canceller` end `accept`; streams accepted later inherit it.
+    pub fn set_canceller(&self, canceller: Option<&Canceller>) {
+        *self.canceller() = canceller.cloned();
+    }
+
+    /// The name it serves.
+    pub fn name(&self) -> &PipeName {
+        &self.spec.name
+    }
+
+    /// A client that waits, else `WouldBlock`.
+    pub(crate) fn try_accept(&self) -> io::Result<PipeStream> {
+        match self.accept_within(&self.limit(Some(Duration::ZERO))) {
+            Err(error) if error == PipeErrorKind::TimedOut => Err(io::ErrorKind::WouldBlock.into()),
+            outcome => outcome,
+        }
+    }
+
+    /// What tells foreign event loops that a client waits.
+    pub(crate) fn gate(&self) -> io::Result<&sys::Gate> {
+        if self.gate.get().is_none() {
+            let gate = sys::Gate::new()?;
+            // Under the lock of the instance, so that no replacement is missed.
+            let current = match &self.source {
+                Source::Plain(listener) => {
+                    gate.follow_plain(listener)?;
+                    None
+                }
+                Source::Instances(current) => {
+                    let current = lock(current);
+                    match &*current {
+                        Some(instance) => gate.follow(instance)?,
+                        None => gate.follow_places(sys::Watch::new(&self.spec.name)?)?,
+                    }
+                    Some(current)
+                }
+            };
+            // Another thread may have been quicker; then its gate serves.
+            let _: Result<(), sys::Gate> = self.gate.set(gate);
+            drop(current);
+        }
+        self.gate.get().ok_or_else(|| io::Error::other("the descriptor was not made"))
+    }
+
+    fn accept_within(&self, limit: &Limit) -> io::Result<PipeStream> {
+        let current = match &self.source {
+            Source::Plain(listener) => return Ok(self.hand_out(listener.accept(limit)?)),
+            Source::Instances(current) => current,
+        };
+        loop {
+            let instance = self.listening(current, limit)?;
+            let has_left = match instance.connect(limit) {
+                Ok(()) => false,
+                Err(error) if error == PipeErrorKind::NoData => true,
+                Err(error) => return Err(error),
+            };
+            if !self.replace(current, &instance) {
+                // Another thread has handed this client out.
+                continue;
+            }
+            // A client that came, wrote and left is still a client; one that left nothing is not.
+            if !has_left || instance.left_bytes() {
+                return Ok(self.hand_out(instance.into_end()));
+            }
+        }
+    }
+
+    fn hand_out(&self, end: sys::End) -> PipeStream {
+        let stream = PipeStream::new(end);
+        stream.set_canceller(self.canceller().as_ref());
+        stream
+    }
+
+    /// The instance that listens; where all places are taken, as soon as one is free.
+    fn listening(&self, current: &Mutex<Option<sys::Instance>>, limit: &Limit) -> io::Result<sys::Instance> {
+        let mut watch = None;
+        loop {
+            {
+                let mut current = lock(current);
+                if let Some(instance) = &*current {
+                    return Ok(instance.clone());
+                }
+                match sys::Instance::create(&self.spec) {
+                    Ok(instance) => {
+                        self.follow(&instance)?;
+                        *current = Some(instance.clone());
+                        return Ok(instance);
+                    }
+                    Err(error) if error == PipeErrorKind::Busy => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            match &watch {
+                None => {
+                    limit.check()?;
+                    watch = Some(sys::Watch::new(&self.spec.name)?);
+                }
+                Some(watch) => watch.wait(limit)?,
+            }
+        }
+    }
+
+    /// Puts a new instance in the place of the one that has a client; `false` if that was done already. Where none can
+    /// be made now, the next accept tries.
+    fn replace(&self, current: &Mutex<Option<sys::Instance>>, instance: &sys::Instance) -> bool {
+        let mut current = lock(current);
+        if current.as_ref().is_none_or(|listening| !listening.is_same(instance)) {
+            return false;
+        }
+        *current = sys::Instance::create(&self.spec).ok();
+        if let Some(instance) = &*current
+            && self.follow(instance).is_err()
+        {
+            *current = None;
+        }
+        if current.is_none()
+            && let Some(gate) = self.gate.get()
+        {
+            // Without a watch the event loop hears of the next client a little later: at its next try.
+            let _: io::Result<()> = sys::Watch::new(&self.spec.name).and_then(|watch| gate.follow_places(watch));
+        }
+        true
+    }
+
+    fn follow(&self, instance: &sys::Instance) -> io::Result<()> {
+        self.gate.get().map_or(Ok(()), |gate| gate.follow(instance))
+    }
+
+    fn limit(&self, timeout: Option<Duration>) -> Limit {
+        Limit::new(timeout, self.canceller().as_ref().map(|canceller| canceller.sys().clone()))
+    }
+
+    fn canceller(&self) -> MutexGuard<'_, Option<Canceller>> {
+        lock(&self.canceller)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each value is replaced as a whole, so a panic elsewhere leaves none half-changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Iterator over clients; waits in `next`, and pauses after an error such as "too many open files".
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    listener: &'a Listener,
+    has_failed: bool,
+}
+
+impl Iterator for Incoming<'_> {
+    type Item = io::Result<PipeStream>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if std::mem::take(&mut self.has_failed) {
+            // It only waits: when it is over, or ended, the accept says so.
+            let _: io::Result<()> = sys::pause(&self.listener.limit(Some(PAUSE_AFTER_ERROR)));
+        }
+        match self.listener.accept() {
+            Err(error) if error == PipeErrorKind::Aborted => None,
+            outcome => {
+                self.has_failed = outcome.is_err();
+                Some(outcome)
+            }
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a Listener {
+    type Item = io::Result<PipeStream>;
+    type IntoIter = Incoming<'a>;
+
+    fn into_iter(self) -> Incoming<'a> {
+        self.incoming()
+    }
+}

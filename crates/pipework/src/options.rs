@@ -1,0 +1,70 @@
+//! Plain data that describes pipes.
+
+use crate::{access::Access, name::PipeName};
+use std::time::Duration;
+
+/// Bytes or messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PipeMode {
+    /// A stream of bytes.
+    Byte,
+    /// Each write is a message.
+    Message,
+}
+
+/// Which end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PipeEnd {
+    /// Opened it.
+    Client,
+    /// Created it.
+    Server,
+}
+
+/// What a pipe is like; as `tokio::net::windows::named_pipe::PipeInfo`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PipeInfo {
+    /// Type of the pipe.
+    pub mode: PipeMode,
+    /// The end that was asked.
+    pub end: PipeEnd,
+    /// 255 is unlimited.
+    pub max_instances: u32,
+    /// Quota of the server-to-client direction in bytes.
+    pub out_buffer_size: u32,
+    /// Quota of the client-to-server direction in bytes.
+    pub in_buffer_size: u32,
+}
+
+/// What a new instance is to be, as the builder was told and before anything is checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Spec {
+    pub(crate) name: PipeName,
+    pub(crate) inbound: bool,
+    pub(crate) outbound: bool,
+    pub(crate) first: bool,
+    pub(crate) accept_remote: bool,
+    pub(crate) max_instances: u8,
+    pub(crate) out_buffer_size: u32,
+    pub(crate) in_buffer_size: u32,
+    pub(crate) mode: PipeMode,
+    pub(crate) default_timeout: Duration,
+    pub(crate) access: Access,
+}
+
+/// What a client asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) name: PipeName,
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+    pub(crate) read_mode: PipeMode,
+    pub(crate) server: crate::client::ServerCheck,
+    /// Whether a name that does not exist yet is waited for.
+    pub(crate) wait_absent: bool,
+    /// Whether the one direction of a one-way pipe will do where both were asked.
+    pub(crate) one_way_will_do: bool,
+}

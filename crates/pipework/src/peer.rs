@@ -1,0 +1,63 @@
+//! Who the other end is.
+
+use crate::sys;
+use std::io;
+
+/// Who the other end is, as the kernel says; never what it says of itself.
+///
+/// Corresponds to `GetNamedPipeClientProcessId`, `GetNamedPipeServerProcessId` and the token of the client.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    inner: sys::Peer,
+}
+
+impl Peer {
+    pub(crate) fn new(inner: sys::Peer) -> Peer {
+        Peer { inner }
+    }
+
+    /// Its process, where it is on this computer and can be seen from here; may have ended since.
+    pub fn process_id(&self) -> Option<u32> {
+        self.inner.process_id()
+    }
+
+    /// Whether it is this process's user, on this computer.
+    pub fn is_same_user(&self) -> bool {
+        self.inner.is_same_user()
+    }
+
+    /// Looks its account name up; a uid in decimal where it has none.
+    ///
+    /// # Errors
+    /// When the system's database of users can't be read.
+    pub fn account(&self) -> io::Result<String> {
+        self.inner.account()
+    }
+
+    /// Whether it belongs to a group: a name, a gid in decimal, or a SID.
+    ///
+    /// # Errors
+    /// `Invalid` when there is no such group.
+    pub fn is_member_of(&self, group: &str) -> io::Result<bool> {
+        self.inner.is_member_of(group)
+    }
+
+    /// Uid of its process. `None` on Windows.
+    pub fn user_id(&self) -> Option<u32> {
+        self.inner.user_id()
+    }
+
+    /// Gids, effective first; empty on Windows.
+    pub fn group_ids(&self) -> &[u32] {
+        self.inner.group_ids()
+    }
+
+    /// SID as text; `None` on Unix.
+    pub fn sid(&self) -> Option<&str> {
+        self.inner.sid()
+    }
+
+    pub(crate) fn sys(&self) -> &sys::Peer {
+        &self.inner
+    }
+}

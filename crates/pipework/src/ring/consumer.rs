@@ -1,0 +1,213 @@
+//! The reading half of a ring.
+
+use super::{
+    Corrupt, Direction, Geometry, Memory,
+    layout::{Lane, Word},
+    record::{HEADER_LEN, Record},
+    sync::Ordering,
+};
+use std::sync::Arc;
+
+/// What lies at the front of a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Front {
+    /// Nothing.
+    Empty,
+    /// This many bytes of a stream.
+    Bytes(u64),
+    /// A message of which this much is left.
+    Message {
+        /// Bytes of it not yet taken.
+        left: u64,
+        /// Bytes of it that were taken before.
+        taken: u64,
+        /// Whether it lies in a memory object of its own.
+        attached: bool,
+    },
+}
+
+/// The message that is being read.
+#[derive(Clone, Copy, Debug)]
+struct Current {
+    record: Record,
+    taken: u64,
+}
+
+/// Reads one direction; the only writer of its head.
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    memory: Arc<Memory>,
+    lane: Lane,
+    /// How far we have read: the truth.
+    head: u64,
+    /// The payload that we have read: the truth.
+    payload: u64,
+    /// The producer's last claim that was checked.
+    tail: u64,
+    current: Option<Current>,
+}
+
+impl Consumer {
+    /// The reading half of `direction`; `None` where the pipe does not have it.
+    pub(crate) fn new(memory: Arc<Memory>, geometry: &Geometry, direction: Direction) -> Option<Consumer> {
+        let lane = geometry.lane(direction)?;
+        Some(Consumer { memory, lane, head: 0, payload: 0, tail: 0, current: None })
+    }
+
+    /// What can be read now.
+    pub(crate) fn front(&mut self) -> Result<Front, Corrupt> {
+        if !self.lane.messages {
+            if self.tail == self.head {
+                self.refresh()?;
+            }
+            let available = self.tail - self.head;
+            return Ok(if available == 0 { Front::Empty } else { Front::Bytes(available) });
+        }
+        if self.current.is_none() {
+            if self.tail == self.head {
+                self.refresh()?;
+            }
+            if self.tail == self.head {
+                return Ok(Front::Empty);
+            }
+            self.current = Some(Current { record: self.header_at(self.head)?, taken: 0 });
+        }
+        match self.current {
+            Some(Current { record, taken }) => {
+                Ok(Front::Message { left: record.len - taken, taken, attached: record.attached })
+            }
+            None => Ok(Front::Empty),
+        }
+    }
+
+    /// Takes bytes from the front (of the message there, in message mode) and publishes that; says how many.
+    pub(crate) fn take(&mut self, buf: &mut [u8]) -> usize {
+        let (index, available) = match self.current {
+            Some(Current { record, taken }) => (self.head + HEADER_LEN + taken, record.len - taken),
+            None if self.lane.messages => return 0,
+            None => (self.head, self.tail - self.head),
+        };
+        let len = usize::try_from(available).unwrap_or(usize::MAX).min(buf.len());
+        let (now, _) = buf.split_at_mut(len);
+        self.copy_out(index, now);
+        self.advance(len as u64);
+        len
+    }
+
+    /// Counts bytes of an attached message as taken: they were read from its own memory object.
+    pub(crate) fn took_attached(&mut self, len: u64) {
+        self.advance(len);
+    }
+
+    /// Ends the message at the front, of which nothing is left.
+    pub(crate) fn end_message(&mut self) {
+        if let Some(Current { record, taken }) = self.current
+            && taken == record.len
+        {
+            self.current = None;
+            self.publish(self.head + record.ring_len());
+        }
+    }
+
+    /// Copies what lies at the front, in message mode of the first message only, and takes nothing; says how much.
+    pub(crate) fn copy_front(&self, buf: &mut [u8]) -> usize {
+        let (index, available) = match self.current {
+            Some(Current { record, .. }) if record.attached => return 0,
+            Some(Current { record, taken }) => (self.head + HEADER_LEN + taken, record.len - taken),
+            None if self.lane.messages => return 0,
+            None => (self.head, self.tail - self.head),
+        };
+        let len = usize::try_from(available).unwrap_or(usize::MAX).min(buf.len());
+        let (now, _) = buf.split_at_mut(len);
+        self.copy_out(index, now);
+        len
+    }
+
+    /// Copies what lies behind the message at the front, over all messages that lie in the ring, and takes nothing;
+    /// says how much.
+    pub(crate) fn copy_behind(&self, buf: &mut [u8]) -> Result<usize, Corrupt> {
+        let Some(current) = self.current else { return Ok(0) };
+        let (mut index, mut copied) = (self.head + current.record.ring_len(), 0);
+        while index < self.tail {
+            let record = self.header_at(index)?;
+            let (_, rest) = buf.split_at_mut(copied);
+            if record.attached || rest.is_empty() {
+                break;
+            }
+            let len = usize::try_from(record.len).unwrap_or(usize::MAX).min(rest.len());
+            let (now, _) = rest.split_at_mut(len);
+            self.copy_out(index + HEADER_LEN, now);
+            copied += len;
+            index += record.ring_len();
+        }
+        Ok(copied)
+    }
+
+    /// All payload that can be read now, in bytes, over all messages.
+    pub(crate) fn available(&mut self) -> Result<u64, Corrupt> {
+        self.refresh()?;
+        if !self.lane.messages {
+            return Ok(self.tail - self.head);
+        }
+        let (mut index, mut sum) = (self.head, 0);
+        while index < self.tail {
+            let record = self.header_at(index)?;
+            sum += record.len;
+            index += record.ring_len();
+        }
+        Ok(sum - self.current.map_or(0, |current| current.taken))
+    }
+
+    /// The header of the record that begins at `index`, which lies before the tail. All of a record is published
+    /// at once, so it must lie before the tail too.
+    fn header_at(&self, index: u64) -> Result<Record, Corrupt> {
+        if self.tail - index < HEADER_LEN {
+            return Err(Corrupt("a message header that ends beyond what was published"));
+        }
+        let mut header = [0; 16];
+        self.copy_out(index, &mut header);
+        let record = Record::decode(header)?;
+        if record.ring_len() > self.tail - index {
+            return Err(Corrupt("a message that ends beyond what was published"));
+        }
+        Ok(record)
+    }
+
+    fn advance(&mut self, len: u64) {
+        self.payload += len;
+        match &mut self.current {
+            // The head moves on when the message ends: until then its place can't be used again.
+            Some(current) => {
+                current.taken += len;
+                self.memory.store(Word::Payload(self.lane.direction), self.payload, Ordering::Relaxed);
+            }
+            None => self.publish(self.head + len),
+        }
+    }
+
+    fn publish(&mut self, head: u64) {
+        self.head = head;
+        // SYNC POINT space: Release; pairs with the Acquire in `Producer::refresh`.
+        self.memory.store(Word::Head(self.lane.direction), head, Ordering::Release);
+    }
+
+    /// Takes the producer's claim, if it can be true.
+    fn refresh(&mut self) -> Result<(), Corrupt> {
+        // SYNC POINT data: Acquire; pairs with the Release in `Producer::publish`.
+        let tail = self.memory.load(Word::Tail(self.lane.direction), Ordering::Acquire);
+        if tail < self.tail || tail - self.head > self.lane.capacity {
+            return Err(Corrupt("the writer says that it wrote more than there is room for"));
+        }
+        self.tail = tail;
+        Ok(())
+    }
+
+    fn copy_out(&self, index: u64, buf: &mut [u8]) {
+        let (at, until_end) = self.lane.place(index);
+        let (first, rest) = buf.split_at_mut(until_end.min(buf.len()));
+        self.memory.copy_out(at, first);
+        if !rest.is_empty() {
+            self.memory.copy_out(self.lane.offset, rest);
+        }
+    }
+}

@@ -1,0 +1,202 @@
+#![expect(unsafe_code, reason = "the one place that touches memory which another process may change")]
+//! The memory of a connection, and the only unsafe code of the ring.
+//!
+//! Rust has no fully blessed way to copy bytes that another process may change at the same time. So no reference or
+//! slice to the payload ever exists: it is copied by the processor's string instruction in inline assembly, which
+//! the compiler can't look into (`rep movsb` on x86-64), and by word-sized relaxed atomic accesses elsewhere. The
+//! shared words are reached through atomics of one fixed size only, whose references live for one access.
+
+use super::{
+    layout::Word,
+    sync::{AtomicU64, Ordering},
+};
+
+#[cfg(loom)]
+pub(crate) use heap::Memory;
+#[cfg(not(loom))]
+pub(crate) use mapped::{Mapping, Memory};
+
+#[cfg(not(loom))]
+mod mapped {
+    use super::{AtomicU64, Ordering, Word};
+    use std::{
+        fmt,
+        panic::{RefUnwindSafe, UnwindSafe},
+        ptr::NonNull,
+    };
+
+    /// Keeps a region mapped for as long as it lives.
+    pub(crate) trait Mapping: Send + Sync + UnwindSafe + RefUnwindSafe {}
+
+    /// A region that another process maps too.
+    pub(crate) struct Memory {
+        base: NonNull<u8>,
+        len: usize,
+        /// Unmaps the region when it is dropped.
+        _mapping: Box<dyn Mapping>,
+    }
+
+    // SAFETY: the region is reached through atomics and raw copies only, never through references that a data race
+    // between threads could invalidate; `_mapping` is Send itself.
+    unsafe impl Send for Memory {}
+    // SAFETY: as above; every method takes `&self` and is made for concurrent use.
+    unsafe impl Sync for Memory {}
+
+    impl Memory {
+        /// Takes a region.
+        ///
+        /// # Safety
+        /// `base` is aligned to 8 and valid for reads and writes of `len` bytes until `mapping` is dropped, and no
+        /// Rust reference to any of it exists or will exist in this process.
+        pub(crate) unsafe fn new(base: NonNull<u8>, len: usize, mapping: Box<dyn Mapping>) -> Memory {
+            Memory { base, len, _mapping: mapping }
+        }
+
+        /// Where `len` bytes at `offset` begin; checked, since a mistake here would be a hole.
+        fn at(&self, offset: usize, len: usize) -> NonNull<u8> {
+            assert!(offset.checked_add(len).is_some_and(|end| end <= self.len), "beyond the memory of the ring");
+            // SAFETY: `offset` lies within the region, as was just checked, so the result is within (or one past)
+            // the same mapping.
+            unsafe { self.base.add(offset) }
+        }
+
+        fn word(&self, word: Word) -> &AtomicU64 {
+            let place = self.at(word.offset(), size_of::<u64>()).cast::<u64>();
+            // SAFETY: the place is inside the region, which outlives `self`; the base is aligned to 8 and every
+            // word's offset is a multiple of 8; every process reaches it through 64-bit atomics only.
+            unsafe { AtomicU64::from_ptr(place.as_ptr()) }
+        }
+
+        pub(in crate::ring) fn load(&self, word: Word, order: Ordering) -> u64 {
+            self.word(word).load(order)
+        }
+
+        pub(in crate::ring) fn store(&self, word: Word, value: u64, order: Ordering) {
+            self.word(word).store(value, order);
+        }
+
+        pub(in crate::ring) fn set(&self, word: Word, bits: u64) {
+            self.word(word).fetch_or(bits, Ordering::Relaxed);
+        }
+
+        /// Clears `bits` and says which of them were set.
+        pub(in crate::ring) fn clear(&self, word: Word, bits: u64) -> u64 {
+            self.word(word).fetch_and(!bits, Ordering::Relaxed) & bits
+        }
+
+        /// Copies `bytes` to `offset`.
+        pub(in crate::ring) fn copy_in(&self, offset: usize, bytes: &[u8]) {
+            let target = self.at(offset, bytes.len());
+            // SAFETY: the target is valid for writes of that many bytes (`at` checked it) and `bytes` for reads;
+            // they don't overlap, since no Rust object lies in the region.
+            unsafe { copy(bytes.as_ptr(), target.as_ptr(), bytes.len()) }
+        }
+
+        /// Fills `buf` from `offset`. What another process writes meanwhile may be seen in part: the bytes are data,
+        /// not values of a type.
+        pub(in crate::ring) fn copy_out(&self, offset: usize, buf: &mut [u8]) {
+            let source = self.at(offset, buf.len());
+            // SAFETY: the source is valid for reads of that many bytes (`at` checked it) and `buf` for writes; they
+            // don't overlap, since no Rust object lies in the region.
+            unsafe { copy(source.as_ptr(), buf.as_mut_ptr(), buf.len()) }
+        }
+    }
+
+    impl fmt::Debug for Memory {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.debug_struct("Memory").field("len", &self.len).finish_non_exhaustive()
+        }
+    }
+
+    /// Copies bytes of which one side may change under it.
+    ///
+    /// # Safety
+    /// `source` is valid for reads and `target` for writes of `len` bytes; they don't overlap.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn copy(source: *const u8, target: *mut u8, len: usize) {
+        // SAFETY: the caller promises both ranges; `rep movsb` moves `rcx` bytes from `rsi` to `rdi` upwards, which
+        // is what the direction flag is set to by the calling convention, and touches nothing else.
+        unsafe {
+            std::arch::asm!(
+                "rep movsb",
+                inout("rcx") len => _,
+                inout("rsi") source => _,
+                inout("rdi") target => _,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+
+    /// Copies bytes of which one side may change under it.
+    ///
+    /// # Safety
+    /// `source` is valid for reads and `target` for writes of `len` bytes; they don't overlap.
+    #[cfg(not(target_arch = "x86_64"))]
+    unsafe fn copy(source: *const u8, target: *mut u8, len: usize) {
+        for index in 0..len {
+            // SAFETY: `index` is below `len`, for which the caller promises `source` to be readable; volatile, so
+            // that the compiler reads each byte just once.
+            let byte = unsafe { source.add(index).read_volatile() };
+            // SAFETY: `index` is below `len`, for which the caller promises `target` to be writable.
+            unsafe { target.add(index).write_volatile(byte) };
+        }
+    }
+}
+
+/// The same on the heap, for loom: atomics that it knows, and cells in which it finds unsynchronised access.
+#[cfg(loom)]
+mod heap {
+    use super::{AtomicU64, Ordering, Word, super::sync::UnsafeCell};
+
+    #[derive(Debug)]
+    pub(crate) struct Memory {
+        words: Vec<AtomicU64>,
+        bytes: Vec<UnsafeCell<u8>>,
+    }
+
+    // SAFETY: the cells are touched under loom's eyes only, which reports every unsynchronised access.
+    unsafe impl Send for Memory {}
+    // SAFETY: as above.
+    unsafe impl Sync for Memory {}
+
+    const CONTROL_LEN: usize = 4096;
+
+    impl Memory {
+        pub(crate) fn heap(len: usize) -> Memory {
+            Memory {
+                words: (0..8 * 16).map(|_| AtomicU64::new(0)).collect(),
+                bytes: (CONTROL_LEN..len).map(|_| UnsafeCell::new(0)).collect(),
+            }
+        }
+
+        pub(in crate::ring) fn load(&self, word: Word, order: Ordering) -> u64 {
+            self.words[word.offset() / 8].load(order)
+        }
+
+        pub(in crate::ring) fn store(&self, word: Word, value: u64, order: Ordering) {
+            self.words[word.offset() / 8].store(value, order);
+        }
+
+        pub(in crate::ring) fn set(&self, word: Word, bits: u64) {
+            self.words[word.offset() / 8].fetch_or(bits, Ordering::Relaxed);
+        }
+
+        pub(in crate::ring) fn clear(&self, word: Word, bits: u64) -> u64 {
+            self.words[word.offset() / 8].fetch_and(!bits, Ordering::Relaxed) & bits
+        }
+
+        pub(in crate::ring) fn copy_in(&self, offset: usize, bytes: &[u8]) {
+            for (index, byte) in bytes.iter().enumerate() {
+                // SAFETY: loom hands out a pointer to a live byte and checks that nobody else has one.
+                self.bytes[offset - CONTROL_LEN + index].with_mut(|place| unsafe { *place = *byte });
+            }
+        }
+
+        pub(in crate::ring) fn copy_out(&self, offset: usize, buf: &mut [u8]) {
+            for (index, byte) in buf.iter_mut().enumerate() {
+                // SAFETY: loom hands out a pointer to a live byte and checks that nobody writes it.
+                *byte = self.bytes[offset - CONTROL_LEN + index].with(|place| unsafe { *place });
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The writing half of a ring.
+
+use super::{
+    Corrupt, Direction, Geometry, Memory,
+    layout::{Lane, Word},
+    record::{HEADER_LEN, Record},
+    sync::Ordering,
+};
+use std::{io::IoSlice, sync::Arc};
+
+/// Publishes into one direction; the only writer of its tail.
+#[derive(Debug)]
+pub(crate) struct Producer {
+    memory: Arc<Memory>,
+    lane: Lane,
+    /// How far we have published: the truth.
+    tail: u64,
+    /// The payload published so far: the truth. On a byte pipe the same as the tail.
+    payload: u64,
+    /// The consumer's last claim that was checked.
+    head: u64,
+    /// The consumer's last claim of the payload it has read.
+    payload_read: u64,
+}
+
+impl Producer {
+    /// The writing half of `direction`; `None` where the pipe does not have it.
+    pub(crate) fn new(memory: Arc<Memory>, geometry: &Geometry, direction: Direction) -> Option<Producer> {
+        let lane = geometry.lane(direction)?;
+        Some(Producer { memory, lane, tail: 0, payload: 0, head: 0, payload_read: 0 })
+    }
+
+    /// Publishes what fits of `bytes` now; 0 is a full pipe.
+    ///
+    /// Never more than the quota lies unread, but with a quota of zero, where a write could else never begin.
+    pub(crate) fn write_bytes(&mut self, bytes: &[u8]) -> Result<usize, Corrupt> {
+        let limit = if self.lane.quota == 0 { self.lane.capacity } else { self.lane.quota };
+        let wanted = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let mut free = limit - (self.tail - self.head);
+        if free < wanted {
+            self.refresh()?;
+            free = limit - (self.tail - self.head);
+        }
+        let len = usize::try_from(free.min(wanted)).unwrap_or(usize::MAX);
+        let Some((now, _)) = bytes.split_at_checked(len) else { return Ok(0) };
+        if len > 0 {
+            self.copy_in(self.tail, now);
+            self.payload += free.min(wanted);
+            self.publish(self.tail + free.min(wanted));
+        }
+        Ok(len)
+    }
+
+    /// Whether a message of `len` bytes lies in the ring, or elsewhere with an announcement in the ring.
+    pub(crate) fn is_inline(&self, len: u64) -> bool {
+        Record { len, attached: false }.ring_len() <= self.lane.capacity
+    }
+
+    /// Publishes one message, all of it or nothing; `false` is a full pipe. Only for messages that lie in the ring.
+    pub(crate) fn write_message(&mut self, parts: &[IoSlice<'_>]) -> Result<bool, Corrupt> {
+        let len = parts.iter().map(|part| part.len() as u64).sum::<u64>();
+        if !self.has_room(len)? {
+            return Ok(false);
+        }
+        let mut at = self.tail + HEADER_LEN;
+        for part in parts {
+            self.copy_in(at, part);
+            at += part.len() as u64;
+        }
+        self.publish_record(Record { len, attached: false });
+        Ok(true)
+    }
+
+    /// Whether a message of `len` bytes could be published now.
+    ///
+    /// One within the quota goes as soon as it fits into what is free of it. A larger one goes when all that came
+    /// before it was read, so that at most one is under way, and its writer waits for its reader.
+    pub(crate) fn has_room(&mut self, len: u64) -> Result<bool, Corrupt> {
+        let record = Record { len, attached: !self.is_inline(len) };
+        if !self.fits(record) {
+            self.refresh()?;
+        }
+        Ok(self.fits(record))
+    }
+
+    /// Announces a message of `len` bytes that lies elsewhere; only after `has_room`.
+    pub(crate) fn announce_attached(&mut self, len: u64) {
+        self.publish_record(Record { len, attached: true });
+    }
+
+    /// Whether no more than the quota is unread, so that a write may return.
+    pub(crate) fn is_settled(&mut self) -> Result<bool, Corrupt> {
+        if self.payload - self.payload_read <= self.lane.quota {
+            return Ok(true);
+        }
+        self.refresh()?;
+        Ok(self.payload - self.payload_read <= self.lane.quota)
+    }
+
+    /// Whether a write of one byte, or of a message within the quota, could publish something now.
+    pub(crate) fn is_writable(&mut self) -> Result<bool, Corrupt> {
+        self.refresh()?;
+        let unread = self.tail - self.head;
+        Ok(unread == 0 || if self.lane.messages { unread * 2 <= self.lane.capacity } else { unread < self.lane.quota })
+    }
+
+    /// Whether the consumer has read everything, messages of length zero included.
+    pub(crate) fn is_drained(&mut self) -> Result<bool, Corrupt> {
+        self.refresh()?;
+        Ok(self.head == self.tail)
+    }
+
+    fn fits(&self, record: Record) -> bool {
+        let unread = self.payload - self.payload_read;
+        let within_quota = unread + record.len <= self.lane.quota || self.head == self.tail;
+        within_quota && self.tail - self.head + record.ring_len() <= self.lane.capacity
+    }
+
+    fn publish_record(&mut self, record: Record) {
+        self.copy_in(self.tail, &record.encode());
+        self.payload += record.len;
+        self.publish(self.tail + record.ring_len());
+    }
+
+    fn publish(&mut self, tail: u64) {
+        self.tail = tail;
+        // SYNC POINT data: Release; pairs with the Acquire in `Consumer::refresh`.
+        self.memory.store(Word::Tail(self.lane.direction), tail, Ordering::Release);
+    }
+
+    /// Takes the consumer's claims, if they can be true.
+    fn refresh(&mut self) -> Result<(), Corrupt> {
+        // SYNC POINT space: Acquire; pairs with the Release in `Consumer::publish`.
+        let head = self.memory.load(Word::Head(self.lane.direction), Ordering::Acquire);
+        if head < self.head || head > self.tail {
+            return Err(Corrupt("the reader says that it read what was not written"));
+        }
+        self.head = head;
+        if !self.lane.messages {
+            self.payload_read = head;
+            return Ok(());
+        }
+        let payload_read = self.memory.load(Word::Payload(self.lane.direction), Ordering::Relaxed);
+        if payload_read < self.payload_read || payload_read > self.payload {
+            return Err(Corrupt("the reader says that it read more than was written"));
+        }
+        self.payload_read = payload_read;
+        Ok(())
+    }
+
+    fn copy_in(&self, index: u64, bytes: &[u8]) {
+        let (at, until_end) = self.lane.place(index);
+        let (first, rest) = bytes.split_at(until_end.min(bytes.len()));
+        self.memory.copy_in(at, first);
+        if !rest.is_empty() {
+            self.memory.copy_in(self.lane.offset, rest);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Every interleaving of producer, consumer and waking, by loom.
+
+use super::super::{Consumer, Direction, Front, Geometry, Interest, Memory, Producer, Side, Sleepers};
+use loom::{
+    sync::{
+        Arc as LoomArc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+use std::{io::IoSlice, sync::Arc};
+
+/// A ring of the smallest size.
+fn ring(messages: bool, quota: u32) -> (Arc<Memory>, Producer, Consumer) {
+    let geometry = Geometry::new(messages, Some(quota), None);
+    let memory = Arc::new(Memory::heap(geometry.len()));
+    let producer = Producer::new(Arc::clone(&memory), &geometry, Direction::Inbound).unwrap();
+    let consumer = Consumer::new(Arc::clone(&memory), &geometry, Direction::Inbound).unwrap();
+    (memory, producer, consumer)
+}
+
+/// A doorbell: a byte in a socket, in which any number of rings are one.
+#[derive(Default)]
+struct Bell(AtomicBool);
+
+impl Bell {
+    fn ring(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Sleeps until it rings: the kernel's part, so it must come true once the other end has done all it does.
+    fn wait(&self) {
+        while !self.0.swap(false, Ordering::Acquire) {
+            thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn what_is_read_is_what_was_written() {
+    loom::model(|| {
+        let (_memory, mut producer, mut consumer) = ring(false, 2);
+        let writer = thread::spawn(move || {
+            let mut left: &[u8] = b"abc";
+            while !left.is_empty() {
+                let written = producer.write_bytes(left).unwrap();
+                left = &left[written..];
+                thread::yield_now();
+            }
+        });
+        let mut got = Vec::new();
+        while got.len() < 3 {
+            let mut buf = [0; 3];
+            if consumer.front().unwrap() != Front::Empty {
+                let len = consumer.take(&mut buf);
+                got.extend(&buf[..len]);
+            }
+            thread::yield_now();
+        }
+        writer.join().unwrap();
+        assert_eq!(got, b"abc");
+    });
+}
+
+#[test]
+fn a_message_is_seen_whole_or_not_at_all() {
+    loom::model(|| {
+        let (_memory, mut producer, mut consumer) = ring(true, 64);
+        let writer = thread::spawn(move || {
+            assert!(producer.write_message(&[IoSlice::new(b"one"), IoSlice::new(b"two")]).unwrap());
+        });
+        if let Front::Message { left, .. } = consumer.front().unwrap() {
+            let mut buf = [0; 8];
+            assert_eq!((left, consumer.take(&mut buf)), (6, 6));
+            assert_eq!(&buf[..6], b"onetwo");
+        }
+        writer.join().unwrap();
+    });
+}
+
+/// Nobody sleeps for ever: the reader announces, looks again and sleeps; the writer publishes and looks for sleepers.
+#[test]
+fn a_sleeping_reader_is_woken() {
+    loom::model(|| {
+        let (memory, mut producer, mut consumer) = ring(false, 2);
+        let bell = LoomArc::new(Bell::default());
+        let (writers_bell, writers_memory) = (LoomArc::clone(&bell), Arc::clone(&memory));
+        let writer = thread::spawn(move || {
+            let sleepers = Sleepers::new(writers_memory, Side::Client);
+            producer.write_bytes(b"a").unwrap();
+            if sleepers.must_wake(Interest::Data) {
+                writers_bell.ring();
+            }
+        });
+        let sleepers = Sleepers::new(memory, Side::Server);
+        while consumer.front().unwrap() == Front::Empty {
+            sleepers.announce(Interest::Data);
+            if consumer.front().unwrap() == Front::Empty {
+                bell.wait();
+            }
+        }
+        writer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_sleeping_writer_is_woken() {
+    loom::model(|| {
+        let (memory, mut producer, mut consumer) = ring(false, 1);
+        producer.write_bytes(b"a").unwrap();
+        let bell = LoomArc::new(Bell::default());
+        let (readers_bell, readers_memory) = (LoomArc::clone(&bell), Arc::clone(&memory));
+        let reader = thread::spawn(move || {
+            let sleepers = Sleepers::new(readers_memory, Side::Server);
+            consumer.front().unwrap();
+            consumer.take(&mut [0]);
+            if sleepers.must_wake(Interest::Space) {
+                readers_bell.ring();
+            }
+        });
+        let sleepers = Sleepers::new(memory, Side::Client);
+        while producer.write_bytes(b"b").unwrap() == 0 {
+            sleepers.announce(Interest::Space);
+            if !producer.is_writable().unwrap() {
+                bell.wait();
+            }
+        }
+        reader.join().unwrap();
+    });
+}

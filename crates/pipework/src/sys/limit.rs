@@ -1,0 +1,42 @@
+//! How long a call may wait, and who may end it sooner.
+
+use super::Canceller;
+use crate::error::{PipeErrorKind, fail};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+/// A deadline and a canceller; either may be missing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Limit {
+    deadline: Option<Instant>,
+    canceller: Option<Canceller>,
+}
+
+impl Limit {
+    /// From now on, at most `timeout`; `None`, and a time too long to be told, is for ever.
+    pub(crate) fn new(timeout: Option<Duration>, canceller: Option<Canceller>) -> Limit {
+        Limit { deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)), canceller }
+    }
+
+    pub(crate) fn canceller(&self) -> Option<&Canceller> {
+        self.canceller.as_ref()
+    }
+
+    /// What is left of the time; `None` is for ever.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether one may go on waiting.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        if self.canceller.as_ref().is_some_and(Canceller::is_cancelled) {
+            return Err(fail(PipeErrorKind::Aborted, "the wait was ended by its canceller"));
+        }
+        if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Err(fail(PipeErrorKind::TimedOut, "the time for this call is over"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,33 @@
+//! THE SEAM: what a backend provides, and nothing else reaches the system.
+//!
+//! | item | what it is |
+//! |---|---|
+//! | [`Canceller`] | a token that ends waits: `new`, `cancel`, `is_cancelled` |
+//! | [`Limit`] | a deadline and a canceller, of this module |
+//! | [`Instance`] | a server instance: `create`, `connect`, `disconnect`, `end`, `into_end`, `left_bytes` |
+//! | [`End`] | a connected end: reading, writing, messages, settings, peer |
+//! | [`Peer`] | who the other end is |
+//! | [`PlainListener`] | accepts at the path of a plain socket, where there are such |
+//! | [`Gate`] | the one descriptor that tells that a listener has a client |
+//! | [`Watch`] | waits until something about a name may have changed |
+//! | [`open`], [`connect`] | the client's end of a pipe, now or waiting |
+//! | [`wait`] | until an instance of a name listens |
+//! | [`list`] | the pipes of this computer |
+//! | [`location`] | where a name lives |
+//! | [`per_user_name`], [`socket_paths`] | what names mean here |
+//! | [`anonymous`] | one-way pipes of the kernel |
+//!
+//! The backends know plain data of the surface (names, options, errors, and what calls return), never its types that
+//! hold something open.
+
+mod limit;
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+use unix as system;
+
+pub(crate) use limit::Limit;
+pub(crate) use system::{
+    Canceller, End, Gate, Instance, Peer, PlainListener, Watch, anonymous, connect, list, location, open, pause,
+    per_user_name, socket_paths, wait,
+};

@@ -1,0 +1,50 @@
+//! Ending waits: an event that is never cleared.
+
+use super::os::Event;
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// A token that many waits share.
+#[derive(Clone, Debug)]
+pub(crate) struct Canceller {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    cancelled: AtomicBool,
+    event: Event,
+}
+
+impl Canceller {
+    pub(crate) fn new() -> io::Result<Canceller> {
+        let event = Event::new()?;
+        Ok(Canceller { shared: Arc::new(Shared { cancelled: AtomicBool::new(false), event }) })
+    }
+
+    pub(crate) fn cancel(&self) {
+        // Release, so that who sees it used sees all that was done before.
+        self.shared.cancelled.store(true, Ordering::Release);
+        self.shared.event.set();
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.shared.cancelled.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_same(&self, other: &Canceller) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
+impl AsFd for Canceller {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.shared.event.as_fd()
+    }
+}

@@ -1,0 +1,443 @@
+//! One end of one connection: its socket, its memory, and who waits at it.
+//!
+//! The socket is doorbell, proof of life and channel for descriptors; the payload goes through the rings.
+
+use super::{
+    super::Limit,
+    link::{Arrival, Link, Offer, Received, Shape, Welcome, receive_with},
+    os, poll,
+    readiness::Readiness,
+    served::Place,
+    settings::Settings,
+    waiting::{Sleeper, Spin, Waiting},
+};
+use crate::{
+    error::{PipeErrorKind, fail},
+    options::{PipeEnd, PipeInfo},
+    ring::{Corrupt, Interest, Mark, Side},
+};
+use rustix::{event::PollFlags, io::Errno, net::Shutdown};
+use std::{
+    collections::VecDeque,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// A wake-up, and nothing more.
+const BELL: u8 = b'.';
+/// The server disconnected a client that has no memory in common with it yet.
+const THROWN_OUT: u8 = b'D';
+/// With this byte comes the memory of one message.
+pub(super) const ATTACHMENT: u8 = b'F';
+
+/// One end of one connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    socket: OwnedFd,
+    side: Side,
+    pub(super) shape: Shape,
+    /// What this end asked for; the pipe's directions limit it further.
+    pub(super) may: Rights,
+    pub(super) settings: Arc<Settings>,
+    pub(super) waiting: Waiting,
+    link: OnceLock<Link>,
+    welcome: Mutex<Welcome>,
+    /// Memories of messages that were announced, or will be.
+    attachments: Mutex<VecDeque<OwnedFd>>,
+    state: Flags,
+    corrupt: OnceLock<String>,
+    spin_for_data: Spin,
+    spin_for_space: Spin,
+    readiness: Readiness,
+    /// On a server, the instance's place among those of the name.
+    place: Mutex<Option<Arc<Place>>>,
+    /// Who made this end: a forked child must not end it.
+    process: u32,
+}
+
+/// What an end may do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rights {
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+}
+
+#[derive(Debug, Default)]
+struct Flags {
+    /// The other end is no more: its socket hung up.
+    hung_up: AtomicBool,
+    /// The server disconnected this client.
+    thrown_out: AtomicBool,
+    /// This server end disconnected its client.
+    disconnected: AtomicBool,
+}
+
+impl Connection {
+    /// A client's end: the memory is offered right away.
+    pub(crate) fn client(
+        socket: OwnedFd,
+        offer: Offer,
+        may: Rights,
+        settings: Arc<Settings>,
+        limit: &Limit,
+    ) -> io::Result<Connection> {
+        let shape = *offer.shape();
+        let link = offer.send(socket.as_fd(), limit)?;
+        let connection = Connection::new(socket, Side::Client, shape, may, settings);
+        // Nobody else has seen the connection yet, so the place is free.
+        let _: Result<(), Link> = connection.link.set(link);
+        Ok(connection)
+    }
+
+    /// A server's end: the memory comes with the client's first record.
+    pub(crate) fn server(socket: OwnedFd, shape: Shape, settings: Arc<Settings>, place: Arc<Place>) -> Connection {
+        let may = Rights { read: shape.inbound.is_some(), write: shape.outbound.is_some() };
+        let connection = Connection::new(socket, Side::Server, shape, may, settings);
+        *connection.place() = Some(place);
+        connection
+    }
+
+    fn new(socket: OwnedFd, side: Side, shape: Shape, may: Rights, settings: Arc<Settings>) -> Connection {
+        Connection {
+            socket,
+            side,
+            shape,
+            may,
+            settings,
+            waiting: Waiting::default(),
+            link: OnceLock::new(),
+            welcome: Mutex::new(Welcome::new()),
+            attachments: Mutex::default(),
+            state: Flags::default(),
+            corrupt: OnceLock::new(),
+            spin_for_data: Spin::new(),
+            spin_for_space: Spin::new(),
+            readiness: Readiness::default(),
+            place: Mutex::default(),
+            process: std::process::id(),
+        }
+    }
+
+    pub(crate) fn info(&self) -> PipeInfo {
+        self.shape.info(if self.side == Side::Client { PipeEnd::Client } else { PipeEnd::Server })
+    }
+
+    pub(super) fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
+    // ---------------------------------------------------------------- the state of the connection
+
+    /// Whether calls still mean something: not after a disconnect, nor after the other end broke the protocol.
+    pub(super) fn check_usable(&self) -> io::Result<()> {
+        if let Some(why) = self.corrupt.get() {
+            return Err(corrupt_error(why));
+        }
+        let thrown_out = match self.side {
+            Side::Server => self.state.disconnected.load(Ordering::Acquire),
+            Side::Client => {
+                self.state.thrown_out.load(Ordering::Acquire)
+                    || self.link.get().is_some_and(|link| link.sleepers.peer_mark() == Mark::Disconnected)
+            }
+        };
+        if thrown_out {
+            return Err(fail(PipeErrorKind::NotConnected, "the server has disconnected this connection"));
+        }
+        Ok(())
+    }
+
+    /// Whether the other end is known to be gone. What it wrote before may still be there to read.
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.hung_up.load(Ordering::Acquire)
+            || self.link.get().is_some_and(|link| link.sleepers.peer_mark() == Mark::Closed)
+    }
+
+    /// Asks the kernel whether the other end is gone.
+    pub(crate) fn look_whether_closed(&self) -> bool {
+        let seen = poll::now(self.socket.as_fd(), os::HANGUP);
+        if seen.intersects(os::HANGUP | PollFlags::HUP | PollFlags::ERR) {
+            self.state.hung_up.store(true, Ordering::Release);
+        }
+        self.is_closed()
+    }
+
+    /// The other end broke the protocol: the end of this connection, and of no other.
+    pub(super) fn corrupt(&self, why: impl Into<String>) -> io::Error {
+        let why = self.corrupt.get_or_init(|| why.into());
+        self.shut_down();
+        corrupt_error(why)
+    }
+
+    pub(super) fn checked<T>(&self, outcome: Result<T, Corrupt>) -> io::Result<T> {
+        outcome.map_err(|Corrupt(why)| self.corrupt(why))
+    }
+
+    /// The rings, once the hello has come; `None` when the other end went away without one.
+    pub(super) fn link(&self, limit: &mut LazyLimit<'_>) -> io::Result<Option<&Link>> {
+        loop {
+            if let Some(link) = self.link.get() {
+                return Ok(Some(link));
+            }
+            self.check_usable()?;
+            if self.is_closed() {
+                return Ok(None);
+            }
+            let mut sleeper = AtSocket { connection: self, link: None, interest: Interest::Data, is_ready: || Ok(false) };
+            self.waiting.sleep(&mut sleeper, limit.get())?;
+        }
+    }
+
+    /// The rings, if the hello has come by now.
+    pub(super) fn link_now(&self) -> io::Result<Option<&Link>> {
+        if self.link.get().is_none() {
+            self.waiting.drain_now(|| self.drain())?;
+        }
+        Ok(self.link.get())
+    }
+
+    // ---------------------------------------------------------------- waiting and waking
+
+    /// Waits until `is_ready`, or until nothing more can come, or the limit is reached.
+    pub(super) fn wait(
+        &self,
+        link: &Link,
+        interest: Interest,
+        limit: &mut LazyLimit<'_>,
+        mut is_ready: impl FnMut() -> io::Result<bool>,
+    ) -> io::Result<()> {
+        let spin = match interest {
+            Interest::Data => &self.spin_for_data,
+            Interest::Space => &self.spin_for_space,
+        };
+        if spin.until(|| Ok(self.is_over() || is_ready()?))? {
+            return Ok(());
+        }
+        self.waiting.sleep(&mut AtSocket { connection: self, link: Some(link), interest, is_ready }, limit.get())
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_closed() || self.check_usable().is_err()
+    }
+
+    /// Wakes the other end if it sleeps for what this end has just published.
+    pub(super) fn wake(&self, link: &Link, interest: Interest) {
+        if link.sleepers.must_wake(interest) {
+            self.ring(BELL);
+        }
+    }
+
+    fn ring(&self, byte: u8) {
+        // A full socket has rung already, and one that is closed has nobody to wake.
+        let _: rustix::io::Result<usize> =
+            rustix::io::retry_on_intr(|| rustix::net::send(&self.socket, &[byte], os::SEND_FLAGS));
+    }
+
+    /// Empties the doorbell: takes wake-ups, descriptors, the hello, and the news that the other end is gone.
+    pub(super) fn drain(&self) -> io::Result<()> {
+        if self.link.get().is_none() && self.side == Side::Server {
+            self.take_hello()?;
+            if self.link.get().is_none() {
+                return Ok(());
+            }
+        }
+        let mut bytes = [0; 64];
+        loop {
+            let received = if self.shape.messages {
+                receive_with(self.socket.as_fd(), &mut bytes)?
+            } else {
+                receive_plain(self.socket.as_fd(), &mut bytes)?
+            };
+            match received {
+                Received::Nothing => break,
+                Received::End => {
+                    self.state.hung_up.store(true, Ordering::Release);
+                    break;
+                }
+                Received::Bytes(len, attachment) => {
+                    let is_thrown_out = bytes.iter().take(len).any(|byte| *byte == THROWN_OUT);
+                    if is_thrown_out && self.side == Side::Client {
+                        self.state.thrown_out.store(true, Ordering::Release);
+                    }
+                    if let Some(attachment) = attachment {
+                        self.keep(attachment)?;
+                    }
+                    if !self.shape.messages && len < bytes.len() {
+                        break;
+                    }
+                }
+            }
+        }
+        // Who polls from outside may have been waiting for what was just taken.
+        self.readiness.look_again();
+        Ok(())
+    }
+
+    fn take_hello(&self) -> io::Result<()> {
+        let arrival = {
+            let mut welcome = self.welcome.lock().unwrap_or_else(PoisonError::into_inner);
+            welcome.receive(self.socket.as_fd(), &self.shape)?
+        };
+        match arrival {
+            Arrival::Pending => {}
+            Arrival::Gone => self.state.hung_up.store(true, Ordering::Release),
+            Arrival::Link(link) => {
+                // Only the leader drains, so nobody else has set it.
+                let _: Result<(), Link> = self.link.set(link);
+            }
+            Arrival::Corrupt(why) => return Err(self.corrupt(why)),
+        }
+        Ok(())
+    }
+
+    // ---------------------------------------------------------------- messages that lie elsewhere
+
+    /// The memories that came and were not read yet.
+    pub(super) fn attachments(&self) -> MutexGuard<'_, VecDeque<OwnedFd>> {
+        self.attachments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, attachment: OwnedFd) -> io::Result<()> {
+        let mut attachments = self.attachments();
+        // One can be under way while another is being read.
+        if attachments.len() >= 2 {
+            drop(attachments);
+            return Err(self.corrupt("more memories of messages than can be under way"));
+        }
+        attachments.push_back(attachment);
+        Ok(())
+    }
+
+    /// Sends the memory of a message, waiting while the socket is full.
+    pub(super) fn send_attachment(&self, memory: &OwnedFd, limit: &mut LazyLimit<'_>) -> io::Result<()> {
+        loop {
+            match super::link::send_with(self.socket.as_fd(), &[ATTACHMENT], memory.as_fd()) {
+                Ok(()) => return Ok(()),
+                Err(Errno::AGAIN) => {
+                    limit.get().check()?;
+                    poll::wait(&[(self.socket.as_fd(), PollFlags::OUT)], limit.get(), None)?;
+                }
+                // Too many descriptors of this user are under way: others will take theirs.
+                Err(Errno::TOOMANYREFS) => {
+                    limit.get().check()?;
+                    poll::wait(&[], limit.get(), Some(std::time::Duration::from_millis(2)))?;
+                }
+                Err(Errno::PIPE | Errno::CONNRESET) => return Err(nobody_reads()),
+                Err(error) => return Err(error.into()),
+            }
+            self.check_usable()?;
+        }
+    }
+
+    // ---------------------------------------------------------------- the end
+
+    /// Throws the client out, with all that is unread. Wakes this end's own waiters too.
+    pub(crate) fn disconnect(&self) {
+        self.state.disconnected.store(true, Ordering::Release);
+        // A hello that waits is taken first, for the mark lies in its memory. A failure leaves it without one.
+        let link = self.link_now().ok().flatten();
+        match link {
+            Some(link) => link.sleepers.leave(Mark::Disconnected),
+            None => self.ring(THROWN_OUT),
+        }
+        self.shut_down();
+        drop(self.place().take());
+    }
+
+    fn shut_down(&self) {
+        // It fails only when the other end is gone already.
+        let _: rustix::io::Result<()> = rustix::net::shutdown(&self.socket, Shutdown::Both);
+    }
+
+    fn place(&self) -> MutexGuard<'_, Option<Arc<Place>>> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // In a forked child the connection is still the parent's.
+        if std::process::id() != self.process {
+            return;
+        }
+        if let Some(link) = self.link.get()
+            && !self.state.disconnected.load(Ordering::Relaxed)
+        {
+            link.sleepers.leave(Mark::Closed);
+        }
+        self.shut_down();
+    }
+}
+
+/// A limit that begins when the first wait does: a call that need not wait never looks at the clock.
+pub(super) struct LazyLimit<'a> {
+    make: &'a dyn Fn() -> Limit,
+    made: Option<Limit>,
+}
+
+impl<'a> LazyLimit<'a> {
+    pub(super) fn new(make: &'a dyn Fn() -> Limit) -> LazyLimit<'a> {
+        LazyLimit { make, made: None }
+    }
+
+    pub(super) fn get(&mut self) -> &Limit {
+        self.made.get_or_insert_with(self.make)
+    }
+}
+
+/// A thread that waits at the socket of a connection.
+struct AtSocket<'a, F> {
+    connection: &'a Connection,
+    link: Option<&'a Link>,
+    interest: Interest,
+    is_ready: F,
+}
+
+impl<F: FnMut() -> io::Result<bool>> Sleeper for AtSocket<'_, F> {
+    fn announce(&self) {
+        if let Some(link) = self.link {
+            link.sleepers.announce(self.interest);
+        }
+    }
+
+    fn is_ready(&mut self) -> io::Result<bool> {
+        let has_come = self.link.is_none() && self.connection.link.get().is_some();
+        Ok(has_come || self.connection.is_over() || (self.is_ready)()?)
+    }
+
+    fn poll(&self, limit: &Limit) -> io::Result<()> {
+        poll::wait(&[(self.connection.socket.as_fd(), PollFlags::IN)], limit, None).map(|_| ())
+    }
+
+    fn drain(&self) -> io::Result<()> {
+        self.connection.drain()
+    }
+}
+
+fn receive_plain(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Received> {
+    let flags = os::RECEIVE_FLAGS;
+    match rustix::io::retry_on_intr(|| rustix::net::recv(socket, &mut *bytes, flags)) {
+        Ok((0, _)) | Err(Errno::CONNRESET) => Ok(Received::End),
+        Ok((len, _)) => Ok(Received::Bytes(len, None)),
+        Err(Errno::AGAIN) => Ok(Received::Nothing),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn corrupt_error(why: &str) -> io::Error {
+    fail(PipeErrorKind::Corrupt, format!("the other end broke the protocol ({why}); the connection is over"))
+}
+
+/// Nobody will read what is written (rule B5).
+pub(super) fn nobody_reads() -> io::Error {
+    fail(PipeErrorKind::NoData, "the other end has closed: nobody will read this")
+}

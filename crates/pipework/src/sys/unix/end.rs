@@ -1,0 +1,225 @@
+//! A connected end, whatever it is made of.
+
+use super::{
+    super::Canceller,
+    connection::Connection,
+    instance::Instance,
+    link::Shape,
+    peer::Peer,
+    plain::PlainEnd,
+    settings::Settings,
+};
+use crate::{
+    error::{PipeErrorKind, fail},
+    message::{MessageRead, Peek},
+    options::{PipeEnd, PipeInfo, PipeMode},
+};
+use std::{
+    io::{self, IoSlice},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
+    sync::Arc,
+    time::Duration,
+};
+
+/// An end of a pipe.
+#[derive(Clone, Debug)]
+pub(crate) enum End {
+    /// One connection of a named pipe.
+    Connection(Arc<Connection>),
+    /// Whatever connection an instance has at the time of a call.
+    Instance(Instance),
+    /// A plain socket.
+    Plain(Arc<PlainEnd>),
+}
+
+impl End {
+    pub(crate) fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            End::Connection(connection) => connection.read(buf),
+            End::Instance(instance) => instance.connection_now()?.read(buf),
+            End::Plain(plain) => plain.read(buf),
+        }
+    }
+
+    pub(crate) fn write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            End::Connection(connection) => connection.write(bufs),
+            End::Instance(instance) => instance.connection_now()?.write(bufs),
+            End::Plain(plain) => plain.write(bufs),
+        }
+    }
+
+    pub(crate) fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            End::Plain(plain) => plain.try_read(buf),
+            _ => self.connection()?.try_read(buf),
+        }
+    }
+
+    pub(crate) fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            End::Plain(plain) => plain.try_write(buf),
+            _ => self.connection()?.try_write(buf),
+        }
+    }
+
+    pub(crate) fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>> {
+        self.connection()?.read_message(len_max)
+    }
+
+    pub(crate) fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead> {
+        self.connection()?.read_message_into(buf)
+    }
+
+    pub(crate) fn write_message(&self, message: &[u8]) -> io::Result<()> {
+        self.connection()?.write_message(&[IoSlice::new(message)])
+    }
+
+    pub(crate) fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
+        self.connection()?.transact(request, len_max)
+    }
+
+    pub(crate) fn peek(&self, buf: &mut [u8]) -> io::Result<Peek> {
+        match self {
+            End::Connection(connection) => connection.peek(buf),
+            End::Plain(plain) => plain.peek(buf),
+            // Rule M4.
+            End::Instance(instance) => instance
+                .connection_now()
+                .map_err(|_| fail(PipeErrorKind::BadPipe, "the instance has no client to peek at"))?
+                .peek(buf),
+        }
+    }
+
+    pub(crate) fn drain(&self) -> io::Result<()> {
+        match self {
+            End::Plain(plain) => plain.drain_written(),
+            _ => self.connection()?.drain_written(),
+        }
+    }
+
+    pub(crate) fn shutdown_write(&self) -> io::Result<()> {
+        match self {
+            End::Plain(plain) => plain.shutdown_write(),
+            _ => Err(fail(
+                PipeErrorKind::Unsupported,
+                "one direction of a named pipe can't be ended by itself; say in the protocol that nothing more comes",
+            )),
+        }
+    }
+
+    pub(crate) fn set_read_mode(&self, mode: PipeMode) -> io::Result<()> {
+        let has_messages = match self {
+            End::Connection(connection) => connection.shape.messages,
+            End::Instance(instance) => instance.shape().messages,
+            End::Plain(_) => false,
+        };
+        self.settings().set_read_mode(mode, has_messages)
+    }
+
+    pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.settings().set_read_timeout(timeout)
+    }
+
+    pub(crate) fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.settings().set_write_timeout(timeout)
+    }
+
+    pub(crate) fn read_timeout(&self) -> Option<Duration> {
+        self.settings().read_timeout()
+    }
+
+    pub(crate) fn write_timeout(&self) -> Option<Duration> {
+        self.settings().write_timeout()
+    }
+
+    pub(crate) fn set_canceller(&self, canceller: Option<&Canceller>) {
+        self.settings().set_canceller(canceller.cloned());
+    }
+
+    pub(crate) fn info(&self) -> io::Result<PipeInfo> {
+        match self {
+            End::Connection(connection) => Ok(connection.info()),
+            End::Plain(plain) => plain.info(),
+            End::Instance(instance) => Ok(instance.shape().info(PipeEnd::Server)),
+        }
+    }
+
+    pub(crate) fn peer(&self) -> io::Result<Peer> {
+        match self {
+            End::Plain(plain) => Peer::of(plain.as_fd()),
+            _ => Peer::of((*self.connection()?).as_fd()),
+        }
+    }
+
+    pub(crate) fn try_clone(&self) -> io::Result<End> {
+        match self {
+            End::Plain(plain) => Ok(End::Plain(Arc::clone(plain))),
+            // A clone belongs to one generation.
+            _ => self.connection().map(End::Connection),
+        }
+    }
+
+    pub(crate) fn read_ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        match self {
+            End::Connection(connection) => connection.readiness().read_fd((**connection).as_fd()),
+            End::Plain(plain) => Ok(plain.read_ready_fd()),
+            End::Instance(_) => Err(clone_first()),
+        }
+    }
+
+    pub(crate) fn write_ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        match self {
+            End::Connection(connection) => connection.readiness().write_fd((**connection).as_fd()),
+            End::Plain(plain) => plain.write_ready_fd(),
+            End::Instance(_) => Err(clone_first()),
+        }
+    }
+
+    /// The socket of an end that is a plain one and has no other handle.
+    pub(crate) fn into_socket(self) -> Result<UnixStream, End> {
+        match self {
+            End::Plain(plain) => Arc::try_unwrap(plain).map(PlainEnd::into_socket).map_err(End::Plain),
+            other => Err(other),
+        }
+    }
+
+    fn connection(&self) -> io::Result<Arc<Connection>> {
+        match self {
+            End::Connection(connection) => Ok(Arc::clone(connection)),
+            End::Instance(instance) => instance.connection_now(),
+            End::Plain(_) => Err(fail(PipeErrorKind::BadPipe, "a plain socket has bytes only, and no messages")),
+        }
+    }
+
+    fn settings(&self) -> &Settings {
+        match self {
+            End::Connection(connection) => &connection.settings,
+            End::Instance(instance) => instance.settings(),
+            End::Plain(plain) => &plain.settings,
+        }
+    }
+}
+
+impl Shape {
+    /// The same, in public words.
+    pub(super) fn info(&self, end: PipeEnd) -> PipeInfo {
+        PipeInfo {
+            mode: if self.messages { PipeMode::Message } else { PipeMode::Byte },
+            end,
+            max_instances: self.max_instances.into(),
+            out_buffer_size: self.outbound.unwrap_or(0),
+            in_buffer_size: self.inbound.unwrap_or(0),
+        }
+    }
+}
+
+fn clone_first() -> io::Error {
+    fail(
+        PipeErrorKind::Unsupported,
+        "an instance changes its connection: ask a clone of the stream, which stays with one",
+    )
+}

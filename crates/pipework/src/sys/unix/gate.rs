@@ -1,0 +1,49 @@
+//! The one descriptor that tells that a listener has a client, for foreign event loops.
+
+use super::{client::Watch, instance::Instance, os::Gathered, plain::PlainListener};
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    sync::{Mutex, PoisonError},
+};
+
+/// Gathers the sockets at which a listener's instances listen, one after the other.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    gathered: Gathered,
+    /// Tells of a free place, while the pipe has all of its instances.
+    places: Mutex<Option<Watch>>,
+}
+
+impl Gate {
+    pub(crate) fn new() -> io::Result<Gate> {
+        Ok(Gate { gathered: Gathered::new()?, places: Mutex::new(None) })
+    }
+
+    /// From now on this instance listens.
+    pub(crate) fn follow(&self, instance: &Instance) -> io::Result<()> {
+        // A socket leaves by itself when it is closed; so does the watch.
+        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        instance.with_listening(|socket| self.gathered.add(socket)).unwrap_or(Ok(()))
+    }
+
+    /// For as long as the process lives this socket listens.
+    pub(crate) fn follow_plain(&self, listener: &PlainListener) -> io::Result<()> {
+        self.gathered.add(listener.as_fd())
+    }
+
+    /// No instance listens until a place is free.
+    pub(crate) fn follow_places(&self, watch: Watch) -> io::Result<()> {
+        if let Some(fd) = watch.fd() {
+            self.gathered.add(fd)?;
+        }
+        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch);
+        Ok(())
+    }
+}
+
+impl AsFd for Gate {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.gathered.as_fd()
+    }
+}

@@ -1,0 +1,201 @@
+//! A server instance: drives the pure state machine with sockets.
+
+use super::{
+    super::Limit,
+    connection::Connection,
+    end::End,
+    link::Shape,
+    listening::Listening,
+    poll,
+    served::{self, Place},
+    settings::Settings,
+};
+use crate::{
+    error::{PipeErrorKind, fail},
+    model::instance::{self, Connect, Unusable},
+    options::Spec,
+};
+use rustix::event::PollFlags;
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// A server instance; clones are the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct Instance {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    place: Arc<Place>,
+    shape: Shape,
+    quotas: (u32, u32),
+    /// Of the instance, for all of its connections.
+    settings: Arc<Settings>,
+    current: Mutex<Current>,
+}
+
+/// What the instance is at now.
+#[derive(Debug)]
+struct Current {
+    machine: instance::Instance,
+    listening: Option<Arc<Listening>>,
+    connection: Option<Arc<Connection>>,
+}
+
+impl Instance {
+    /// Creates an instance, which listens from now on (rule N8).
+    pub(crate) fn create(spec: &Spec) -> io::Result<Instance> {
+        let (place, listening) = served::create(spec)?;
+        let (inbound, outbound) = (spec.in_buffer_size, spec.out_buffer_size);
+        let header = &place.served.header;
+        let shape = Shape {
+            incarnation: header.incarnation.number(),
+            messages: header.messages,
+            inbound: header.inbound.then_some(inbound),
+            outbound: header.outbound.then_some(outbound),
+            max_instances: header.max_instances,
+        };
+        let current = Current {
+            machine: instance::Instance::new(),
+            listening: Some(Arc::new(listening)),
+            connection: None,
+        };
+        Ok(Instance {
+            shared: Arc::new(Shared {
+                place: Arc::new(place),
+                shape,
+                quotas: (inbound, outbound),
+                settings: Arc::new(Settings::new(spec.mode, None)),
+                current: Mutex::new(current),
+            }),
+        })
+    }
+
+    /// Waits for a client (rules C2, C3, C7). Several threads may: one client serves them all.
+    pub(crate) fn connect(&self, limit: &Limit) -> io::Result<()> {
+        loop {
+            let Some(listening) = self.connect_now()? else { return Ok(()) };
+            limit.check()?;
+            poll::wait(&[((*listening).as_fd(), PollFlags::IN)], limit, None)?;
+        }
+    }
+
+    /// Takes a client if one is there; else what to wait at.
+    fn connect_now(&self) -> io::Result<Option<Arc<Listening>>> {
+        let mut current = self.current();
+        if current.machine.connect() == Connect::Listen {
+            current.listening = Some(Arc::new(self.shared.place.served.listen(self.shared.quotas)?));
+            current.machine.listens();
+        }
+        self.accept(&mut current)?;
+        if let (Ok(generation), Some(connection)) = (current.machine.usable(), &current.connection)
+            && connection.look_whether_closed()
+        {
+            current.machine.client_left(generation);
+        }
+        match current.machine.connect() {
+            Connect::Already => Ok(None),
+            Connect::Left => Err(fail(
+                PipeErrorKind::NoData,
+                "a client came and has left; call `disconnect`, then `connect` again (what it wrote can be read before)",
+            )),
+            Connect::Wait | Connect::Listen => Ok(current.listening.clone()),
+        }
+    }
+
+    /// Takes a client if one is there.
+    fn accept(&self, current: &mut Current) -> io::Result<()> {
+        let Some(listening) = &current.listening else { return Ok(()) };
+        if let Some(socket) = listening.accept()? {
+            current.connection = Some(Arc::new(self.connection(socket)));
+            current.machine.client_came();
+            current.listening = None;
+        }
+        Ok(())
+    }
+
+    fn connection(&self, socket: OwnedFd) -> Connection {
+        let Shared { shape, settings, place, .. } = &*self.shared;
+        Connection::server(socket, *shape, Arc::clone(settings), Arc::clone(place))
+    }
+
+    /// The connection that reads and writes go to; a client that waits is taken (rule C6).
+    pub(crate) fn connection_now(&self) -> io::Result<Arc<Connection>> {
+        let mut current = self.current();
+        if current.machine.usable() == Err(Unusable::Listening) {
+            self.accept(&mut current)?;
+        }
+        match (current.machine.usable(), &current.connection) {
+            (Ok(_), Some(connection)) => Ok(Arc::clone(connection)),
+            (Err(Unusable::Listening), _) => Err(fail(PipeErrorKind::Listening, "no client has opened the pipe yet")),
+            _ => Err(fail(PipeErrorKind::NotConnected, "the instance is disconnected; call `connect` first")),
+        }
+    }
+
+    /// Throws the client and all unread data out (rule F2).
+    pub(crate) fn disconnect(&self) -> io::Result<()> {
+        let mut current = self.current();
+        // A client that opened the pipe is connected, whether or not the server took notice.
+        self.accept(&mut current)?;
+        if !current.machine.disconnect() {
+            return Err(fail(PipeErrorKind::NotConnected, "the instance is disconnected already"));
+        }
+        current.listening = None;
+        if let Some(connection) = current.connection.take() {
+            connection.disconnect();
+        }
+        Ok(())
+    }
+
+    /// Whether a client that has left wrote something that nobody has read.
+    pub(crate) fn left_bytes(&self) -> bool {
+        let peeked = self.connection_now().and_then(|connection| connection.peek(&mut []));
+        peeked.is_ok_and(|peek| peek.available > 0)
+    }
+
+    /// Whatever connection the instance has at the time of a call.
+    pub(crate) fn end(&self) -> End {
+        End::Instance(self.clone())
+    }
+
+    /// The connection that the instance has now, for good.
+    pub(crate) fn into_end(self) -> End {
+        match self.connection_now() {
+            Ok(connection) => End::Connection(connection),
+            Err(_) => End::Instance(self),
+        }
+    }
+
+    /// How long a `connect` that begins now may wait.
+    pub(crate) fn connect_limit(&self, timeout: Option<Duration>) -> Limit {
+        Limit::new(timeout, self.shared.settings.canceller())
+    }
+
+    pub(crate) fn is_same(&self, other: &Instance) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    pub(crate) fn settings(&self) -> &Arc<Settings> {
+        &self.shared.settings
+    }
+
+    pub(crate) fn shape(&self) -> &Shape {
+        &self.shared.shape
+    }
+
+    /// What to poll for a client: the socket it listens at, if it does.
+    pub(crate) fn with_listening<T>(&self, use_it: impl FnOnce(BorrowedFd<'_>) -> T) -> Option<T> {
+        let listening = self.current().listening.clone()?;
+        Some(use_it((*listening).as_fd()))
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        // Each step leaves it whole, so a panic elsewhere can't have left it half-done.
+        self.shared.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

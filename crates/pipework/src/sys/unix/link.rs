@@ -1,0 +1,260 @@
+//! The shared memory of a connection, and its hello.
+
+use super::{super::Limit, memory, os, poll};
+use crate::{
+    error::{PipeErrorKind, context, fail},
+    model::hello::{HELLO_LEN, Hello, Refused},
+    ring::{Consumer, Direction, Geometry, Memory, Producer, Side, Sleepers},
+};
+use rustix::{
+    io::Errno,
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage},
+};
+use std::{
+    io::{self, IoSlice, IoSliceMut},
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// What both ends know of a connection before a byte was said.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) incarnation: u64,
+    pub(crate) messages: bool,
+    /// Quota of the client-to-server direction in bytes, if the pipe has it.
+    pub(crate) inbound: Option<u32>,
+    /// Quota of the server-to-client direction in bytes, if the pipe has it.
+    pub(crate) outbound: Option<u32>,
+    /// 255 is unlimited.
+    pub(crate) max_instances: u8,
+}
+
+impl Shape {
+    fn geometry(&self) -> Geometry {
+        Geometry::new(self.messages, self.inbound, self.outbound)
+    }
+
+    fn hello(&self) -> Hello {
+        let Shape { incarnation, messages, inbound, outbound, .. } = *self;
+        Hello { incarnation, inbound, outbound, messages }
+    }
+}
+
+/// The rings of a connection, seen from one end.
+#[derive(Debug)]
+pub(crate) struct Link {
+    consumer: Option<Mutex<Consumer>>,
+    producer: Option<Mutex<Writing>>,
+    pub(crate) sleepers: Sleepers,
+}
+
+/// The producer, and when the other end was last known to live.
+#[derive(Debug)]
+pub(crate) struct Writing {
+    pub(crate) producer: Producer,
+    pub(crate) seen_alive: Instant,
+}
+
+impl Link {
+    /// Maps a memory object of this shape.
+    fn new(fd: &OwnedFd, shape: &Shape, side: Side) -> io::Result<Link> {
+        let geometry = shape.geometry();
+        let memory = Arc::new(super::mapping::map(fd, geometry.len())?);
+        Ok(Link::over(&memory, &geometry, side))
+    }
+
+    fn over(memory: &Arc<Memory>, geometry: &Geometry, side: Side) -> Link {
+        let (reads, writes) = match side {
+            Side::Client => (Direction::Outbound, Direction::Inbound),
+            Side::Server => (Direction::Inbound, Direction::Outbound),
+        };
+        let consumer = Consumer::new(Arc::clone(memory), geometry, reads).map(Mutex::new);
+        let producer = Producer::new(Arc::clone(memory), geometry, writes)
+            .map(|producer| Mutex::new(Writing { producer, seen_alive: Instant::now() }));
+        Link { consumer, producer, sleepers: Sleepers::new(Arc::clone(memory), side) }
+    }
+
+    pub(crate) fn consumer(&self) -> io::Result<MutexGuard<'_, Consumer>> {
+        let consumer = self.consumer.as_ref().ok_or_else(|| denied("read"))?;
+        Ok(consumer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn writing(&self) -> io::Result<MutexGuard<'_, Writing>> {
+        let producer = self.producer.as_ref().ok_or_else(|| denied("write"))?;
+        Ok(producer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// An end may not do this (rule C5).
+pub(crate) fn denied(what: &str) -> io::Error {
+    fail(PipeErrorKind::AccessDenied, format!("this end may not {what}: the pipe goes the other way, or it was not asked for"))
+}
+
+/// A client's memory, made before it connects so that a refusal costs no instance.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    fd: OwnedFd,
+    link: Link,
+    shape: Shape,
+}
+
+impl Offer {
+    pub(crate) fn new(shape: Shape) -> io::Result<Offer> {
+        let making = "making the shared memory of the pipe";
+        let fd = memory::create(shape.geometry().len()).map_err(|error| context(making, error))?;
+        let link = Link::new(&fd, &shape, Side::Client).map_err(|error| context(making, error))?;
+        Ok(Offer { fd, link, shape })
+    }
+
+    pub(crate) fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Whether the memory will do for an instance of this shape.
+    pub(crate) fn fits(&self, shape: &Shape) -> bool {
+        self.shape.hello() == shape.hello()
+    }
+
+    /// Says hello to the server.
+    pub(crate) fn send(self, socket: BorrowedFd<'_>, limit: &Limit) -> io::Result<Link> {
+        loop {
+            match send_with(socket, &self.shape.hello().encode(), self.fd.as_fd()) {
+                Ok(()) => return Ok(self.link),
+                // The server went away meanwhile: the first call on this end says so.
+                Err(Errno::PIPE | Errno::CONNRESET) => return Ok(self.link),
+                // Too many descriptors of this user are under way: others will take theirs.
+                Err(Errno::TOOMANYREFS) => {
+                    limit.check()?;
+                    poll::wait(&[], limit, Some(Duration::from_millis(2)))?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// A server's side of the hello: its bytes may come in pieces, its memory with any of them.
+#[derive(Debug)]
+pub(crate) struct Welcome {
+    bytes: [u8; HELLO_LEN],
+    len: usize,
+    memory: Option<OwnedFd>,
+}
+
+/// What came of looking for the hello.
+#[derive(Debug)]
+pub(crate) enum Arrival {
+    /// Not all of it yet.
+    Pending,
+    /// The client is gone, and there was none.
+    Gone,
+    /// The hello, taken as it should be.
+    Link(Link),
+    /// Something else: the end of this connection.
+    Corrupt(String),
+}
+
+impl Welcome {
+    pub(crate) fn new() -> Welcome {
+        Welcome { bytes: [0; HELLO_LEN], len: 0, memory: None }
+    }
+
+    /// Takes what is there of the hello, without waiting.
+    pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>, shape: &Shape) -> io::Result<Arrival> {
+        while let Some((_, missing)) = self.bytes.split_at_mut_checked(self.len)
+            && !missing.is_empty()
+        {
+            match receive_with(socket, missing)? {
+                Received::Nothing => return Ok(Arrival::Pending),
+                Received::End => return Ok(Arrival::Gone),
+                Received::Bytes(len, None) => self.len += len,
+                Received::Bytes(len, Some(memory)) => {
+                    self.len += len;
+                    if self.memory.replace(memory).is_some() {
+                        return Ok(Arrival::Corrupt("a hello with more than one memory".into()));
+                    }
+                }
+            }
+        }
+        match Hello::decode(&self.bytes) {
+            Ok(hello) if hello == shape.hello() => {}
+            Ok(_) => return Ok(Arrival::Corrupt("a hello for a pipe of another shape".into())),
+            Err(Refused::Malformed) => return Ok(Arrival::Corrupt("no hello of this protocol".into())),
+            Err(Refused::Version(version)) => {
+                return Ok(Arrival::Corrupt(format!("a hello of version {version}, and this program speaks version 1")));
+            }
+        }
+        let Some(memory) = self.memory.take() else {
+            return Ok(Arrival::Corrupt("a hello without its memory".into()));
+        };
+        if let Err(why) = memory::check(&memory, shape.geometry().len()) {
+            return Ok(Arrival::Corrupt(why.into()));
+        }
+        let link = Link::new(&memory, shape, Side::Server);
+        if link.is_err() {
+            // No room to map it now: it is still there for the next try.
+            self.memory = Some(memory);
+        }
+        link.map(Arrival::Link)
+    }
+}
+
+/// What came through a socket.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// Nothing now.
+    Nothing,
+    /// Nothing any more: reset and hang-up are both closed.
+    End,
+    /// So many bytes, and a descriptor with them.
+    Bytes(usize, Option<OwnedFd>),
+}
+
+/// Receives without waiting, with at most one descriptor. Where there is no number left for a descriptor, the bytes
+/// stay where they are, so that nothing is lost: they come when a number is free.
+pub(crate) fn receive_with(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<Received> {
+    let looked = receive(socket, buf, os::RECEIVE_FLAGS | rustix::net::RecvFlags::PEEK)?;
+    match looked {
+        Received::Bytes(..) => receive(socket, buf, os::RECEIVE_FLAGS),
+        other => Ok(other),
+    }
+}
+
+fn receive(socket: BorrowedFd<'_>, buf: &mut [u8], flags: rustix::net::RecvFlags) -> io::Result<Received> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        match rustix::net::recvmsg(socket, &mut [IoSliceMut::new(buf)], &mut control, flags) {
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Ok(Received::Nothing),
+            Err(Errno::CONNRESET) => return Ok(Received::End),
+            outcome => break outcome?,
+        }
+    };
+    let mut descriptors = control.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
+        _ => Vec::new(),
+    });
+    let first = descriptors.next();
+    // Any others are closed here: nobody of ours sends them.
+    drop(descriptors);
+    if received.flags.contains(ReturnFlags::CTRUNC) && first.is_none() {
+        let error = io::Error::from(Errno::MFILE);
+        return Err(context("taking a descriptor that the other end sent; close some, then try again", error));
+    }
+    Ok(if received.bytes == 0 { Received::End } else { Received::Bytes(received.bytes, first) })
+}
+
+/// Sends bytes with a descriptor, without waiting: all or an error.
+pub(crate) fn send_with(socket: BorrowedFd<'_>, bytes: &[u8], fd: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [fd];
+    control.push(SendAncillaryMessage::ScmRights(&descriptors));
+    let sent = rustix::io::retry_on_intr(|| {
+        rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, os::SEND_FLAGS)
+    })?;
+    if sent == bytes.len() { Ok(()) } else { Err(Errno::AGAIN) }
+}

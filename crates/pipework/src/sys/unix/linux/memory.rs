@@ -1,0 +1,52 @@
+//! Memory of two processes: sealed, so that nobody can shrink it under the other.
+
+use rustix::{
+    fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, ftruncate, memfd_create},
+    io::Errno,
+};
+use std::{io, os::fd::OwnedFd};
+
+/// `TMPFS_MAGIC` of `linux/magic.h`.
+const TMPFS_MAGIC: u64 = 0x0102_1994;
+
+/// Nobody can change the size, or these seals.
+fn seals() -> SealFlags {
+    SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL
+}
+
+/// A new memory object of `len` bytes, all zero; pages are taken when they are touched.
+pub(in crate::sys::unix) fn create(len: usize) -> io::Result<OwnedFd> {
+    let fd = match memfd_create("pipework", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::NOEXEC_SEAL) {
+        // Kernels before 6.3 don't know the flag.
+        Err(Errno::INVAL) => memfd_create("pipework", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?,
+        outcome => outcome?,
+    };
+    ftruncate(&fd, len as u64)?;
+    fcntl_add_seals(&fd, seals())?;
+    Ok(fd)
+}
+
+/// Whether a memory object that a stranger sent is what we would have made.
+pub(in crate::sys::unix) fn check(fd: &OwnedFd, len: usize) -> Result<(), &'static str> {
+    let flags = rustix::fs::fcntl_getfl(fd).map_err(|_| "a memory whose flags can't be read")?;
+    if !flags.contains(rustix::fs::OFlags::RDWR) {
+        return Err("a memory that can't be written");
+    }
+    let system = rustix::fs::fstatfs(fd).map_err(|_| "a memory of no file system")?;
+    #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss, reason = "the type differs between architectures")]
+    if system.f_type as u64 != TMPFS_MAGIC {
+        return Err("a memory of another file system");
+    }
+    let found = fcntl_get_seals(fd).map_err(|_| "a memory without seals")?;
+    if found.difference(SealFlags::from_bits_retain(F_SEAL_EXEC)) != seals() {
+        return Err("a memory with other seals");
+    }
+    let stat = rustix::fs::fstat(fd).map_err(|_| "a memory whose size can't be read")?;
+    if u64::try_from(stat.st_size).ok() != u64::try_from(len).ok() {
+        return Err("a memory of another size");
+    }
+    Ok(())
+}
+
+/// Comes with `MFD_NOEXEC_SEAL` of its own accord, `linux/fcntl.h`.
+const F_SEAL_EXEC: u32 = 0x20;

@@ -1,0 +1,89 @@
+//! The pipes of this computer that the caller may see.
+
+use super::{
+    accounts,
+    directory::{Directory, Lock},
+    roots::{self, Root},
+};
+use crate::{
+    list::PipeEntry,
+    model::place::{Header, Leaf},
+    name::PipeName,
+    options::PipeMode,
+};
+use rustix::fs::Dir;
+use std::io;
+
+/// The live pipes in all trusted roots. What killed processes of this user left is removed on the way.
+pub(crate) fn list() -> io::Result<Vec<PipeEntry>> {
+    let mut entries = Vec::new();
+    for root in roots::existing()?.0 {
+        for leaf in leaves(&root)? {
+            // What can't be opened, or is no pipe, is not for the caller to see.
+            if let Ok(Some(directory)) = root.open_directory(&leaf) {
+                clean(&root, &directory);
+                if let Ok(Some(header)) = directory.header()
+                    && let Some(entry) = entry(&directory, &header)?
+                {
+                    entries.push(entry);
+                }
+            }
+        }
+    }
+    entries.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(entries)
+}
+
+fn leaves(root: &Root) -> io::Result<Vec<String>> {
+    let mut leaves = Vec::new();
+    for entry in Dir::read_from(&root.dir)? {
+        if let Ok(leaf) = entry?.file_name().to_str()
+            && !leaf.starts_with('.')
+        {
+            leaves.push(leaf.to_owned());
+        }
+    }
+    Ok(leaves)
+}
+
+/// Removes what is dead and ours, unless a creator is at work.
+fn clean(root: &Root, directory: &Directory) {
+    if directory.owner != roots::my_user() {
+        return;
+    }
+    let lock = if root.is_mine { Lock::open(&root.dir) } else { Lock::open(directory.fd()) };
+    if let Ok(lock) = lock
+        && matches!(lock.try_take(), Ok(true))
+        && matches!(directory.clean(), Ok(false))
+    {
+        root.remove_directory(directory);
+    }
+}
+
+fn entry(directory: &Directory, header: &Header) -> io::Result<Option<PipeEntry>> {
+    let Ok(name) = PipeName::from_local(&header.name) else { return Ok(None) };
+    let listing = directory.listing()?;
+    let servers = directory.servers(&listing, header.incarnation)?;
+    if servers.is_empty() {
+        return Ok(None);
+    }
+    let mut listening = 0;
+    for leaf in &listing.instances {
+        if matches!(leaf, Leaf::Instance { incarnation, .. } if *incarnation == header.incarnation)
+            && directory.is_alive(*leaf)?
+        {
+            listening += 1;
+        }
+    }
+    Ok(Some(PipeEntry {
+        name,
+        instances: servers.iter().map(|server| server.instances).sum(),
+        max_instances: header.max_instances.into(),
+        mode: Some(if header.messages { PipeMode::Message } else { PipeMode::Byte }),
+        servers: servers.iter().map(|server| server.process).collect(),
+        directions: Some((header.inbound, header.outbound)),
+        listening: Some(listening),
+        owner: Some(accounts::user_name(directory.owner)?),
+        location: directory.path.clone(),
+    }))
+}

@@ -1,0 +1,109 @@
+//! Unix: the file system holds the names, sockets carry the connections, shared memory carries the payload.
+
+mod accounts;
+pub(crate) mod anonymous;
+mod canceller;
+mod client;
+mod connection;
+mod directory;
+mod end;
+mod gate;
+mod instance;
+mod link;
+mod list;
+mod listening;
+mod mapping;
+mod os;
+mod peer;
+mod permission;
+mod plain;
+mod plain_place;
+mod poll;
+mod readiness;
+mod reading;
+mod roots;
+mod served;
+mod settings;
+mod waiting;
+mod writing;
+
+#[cfg(all(target_os = "linux", not(pipework_portable)))]
+mod linux;
+#[cfg(all(target_os = "linux", not(pipework_portable)))]
+use linux::{claim, memory, watch};
+#[cfg(not(all(target_os = "linux", not(pipework_portable))))]
+mod portable;
+#[cfg(not(all(target_os = "linux", not(pipework_portable))))]
+use portable::{claim, memory, watch};
+
+pub(crate) use canceller::Canceller;
+pub(crate) use client::Watch;
+pub(crate) use end::End;
+pub(crate) use gate::Gate;
+pub(crate) use instance::Instance;
+pub(crate) use list::list;
+pub(crate) use peer::Peer;
+pub(crate) use plain::PlainListener;
+
+use super::Limit;
+use crate::{
+    error::{PipeErrorKind, fail},
+    name::{PipeName, PipeNameKind},
+    options::Request,
+};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+/// Opens now: busy and absent are errors.
+pub(crate) fn open(request: &Request, limit: &Limit) -> io::Result<End> {
+    match request.name.kind() {
+        PipeNameKind::Local(_) => Ok(End::Connection(Arc::new(client::open(request, limit)?))),
+        PipeNameKind::Socket(path) => Ok(End::Plain(Arc::new(plain::open(request, path, limit)?))),
+        PipeNameKind::Remote { .. } => Err(no_network(&request.name)),
+    }
+}
+
+/// Opens, waiting as the request says.
+pub(crate) fn connect(request: &Request, limit: &Limit) -> io::Result<End> {
+    match request.name.kind() {
+        PipeNameKind::Local(_) => Ok(End::Connection(Arc::new(client::connect(request, limit)?))),
+        PipeNameKind::Socket(path) => Ok(End::Plain(Arc::new(plain::connect(request, path, limit)?))),
+        PipeNameKind::Remote { .. } => Err(no_network(&request.name)),
+    }
+}
+
+/// Waits until an instance listens; a timeout of zero is what the server chose.
+pub(crate) fn wait(name: &PipeName, timeout: Option<Duration>) -> io::Result<()> {
+    match name.kind() {
+        PipeNameKind::Local(_) => client::wait(name, timeout),
+        PipeNameKind::Socket(path) => plain::wait(name, path),
+        PipeNameKind::Remote { .. } => Err(no_network(name)),
+    }
+}
+
+/// Where a name lives, or would.
+pub(crate) fn location(name: &PipeName) -> io::Result<PathBuf> {
+    match name.kind() {
+        PipeNameKind::Local(_) => client::location(name),
+        PipeNameKind::Socket(path) => Ok(path.to_owned()),
+        PipeNameKind::Remote { .. } => Err(no_network(name)),
+    }
+}
+
+/// A name that only this user has: here names belong to users already.
+pub(crate) fn per_user_name(name: &str) -> io::Result<String> {
+    Ok(name.to_owned())
+}
+
+/// Whether an absolute path is the address of a plain socket.
+pub(crate) fn socket_paths() -> bool {
+    true
+}
+
+/// Waits for nothing, up to a limit; a canceller ends it sooner.
+pub(crate) fn pause(limit: &Limit) -> io::Result<()> {
+    poll::wait(&[], limit, None).map(|_| ())
+}
+
+fn no_network(name: &PipeName) -> io::Error {
+    fail(PipeErrorKind::Unsupported, format!("{name} is on another computer, which this build can't reach"))
+}

@@ -1,0 +1,165 @@
+#![expect(unsafe_code, reason = "system calls that no library offers soundly")]
+//! Linux.
+
+use rustix::{
+    event::{EventfdFlags, epoll, eventfd},
+    net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, accept_with, socket_with},
+};
+use std::{
+    ffi::c_void,
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+/// How everything is sent: never waiting, never raising SIGPIPE.
+pub(crate) const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+/// How everything is received: never waiting, descriptors not inherited.
+pub(crate) const RECEIVE_FLAGS: RecvFlags = RecvFlags::DONTWAIT.union(RecvFlags::CMSG_CLOEXEC);
+
+/// A socket of the Unix family that neither waits nor is inherited.
+pub(crate) fn new_socket(kind: SocketType) -> io::Result<OwnedFd> {
+    Ok(socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?)
+}
+
+/// Accepts a client if one is queued; else `WouldBlock`.
+pub(crate) fn accept(listening: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    Ok(accept_with(listening, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?)
+}
+
+/// Whether the program was started with rights that its caller does not have, so that its environment is the
+/// caller's to forge.
+pub(crate) fn is_privileged_start() -> bool {
+    // SAFETY: it reads a value that the kernel put beside the program's arguments, and has no other effect.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// Process, user and group of the other end, as they were when it connected or began to listen. No process is known
+/// where the other end lives in a process namespace that we can't see.
+pub(crate) fn credentials(socket: BorrowedFd<'_>) -> io::Result<(Option<u32>, u32, u32)> {
+    let mut values = [0; 3];
+    option(socket, libc::SO_PEERCRED, &mut values)?;
+    let [process, user, group] = values;
+    Ok(((process != 0).then_some(process), user, group))
+}
+
+/// The supplementary groups of the other end.
+pub(crate) fn groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+    /// `NGROUPS_MAX` of the kernel.
+    const COUNT_MAX: usize = 65536;
+    let mut groups = vec![0; 64];
+    loop {
+        match option(socket, libc::SO_PEERGROUPS, &mut groups) {
+            Ok(count) => {
+                groups.truncate(count);
+                return Ok(groups);
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ERANGE) && groups.len() < COUNT_MAX => {
+                groups.resize(COUNT_MAX, 0);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A descriptor of the other end's process, as it was when it connected; `None` where the kernel has none.
+pub(crate) fn process_handle(socket: BorrowedFd<'_>) -> Option<OwnedFd> {
+    let mut values = [u32::MAX];
+    option(socket, libc::SO_PEERPIDFD, &mut values).ok()?;
+    let handle = values.first().and_then(|fd| i32::try_from(*fd).ok())?;
+    // SAFETY: the kernel has just made this descriptor for us, and nothing else owns it.
+    Some(unsafe { OwnedFd::from_raw_fd(handle) })
+}
+
+/// Reads a socket option that is a row of 32-bit integers; says how many there are.
+fn option(socket: BorrowedFd<'_>, name: libc::c_int, values: &mut [u32]) -> io::Result<usize> {
+    let mut len = libc::socklen_t::try_from(size_of_val(values)).unwrap_or(0);
+    // SAFETY: the pointer is to `len` bytes of `values`, for which any bits are valid, and both live through the
+    // call; the kernel writes no more than `len` tells.
+    let outcome = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            name,
+            values.as_mut_ptr().cast::<c_void>(),
+            &raw mut len,
+        )
+    };
+    if outcome != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(usize::try_from(len).unwrap_or(0) / size_of::<u32>())
+}
+
+/// Something that happened, as a descriptor that is readable from then on.
+#[derive(Debug)]
+pub(crate) struct Event {
+    fd: OwnedFd,
+}
+
+impl Event {
+    pub(crate) fn new() -> io::Result<Event> {
+        Ok(Event { fd: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)? })
+    }
+
+    /// Makes it readable. One system call, so a signal handler may.
+    pub(crate) fn set(&self) {
+        // It fails only when the counter is full, and then it is readable.
+        let _: rustix::io::Result<usize> = rustix::io::write(&self.fd, &1_u64.to_ne_bytes());
+    }
+
+    /// Makes it unreadable.
+    pub(crate) fn clear(&self) {
+        let mut counter = [0; 8];
+        // It fails only when it is not readable.
+        let _: rustix::io::Result<usize> = rustix::io::read(&self.fd, &mut counter);
+    }
+}
+
+impl AsFd for Event {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// One descriptor that is readable while one of several is.
+#[derive(Debug)]
+pub(crate) struct Gathered {
+    fd: OwnedFd,
+}
+
+impl Gathered {
+    pub(crate) fn new() -> io::Result<Gathered> {
+        Ok(Gathered { fd: epoll::create(epoll::CreateFlags::CLOEXEC)? })
+    }
+
+    /// Adds a descriptor for when it is readable; it leaves by itself when it is closed.
+    pub(crate) fn add(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let events = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
+        Ok(epoll::add(&self.fd, fd, epoll::EventData::new_u64(0), events)?)
+    }
+
+    /// Adds a descriptor for when it is writable.
+    pub(crate) fn add_writable(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(epoll::add(&self.fd, fd, epoll::EventData::new_u64(0), epoll::EventFlags::OUT)?)
+    }
+}
+
+impl AsFd for Gathered {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// What to poll for to see a peer that closed while nothing is waited for.
+pub(crate) const HANGUP: rustix::event::PollFlags = rustix::event::PollFlags::RDHUP;
+
+/// Bytes that the other end of a stream socket has not read yet.
+pub(crate) fn unread_bytes(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the pointer is to one integer that lives through the call; the request fills just that.
+    let outcome = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+    if outcome != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(usize::try_from(count).unwrap_or(0))
+}

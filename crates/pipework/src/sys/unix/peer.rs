@@ -1,0 +1,77 @@
+//! Who the other end is, as the kernel says.
+
+use super::{accounts, os, roots};
+use crate::client::ServerCheck;
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::Arc,
+};
+
+/// The identity of the other end.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    process: Option<u32>,
+    user: u32,
+    /// The effective one first.
+    groups: Vec<u32>,
+    handle: Option<Arc<OwnedFd>>,
+}
+
+impl Peer {
+    /// Asks the kernel about the other end of a socket; it answers also after that has gone.
+    pub(crate) fn of(socket: BorrowedFd<'_>) -> io::Result<Peer> {
+        let (process, user, group) = os::credentials(socket)?;
+        let mut groups = vec![group];
+        // Where the kernel does not tell them, the effective one is all that is known.
+        groups.extend(os::groups(socket).unwrap_or_default().into_iter().filter(|other| *other != group));
+        Ok(Peer { process, user, groups, handle: os::process_handle(socket).map(Arc::new) })
+    }
+
+    pub(crate) fn process_id(&self) -> Option<u32> {
+        self.process
+    }
+
+    pub(crate) fn is_same_user(&self) -> bool {
+        self.user == roots::my_user()
+    }
+
+    pub(crate) fn account(&self) -> io::Result<String> {
+        accounts::user_name(self.user)
+    }
+
+    pub(crate) fn is_member_of(&self, group: &str) -> io::Result<bool> {
+        Ok(self.groups.contains(&accounts::group_id(group)?))
+    }
+
+    pub(crate) fn user_id(&self) -> Option<u32> {
+        Some(self.user)
+    }
+
+    pub(crate) fn group_ids(&self) -> &[u32] {
+        &self.groups
+    }
+
+    pub(crate) fn sid(&self) -> Option<&str> {
+        None
+    }
+
+    pub(crate) fn handle(&self) -> Option<BorrowedFd<'_>> {
+        self.handle.as_ref().map(|handle| handle.as_fd())
+    }
+}
+
+/// The user that stands for all whom a user namespace does not know.
+const OVERFLOW_USER: u32 = 65534;
+
+/// Whether a client accepts this server of a name that belongs to `owner`.
+pub(crate) fn accepts(check: &ServerCheck, socket: BorrowedFd<'_>, owner: u32) -> io::Result<bool> {
+    let (_, user, _) = os::credentials(socket)?;
+    let me = roots::my_user();
+    Ok(match check {
+        ServerCheck::Anyone => true,
+        ServerCheck::User(account) => user == accounts::user_id(account)?,
+        // A stranger and the owner of a foreign directory may both look like the overflow user.
+        ServerCheck::Trusted => user == me || user == 0 || (user == owner && user != OVERFLOW_USER),
+    })
+}

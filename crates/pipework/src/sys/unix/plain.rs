@@ -1,0 +1,316 @@
+//! Plain Unix domain sockets, as every other language speaks them: bytes only, no instances, no shared memory.
+
+use super::{
+    super::Limit,
+    directory,
+    end::End,
+    os,
+    os::Gathered,
+    peer, permission::Permission,
+    poll, roots,
+    settings::Settings,
+};
+use crate::{
+    access::Access,
+    error::{PipeErrorKind, context, fail, fail_from},
+    message::Peek,
+    name::PipeName,
+    options::{PipeEnd, PipeInfo, PipeMode, Request},
+};
+use rustix::{
+    event::PollFlags,
+    fs::CWD,
+    io::Errno,
+    net::{RecvFlags, Shutdown, SocketAddrUnix, SocketType, sockopt},
+};
+use std::{
+    io::{self, IoSlice},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+/// One end of a connected plain socket.
+#[derive(Debug)]
+pub(crate) struct PlainEnd {
+    socket: OwnedFd,
+    end: PipeEnd,
+    pub(super) settings: Arc<Settings>,
+    may_read: bool,
+    may_write: bool,
+    write_readiness: OnceLock<Gathered>,
+}
+
+/// Opens a path now; a listener whose queue is full is busy.
+pub(crate) fn open(request: &Request, path: &Path, limit: &Limit) -> io::Result<PlainEnd> {
+    if request.read_mode == PipeMode::Message {
+        return Err(fail(PipeErrorKind::Invalid, format!("{} is a plain socket: it has no messages", path.display())));
+    }
+    let opening = || format!("opening {}", path.display());
+    let socket = os::new_socket(SocketType::STREAM).map_err(|error| context(opening(), error))?;
+    let address = address(path)?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) => {}
+        Err(Errno::AGAIN) => return Err(fail(PipeErrorKind::Busy, format!("{} has a full queue", path.display()))),
+        Err(error @ (Errno::NOENT | Errno::CONNREFUSED | Errno::NOTDIR)) => {
+            let text = format!("nobody listens at {}", path.display());
+            return Err(fail_from(PipeErrorKind::Absent, text, error));
+        }
+        Err(error @ (Errno::ACCESS | Errno::PERM)) => {
+            return Err(fail_from(PipeErrorKind::AccessDenied, opening(), error));
+        }
+        Err(error) => return Err(context(opening(), error)),
+    }
+    if !peer::accepts(&request.server, socket.as_fd(), owner_of_place(path))? {
+        let (_, user, _) = os::credentials(socket.as_fd())?;
+        let text = format!("{} is served by user {user}, which is not who was asked for", path.display());
+        return Err(fail(PipeErrorKind::AccessDenied, text));
+    }
+    let settings = Settings::new(PipeMode::Byte, limit.canceller().cloned());
+    Ok(PlainEnd { may_read: request.read, may_write: request.write, ..PlainEnd::new(socket, PipeEnd::Client, settings) })
+}
+
+/// Opens a path, waiting while it is busy, or absent where that was asked for.
+pub(crate) fn connect(request: &Request, path: &Path, limit: &Limit) -> io::Result<PlainEnd> {
+    loop {
+        match open(request, path, limit) {
+            Err(error) if error == PipeErrorKind::Busy => {}
+            Err(error) if error == PipeErrorKind::Absent && request.wait_absent => {}
+            outcome => return outcome,
+        }
+        limit.check()?;
+        // Nothing tells that the queue of a foreign listener has room again.
+        poll::wait(&[], limit, Some(Duration::from_millis(10)))?;
+    }
+}
+
+/// Waits until somebody listens at a path. Looking takes no place in the queue.
+pub(crate) fn wait(name: &PipeName, path: &Path) -> io::Result<()> {
+    if is_alive(path)? {
+        return Ok(());
+    }
+    Err(fail(PipeErrorKind::Absent, format!("nobody listens at {name}")))
+}
+
+/// Whether a process has bound the socket at a path.
+pub(super) fn is_alive(path: &Path) -> io::Result<bool> {
+    let probe = os::new_socket(SocketType::DGRAM)?;
+    match rustix::net::connect(&probe, &address(path)?) {
+        Err(Errno::CONNREFUSED | Errno::NOENT | Errno::NOTDIR) => Ok(false),
+        _ => Ok(true),
+    }
+}
+
+fn address(path: &Path) -> io::Result<SocketAddrUnix> {
+    SocketAddrUnix::new(path).map_err(|error| {
+        let text = format!("{} is too long for the path of a socket", path.display());
+        fail_from(PipeErrorKind::Invalid, text, error)
+    })
+}
+
+/// Who may be trusted to serve a path: the owner of its directory, where nobody else can put files into it.
+fn owner_of_place(path: &Path) -> u32 {
+    let place = path.parent().unwrap_or(Path::new("/"));
+    match rustix::fs::statat(CWD, place, rustix::fs::AtFlags::empty()) {
+        Ok(stat) if roots::mode_of(&stat) & 0o022 == 0 => stat.st_uid,
+        _ => roots::my_user(),
+    }
+}
+
+impl PlainEnd {
+    pub(super) fn new(socket: OwnedFd, end: PipeEnd, settings: Settings) -> PlainEnd {
+        let settings = Arc::new(settings);
+        PlainEnd { socket, end, settings, may_read: true, may_write: true, write_readiness: OnceLock::new() }
+    }
+
+    pub(crate) fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut limit = None;
+        loop {
+            match self.try_read(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                outcome => return outcome,
+            }
+            let limit = limit.get_or_insert_with(|| self.settings.read_limit());
+            limit.check()?;
+            poll::wait(&[(self.socket.as_fd(), PollFlags::IN)], limit, None)?;
+        }
+    }
+
+    pub(crate) fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        if !self.may_read {
+            return Err(super::link::denied("read"));
+        }
+        match rustix::io::retry_on_intr(|| rustix::net::recv(&self.socket, &mut *buf, os::RECEIVE_FLAGS)) {
+            Ok((len, _)) => Ok(len),
+            Err(Errno::CONNRESET) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes all, or what went before the limit was reached.
+    pub(crate) fn write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let (mut written, mut limit) = (0, None);
+        for buf in bufs {
+            let mut rest: &[u8] = buf;
+            while !rest.is_empty() {
+                match self.try_write(rest) {
+                    Ok(len) => {
+                        written += len;
+                        (_, rest) = rest.split_at(len);
+                        continue;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
+                let limit = limit.get_or_insert_with(|| self.settings.write_limit());
+                match limit.check() {
+                    Err(_) if written > 0 => return Ok(written),
+                    outcome => outcome?,
+                }
+                poll::wait(&[(self.socket.as_fd(), PollFlags::OUT)], limit, None)?;
+            }
+        }
+        Ok(written)
+    }
+
+    pub(crate) fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
+        if !self.may_write {
+            return Err(super::link::denied("write"));
+        }
+        match rustix::io::retry_on_intr(|| rustix::net::send(&self.socket, buf, os::SEND_FLAGS)) {
+            Ok(len) => Ok(len),
+            Err(error @ (Errno::PIPE | Errno::CONNRESET)) => {
+                Err(fail_from(PipeErrorKind::NoData, "the other end has closed: nobody will read this", error))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(crate) fn peek(&self, buf: &mut [u8]) -> io::Result<Peek> {
+        let available = rustix::io::ioctl_fionread(&self.socket)?;
+        let flags = os::RECEIVE_FLAGS | RecvFlags::PEEK;
+        let mut one = [0];
+        // One byte tells an end from nothing, also where the caller only wants the number.
+        let looked = rustix::net::recv(&self.socket, &mut one, flags);
+        let copied = match looked {
+            Ok((0, _)) | Err(Errno::CONNRESET) => {
+                return Err(fail(PipeErrorKind::Broken, "the other end has closed, and all that it wrote was read"));
+            }
+            Err(Errno::AGAIN) => 0,
+            Err(error) => return Err(error.into()),
+            Ok(_) if buf.is_empty() => 0,
+            Ok(_) => rustix::net::recv(&self.socket, &mut *buf, flags)?.0,
+        };
+        let available = usize::try_from(available).unwrap_or(usize::MAX);
+        Ok(Peek { copied, available, message_left: None })
+    }
+
+    /// Waits until the other end has read everything. The kernel tells how much is left, and not when that changes.
+    pub(crate) fn drain_written(&self) -> io::Result<()> {
+        let limit = self.settings.write_limit();
+        let mut pause = Duration::from_micros(50);
+        while os::unread_bytes(self.socket.as_fd())? > 0 {
+            let seen = poll::now(self.socket.as_fd(), PollFlags::empty());
+            if seen.intersects(PollFlags::HUP | PollFlags::ERR) {
+                return Err(fail(PipeErrorKind::Broken, "the other end closed before it had read everything"));
+            }
+            limit.check()?;
+            poll::wait(&[], &limit, Some(pause))?;
+            pause = (pause * 2).min(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn shutdown_write(&self) -> io::Result<()> {
+        Ok(rustix::net::shutdown(&self.socket, Shutdown::Write)?)
+    }
+
+    pub(crate) fn info(&self) -> io::Result<PipeInfo> {
+        let len = |len: rustix::io::Result<usize>| Ok::<u32, io::Error>(u32::try_from(len?).unwrap_or(u32::MAX));
+        let sent = len(sockopt::socket_send_buffer_size(&self.socket))?;
+        let received = len(sockopt::socket_recv_buffer_size(&self.socket))?;
+        let (out_buffer_size, in_buffer_size) =
+            if self.end == PipeEnd::Server { (sent, received) } else { (received, sent) };
+        Ok(PipeInfo { mode: PipeMode::Byte, end: self.end, max_instances: 255, out_buffer_size, in_buffer_size })
+    }
+
+    /// The socket itself is readable when there is something to read.
+    pub(crate) fn read_ready_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Readable when the socket is writable.
+    pub(crate) fn write_ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        if self.write_readiness.get().is_none() {
+            let gathered = Gathered::new()?;
+            gathered.add_writable(self.socket.as_fd())?;
+            // Another thread may have been quicker; then its descriptor serves.
+            let _: Result<(), Gathered> = self.write_readiness.set(gathered);
+        }
+        self.write_readiness.get().map(AsFd::as_fd).ok_or_else(|| io::Error::other("the descriptor was not made"))
+    }
+
+    /// The socket, for other code: it waits again in its calls, as other code expects.
+    pub(crate) fn into_socket(self) -> UnixStream {
+        // It can't fail on a socket; if it did, the other code would see `WouldBlock`.
+        let _: rustix::io::Result<()> = rustix::io::ioctl_fionbio(&self.socket, false);
+        UnixStream::from(self.socket)
+    }
+}
+
+impl AsFd for PlainEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// A listening plain socket.
+#[derive(Debug)]
+pub(crate) struct PlainListener {
+    socket: OwnedFd,
+    place: super::plain_place::PlainPlace,
+}
+
+impl PlainListener {
+    /// Takes the path; of two starters exactly one gets it. What a dead process of this user left there is replaced,
+    /// anything else is left alone.
+    pub(crate) fn bind(path: &Path, access: &Access) -> io::Result<PlainListener> {
+        let (socket, place) = super::plain_place::bind(path, &Permission::new(access)?)?;
+        Ok(PlainListener { socket, place })
+    }
+
+    /// Waits for a client.
+    pub(crate) fn accept(&self, limit: &Limit) -> io::Result<End> {
+        loop {
+            match os::accept(self.socket.as_fd()) {
+                Ok(socket) => {
+                    let settings = Settings::new(PipeMode::Byte, None);
+                    return Ok(End::Plain(Arc::new(PlainEnd::new(socket, PipeEnd::Server, settings))));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // It came and went.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                Err(error) => {
+                    return Err(context(format!("accepting at {}", self.place.path().display()), error));
+                }
+            }
+            limit.check()?;
+            poll::wait(&[(self.socket.as_fd(), PollFlags::IN)], limit, None)?;
+        }
+    }
+}
+
+impl AsFd for PlainListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// A name beside a path that nobody else uses.
+pub(super) fn name_aside() -> io::Result<String> {
+    Ok(format!(".{:08x}", directory::random()? & 0xffff_ffff))
+}

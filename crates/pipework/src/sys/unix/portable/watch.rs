@@ -1,0 +1,74 @@
+//! Waiting for a change in directories, where the system does not tell of changes: looking often.
+
+use super::super::{super::Limit, poll};
+use std::{
+    io,
+    os::fd::BorrowedFd,
+    path::Path,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+/// How long to sleep before the second look; from then on twice as long each time.
+const PAUSE_MICROSECONDS_MIN: u32 = 1_000;
+/// How long to sleep at most between two looks: what a caller waits too long in the worst case.
+const PAUSE_MICROSECONDS_MAX: u32 = 10_000;
+
+/// Lets a caller look for new names, for names that vanish, and for changed numbers of instances, often at first and
+/// less often later.
+#[derive(Debug)]
+pub(in crate::sys::unix) struct Watch {
+    /// How long the next sleep lasts, in microseconds.
+    pause: AtomicU32,
+}
+
+impl Watch {
+    pub(in crate::sys::unix) fn new() -> Watch {
+        Watch { pause: AtomicU32::new(PAUSE_MICROSECONDS_MIN) }
+    }
+
+    /// Adds a directory; here the caller's next look finds what changed in it.
+    pub(in crate::sys::unix) fn add(&mut self, _: &Path) {}
+
+    /// Waits for `limit`, or for a short time.
+    pub(in crate::sys::unix) fn wait(&self, limit: &Limit) -> io::Result<()> {
+        let pause = self.pause.load(Ordering::Relaxed);
+        self.pause.store((pause * 2).min(PAUSE_MICROSECONDS_MAX), Ordering::Relaxed);
+        poll::wait(&[], limit, Some(Duration::from_micros(pause.into())))?;
+        Ok(())
+    }
+
+    /// A descriptor that is readable after a change; none, since changes are not told.
+    pub(in crate::sys::unix) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::Canceller;
+
+    #[test]
+    fn pauses_grow_to_a_bound() {
+        let mut watch = Watch::new();
+        watch.add(Path::new("/"));
+        assert!(watch.fd().is_none());
+        let mut pauses = Vec::new();
+        for _ in 0..6 {
+            pauses.push(watch.pause.load(Ordering::Relaxed));
+            watch.wait(&Limit::default()).unwrap();
+        }
+        assert_eq!(pauses, [1_000, 2_000, 4_000, 8_000, 10_000, 10_000]);
+    }
+
+    #[test]
+    fn a_canceller_and_a_deadline_end_a_pause() {
+        let watch = Watch { pause: AtomicU32::new(u32::MAX / 2) };
+        let canceller = Canceller::new().unwrap();
+        canceller.cancel();
+        watch.wait(&Limit::new(None, Some(canceller))).unwrap();
+        watch.pause.store(u32::MAX / 2, Ordering::Relaxed);
+        watch.wait(&Limit::new(Some(Duration::from_millis(1)), None)).unwrap();
+    }
+}

@@ -1,0 +1,203 @@
+//! Where names live: the directories that may be trusted with them.
+
+use crate::error::{PipeErrorKind, context, fail};
+use rustix::{
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat},
+    io::Errno,
+};
+use std::{
+    env, io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+/// Where pipes that others may open live; root's.
+const SYSTEM_ROOT: &str = "/run/pipework";
+/// Names the one root to use, and no other.
+const ROOT_VARIABLE: &str = "PIPEWORK_DIR";
+
+/// A directory of names.
+#[derive(Debug)]
+pub(crate) struct Root {
+    pub(crate) path: PathBuf,
+    pub(crate) dir: OwnedFd,
+    /// Whether it belongs to this user, who may then create in it. Else it is root's.
+    pub(crate) is_mine: bool,
+    /// Whether other users can look names up in it.
+    pub(crate) is_open: bool,
+}
+
+impl Root {
+    pub(crate) fn try_clone(&self) -> io::Result<Root> {
+        let (path, dir) = (self.path.clone(), self.dir.try_clone()?);
+        Ok(Root { path, dir, is_mine: self.is_mine, is_open: self.is_open })
+    }
+}
+
+/// A place where a root is or would be.
+#[derive(Debug)]
+struct Candidate {
+    path: PathBuf,
+    /// Whether the parent must exist and be ours: it is somebody else's business to make it.
+    parent_is_mine: bool,
+    /// Whether a directory of another user there is passed over rather than an error: anybody can make one.
+    may_be_foreign: bool,
+}
+
+/// The user whose rights this process has.
+pub(crate) fn my_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// The trusted roots that exist, in the order in which names are looked up, and every place that was looked at.
+pub(crate) fn existing() -> io::Result<(Vec<Root>, Vec<PathBuf>)> {
+    let mut roots: Vec<Root> = Vec::new();
+    let mut places = Vec::new();
+    for candidate in private_candidates().into_iter().chain(system_candidate()) {
+        if let Some(root) = candidate.open()?
+            && roots.iter().all(|other| other.path != root.path)
+        {
+            roots.push(root);
+        }
+        if !places.contains(&candidate.path) {
+            places.push(candidate.path);
+        }
+    }
+    Ok((roots, places))
+}
+
+/// The root in which this process creates pipes for this user; made if it is missing.
+pub(crate) fn private() -> io::Result<Root> {
+    for candidate in private_candidates() {
+        if candidate.applies() {
+            return candidate.make();
+        }
+    }
+    Err(fail(PipeErrorKind::AccessDenied, "there is no directory in which a pipe could be made; set PIPEWORK_DIR"))
+}
+
+/// The root in which pipes for other users are created.
+pub(crate) fn shared() -> io::Result<Root> {
+    let candidate = match private_candidates().pop() {
+        Some(candidate) if env::var_os(ROOT_VARIABLE).is_some() && !ignores_environment() => candidate,
+        _ => Candidate { path: SYSTEM_ROOT.into(), parent_is_mine: false, may_be_foreign: false },
+    };
+    if my_user() == 0 && candidate.path == Path::new(SYSTEM_ROOT) {
+        make_directory(&candidate.path, 0o755)?;
+    }
+    let root = candidate.open()?.ok_or_else(|| {
+        let path = candidate.path.display();
+        fail(
+            PipeErrorKind::AccessDenied,
+            format!("a pipe for other users lives in {path}, which root has to make: install -d -m 0755 {path}"),
+        )
+    })?;
+    if !root.is_open {
+        let path = root.path.display();
+        return Err(fail(
+            PipeErrorKind::AccessDenied,
+            format!("other users can't reach {path}: let them with chmod 0711 {path}, or take another directory"),
+        ));
+    }
+    Ok(root)
+}
+
+/// The place where a root of this process is or would be, without making it.
+pub(crate) fn private_path() -> Option<PathBuf> {
+    private_candidates().into_iter().find(Candidate::applies).map(|candidate| candidate.path)
+}
+
+fn private_candidates() -> Vec<Candidate> {
+    let user = my_user();
+    let named = if ignores_environment() { None } else { env::var_os(ROOT_VARIABLE) };
+    if let Some(path) = named.filter(|path| !path.is_empty()) {
+        return vec![Candidate { path: path.into(), parent_is_mine: false, may_be_foreign: false }];
+    }
+    let mut candidates = Vec::new();
+    let session = if ignores_environment() { None } else { env::var_os("XDG_RUNTIME_DIR") };
+    if let Some(session) = session.map(PathBuf::from).filter(|path| path.is_absolute()) {
+        candidates.push(Candidate { path: session.join("pipework"), parent_is_mine: true, may_be_foreign: false });
+    }
+    let path = PathBuf::from(format!("/run/user/{user}/pipework"));
+    candidates.push(Candidate { path, parent_is_mine: true, may_be_foreign: false });
+    let path = PathBuf::from(format!("/tmp/pipework-{user}"));
+    candidates.push(Candidate { path, parent_is_mine: false, may_be_foreign: true });
+    candidates
+}
+
+fn system_candidate() -> Option<Candidate> {
+    let named = env::var_os(ROOT_VARIABLE).is_some_and(|path| !path.is_empty()) && !ignores_environment();
+    let path = PathBuf::from(SYSTEM_ROOT);
+    (!named).then_some(Candidate { path, parent_is_mine: false, may_be_foreign: true })
+}
+
+fn ignores_environment() -> bool {
+    super::os::is_privileged_start()
+}
+
+impl Candidate {
+    /// Whether a root can be made here.
+    fn applies(&self) -> bool {
+        if !self.parent_is_mine {
+            return true;
+        }
+        let parent = self.path.parent().and_then(|parent| rustix::fs::statat(CWD, parent, AtFlags::empty()).ok());
+        parent.is_some_and(|parent| parent.st_uid == my_user())
+    }
+
+    fn make(&self) -> io::Result<Root> {
+        make_directory(&self.path, 0o700)?;
+        self.open()?.ok_or_else(|| {
+            let path = self.path.display();
+            fail(PipeErrorKind::AccessDenied, format!("{path} belongs to another user; set PIPEWORK_DIR"))
+        })
+    }
+
+    /// Opens the root, if it is there and can be trusted.
+    fn open(&self) -> io::Result<Option<Root>> {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+        let dir = match rustix::fs::openat(CWD, &self.path, flags, Mode::empty()) {
+            Ok(dir) => dir,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::LOOP | Errno::NOTDIR) => return self.distrust("it is not a directory, or a symbolic link"),
+            Err(Errno::ACCESS) => return self.distrust("this user may not read it"),
+            Err(error) => return Err(context(format!("opening {}", self.path.display()), error)),
+        };
+        let stat = rustix::fs::fstat(&dir)?;
+        let user = my_user();
+        if stat.st_uid != user && stat.st_uid != 0 {
+            return self.distrust(&format!("it belongs to user {}", stat.st_uid));
+        }
+        if mode_of(&stat) & 0o022 != 0 {
+            return self.distrust("others may write into it: chmod go-w");
+        }
+        let is_open = mode_of(&stat) & 0o001 != 0;
+        Ok(Some(Root { path: self.path.clone(), dir, is_mine: stat.st_uid == user, is_open }))
+    }
+
+    fn distrust(&self, why: &str) -> io::Result<Option<Root>> {
+        if self.may_be_foreign {
+            return Ok(None);
+        }
+        let path = self.path.display();
+        Err(fail(PipeErrorKind::AccessDenied, format!("{path} can't be trusted with pipes: {why}")))
+    }
+}
+
+/// The permission bits.
+pub(crate) fn mode_of(stat: &Stat) -> u32 {
+    Mode::from_raw_mode(stat.st_mode).bits().into()
+}
+
+/// Whether it is a directory.
+pub(crate) fn is_directory(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}
+
+fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
+    let mode = Mode::from_bits_truncate(mode.try_into().unwrap_or(0o700));
+    match rustix::fs::mkdirat(CWD, path, mode) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(context(format!("making {}, where pipes live", path.display()), error)),
+    }
+}

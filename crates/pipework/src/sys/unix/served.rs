@@ -1,0 +1,249 @@
+//! The pipes that this process serves: one liveness socket and one count of instances for each.
+
+use super::{
+    directory::{self, Directory, Lock},
+    listening::{Listening, bind_aside},
+    permission::Permission,
+    roots::{self, Root},
+};
+use crate::{
+    error::{PipeErrorKind, fail},
+    model::place::{Header, Incarnation, Leaf},
+    name::PipeNameKind,
+    options::{PipeMode, Spec},
+};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// A pipe that this process serves.
+#[derive(Debug)]
+pub(crate) struct Served {
+    root: Root,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) header: Header,
+    pub(crate) permission: Permission,
+    /// The proof of life of this process: bound, never listening.
+    _liveness: OwnedFd,
+    leaf: Leaf,
+    process: u32,
+}
+
+/// A place among the instances of a pipe; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) served: Arc<Served>,
+}
+
+/// The pipes that have at least one instance in this process, with their number. Whoever changes the number, or the
+/// names in the directory, holds it; nobody waits for a file lock while holding it.
+static SERVED: Mutex<Vec<(Arc<Served>, u32)>> = Mutex::new(Vec::new());
+
+fn served() -> MutexGuard<'static, Vec<(Arc<Served>, u32)>> {
+    // A list that a panicking thread left is whole: its changes are single pushes and removals.
+    SERVED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes an instance: takes a place under the name, and listens.
+pub(crate) fn create(spec: &Spec) -> io::Result<(Place, Listening)> {
+    let folded = spec.name.folded();
+    let permission = Permission::new(&spec.access)?;
+    let home = if permission.is_for_others() { roots::shared()? } else { roots::private()? };
+    let (mut roots, _) = roots::existing()?;
+    if roots.iter().all(|root| root.path != home.path) {
+        roots.push(home.try_clone()?);
+    }
+    roots.sort_by(|one, other| one.path.cmp(&other.path));
+    let _locks = lock(&roots, folded)?;
+    for root in roots {
+        let Some(directory) = root.directory(folded)? else { continue };
+        if directory.owner != roots::my_user() {
+            continue;
+        }
+        if let Some(header) = directory.header()?
+            && directory.is_served(&directory.listing()?, header.incarnation)?
+        {
+            return if spec.first { Err(taken(spec, &directory)) } else { join(spec, root, directory, header) };
+        }
+    }
+    begin(spec, home, folded, permission)
+}
+
+/// Locks everything that creators of this name could work on, in the order of their paths.
+fn lock(roots: &[Root], folded: &str) -> io::Result<Vec<Lock>> {
+    let mut locks = Vec::with_capacity(roots.len());
+    for root in roots {
+        if root.is_mine {
+            locks.push(Lock::open(&root.dir)?.take()?);
+        } else if let Some(directory) = root.directory(folded)?
+            && directory.owner == roots::my_user()
+        {
+            locks.push(Lock::open(directory.fd())?.take()?);
+        }
+    }
+    Ok(locks)
+}
+
+/// The first instance of a name: fixes what all others have to be.
+fn begin(spec: &Spec, root: Root, folded: &str, permission: Permission) -> io::Result<(Place, Listening)> {
+    let header = Header {
+        incarnation: Incarnation::new(directory::random()?),
+        messages: spec.mode == PipeMode::Message,
+        inbound: spec.inbound,
+        outbound: spec.outbound,
+        max_instances: spec.max_instances,
+        default_timeout_ms: u32::try_from(spec.default_timeout.as_millis()).unwrap_or(u32::MAX),
+        access: permission.text.clone(),
+        accept_remote: spec.accept_remote,
+        name: match spec.name.kind() {
+            PipeNameKind::Local(name) => name.to_owned(),
+            _ => return Err(fail(PipeErrorKind::Invalid, format!("{} is not a pipe of this computer", spec.name))),
+        },
+    };
+    let directory = root.make_directory(folded, permission.is_for_others())?;
+    let outcome = directory
+        .clean()
+        .and_then(|_| directory.write_header(&header, permission.is_for_others()))
+        .and_then(|()| Served::open(&directory, &header, &permission));
+    match outcome {
+        Ok((liveness, leaf)) => {
+            let directory = Arc::new(directory);
+            let process = std::process::id();
+            let served = Served { root, directory, header, permission, _liveness: liveness, leaf, process };
+            listen(spec, Place::first(served)?)
+        }
+        Err(error) => {
+            let _: io::Result<bool> = directory.clean();
+            root.remove_directory(&directory);
+            Err(error)
+        }
+    }
+}
+
+/// Another instance of a name that is served, by this process or another.
+fn join(spec: &Spec, root: Root, directory: Directory, header: Header) -> io::Result<(Place, Listening)> {
+    let messages = spec.mode == PipeMode::Message;
+    if (header.messages, header.inbound, header.outbound) != (messages, spec.inbound, spec.outbound) {
+        let text = format!("{} exists with another type or other directions", spec.name);
+        return Err(fail(PipeErrorKind::AccessDenied, text));
+    }
+    if header.max_instances < 255 {
+        let servers = directory.servers(&directory.listing()?, header.incarnation)?;
+        let instances: u32 = servers.iter().map(|server| server.instances).sum();
+        if instances >= u32::from(header.max_instances) {
+            let text = format!("{} has all of its {} instances", spec.name, header.max_instances);
+            return Err(fail(PipeErrorKind::Busy, text));
+        }
+    }
+    if let Some(place) = Place::another(&directory, header.incarnation)? {
+        return listen(spec, place);
+    }
+    // The first instance decided who may open the pipe.
+    let permission = Permission::from_text(&header.access)?;
+    let (liveness, leaf) = Served::open(&directory, &header, &permission)?;
+    let (directory, process) = (Arc::new(directory), std::process::id());
+    listen(spec, Place::first(Served { root, directory, header, permission, _liveness: liveness, leaf, process })?)
+}
+
+fn listen(spec: &Spec, place: Place) -> io::Result<(Place, Listening)> {
+    let listening = place.served.listen((spec.in_buffer_size, spec.out_buffer_size))?;
+    Ok((place, listening))
+}
+
+fn taken(spec: &Spec, directory: &Directory) -> io::Error {
+    let text = format!(
+        "{} exists already, in {}, and `first` was asked for; a live process serves it",
+        spec.name,
+        directory.path.display()
+    );
+    fail(PipeErrorKind::NameTaken, text)
+}
+
+impl Served {
+    /// Makes the liveness socket of this process.
+    fn open(directory: &Directory, header: &Header, permission: &Permission) -> io::Result<(OwnedFd, Leaf)> {
+        let id = directory::new_id()?;
+        let leaf = Leaf::Server { id, incarnation: header.incarnation, process: std::process::id() };
+        let liveness = bind_aside(directory, Leaf::Temporary(id), permission)?;
+        let published = directory
+            .note_count(Leaf::Temporary(id), 0)
+            .and_then(|()| Ok(directory.publish(Leaf::Temporary(id), leaf)?));
+        match published {
+            Ok(()) => Ok((liveness, leaf)),
+            Err(error) => {
+                directory.unlink(&Leaf::Temporary(id).encode());
+                Err(error)
+            }
+        }
+    }
+
+    /// A listening socket with these quotas.
+    pub(crate) fn listen(&self, quotas: (u32, u32)) -> io::Result<Listening> {
+        Listening::open(&self.directory, self.header.incarnation, quotas, &self.permission)
+    }
+}
+
+impl Place {
+    /// The first place of this process.
+    fn first(served: Served) -> io::Result<Place> {
+        let served = Arc::new(served);
+        let mut all = self::served();
+        all.push((Arc::clone(&served), 1));
+        drop(all);
+        // From here on the drop gives the place back, also where the note fails.
+        let place = Place { served };
+        place.served.directory.note_count(place.served.leaf, 1)?;
+        Ok(place)
+    }
+
+    /// One more place of a pipe that this process serves already.
+    fn another(directory: &Directory, incarnation: Incarnation) -> io::Result<Option<Place>> {
+        let mut all = served();
+        let Some((served, count)) = all.iter_mut().find(|(served, _)| {
+            served.directory.identity == directory.identity
+                && served.header.incarnation == incarnation
+                && served.process == std::process::id()
+        }) else {
+            return Ok(None);
+        };
+        served.directory.note_count(served.leaf, *count + 1)?;
+        *count += 1;
+        Ok(Some(Place { served: Arc::clone(served) }))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if std::process::id() != self.served.process {
+            return;
+        }
+        let mut all = served();
+        let Some(index) = all.iter().position(|(other, _)| Arc::ptr_eq(other, &self.served)) else { return };
+        if let Some((served, count)) = all.get_mut(index) {
+            *count -= 1;
+            if *count > 0 {
+                // It fails only where somebody removed the name: then there is nothing to note.
+                let _: io::Result<()> = served.directory.note_count(served.leaf, *count);
+                return;
+            }
+        }
+        all.swap_remove(index);
+        self.served.directory.unlink(&self.served.leaf.encode());
+        self.served.remove_what_is_empty();
+    }
+}
+
+impl Served {
+    /// Removes the pipe after its last instance, unless another creator is at work: then that one, or the next, does.
+    fn remove_what_is_empty(&self) {
+        let lock = if self.root.is_mine { Lock::open(&self.root.dir) } else { Lock::open(self.directory.fd()) };
+        if let Ok(lock) = lock
+            && matches!(lock.try_take(), Ok(true))
+            && matches!(self.directory.clean(), Ok(false))
+        {
+            self.root.remove_directory(&self.directory);
+        }
+    }
+}

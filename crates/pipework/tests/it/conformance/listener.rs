@@ -1,0 +1,207 @@
+//! The listener: accepting without a gap, in several threads, up to the maximum.
+
+use std::{io::Write, thread};
+
+use pipework::{Listener, NamedPipe, NamedPipeBuilder, PipeErrorKind, PipeMode};
+
+use super::{Case, HOUR, every, expect, expect_alive, expect_refused, long, plain};
+use crate::{
+    child::Other,
+    harness::{blocked, unique},
+    surface::{OpenSpec, Spec, Surface},
+};
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        plain("listener", listener_tells_its_name),
+        every("listener", listener_replaces_the_instance_before_it_hands_one_out),
+        every("listener", listener_at_its_maximum_goes_on_when_a_place_is_free),
+        every("listener", listener_never_waits_for_a_silent_client),
+        every("listener", listener_serves_several_accepting_threads),
+        long(every("listener", listener_serves_clients_of_many_processes)),
+        every("listener", listeners_of_two_processes_share_a_name),
+        every("listener", listener_goes_on_after_another_server_is_killed),
+        plain("listener", listener_keeps_what_its_builder_said),
+        plain("listener", listener_ends_are_like_any_other),
+    ]
+}
+
+/// The name as it was given.
+fn listener_tells_its_name() {
+    let name = unique();
+    let listener = Listener::bind(&name).unwrap();
+    assert_eq!(listener.name().to_string(), format!(r"\\.\pipe\{name}"));
+    expect(Listener::bind(&name), PipeErrorKind::NameTaken);
+    expect(NamedPipe::new(&name), PipeErrorKind::NameTaken);
+}
+
+/// Between two clients the name is never busy: when one has been accepted, the next can open at once.
+fn listener_replaces_the_instance_before_it_hands_one_out(here: &dyn Surface) {
+    let name = unique();
+    let there = Other::spawn(here);
+    let listener = here.listen(&Spec::new(&name)).unwrap();
+    let mut kept = Vec::new();
+    for _ in 0..20 {
+        let client = there.open(&OpenSpec::new(&name)).unwrap();
+        let server = listener.accept().unwrap();
+        expect_alive(client.as_ref(), server.as_ref());
+        kept.push((client, server));
+    }
+}
+
+/// At the maximum it hands out first and listens again when a place is free.
+fn listener_at_its_maximum_goes_on_when_a_place_is_free(here: &dyn Surface) {
+    let name = unique();
+    let there = Other::spawn(here);
+    let listener = here.listen(&Spec::new(&name).max(1)).unwrap();
+    for _ in 0..3 {
+        let client = there.connect(&OpenSpec::new(&name).timeout(HOUR)).unwrap();
+        let server = listener.accept().unwrap();
+        expect_refused(here.open(&OpenSpec::new(&name)), PipeErrorKind::Busy);
+        expect_alive(client.as_ref(), server.as_ref());
+        thread::scope(|scope| {
+            let accepting = blocked(scope, || listener.accept());
+            drop(server);
+            let next = there.connect(&OpenSpec::new(&name).timeout(HOUR)).unwrap();
+            let accepted = accepting.join().unwrap().unwrap();
+            expect_alive(next.as_ref(), accepted.as_ref());
+        });
+        drop(client);
+        // The listener notices the free place when it is asked for the next client.
+        expect_refused(listener.accept_timeout(std::time::Duration::ZERO), PipeErrorKind::TimedOut);
+    }
+}
+
+/// A client that says nothing holds up nobody.
+fn listener_never_waits_for_a_silent_client(here: &dyn Surface) {
+    let name = unique();
+    let there = Other::spawn(here);
+    let listener = here.listen(&Spec::new(&name)).unwrap();
+    let _silent = there.open(&OpenSpec::new(&name)).unwrap();
+    let first = listener.accept().unwrap();
+    let client = there.open(&OpenSpec::new(&name)).unwrap();
+    let second = listener.accept().unwrap();
+    expect_alive(client.as_ref(), second.as_ref());
+    drop(first);
+}
+
+/// Each client goes to one thread.
+fn listener_serves_several_accepting_threads(here: &dyn Surface) {
+    let name = unique();
+    let there = Other::spawn(here);
+    let listener = here.listen(&Spec::new(&name)).unwrap();
+    thread::scope(|scope| {
+        let accepting: Vec<_> = (0..4)
+            .map(|_| {
+                blocked(scope, || {
+                    let server = listener.accept().unwrap();
+                    let request = server.read_exact(1).unwrap();
+                    server.write_all(&request).unwrap();
+                })
+            })
+            .collect();
+        for number in 0..4 {
+            let client = there.connect(&OpenSpec::new(&name)).unwrap();
+            client.write_all(&[number]).unwrap();
+            assert_eq!(client.read_exact(1).unwrap(), [number]);
+        }
+        for thread in accepting {
+            thread.join().unwrap();
+        }
+    });
+}
+
+/// Eight processes, each with many connections in turn.
+fn listener_serves_clients_of_many_processes(here: &dyn Surface) {
+    const EACH: usize = 25;
+    let name = unique();
+    let listener = here.listen(&Spec::new(&name)).unwrap();
+    let others: Vec<Other> = (0..8).map(|_| Other::spawn(here)).collect();
+    thread::scope(|scope| {
+        for (number, other) in (0..).zip(&others) {
+            let name = &name;
+            scope.spawn(move || {
+                for _ in 0..EACH {
+                    let client = other.connect(&OpenSpec::new(name)).unwrap();
+                    client.write_all(&[number]).unwrap();
+                    assert_eq!(client.read_exact(1).unwrap(), [number]);
+                }
+            });
+        }
+        for _ in 0..EACH * others.len() {
+            let server = listener.accept().unwrap();
+            scope.spawn(move || {
+                let request = server.read_exact(1).unwrap();
+                server.write_all(&request).unwrap();
+                assert_eq!(server.read_some(1).unwrap(), b"");
+            });
+        }
+    });
+}
+
+/// N7 for listeners.
+fn listeners_of_two_processes_share_a_name(here: &dyn Surface) {
+    let name = unique();
+    let there = Other::spawn(here);
+    let mine = here.listen(&Spec::new(&name)).unwrap();
+    let theirs = there.listen(&Spec::new(&name).joining()).unwrap();
+    let clients = [here.open(&OpenSpec::new(&name)).unwrap(), here.open(&OpenSpec::new(&name)).unwrap()];
+    let servers = [mine.accept().unwrap(), theirs.accept().unwrap()];
+    for server in &servers {
+        server.write_all(b"x").unwrap();
+    }
+    for client in &clients {
+        assert_eq!(client.read_exact(1).unwrap(), b"x");
+    }
+}
+
+/// N6 for one that stays.
+fn listener_goes_on_after_another_server_is_killed(here: &dyn Surface) {
+    let name = unique();
+    let there = Other::spawn(here);
+    let mine = here.listen(&Spec::new(&name)).unwrap();
+    let _theirs = there.listen(&Spec::new(&name).joining()).unwrap();
+    there.kill();
+    for _ in 0..3 {
+        let client = here.open(&OpenSpec::new(&name)).unwrap();
+        let server = mine.accept().unwrap();
+        expect_alive(client.as_ref(), server.as_ref());
+    }
+}
+
+/// Every instance that it makes is as the first.
+fn listener_keeps_what_its_builder_said() {
+    let name = unique();
+    let listener = NamedPipeBuilder::new(&name)
+        .pipe_mode(PipeMode::Message)
+        .in_buffer_size(1234)
+        .out_buffer_size(4321)
+        .max_instances(9)
+        .listen()
+        .unwrap();
+    for _ in 0..3 {
+        let client = pipework::connect(&name).unwrap();
+        let server = listener.accept().unwrap();
+        for info in [client.info().unwrap(), server.info().unwrap()] {
+            assert_eq!(info.mode, PipeMode::Message);
+            assert_eq!((info.in_buffer_size, info.out_buffer_size, info.max_instances), (1234, 4321, 9));
+        }
+    }
+}
+
+/// `incoming` by `for`, with streams of the ordinary type.
+fn listener_ends_are_like_any_other() {
+    let name = unique();
+    let listener = Listener::bind(&name).unwrap();
+    let mut clients = vec![pipework::connect(&name).unwrap()];
+    for stream in &listener {
+        stream.unwrap().write_all(b"bye").unwrap();
+        if clients.len() == 3 {
+            break;
+        }
+        clients.push(pipework::connect(&name).unwrap());
+    }
+    for client in clients {
+        assert_eq!(std::io::read_to_string(client).unwrap(), "bye");
+    }
+}

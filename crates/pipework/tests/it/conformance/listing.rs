@@ -1,0 +1,161 @@
+//! `list`: what it tells of the pipes that there are.
+
+use std::path::Path;
+
+use pipework::{NamedPipe, NamedPipeBuilder, PipeEntry, PipeErrorKind, PipeMode, PipeName, list};
+
+use super::{Case, every, expect, pair, plain};
+use crate::{
+    child::Other,
+    harness::{beside_pipes, pipes_dir, unique},
+    surface::{OpenSpec, Spec, Surface},
+};
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        plain("list", list_tells_what_a_pipe_is),
+        every("list", list_counts_instances_of_all_processes),
+        every("list", list_counts_what_listens),
+        every("list", list_forgets_killed_servers),
+        every("list", list_removes_what_a_killed_server_left),
+        plain("list", list_shows_names_as_they_were_given),
+        plain("list", list_is_empty_without_pipes),
+        #[cfg(unix)]
+        plain("list", list_leaves_plain_sockets_out),
+    ]
+}
+
+#[track_caller]
+fn entry(name: &str) -> PipeEntry {
+    let name = PipeName::new(name).unwrap();
+    let mut found: Vec<PipeEntry> = list().unwrap().into_iter().filter(|entry| entry.name == name).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    found.remove(0)
+}
+
+/// Everything that the system says of it.
+fn list_tells_what_a_pipe_is() {
+    let name = unique();
+    let _server = NamedPipeBuilder::new(&name)
+        .pipe_mode(PipeMode::Message)
+        .inbound(false)
+        .max_instances(7)
+        .create()
+        .unwrap();
+    let entry = entry(&name);
+    assert_eq!((entry.instances, entry.max_instances), (1, 7));
+    assert_eq!(entry.location, PipeName::new(&name).unwrap().location().unwrap());
+    if cfg!(unix) {
+        assert_eq!(entry.mode, Some(PipeMode::Message));
+        assert_eq!(entry.directions, Some((false, true)));
+        assert_eq!(entry.listening, Some(1));
+        assert_eq!(entry.servers, [std::process::id()]);
+        assert!(entry.owner.is_some_and(|owner| !owner.is_empty()));
+        assert!(entry.location.is_dir() && entry.location.starts_with(pipes_dir()), "{:?}", entry.location);
+    }
+}
+
+/// Instances and servers of every process.
+fn list_counts_instances_of_all_processes(here: &dyn Surface) {
+    let name = unique();
+    let there = Other::spawn(here);
+    let spec = Spec::new(&name).joining();
+    let _mine = here.create(&spec).unwrap();
+    let theirs = [there.create(&spec).unwrap(), there.create(&spec).unwrap()];
+    let both = entry(&name);
+    assert_eq!(both.instances, 3);
+    if cfg!(unix) {
+        let mut servers = both.servers;
+        servers.sort_unstable();
+        let mut wanted = vec![std::process::id(), there.id()];
+        wanted.sort_unstable();
+        assert_eq!(servers, wanted);
+    }
+    drop(theirs);
+    assert_eq!(entry(&name).instances, 1);
+}
+
+/// A connected instance does not listen, nor does one that a client has taken.
+fn list_counts_what_listens(here: &dyn Surface) {
+    let name = unique();
+    let spec = Spec::new(&name).joining();
+    let (server, client) = pair(here, &spec);
+    let _listening = here.create(&spec).unwrap();
+    let listening = || entry(&name).listening;
+    if listening().is_some() {
+        assert_eq!(listening(), Some(1));
+        let _second = here.open(&OpenSpec::new(&name)).unwrap();
+        assert_eq!(listening(), Some(0));
+    }
+    assert_eq!(entry(&name).instances, 2);
+    drop((server, client));
+    assert_eq!(entry(&name).instances, 1);
+}
+
+/// At once.
+fn list_forgets_killed_servers(here: &dyn Surface) {
+    let name = unique();
+    let there = Other::spawn(here);
+    let _mine = here.create(&Spec::new(&name)).unwrap();
+    let _theirs = there.create(&Spec::new(&name).joining()).unwrap();
+    assert_eq!(entry(&name).instances, 2);
+    there.kill();
+    let left = entry(&name);
+    assert_eq!((left.instances, left.listening.unwrap_or(1)), (1, 1));
+    if cfg!(unix) {
+        assert_eq!(left.servers, [std::process::id()]);
+    }
+}
+
+/// What nobody serves any more is not shown, and its files are gone.
+fn list_removes_what_a_killed_server_left(here: &dyn Surface) {
+    let name = unique();
+    let there = Other::spawn(here);
+    let server = there.create(&Spec::new(&name)).unwrap();
+    let _client = here.open(&OpenSpec::new(&name)).unwrap();
+    server.connect().unwrap();
+    let _another = there.create(&Spec::new(&name).joining()).unwrap();
+    let location = entry(&name).location;
+    there.kill();
+    let name = PipeName::new(&name).unwrap();
+    assert!(!list().unwrap().iter().any(|entry| entry.name == name));
+    if cfg!(unix) {
+        assert!(!Path::new(&location).exists(), "{} is left", location.display());
+    }
+}
+
+/// Odd ones too, and in any case of letters.
+fn list_shows_names_as_they_were_given() {
+    let names = [
+        unique(),
+        format!("{}-Größe/../ x.", unique()),
+        format!("{}-{}", unique(), "Ж".repeat(100)),
+        format!("{}-{}", unique(), "x".repeat(200)),
+    ];
+    let _servers = names.each_ref().map(|name| NamedPipe::new(name).unwrap());
+    for name in &names {
+        assert_eq!(entry(name).name.to_string(), format!(r"\\.\pipe\{name}"));
+        assert_eq!(entry(&name.to_uppercase()).name.to_string(), format!(r"\\.\pipe\{name}"));
+    }
+}
+
+/// Not an error.
+fn list_is_empty_without_pipes() {
+    if cfg!(unix) {
+        assert_eq!(list().unwrap().len(), 0);
+    }
+    let name = unique();
+    drop(NamedPipe::new(&name).unwrap());
+    expect(NamedPipe::wait(&name, None), PipeErrorKind::Absent);
+    let name = PipeName::new(&name).unwrap();
+    assert!(!list().unwrap().iter().any(|entry| entry.name == name));
+}
+
+/// They have no name of a pipe.
+#[cfg(unix)]
+fn list_leaves_plain_sockets_out() {
+    let path = beside_pipes("socket");
+    let listener = NamedPipeBuilder::new(&path).listen().unwrap();
+    assert_eq!(list().unwrap().len(), 0);
+    drop(listener);
+}

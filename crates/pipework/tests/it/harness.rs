@@ -1,0 +1,361 @@
+//! Runs each case in a process of its own, under a watchdog, and counts what the case leaves behind.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{Read, Seek, Write},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread::{self, Scope, ScopedJoinHandle},
+    time::{Duration, Instant},
+};
+
+use libtest_mimic::{Completion, Failed, Trial};
+use pipework::{NamedPipe, PipeName, PipeNameKind};
+
+use crate::{
+    conformance::{self, Case, Run},
+    surface::{Surface, surfaces},
+};
+
+/// Names the case that a re-run of this binary is to run.
+pub(crate) const CASE_VARIABLE: &str = "PIPEWORK_IT_CASE";
+/// Asks for the cases of each rule, instead of running them.
+pub(crate) const RULES_VARIABLE: &str = "PIPEWORK_IT_RULES";
+/// The directory of pipes, private to each case.
+pub(crate) const DIRECTORY_VARIABLE: &str = "PIPEWORK_DIR";
+
+/// How long a case may take before the watchdog ends it.
+const WATCHDOG: Duration = Duration::from_secs(30);
+/// The watchdog of the few cases that move much data or race many processes.
+const WATCHDOG_LONG: Duration = Duration::from_secs(120);
+/// How long counts may take to settle after a case: a thread that was joined is still listed for a moment.
+const SETTLE: Duration = Duration::from_secs(5);
+/// The exit code of a case that can't run here; a failure is 101, as of every Rust test.
+const SKIPPED: u8 = 77;
+/// What begins the line that tells why.
+const SKIP_MARK: &str = "skipped: ";
+
+/// A case on one surface.
+#[derive(Clone, Debug)]
+pub(crate) struct Test {
+    /// `surface::case`.
+    pub(crate) name: String,
+    /// The rule that it proves.
+    pub(crate) rule: &'static str,
+    long: bool,
+}
+
+/// Every case on every surface. Cases that are about one surface run once, on the first.
+pub(crate) fn tests() -> Vec<Test> {
+    let mut tests = Vec::new();
+    for (index, surface) in surfaces().into_iter().enumerate() {
+        for case in conformance::cases() {
+            if index == 0 || matches!(case.run, Run::Every(_)) {
+                let name = format!("{}::{}", surface.name(), case.name);
+                tests.push(Test { name, rule: case.rule, long: case.long });
+            }
+        }
+    }
+    tests
+}
+
+/// Prints each rule with its cases.
+pub(crate) fn print_rules() -> ExitCode {
+    let mut rules: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for test in tests() {
+        rules.entry(test.rule).or_default().push(test.name);
+    }
+    let mut stdout = std::io::stdout().lock();
+    for (rule, names) in rules {
+        if writeln!(stdout, "{rule}: {}", names.join(", ")).is_err() {
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// The test that starts the case's process.
+pub(crate) fn trial(test: Test) -> Trial {
+    Trial::ignorable_test(test.name.clone(), move || run_process(&test))
+}
+
+/// Starts a case's process in a fresh directory and waits for it, but not for ever.
+fn run_process(test: &Test) -> Result<Completion, Failed> {
+    let home = tempfile::Builder::new().prefix("pipework-it-").tempdir()?;
+    let mut output = tempfile::tempfile()?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .env(CASE_VARIABLE, &test.name)
+        .env(DIRECTORY_VARIABLE, make_pipes_dir(home.path())?)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output.try_clone()?);
+    own_group(&mut command);
+    let mut process = command.spawn()?;
+    let id = process.id();
+    let (ended, end) = mpsc::channel();
+    let waiter = thread::spawn(move || ended.send(process.wait()));
+    let limit = if test.long { WATCHDOG_LONG } else { WATCHDOG };
+    let status = end.recv_timeout(limit);
+    end_group(id);
+    if waiter.join().is_err() {
+        return Err("the thread that waits for the case failed".into());
+    }
+    let mut text = String::new();
+    output.rewind()?;
+    output.read_to_string(&mut text)?;
+    let about = format!("rule {}: {}\n{text}", test.rule, test.name);
+    match status.map(|status| status.map(|status| (status.success(), status.code()))) {
+        Err(_) => Err(format!("{about}the watchdog ended it after {limit:?}").into()),
+        Ok(Err(error)) => Err(format!("{about}waiting for it: {error}").into()),
+        Ok(Ok((true, _))) => Ok(Completion::Completed),
+        Ok(Ok((_, Some(code)))) if code == i32::from(SKIPPED) => {
+            let reason =
+                text.lines().rev().find_map(|line| line.strip_prefix(SKIP_MARK)).unwrap_or("no reason");
+            Ok(Completion::ignored_with(format!("rule {}: {reason}", test.rule)))
+        }
+        Ok(Ok((_, code))) => Err(format!("{about}exit code {code:?}").into()),
+    }
+}
+
+/// Runs one case in this process and reports by the exit code.
+pub(crate) fn run_alone(name: &str) -> ExitCode {
+    // A panic in any thread ends the case at once: no other thread goes on waiting for the one that failed.
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::exit(101);
+    }));
+    let (surface, case) = find(name);
+    let directory = pipes_dir();
+    warm_up(&directory);
+    let before = Resources::count();
+    match case.run {
+        Run::Every(run) => run(surface),
+        Run::Plain(run) => run(),
+    }
+    before.expect_unchanged();
+    expect_no_files(&directory);
+    ExitCode::SUCCESS
+}
+
+/// Ends the case: it can't run here, and why.
+pub(crate) fn skip(reason: &str) -> ! {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{SKIP_MARK}{reason}").expect("the output of a case can be written");
+    drop(stdout);
+    std::process::exit(SKIPPED.into())
+}
+
+/// Skips the case unless it runs as root.
+#[cfg(unix)]
+pub(crate) fn needs_root() {
+    if !rustix::process::geteuid().is_root() {
+        skip("needs root, to become other users");
+    }
+}
+
+/// The directory of this case's pipes.
+pub(crate) fn pipes_dir() -> PathBuf {
+    PathBuf::from(std::env::var_os(DIRECTORY_VARIABLE).expect("a case has a directory"))
+}
+
+/// A file or directory beside the pipes, in what is removed after the case.
+pub(crate) fn beside_pipes(leaf: &str) -> PathBuf {
+    pipes_dir().parent().expect("the directory has a parent").join(leaf)
+}
+
+/// A name that nobody else uses.
+pub(crate) fn unique() -> String {
+    let name = PipeName::unique("it").unwrap();
+    match name.kind() {
+        PipeNameKind::Local(name) => name.to_owned(),
+        other => panic!("a unique name is a local one, not {other:?}"),
+    }
+}
+
+/// Says that a process with pipes was killed: what it left goes with the next `list`.
+pub(crate) fn note_kill() {
+    KILLED.store(true, Ordering::Relaxed);
+}
+
+static KILLED: AtomicBool = AtomicBool::new(false);
+
+/// Runs `work` on a thread of its own and returns once that thread waits.
+pub(crate) fn blocked<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> ScopedJoinHandle<'scope, T> {
+    let (sender, receiver) = mpsc::channel();
+    let thread = scope.spawn(move || {
+        sender.send(thread_id()).unwrap();
+        work()
+    });
+    let id = receiver.recv().unwrap();
+    wait_until(|| {
+        assert!(!thread.is_finished(), "the call came back instead of waiting");
+        is_asleep(std::process::id(), id)
+    });
+    thread
+}
+
+/// Waits, without a time limit of its own, until something has come true.
+pub(crate) fn wait_until(mut come_true: impl FnMut() -> bool) {
+    while !come_true() {
+        thread::yield_now();
+    }
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) fn thread_id() -> u32 {
+    u32::try_from(rustix::thread::gettid().as_raw_nonzero().get()).unwrap()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn thread_id() -> u32 {
+    0
+}
+
+/// Whether a thread sleeps, and does so for a while: looked at several times, it was not woken in between.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_asleep(process: u32, thread: u32) -> bool {
+    let look = || {
+        let status = fs::read_to_string(format!("/proc/{process}/task/{thread}/status")).ok()?;
+        let value = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).map(str::to_owned);
+        let asleep = value("State:")?.trim_start().starts_with('S');
+        asleep.then(|| value("voluntary_ctxt_switches:"))
+    };
+    let first = look();
+    first.is_some() && (0..10).all(|_| look() == first)
+}
+
+/// Elsewhere nobody can tell: the cases are the same, and catch less.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_asleep(_process: u32, _thread: u32) -> bool {
+    true
+}
+
+fn find(name: &str) -> (&'static dyn Surface, Case) {
+    let (surface, case) = name.split_once("::").expect("surface::case");
+    let surface = surfaces().into_iter().find(|known| known.name() == surface).expect("a known surface");
+    let case = conformance::cases().into_iter().find(|known| known.name == case).expect("a known case");
+    (surface, case)
+}
+
+fn make_pipes_dir(home: &Path) -> std::io::Result<PathBuf> {
+    let directory = home.join("pipes");
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(&directory)?;
+    Ok(directory)
+}
+
+/// Makes what a process makes once and keeps, so that it is there before the first count.
+fn warm_up(directory: &Path) {
+    let error = NamedPipe::wait("no-such-pipe", Some(Duration::ZERO)).expect_err("nobody serves that name");
+    assert_eq!(error, pipework::PipeErrorKind::Absent);
+    drop(NamedPipe::new("warm-up").expect("the warm-up pipe can be made"));
+    expect_no_files(directory);
+}
+
+/// After the case no pipe is left: at the root there is nothing but what belongs to the root itself.
+fn expect_no_files(directory: &Path) {
+    if KILLED.load(Ordering::Relaxed) {
+        assert_eq!(pipework::list().expect("listing").len(), 0, "no pipe is left");
+    }
+    let left: Vec<PathBuf> = fs::read_dir(directory)
+        .expect("the directory of pipes can be read")
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| !ROOT_FILES.iter().any(|name| path.ends_with(name)))
+        .collect();
+    assert!(left.is_empty(), "files were left: {left:?}");
+}
+
+/// The fixed files of a root directory.
+const ROOT_FILES: [&str; 1] = [".lock"];
+
+/// What a process holds. Counted on Linux, where `/proc` tells.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Resources {
+    /// Open descriptors by what they are.
+    descriptors: BTreeMap<String, usize>,
+    /// Mappings of shared memory.
+    mappings: usize,
+    /// Threads.
+    threads: usize,
+}
+
+/// Descriptors that a process may make on first use and then keeps, one of each.
+const PROCESS_WIDE: [&str; 1] = ["anon_inode:inotify"];
+
+impl Resources {
+    #[cfg(target_os = "linux")]
+    pub(crate) fn count() -> Resources {
+        let mut descriptors = BTreeMap::new();
+        for entry in fs::read_dir("/proc/self/fd").expect("/proc/self/fd") {
+            // The descriptor of this very listing is gone when the listing has ended.
+            let Ok(target) = fs::read_link(entry.unwrap().path()) else { continue };
+            let target = target.display().to_string();
+            let kind = target.split(":[").next().unwrap_or_default().to_owned();
+            *descriptors.entry(kind).or_insert(0) += 1;
+        }
+        for name in PROCESS_WIDE {
+            if let Some(count) = descriptors.remove(name) {
+                assert_eq!(count, 1, "one {name} serves the whole process");
+            }
+        }
+        let maps = fs::read_to_string("/proc/self/maps").expect("/proc/self/maps");
+        let shared = |line: &&str| line.contains("memfd:") || line.contains("/dev/shm/");
+        let threads = fs::read_dir("/proc/self/task").expect("/proc/self/task").count();
+        Resources { descriptors, mappings: maps.lines().filter(shared).count(), threads }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn count() -> Resources {
+        Resources { descriptors: BTreeMap::new(), mappings: 0, threads: 0 }
+    }
+
+    pub(crate) fn expect_unchanged(&self) {
+        let start = Instant::now();
+        loop {
+            let now = Resources::count();
+            if now == *self {
+                return;
+            }
+            assert!(start.elapsed() < SETTLE, "the case leaks:\nbefore {self:?}\nafter  {now:?}");
+            thread::yield_now();
+        }
+    }
+}
+
+/// A process group of its own, so that the watchdog ends a case together with what it started.
+#[cfg(unix)]
+fn own_group(command: &mut Command) {
+    std::os::unix::process::CommandExt::process_group(command, 0);
+}
+
+#[cfg(not(unix))]
+fn own_group(_command: &mut Command) {}
+
+#[cfg(unix)]
+fn end_group(id: u32) {
+    let group = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(group) = group {
+        // It fails when nobody is left, which is how it should be.
+        let _nobody_left = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+}
+
+#[cfg(not(unix))]
+fn end_group(_id: u32) {}
+
+/// An empty file to prove that something foreign was left alone.
+pub(crate) fn make_file(path: &Path, text: &str) {
+    File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes())).unwrap();
+}

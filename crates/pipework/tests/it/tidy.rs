@@ -1,0 +1,333 @@
+//! What the sources must look like, and that every rule has its case.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::harness::{Test, tests};
+
+/// The checks, as tests.
+pub(crate) fn trials() -> Vec<Trial> {
+    let checks: [(&str, Check); 9] = [
+        ("every_rule_has_a_case", rules_without_a_case),
+        ("every_case_in_the_rule_book_exists", cases_that_do_not_exist),
+        ("every_case_begins_with_its_rule", misnamed_cases),
+        ("arrows_between_modules_point_one_way", wrong_arrows),
+        ("the_surface_is_the_same_everywhere", conditions_in_the_surface),
+        ("unsafe_code_stays_where_it_belongs", unsafe_code_elsewhere),
+        ("files_are_of_a_readable_length", long_files),
+        ("nothing_is_left_to_do", unfinished_code),
+        ("names_are_in_the_house_style", unwanted_names),
+    ];
+    checks.map(|(name, check)| Trial::test(format!("tidy::{name}"), move || verdict(check()))).into()
+}
+
+/// Looks for faults, and tells each with its place.
+type Check = fn() -> Vec<String>;
+
+fn verdict(faults: Vec<String>) -> Result<(), Failed> {
+    if faults.is_empty() { Ok(()) } else { Err(faults.join("\n").into()) }
+}
+
+// ------------------------------------------------------------------ rules and cases
+
+/// The rules, where the rule book is not at hand.
+const RULES: [&str; 40] = [
+    "N1", "N2", "N3", "N4", "N5", "N6", "N7", "N8", "C1", "C2", "C3", "C4", "C5", "C6", "C7", "B1", "B2",
+    "B3", "B4", "B5", "B6", "M1", "M2", "M3", "M4", "M5", "F1", "F2", "F3", "F4", "T1", "T2", "T3", "A1",
+    "A2", "A3", "A4", "A5", "P1", "P2",
+];
+
+/// Rules that no case can prove yet, and why.
+const EXEMPT: [(&str, &str); 1] =
+    [("T3", "speaks of async operations, which the blocking surface does not have")];
+
+fn rules_without_a_case() -> Vec<String> {
+    let known: BTreeSet<String> = RULES.iter().map(|rule| (*rule).to_owned()).collect();
+    let written = rule_book().map(|text| rules_of(&text)).unwrap_or_default();
+    let proven: BTreeSet<&str> = tests().iter().map(|test| test.rule).collect();
+    let exempt = |rule: &str| EXEMPT.iter().any(|(name, _)| *name == rule);
+    known
+        .union(&written)
+        .filter(|rule| !proven.contains(rule.as_str()) && !exempt(rule))
+        .map(|rule| format!("rule {rule} has no case"))
+        .collect()
+}
+
+/// The rules of the rule book: the first cell of each row, if it is a letter and a digit.
+fn rules_of(text: &str) -> BTreeSet<String> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split_once(" |"))
+        .map(|(cell, _)| cell.to_owned())
+        .filter(|cell| is_rule(cell))
+        .collect()
+}
+
+fn is_rule(word: &str) -> bool {
+    matches!(word.as_bytes(), [letter, digit] if letter.is_ascii_uppercase() && digit.is_ascii_digit())
+}
+
+/// Words in backquotes that look like a case: a rule in lower case, then more words.
+fn cases_that_do_not_exist() -> Vec<String> {
+    let tests = tests();
+    let exists = |name: &str| tests.iter().any(|test| case_of(test) == name);
+    let Some(text) = rule_book() else { return Vec::new() };
+    let looks_like_a_case = |word: &&str| {
+        word.split_once('_')
+            .is_some_and(|(rule, _)| is_rule(&rule.to_uppercase()) && *rule == rule.to_lowercase())
+    };
+    text.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(|word| word.rsplit("::").next().unwrap_or_default())
+        .filter(looks_like_a_case)
+        .filter(|word| !exists(word))
+        .map(|word| format!("docs/SEMANTICS.md names the case {word}, which does not exist"))
+        .collect()
+}
+
+fn misnamed_cases() -> Vec<String> {
+    let tests = tests();
+    let is_misnamed = |test: &&Test| !case_of(test).starts_with(&test.rule.to_lowercase());
+    tests
+        .iter()
+        .filter(is_misnamed)
+        .map(|test| format!("{} is said to prove {}", test.name, test.rule))
+        .collect()
+}
+
+fn case_of(test: &Test) -> &str {
+    test.name.split_once("::").map_or("", |(_, case)| case)
+}
+
+/// The rule book, which a packaged crate does not carry.
+fn rule_book() -> Option<String> {
+    fs::read_to_string(manifest_dir().join("../../docs/SEMANTICS.md")).ok()
+}
+
+// ------------------------------------------------------------------ sources
+
+fn manifest_dir() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A source file of the library, by its path below `src`.
+struct Source {
+    path: String,
+    text: String,
+}
+
+impl Source {
+    fn is_in(&self, folder: &str) -> bool {
+        self.path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/') || rest == ".rs")
+    }
+
+    /// What a caller sees: everything but the layers below.
+    fn is_surface(&self) -> bool {
+        !["sys", "model", "ring"].iter().any(|folder| self.is_in(folder))
+    }
+
+    /// Its lines without comments, with their numbers.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.text.lines().enumerate().map(|(index, line)| {
+            let code = if line.trim_start().starts_with("//") { "" } else { line };
+            (index + 1, code.split(" // ").next().unwrap_or_default())
+        })
+    }
+
+    fn fault(&self, number: usize, what: &str) -> String {
+        format!("src/{}:{number}: {what}", self.path)
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let root = manifest_dir().join("src");
+    let mut found = Vec::new();
+    collect(&root, &root, &mut found);
+    assert!(!found.is_empty(), "no sources in {}", root.display());
+    found
+}
+
+fn collect(root: &Path, folder: &Path, found: &mut Vec<Source>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(root, &path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let path = path.strip_prefix(root).unwrap().display().to_string().replace('\\', "/");
+            found.push(Source { path, text });
+        }
+    }
+}
+
+/// The modules at the root of the crate that a text speaks of, each with the number of its line.
+fn modules_of(source: &Source) -> Vec<(usize, String)> {
+    // Tests may use the crate as any caller does.
+    let code: String = source
+        .code()
+        .take_while(|(_, line)| *line != "#[cfg(test)]")
+        .map(|(_, line)| format!("{line}\n"))
+        .collect();
+    let mut modules = Vec::new();
+    for (start, _) in code.match_indices("crate::") {
+        let number = code[..start].lines().count().max(1);
+        let rest = &code[start + "crate::".len()..];
+        let names = match rest.strip_prefix('{') {
+            Some(group) => words_of_group(group),
+            None => vec![first_word(rest)],
+        };
+        modules.extend(names.into_iter().map(|name| (number, name.to_owned())));
+    }
+    modules
+}
+
+fn first_word(text: &str) -> &str {
+    text.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap_or_default()
+}
+
+/// The first word of each member of a `{…}` group, of which the text is what follows the first brace.
+fn words_of_group(text: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let (mut depth, mut member) = (0_usize, 0);
+    for (index, letter) in text.char_indices() {
+        let ends = depth == 0 && matches!(letter, ',' | '}');
+        if ends {
+            words.push(first_word(text[member..index].trim_start()));
+            member = index + 1;
+        }
+        match letter {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// What each layer may use of the crate: itself, and what is named here.
+const ARROWS: [(&str, &[&str]); 3] = [
+    ("model", &[]),
+    ("ring", &[]),
+    // Beside the layers below it, the seam speaks in the plain data of the surface.
+    (
+        "sys",
+        &[
+            "model",
+            "ring",
+            "error",
+            "name",
+            "options",
+            "access",
+            "message",
+            "peer",
+            "cancel",
+            "PipeErrorKind",
+        ],
+    ),
+];
+
+fn wrong_arrows() -> Vec<String> {
+    let mut faults = Vec::new();
+    for source in sources() {
+        for (folder, allowed) in ARROWS.iter().filter(|(folder, _)| source.is_in(folder)) {
+            for (number, module) in modules_of(&source) {
+                if module != *folder && !allowed.contains(&module.as_str()) {
+                    faults.push(source.fault(number, &format!("{folder} must not use {module}")));
+                }
+            }
+        }
+    }
+    faults
+}
+
+fn conditions_in_the_surface() -> Vec<String> {
+    let mut faults = Vec::new();
+    for source in sources().iter().filter(|source| source.is_surface()) {
+        if source.path == "os.rs" || source.path == "lib.rs" {
+            continue;
+        }
+        for (number, code) in source.code() {
+            if code.contains("cfg(") && !code.contains("#[cfg(test)]") {
+                faults.push(source.fault(number, "a condition on the system; it belongs below the seam"));
+            }
+        }
+    }
+    faults
+}
+
+fn unsafe_code_elsewhere() -> Vec<String> {
+    let mut faults = Vec::new();
+    for source in sources() {
+        if source.is_in("sys") || source.path == "ring/memory.rs" {
+            continue;
+        }
+        for (number, code) in source.code() {
+            // Lints speak of unsafe code too, as `unsafe_code`.
+            let mut uses =
+                code.split("unsafe").skip(1).map(str::trim_start).filter(|rest| !rest.starts_with('_'));
+            let allowed = |rest: &str| source.path == "os.rs" && rest.starts_with("fn");
+            if uses.any(|rest| !allowed(rest)) && !code.contains('"') {
+                faults.push(source.fault(number, "unsafe code; it belongs in sys or ring/memory.rs"));
+            }
+        }
+    }
+    faults
+}
+
+/// The most lines that a file may have, tests included.
+const LINES_MAX: usize = 900;
+
+fn long_files() -> Vec<String> {
+    let long = |source: &Source| source.text.lines().count() > LINES_MAX;
+    let told = |source: &Source| format!("src/{} has more than {LINES_MAX} lines", source.path);
+    sources().iter().filter(|source| long(source)).map(told).collect()
+}
+
+fn unfinished_code() -> Vec<String> {
+    let marks = ["todo!", "unimplemented!", "FIXME", "TODO", "XXX"];
+    let mut faults = Vec::new();
+    for source in sources() {
+        for (index, line) in source.text.lines().enumerate() {
+            if marks.iter().any(|mark| line.contains(mark)) {
+                faults.push(source.fault(index + 1, "something is left to do"));
+            }
+        }
+    }
+    faults
+}
+
+fn unwanted_names() -> Vec<String> {
+    let mut faults = Vec::new();
+    for source in sources() {
+        for (number, code) in source.code() {
+            if let Some(name) = public_name(code).filter(|name| is_unwanted(name)) {
+                faults.push(source.fault(number, &format!("{name} says nothing about what it is")));
+            }
+        }
+    }
+    faults
+}
+
+/// The name of the item that a line makes public.
+fn public_name(code: &str) -> Option<&str> {
+    let item = code.trim_start().strip_prefix("pub ")?;
+    let kinds =
+        ["const fn ", "async fn ", "unsafe fn ", "fn ", "struct ", "enum ", "trait ", "type ", "mod "];
+    let name = kinds.iter().find_map(|kind| item.strip_prefix(kind))?;
+    name.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next()
+}
+
+fn is_unwanted(name: &str) -> bool {
+    name.starts_with("get_")
+        || name.starts_with("Raw")
+        || name.contains("Inner")
+        || name.contains("Impl")
+        || ["misc", "util", "utils", "common", "helpers"].contains(&name)
+}
