@@ -2,7 +2,7 @@
 
 use std::{io, process::ExitCode};
 
-use pipework::PipeErrorKind;
+use pipework::{PipeErrorKind, PipeName};
 
 use crate::output::{say, say_more};
 
@@ -81,6 +81,12 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// Nothing could be connected to before the time was up.
+pub(crate) fn too_late(name: &PipeName) -> Failure {
+    Failure::new(Status::Busy, format!("no free instance of {name} in time"))
+        .hint("give it more time with --timeout")
+}
+
 /// The exit code of an error, and what a user can do about it.
 fn explain(error: &io::Error) -> (Status, Option<&'static str>) {
     use PipeErrorKind as Kind;
@@ -100,7 +106,6 @@ fn explain(error: &io::Error) -> (Status, Option<&'static str>) {
             (Status::Denied, Some("`pipework list` shows who serves it; --join serves it together"))
         }
         Some(Kind::Invalid) => (Status::Usage, None),
-        Some(Kind::Unsupported) => (Status::Failed, Some("this system, or this build, can't do it")),
         Some(Kind::Corrupt) => {
             (Status::Failed, Some("is the other end a pipework program of the same version?"))
         }

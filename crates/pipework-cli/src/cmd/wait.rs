@@ -9,7 +9,7 @@ use pipework::{NamedPipe, PipeErrorKind, PipeName};
 
 use crate::{
     args::WaitArgs,
-    failure::{Failure, Status},
+    failure::{Failure, Status, too_late},
 };
 
 /// How often a name that does not exist is looked for: nothing tells of its birth.
@@ -22,9 +22,8 @@ pub(crate) fn run(args: &WaitArgs) -> Result<(), Failure> {
     let name = PipeName::new(&args.name)?;
     let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     wait(&name, deadline, args.absent).map_err(|error| {
-        if args.absent && error == PipeErrorKind::Absent {
-            return Failure::new(Status::Busy, format!("{name} did not appear in time"))
-                .hint("give it more time with --timeout");
+        if error == PipeErrorKind::TimedOut || (args.absent && error == PipeErrorKind::Absent) {
+            return too_late(&name);
         }
         let hint = "start its server, or add --absent to wait for it; `pipework list` shows what there is";
         Failure::from(error).hint_if(Status::Absent, hint)

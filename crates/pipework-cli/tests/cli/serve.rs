@@ -103,6 +103,6 @@ fn usage_is_checked_before_anything_is_made() {
     place.run(["serve", "hello", "--direction", "out"]).failure(2, "echo");
     assert_eq!(place.run(["serve", "hello", "--echo", "--", "cat"]).code, Some(2));
     assert_eq!(place.run(["serve", "hello", "--max-instances", "0"]).code, Some(2));
-    place.run(["serve", r"\\elsewhere\pipe\hello"]).failure(2, "elsewhere");
+    place.run(["serve", r"\\elsewhere\pipe\hello"]).failure(1, "elsewhere");
     assert!(!place.pipes().exists());
 }

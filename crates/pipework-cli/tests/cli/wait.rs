@@ -7,16 +7,19 @@ use crate::harness::{Place, Running};
 #[test]
 fn it_succeeds_when_an_instance_listens() {
     let place = Place::new();
-    let _server = place.serve(&["hello", "--max-instances", "1"]);
+    let _server = place.serve(&["hello", "--max-instances", "2"]);
     place.run(["wait", "hello"]).success();
     place.run(["wait", "hello", "--timeout", "0s"]).success();
 
-    let mut client = place.connect(&["hello"]);
-    client.stdin().write_all(b"x").unwrap();
-    assert_eq!(client.stdout(1), b"x");
+    let mut clients = [place.connect(&["hello"]), place.connect(&["hello"])];
+    for client in &mut clients {
+        client.stdin().write_all(b"x").unwrap();
+        assert_eq!(client.stdout(1), b"x");
+    }
     place.run(["wait", "hello", "--timeout", "50ms"]).failure(4, "hello");
     let waiting = Running::start(place.command(["wait", "hello"]));
-    drop(client);
+    let [leaving, _staying] = clients;
+    drop(leaving);
     assert_eq!(waiting.end().code, Some(0));
 }
 
@@ -31,7 +34,7 @@ fn an_absent_name_is_code_3() {
 #[test]
 fn an_absent_name_can_be_waited_for() {
     let place = Place::new();
-    place.run(["wait", "hello", "--absent", "--timeout", "50ms"]).failure(4, "did not appear");
+    place.run(["wait", "hello", "--absent", "--timeout", "50ms"]).failure(4, "no free instance of");
     let waiting = Running::start(place.command(["wait", "hello", "--absent"]));
     let _server = place.serve(&["hello"]);
     assert_eq!(waiting.end().code, Some(0));

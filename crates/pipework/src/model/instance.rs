@@ -51,10 +51,6 @@ impl Instance {
         Instance { state: State::Listening, generation: 0 }
     }
 
-    pub(crate) fn state(self) -> State {
-        self.state
-    }
-
     /// What a server's `connect` has to do.
     pub(crate) fn connect(self) -> Connect {
         match self.state {
@@ -111,7 +107,7 @@ mod tests {
     #[test]
     fn an_instance_listens_from_its_creation() {
         let instance = Instance::new();
-        assert_eq!(instance.state(), State::Listening);
+        assert_eq!(instance.state, State::Listening);
         assert_eq!(instance.connect(), Connect::Wait);
         assert_eq!(instance.usable(), Err(Unusable::Listening));
     }
@@ -123,7 +119,7 @@ mod tests {
         assert_eq!(instance.connect(), Connect::Already);
         assert_eq!(instance.usable(), Ok(1));
         instance.client_left(1);
-        assert_eq!(instance.state(), State::Closing);
+        assert_eq!(instance.state, State::Closing);
         assert_eq!(instance.connect(), Connect::Left);
         assert_eq!(instance.usable(), Ok(1), "what the client left can still be read");
         assert!(instance.disconnect());
@@ -142,26 +138,26 @@ mod tests {
         instance.listens();
         let second = instance.client_came();
         instance.client_left(first);
-        assert_eq!(instance.state(), State::Connected);
+        assert_eq!(instance.state, State::Connected);
         instance.client_left(second);
-        assert_eq!(instance.state(), State::Closing);
+        assert_eq!(instance.state, State::Closing);
     }
 
     #[test]
     fn only_the_right_state_moves_on() {
         let mut instance = Instance::new();
         instance.listens();
-        assert_eq!(instance.state(), State::Listening);
+        assert_eq!(instance.state, State::Listening);
         assert!(instance.disconnect(), "a listening instance can be disconnected");
         assert!(!instance.disconnect());
         assert_eq!(instance.client_came(), 0, "nobody comes to a disconnected instance");
-        assert_eq!(instance.state(), State::Disconnected);
+        assert_eq!(instance.state, State::Disconnected);
         instance.client_left(0);
-        assert_eq!(instance.state(), State::Disconnected);
+        assert_eq!(instance.state, State::Disconnected);
         instance.listens();
         instance.client_came();
         instance.listens();
-        assert_eq!(instance.state(), State::Connected);
+        assert_eq!(instance.state, State::Connected);
         assert_eq!(instance.client_came(), 1, "one client at a time");
     }
 }

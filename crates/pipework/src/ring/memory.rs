@@ -14,19 +14,17 @@ use super::{
 #[cfg(loom)]
 pub(crate) use heap::Memory;
 #[cfg(not(loom))]
-pub(crate) use mapped::{Mapping, Memory};
+pub(crate) use mapped::Memory;
+
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
+/// Keeps a region mapped for as long as it lives.
+pub(crate) trait Mapping: Send + Sync + UnwindSafe + RefUnwindSafe {}
 
 #[cfg(not(loom))]
 mod mapped {
-    use super::{AtomicU64, Ordering, Word};
-    use std::{
-        fmt,
-        panic::{RefUnwindSafe, UnwindSafe},
-        ptr::NonNull,
-    };
-
-    /// Keeps a region mapped for as long as it lives.
-    pub(crate) trait Mapping: Send + Sync + UnwindSafe + RefUnwindSafe {}
+    use super::{AtomicU64, Mapping, Ordering, Word};
+    use std::{fmt, ptr::NonNull};
 
     /// A region that another process maps too.
     pub(crate) struct Memory {
@@ -50,6 +48,31 @@ mod mapped {
         /// Rust reference to any of it exists or will exist in this process.
         pub(crate) unsafe fn new(base: NonNull<u8>, len: usize, mapping: Box<dyn Mapping>) -> Memory {
             Memory { base, len, _mapping: mapping }
+        }
+
+        /// Zeroed memory of this process alone, for tests.
+        #[cfg(test)]
+        pub(crate) fn heap(len: usize) -> Memory {
+            struct Heap {
+                base: NonNull<u8>,
+                layout: std::alloc::Layout,
+            }
+            // SAFETY: it only remembers where the memory is.
+            unsafe impl Send for Heap {}
+            // SAFETY: as above.
+            unsafe impl Sync for Heap {}
+            impl Mapping for Heap {}
+            impl Drop for Heap {
+                fn drop(&mut self) {
+                    // SAFETY: allocated below with this layout, and `Memory`, its one user, owns this value.
+                    unsafe { std::alloc::dealloc(self.base.as_ptr(), self.layout) }
+                }
+            }
+            let layout = std::alloc::Layout::from_size_align(len, 4096).unwrap();
+            // SAFETY: the layout is not empty, since a ring has a control page.
+            let base = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }).unwrap();
+            // SAFETY: the allocation is aligned to a page, lives until `Heap` is dropped, and nobody refers to it.
+            unsafe { Memory::new(base, len, Box::new(Heap { base, layout })) }
         }
 
         /// Where `len` bytes at `offset` begin; checked, since a mistake here would be a hole.
@@ -146,7 +169,8 @@ mod mapped {
 /// The same on the heap, for loom: atomics that it knows, and cells in which it finds unsynchronised access.
 #[cfg(loom)]
 mod heap {
-    use super::{AtomicU64, Ordering, Word, super::sync::UnsafeCell};
+    use super::{super::sync::UnsafeCell, AtomicU64, Mapping, Ordering, Word};
+    use std::ptr::NonNull;
 
     #[derive(Debug)]
     pub(crate) struct Memory {
@@ -162,6 +186,14 @@ mod heap {
     const CONTROL_LEN: usize = 4096;
 
     impl Memory {
+        /// What the backends call; nothing of them runs under loom.
+        ///
+        /// # Safety
+        /// As the other one's, though this one does not touch the region.
+        pub(crate) unsafe fn new(_: NonNull<u8>, len: usize, _: Box<dyn Mapping>) -> Memory {
+            Memory::heap(len)
+        }
+
         pub(crate) fn heap(len: usize) -> Memory {
             Memory {
                 words: (0..8 * 16).map(|_| AtomicU64::new(0)).collect(),

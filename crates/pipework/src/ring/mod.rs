@@ -25,9 +25,7 @@ mod tests;
 
 pub(crate) use consumer::{Consumer, Front};
 pub(crate) use layout::{Direction, Geometry, Side};
-#[cfg(not(loom))]
-pub(crate) use memory::Mapping;
-pub(crate) use memory::Memory;
+pub(crate) use memory::{Mapping, Memory};
 pub(crate) use producer::Producer;
 pub(crate) use record::MESSAGE_LEN_MAX;
 pub(crate) use sleepers::{Interest, Mark, Sleepers};

@@ -272,7 +272,6 @@ pub(crate) struct PeerView {
     pub(crate) user_id: Option<u32>,
     pub(crate) group_ids: Vec<u32>,
     pub(crate) account: String,
-    pub(crate) network: bool,
 }
 
 /// Who offers pipes.
@@ -524,7 +523,6 @@ impl End for PipeStream {
             user_id: peer.user_id(),
             group_ids: peer.group_ids().to_vec(),
             account: peer.account().unwrap_or_else(|error| format!("unknown: {error}")),
-            network: peer.network().is_some(),
         })
     }
 }

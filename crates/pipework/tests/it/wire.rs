@@ -132,7 +132,7 @@ impl Words {
             .maybe(peer.user_id, Words::number)
             .len(peer.group_ids.len());
         let words = peer.group_ids.iter().fold(words, |words, group| words.number(*group));
-        words.text(&peer.account).flag(peer.network)
+        words.text(&peer.account)
     }
 }
 
@@ -255,7 +255,7 @@ impl<'a> Line<'a> {
         let same_user = self.flag();
         let user_id = self.maybe(Line::number);
         let group_ids = (0..self.number::<usize>()).map(|_| self.number()).collect();
-        PeerView { process_id, same_user, user_id, group_ids, account: self.text(), network: self.flag() }
+        PeerView { process_id, same_user, user_id, group_ids, account: self.text() }
     }
 }
 

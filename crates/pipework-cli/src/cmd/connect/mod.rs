@@ -22,9 +22,9 @@ use pipework::{
 };
 
 use crate::{
-    args::ConnectArgs,
+    args::{ConnectArgs, Direction},
     cmd::connect::hex::HexDump,
-    failure::{Failure, Status},
+    failure::{Failure, Status, too_late},
     interrupt,
     output::{count, filled, print},
 };
@@ -43,68 +43,86 @@ pub(crate) fn run(args: &ConnectArgs) -> Result<(), Failure> {
     let interrupted = Canceller::new()?;
     // Used by the sender when stdin has ended, to tell the receiver, and by Ctrl-C.
     let ended = Canceller::new()?;
-    interrupt::watch(&[&interrupted, &ended])?;
+    let (report, sent) = mpsc::channel();
+    interrupt::watch({
+        let (interrupted, ended, report) = (interrupted.clone(), ended.clone(), report.clone());
+        move || {
+            interrupted.cancel();
+            ended.cancel();
+            // The sender may wait for stdin and can't be reached.
+            report.send(Err(io::ErrorKind::ConnectionAborted.into())).ok();
+        }
+    })?;
 
-    let stream = Arc::new(open(args, &name, &interrupted)?);
+    let (stream, direction) = open(args, &name, &interrupted)?;
+    let stream = Arc::new(stream);
     stream.set_canceller(Some(&ended));
     let half_close = matches!(name.kind(), PipeNameKind::Socket(_));
-    let (report, sent) = mpsc::channel();
     let writing = Arc::new(AtomicBool::new(false));
-    if can_write(&stream) {
+    if direction != Direction::Out {
         let (stream, writing) = (Arc::clone(&stream), Arc::clone(&writing));
         let sender = Sending { stream, half_close, writing, report, ended };
         let message = args.message;
         thread::spawn(move || sender.run(message));
-    } else {
-        drop(report);
     }
+    let idle = match args.idle {
+        None if args.stay || half_close => None,
+        idle => Some(idle.unwrap_or(IDLE)),
+    };
+    let printer = Printer { message: args.message, hex: args.hex.then(HexDump::default) };
     let mut receiver = Receiving {
         stream: &stream,
         interrupted: &interrupted,
-        idle: if args.stay || (half_close && args.idle.is_none()) {
-            None
-        } else {
-            Some(args.idle.unwrap_or(IDLE))
-        },
+        idle,
         sent: &sent,
         writing: &writing,
-        printer: Printer { message: args.message, hex: args.hex.then(HexDump::default) },
+        printer,
         received: 0,
     };
-    receiver.run()
+    if direction == Direction::In { receiver.wait_for_sender() } else { receiver.run() }
 }
 
-fn open(args: &ConnectArgs, name: &PipeName, interrupted: &Canceller) -> Result<PipeStream, Failure> {
+/// Opens the pipe in both directions, or in the one that it has, seen from its server.
+fn open(
+    args: &ConnectArgs,
+    name: &PipeName,
+    interrupted: &Canceller,
+) -> Result<(PipeStream, Direction), Failure> {
     let mut options = ClientOptions::new();
     options.wait_absent(args.wait).canceller(interrupted);
-    if args.message {
-        options.read_mode(PipeMode::Message);
-    }
     match args.timeout {
         Some(timeout) => _ = options.timeout(timeout),
         None if args.wait => _ = options.timeout(Duration::MAX),
         None => {}
     }
-    options.connect(name).map_err(|error| {
-        if interrupted.is_cancelled() {
-            return Failure::interrupted("not connected yet");
+    let mut receiving = options.clone();
+    if args.message {
+        receiving.read_mode(PipeMode::Message);
+    }
+    let error = match receiving.connect(name) {
+        Ok(stream) => return Ok((stream, Direction::Duplex)),
+        // The pipe may go one way only.
+        Err(error) if error == PipeErrorKind::AccessDenied => {
+            if let Ok(stream) = receiving.write(false).connect(name) {
+                return Ok((stream, Direction::Out));
+            }
+            if let Ok(stream) = options.read(false).connect(name) {
+                return Ok((stream, Direction::In));
+            }
+            error
         }
-        let no_messages = args.message && error == PipeErrorKind::Invalid;
-        let failure = Failure::from(error).hint_if(
-            Status::Absent,
-            "start its server, or add --wait to wait for it; `pipework list` shows what there is",
-        );
-        if no_messages {
-            failure.hint("this pipe carries bytes, not messages: leave --message out")
-        } else {
-            failure
-        }
-    })
-}
-
-/// Whether this end may write; nothing was written yet, so this never waits.
-fn can_write(stream: &PipeStream) -> bool {
-    !matches!(stream.drain(), Err(error) if error == PipeErrorKind::AccessDenied)
+        Err(error) => error,
+    };
+    if interrupted.is_cancelled() {
+        return Err(Failure::interrupted("not connected yet"));
+    }
+    if error == PipeErrorKind::TimedOut {
+        return Err(too_late(name));
+    }
+    let no_messages = args.message && error == PipeErrorKind::Invalid;
+    let hint = "start its server, or add --wait to wait for it; `pipework list` shows what there is";
+    let failure = Failure::from(error).hint_if(Status::Absent, hint);
+    Err(if no_messages { failure.hint("if this pipe carries bytes, leave --message out") } else { failure })
 }
 
 // ---------------------------------------------------------------------- sending
@@ -208,8 +226,6 @@ impl Receiving<'_> {
                     self.stream.set_read_timeout(self.idle)?;
                 }
                 Some(PipeErrorKind::TimedOut) => return self.finish(),
-                // Clients only write to this pipe.
-                Some(PipeErrorKind::AccessDenied) => return self.wait_for_sender(),
                 _ if is_gone(&error) => return self.finish(),
                 _ => return Err(error.into()),
             }
@@ -237,6 +253,7 @@ impl Receiving<'_> {
         }
     }
 
+    /// For a pipe that clients only write to.
     fn wait_for_sender(&self) -> Result<(), Failure> {
         match self.sent.recv() {
             Ok(result) => self.judge(result),

@@ -42,7 +42,10 @@ const MEASURE_LEN_MAX: u64 = 1 << 30;
 
 pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let interrupted = Canceller::new()?;
-    interrupt::watch(&[&interrupted])?;
+    interrupt::watch({
+        let interrupted = interrupted.clone();
+        move || interrupted.cancel()
+    })?;
     run_until(args, &interrupted).map_err(|failure| {
         let stalled = "the other process made no progress for 30 seconds; is the machine very busy?";
         if interrupted.is_cancelled() {

@@ -37,7 +37,10 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     }
     let name = PipeName::new(&args.name)?;
     let interrupted = Canceller::new()?;
-    interrupt::watch(&[&interrupted])?;
+    interrupt::watch({
+        let interrupted = interrupted.clone();
+        move || interrupted.cancel()
+    })?;
     let listener = listen(args, &name)?;
     listener.set_canceller(Some(&interrupted));
     let half_close = matches!(name.kind(), PipeNameKind::Socket(_));

@@ -48,7 +48,7 @@ fn what_is_read_is_what_was_written() {
                 thread::yield_now();
             }
         });
-        let mut got = Vec::new();
+        let mut got = Vec::<u8>::new();
         while got.len() < 3 {
             let mut buf = [0; 3];
             if consumer.front().unwrap() != Front::Empty {

@@ -2,7 +2,7 @@
 
 use crate::error::{PipeErrorKind, context, fail};
 use rustix::{
-    fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat},
+    fs::{AtFlags, CWD, Mode, OFlags, Stat},
     io::Errno,
 };
 use std::{
@@ -187,11 +187,6 @@ impl Candidate {
 /// The permission bits.
 pub(crate) fn mode_of(stat: &Stat) -> u32 {
     Mode::from_raw_mode(stat.st_mode).bits().into()
-}
-
-/// Whether it is a directory.
-pub(crate) fn is_directory(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
 fn make_directory(path: &Path, mode: u32) -> io::Result<()> {

@@ -209,7 +209,7 @@ fn a3_each_end_knows_the_others_process_and_user(here: &dyn Surface) {
         assert_eq!(peer.process_id, Some(process));
         assert_eq!(peer.user_id, Some(user));
         assert_eq!(peer.group_ids.first(), Some(&group));
-        assert!(peer.same_user && !peer.network, "{peer:?}");
+        assert!(peer.same_user, "{peer:?}");
         assert!(!peer.account.is_empty() && !peer.account.starts_with("unknown"), "{peer:?}");
     }
 }

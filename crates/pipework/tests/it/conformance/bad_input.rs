@@ -3,8 +3,8 @@
 use std::{fmt::Debug, time::Duration};
 
 use pipework::{
-    Access, AnonRead, AnonWrite, Canceller, ClientOptions, Credentials, Listener, NamedPipe,
-    NamedPipeBuilder, Peer, PipeErrorKind, PipeName, PipeStream, ServerCheck, anonymous, list,
+    Access, AnonRead, AnonWrite, Canceller, ClientOptions, Listener, NamedPipe, NamedPipeBuilder, Peer,
+    PipeErrorKind, PipeName, PipeStream, ServerCheck, anonymous, list,
 };
 
 use super::{Case, every, expect, expect_refused, plain};
@@ -16,10 +16,8 @@ use crate::{
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = vec![
         every("input", input_a_pipe_needs_a_direction),
-        plain("input", input_credentials_are_for_other_computers),
         plain("input", input_a_clone_of_options_is_their_own),
         plain("input", input_every_type_can_be_shown_and_shared),
-        plain("input", input_no_secret_is_shown),
     ];
     #[cfg(unix)]
     cases.extend(unix::cases());
@@ -32,16 +30,6 @@ fn input_a_pipe_needs_a_direction(here: &dyn Surface) {
     expect_refused(here.create(&Spec::new(&name).inbound_only().outbound_only()), PipeErrorKind::Invalid);
     expect_refused(here.listen(&Spec::new(&name).inbound_only().outbound_only()), PipeErrorKind::Invalid);
     expect_refused(here.open(&OpenSpec::new(&name)), PipeErrorKind::Absent);
-}
-
-/// With a local name they would be ignored, and that would be a surprise.
-fn input_credentials_are_for_other_computers() {
-    let name = unique();
-    let _server = NamedPipe::new(&name).unwrap();
-    let mut options = ClientOptions::new();
-    options.credentials(Credentials::password("me", "secret"));
-    expect(options.open(&name), PipeErrorKind::Invalid);
-    expect(options.connect(&name), PipeErrorKind::Invalid);
 }
 
 /// Options are plain data.
@@ -103,16 +91,6 @@ fn input_every_type_can_be_shown_and_shared() {
             .ok(),
         Some(())
     );
-}
-
-/// Not even in a log of options.
-fn input_no_secret_is_shown() {
-    let credentials = Credentials::password("me", "hunter2");
-    let mut options = ClientOptions::new();
-    options.credentials(credentials.clone());
-    for text in [shown(&credentials), shown(&options)] {
-        assert!(!text.contains("hunter2"), "{text}");
-    }
 }
 
 #[cfg(unix)]
@@ -372,18 +350,24 @@ mod unix {
             .expect("a socket that listens")
     }
 
-    /// Whatever it says.
+    /// Whatever it says; one that leaves before it has said enough is one that has left.
     fn input_a_peer_of_another_protocol_ends_only_its_connection() {
         let name = unique();
         let listener = Listener::bind(&name).unwrap();
+        let long = |start: &[u8]| [start, &[0xaa; 4096]].concat();
         for garbage in
-            [b"GET / HTTP/1.1\r\n\r\n".as_slice(), &[0; 4096], &[0xff; 1], b"pipework\0\xff\xff\xff\xff"]
+            [long(b"GET / HTTP/1.1"), vec![0; 4096], long(b"pipework"), vec![0xff; 1], b"short".to_vec()]
         {
             let mut stranger = raw_connection(&name);
-            stranger.write_all(garbage).unwrap();
+            stranger.write_all(&garbage).unwrap();
             let mut server = listener.accept().unwrap();
             stranger.shutdown(std::net::Shutdown::Write).unwrap();
-            expect(server.read(&mut [0; 9]), PipeErrorKind::Corrupt);
+            if garbage.len() > 1000 {
+                expect(server.read(&mut [0; 9]), PipeErrorKind::Corrupt);
+                expect(server.write(b"x"), PipeErrorKind::Corrupt);
+            } else {
+                assert_eq!(server.read(&mut [0; 9]).unwrap(), 0);
+            }
             drop(server);
             let client = ClientOptions::new().open(&name).unwrap();
             let server = listener.accept().unwrap();

@@ -225,7 +225,6 @@ fn b4_writing_nothing_transfers_nothing(here: &dyn Surface) {
     for _ in 0..3 {
         assert_eq!(client.write(b"").unwrap(), 0);
     }
-    client.write_message(b"").unwrap();
     server.end().set_read_timeout(Some(SHORT)).unwrap();
     expect(server.end().read_some(9), PipeErrorKind::TimedOut);
     assert_eq!(server.end().peek(9).unwrap().available, 0);
@@ -283,7 +282,6 @@ fn b5_writing_to_a_closed_end_is_a_broken_pipe(here: &dyn Surface) {
         let fault = expect(server.end().write(b"x"), PipeErrorKind::NoData);
         assert_eq!(fault.io_kind, "BrokenPipe");
     }
-    expect(server.end().write_message(b"x"), PipeErrorKind::NoData);
     assert_eq!(server.end().read_some(9).unwrap(), b"");
     let (server, client) = pair_with(here, &there, &Spec::new(&unique()));
     drop(server);

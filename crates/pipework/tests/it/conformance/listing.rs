@@ -128,7 +128,7 @@ fn list_removes_what_a_killed_server_left(here: &dyn Surface) {
 fn list_shows_names_as_they_were_given() {
     let names = [
         unique(),
-        format!("{}-Größe/../ x.", unique()),
+        format!("{}-Gerät/../ x.", unique()),
         format!("{}-{}", unique(), "Ж".repeat(100)),
         format!("{}-{}", unique(), "x".repeat(200)),
     ];

@@ -19,6 +19,8 @@ pub(super) fn cases() -> Vec<Case> {
         every("M1", m1_an_empty_message_is_a_message_and_not_the_end),
         long(every("M1", m1_messages_of_several_threads_never_mix)),
         every("M1", m1_messages_larger_than_the_quota_wait_for_the_reader),
+        every("M1", m1_a_closed_end_takes_no_message),
+        every("M1", m1_a_byte_pipe_has_no_messages),
         every("M2", m2_a_short_buffer_gets_its_part),
         every("M2", m2_beyond_the_cap_is_more_data_and_nothing_is_lost),
         every("M2", m2_read_is_bytes_and_never_more_data),
@@ -154,6 +156,27 @@ fn m1_messages_larger_than_the_quota_wait_for_the_reader(here: &dyn Surface) {
         expect_same(&next(server.end()), &message);
         writing.join().unwrap().unwrap();
     });
+    expect_alive(client.as_ref(), server.end());
+}
+
+/// M1: as with bytes (rule B5).
+fn m1_a_closed_end_takes_no_message(here: &dyn Surface) {
+    let there = Other::spawn(here);
+    let (server, client) = message_pair(here, &there);
+    drop(client);
+    for message in [b"".as_slice(), b"x", &[0; 3 << 20]] {
+        expect(server.end().write_message(message), PipeErrorKind::NoData);
+        expect(server.end().write(message), PipeErrorKind::NoData);
+    }
+}
+
+/// M1: so writing one is a mistake, which is told before a byte goes.
+fn m1_a_byte_pipe_has_no_messages(here: &dyn Surface) {
+    let (server, client) = pair(here, &Spec::new(&unique()));
+    expect(client.write_message(b"x"), PipeErrorKind::BadPipe);
+    expect(server.end().write_message(b""), PipeErrorKind::BadPipe);
+    expect(client.read_message(9), PipeErrorKind::BadPipe);
+    assert_eq!(server.end().peek(9).unwrap().available, 0);
     expect_alive(client.as_ref(), server.end());
 }
 

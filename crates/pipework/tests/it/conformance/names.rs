@@ -179,7 +179,7 @@ fn n1_another_computer_is_unsupported(here: &dyn Surface) {
     expect_refused(here.connect_to(&name), PipeErrorKind::Unsupported);
     let refused = [here.create(&Spec::new(&name)).map(drop), here.listen(&Spec::new(&name)).map(drop)];
     for result in refused {
-        expect(result, PipeErrorKind::Invalid);
+        expect(result, PipeErrorKind::Unsupported);
     }
     let parsed = PipeName::new(&name).unwrap();
     assert!(matches!(parsed.kind(), PipeNameKind::Remote { server: "server", .. }), "{parsed:?}");

@@ -66,16 +66,16 @@ fn expect_would_block<T: std::fmt::Debug>(result: io::Result<T>) {
 /// Not ready, ready, not ready again.
 fn readiness_of_reading() {
     let (server, mut client) = byte_pair();
+    let ready = server.read_ready_fd().unwrap();
     for _ in 0..3 {
         expect_would_block(server.try_read(&mut [0; 9]));
-        let ready = server.read_ready_fd().unwrap();
         assert!(!is_ready(ready));
         client.write_all(b"hello").unwrap();
         until_ready(ready);
         assert_eq!(server.try_read(&mut [0; 3]).unwrap(), 3);
         assert_eq!(server.try_read(&mut [0; 3]).unwrap(), 2);
         expect_would_block(server.try_read(&mut [0; 3]));
-        assert!(!is_ready(server.read_ready_fd().unwrap()));
+        assert!(!is_ready(ready));
         assert_eq!(server.read_ready_fd().unwrap().as_raw_fd(), ready.as_raw_fd());
     }
 }
@@ -83,6 +83,7 @@ fn readiness_of_reading() {
 /// What fits goes, then it would block until the other end has read.
 fn readiness_of_writing() {
     let (mut server, client) = byte_pair();
+    let ready = client.write_ready_fd().unwrap();
     for _ in 0..3 {
         let mut sent = 0;
         let full = loop {
@@ -93,7 +94,6 @@ fn readiness_of_writing() {
         };
         expect_would_block(Err::<(), _>(full));
         assert!(sent >= 1000, "the quota is 1000 bytes, and {sent} went");
-        let ready = client.write_ready_fd().unwrap();
         assert!(!is_ready(ready));
         server.read_exact(&mut vec![0; sent]).unwrap();
         until_ready(ready);
@@ -105,8 +105,8 @@ fn readiness_of_writing() {
 /// The end of the pipe is something to read, and for a writer an error.
 fn readiness_tells_of_the_end() {
     let (server, client) = byte_pair();
-    expect_would_block(server.try_read(&mut [0; 9]));
     let ready = server.read_ready_fd().unwrap();
+    expect_would_block(server.try_read(&mut [0; 9]));
     assert!(!is_ready(ready));
     drop(client);
     until_ready(ready);
@@ -123,14 +123,16 @@ fn readiness_tells_of_a_kill() {
     let there = Other::spawn(&Blocking);
     let client = there.open(&OpenSpec::new(&name)).unwrap();
     server.connect().unwrap();
+    expect(server.stream().read_ready_fd(), PipeErrorKind::Unsupported);
+    let server = server.into_stream();
     client.write_all(b"last").unwrap();
-    let ready = server.stream().read_ready_fd().unwrap();
+    let ready = server.read_ready_fd().unwrap();
     until_ready(ready);
     there.kill();
     let mut data = [0; 9];
-    assert_eq!(server.stream().try_read(&mut data).unwrap(), 4);
+    assert_eq!(server.try_read(&mut data).unwrap(), 4);
     until_ready(ready);
-    assert_eq!(server.stream().try_read(&mut data).unwrap(), 0);
+    assert_eq!(server.try_read(&mut data).unwrap(), 0);
 }
 
 /// One descriptor for the listener's life.
@@ -155,11 +157,11 @@ fn readiness_of_messages() {
     let (server, client) =
         pair(NamedPipeBuilder::new(&name).pipe_mode(PipeMode::Message).in_buffer_size(1000), &name);
     let message = pattern(1, 400);
+    let ready = client.write_ready_fd().unwrap();
     let mut sent = 0;
     while client.try_write(&message).map(|count| assert_eq!(count, 400)).is_ok() {
         sent += 1;
     }
-    let ready = client.write_ready_fd().unwrap();
     assert!(sent >= 2 && !is_ready(ready), "{sent} went");
     for _ in 0..sent {
         assert_eq!(server.read_message(400).unwrap(), Some(message.clone()));
@@ -171,16 +173,17 @@ fn readiness_of_messages() {
 /// In both directions, for a poll that began before.
 fn readiness_wakes_a_poll_that_waits() {
     let (mut server, client) = byte_pair();
+    let (readable, writable) = (client.read_ready_fd().unwrap(), client.write_ready_fd().unwrap());
     thread::scope(|scope| {
         expect_would_block(client.try_read(&mut [0; 9]));
-        let polling = blocked(scope, || until_ready(client.read_ready_fd().unwrap()));
+        let polling = blocked(scope, || until_ready(readable));
         server.write_all(b"x").unwrap();
         polling.join().unwrap();
         assert_eq!(client.try_read(&mut [0; 9]).unwrap(), 1);
     });
     while client.try_write(&[1; 100]).is_ok() {}
     thread::scope(|scope| {
-        let polling = blocked(scope, || until_ready(client.write_ready_fd().unwrap()));
+        let polling = blocked(scope, || until_ready(writable));
         server.set_read_timeout(Some(super::SHORT)).unwrap();
         while server.read(&mut [0; 100]).is_ok() {}
         polling.join().unwrap();
@@ -234,6 +237,7 @@ fn readiness_of_a_plain_socket() {
 /// An end that was polled once can still be used by calls that wait.
 fn readiness_beside_blocking_calls() {
     let (mut server, mut client) = byte_pair();
+    assert!(server.read_ready_fd().is_ok());
     expect_would_block(server.try_read(&mut [0; 9]));
     assert!(!is_ready(server.read_ready_fd().unwrap()));
     thread::scope(|scope| {

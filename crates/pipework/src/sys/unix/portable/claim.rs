@@ -22,8 +22,9 @@ use std::{
     path::Path,
 };
 
-/// A socket's path has 104 bytes on most of these systems: this leaves room for a root and a leaf.
-pub(in crate::sys::unix) const DIRECTORY_NAME_LEN_MAX: usize = 42;
+/// A socket's path has 104 bytes on most of these systems, a zero at its end included. The length of a hashed name is the
+/// least that serves all names; it leaves 17 for the root, which is `/tmp/pipework-501`.
+pub(in crate::sys::unix) const DIRECTORY_NAME_LEN_MAX: usize = 41;
 /// One is needed; the rest is for clients that were killed while they claimed.
 pub(in crate::sys::unix) const BACKLOG: i32 = 4;
 /// Whether other users may be let in: only where their memory can do no harm.
@@ -44,7 +45,8 @@ pub(in crate::sys::unix) fn address(_: &OwnedFd, directory: &Path, leaf: &str) -
     SocketAddrUnix::new(&path).map_err(|error| match error {
         Errno::NAMETOOLONG => {
             let path = path.display();
-            let text = format!("{path} is longer than the path of a socket may be; set a shorter PIPEWORK_DIR");
+            let text =
+                format!("{path} is longer than the path of a socket may be; set a shorter PIPEWORK_DIR");
             fail_from(PipeErrorKind::Invalid, text, error)
         }
         error => context(path.display().to_string(), error),
@@ -102,7 +104,8 @@ impl Lock {
             Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        match rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)) {
+        match rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive))
+        {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Ok(None),
             Err(error) => return Err(error.into()),
@@ -118,5 +121,138 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // Said aloud, since a forked child may still hold the descriptor.
         let _: rustix::io::Result<()> = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::super::{
+            listening::{Listening, bind_aside},
+            os,
+            permission::Permission,
+            roots::Root,
+        },
+        *,
+    };
+    use crate::{
+        access::Access,
+        model::place::{Id, Incarnation},
+    };
+    use rustix::net::SocketType;
+    use std::{
+        sync::{Arc, Barrier},
+        thread,
+    };
+
+    struct Trial {
+        directory: Arc<Directory>,
+        permission: Permission,
+        _place: tempfile::TempDir,
+    }
+
+    impl Trial {
+        fn new() -> Trial {
+            let place = tempfile::tempdir().unwrap();
+            let dir = OwnedFd::from(std::fs::File::open(place.path()).unwrap());
+            let root = Root { path: place.path().to_owned(), dir, is_mine: true, is_open: false };
+            let directory = Arc::new(root.make_directory("TRIAL", false).unwrap());
+            Trial { directory, permission: Permission::new(&Access::owner()).unwrap(), _place: place }
+        }
+
+        fn listen(&self) -> (Listening, Leaf) {
+            let before = self.directory.listing().unwrap().instances;
+            let listening =
+                Listening::open(&self.directory, Incarnation::new(7), (1, 2), &self.permission).unwrap();
+            let mut now = self.directory.listing().unwrap().instances;
+            now.retain(|leaf| !before.contains(leaf));
+            assert_eq!(now.len(), 1);
+            (listening, now[0])
+        }
+
+        fn claim(&self, leaf: Leaf) -> (Claim, OwnedFd) {
+            let socket = os::new_socket(SocketType::STREAM).unwrap();
+            (claim(&self.directory, leaf, &socket).unwrap(), socket)
+        }
+
+        fn names(&self) -> Vec<String> {
+            let entries = std::fs::read_dir(&self.directory.path).unwrap();
+            let mut names: Vec<String> =
+                entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        }
+    }
+
+    #[test]
+    fn one_of_many_claims_an_instance() {
+        let trial = Trial::new();
+        for _ in 0..50 {
+            let (listening, leaf) = trial.listen();
+            let start = Barrier::new(6);
+            let claims: Vec<(Claim, OwnedFd)> = thread::scope(|scope| {
+                let claiming = || {
+                    start.wait();
+                    trial.claim(leaf)
+                };
+                let threads: Vec<_> = (0..6).map(|_| scope.spawn(claiming)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            assert_eq!(claims.iter().filter(|(claim, _)| *claim == Claim::Taken).count(), 1);
+            assert!(listening.accept().unwrap().is_some());
+            assert!(listening.accept().unwrap().is_none(), "a second client is in the queue");
+            assert_eq!(trial.names(), [""; 0], "the claim leaves nothing");
+        }
+    }
+
+    #[test]
+    fn a_client_that_dies_with_the_lock_leaves_the_instance() {
+        let trial = Trial::new();
+        let (listening, leaf) = trial.listen();
+        let lock = Lock::take(&trial.directory, leaf).unwrap().unwrap();
+        assert_eq!(trial.claim(leaf).0, Claim::Lost);
+        drop(lock);
+        let (claim, _socket) = trial.claim(leaf);
+        assert_eq!(claim, Claim::Taken);
+        assert!(listening.accept().unwrap().is_some());
+    }
+
+    #[test]
+    fn an_instance_that_ends_can_not_be_claimed() {
+        let trial = Trial::new();
+        let (listening, leaf) = trial.listen();
+        drop(listening);
+        assert_eq!(trial.claim(leaf).0, Claim::Lost);
+        assert_eq!(trial.names(), [""; 0]);
+    }
+
+    #[test]
+    fn cleaning_spares_the_files_of_what_lives() {
+        let trial = Trial::new();
+        let (directory, id) = (&trial.directory, Id::new(1, 1));
+        let server = Leaf::Server { id, incarnation: Incarnation::new(7), process: std::process::id() };
+        let liveness = bind_aside(directory, Leaf::Temporary(id), &trial.permission).unwrap();
+        directory.publish(Leaf::Temporary(id), server).unwrap();
+        let (listening, leaf) = trial.listen();
+        assert!(directory.clean().unwrap(), "a live server is there");
+        let (claim, _socket) = trial.claim(leaf);
+        assert_eq!(claim, Claim::Taken);
+        let (other, leaf) = trial.listen();
+        // As after a kill: the sockets are gone, and the names are not.
+        let names = trial.names();
+        drop((listening, other));
+        prepare(directory, leaf).unwrap();
+        drop(liveness);
+        assert!(names.contains(&file_of(leaf)) && trial.names().contains(&file_of(leaf)));
+        assert!(!directory.clean().unwrap());
+        assert_eq!(trial.names(), [""; 0]);
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_is_told() {
+        let dir = OwnedFd::from(std::fs::File::open("/").unwrap());
+        let error = address(&dir, Path::new(&format!("/{}", "d".repeat(90))), &"l".repeat(40)).unwrap_err();
+        assert!(error == PipeErrorKind::Invalid);
+        assert!(error.to_string().contains("PIPEWORK_DIR"), "{error}");
     }
 }

@@ -76,7 +76,11 @@ fn page_len() -> usize {
 fn is_memory(fd: &OwnedFd) -> bool {
     /// `TMPFS_MAGIC` of `linux/magic.h`.
     const TMPFS_MAGIC: u64 = 0x0102_1994;
-    #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss, reason = "the type differs between architectures")]
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::cast_sign_loss,
+        reason = "the type differs between architectures"
+    )]
     rustix::fs::fstatfs(fd).is_ok_and(|system| system.f_type as u64 == TMPFS_MAGIC)
 }
 
