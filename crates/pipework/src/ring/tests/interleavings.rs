@@ -2,10 +2,7 @@
 
 use super::super::{Consumer, Direction, Front, Geometry, Interest, Memory, Producer, Side, Sleepers};
 use loom::{
-    sync::{
-        Arc as LoomArc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc as LoomArc, Condvar, Mutex},
     thread,
 };
 use std::{io::IoSlice, sync::Arc};
@@ -19,19 +16,24 @@ fn ring(messages: bool, quota: u32) -> (Arc<Memory>, Producer, Consumer) {
     (memory, producer, consumer)
 }
 
-/// A doorbell: a byte in a socket, in which any number of rings are one.
+/// A doorbell: a byte in a socket, in which any number of rings are one. Who waits for one that never rings is a
+/// deadlock, which loom reports.
 #[derive(Default)]
-struct Bell(AtomicBool);
+struct Bell {
+    has_rung: Mutex<bool>,
+    changed: Condvar,
+}
 
 impl Bell {
     fn ring(&self) {
-        self.0.store(true, Ordering::Release);
+        *self.has_rung.lock().unwrap() = true;
+        self.changed.notify_one();
     }
 
-    /// Sleeps until it rings: the kernel's part, so it must come true once the other end has done all it does.
     fn wait(&self) {
-        while !self.0.swap(false, Ordering::Acquire) {
-            thread::yield_now();
+        let mut has_rung = self.has_rung.lock().unwrap();
+        while !std::mem::take(&mut *has_rung) {
+            has_rung = self.changed.wait(has_rung).unwrap();
         }
     }
 }
@@ -125,6 +127,23 @@ fn a_sleeping_writer_is_woken() {
                 bell.wait();
             }
         }
+        reader.join().unwrap();
+    });
+}
+
+/// A place is written again only after it was read.
+#[test]
+fn what_was_read_is_overwritten_and_nothing_else() {
+    loom::model(|| {
+        let (_memory, mut producer, mut consumer) = ring(false, 4096);
+        assert_eq!(producer.write_bytes(&[1; 4096]).unwrap(), 4096);
+        consumer.front().unwrap();
+        let reader = thread::spawn(move || {
+            let mut byte = [0];
+            assert_eq!((consumer.take(&mut byte), byte), (1, [1]));
+        });
+        let overwritten = producer.write_bytes(&[2, 3]).unwrap();
+        assert!(overwritten <= 1);
         reader.join().unwrap();
     });
 }

@@ -6,7 +6,7 @@
 //! instance's client: another one may then come to stand behind it, and finds its connection closed when the server
 //! has taken the dead one.
 
-use super::super::directory::Directory;
+use super::super::{directory::Directory, os::Event};
 use crate::{
     error::{PipeErrorKind, context, fail_from},
     model::place::Leaf,
@@ -18,7 +18,7 @@ use rustix::{
 };
 use std::{
     io,
-    os::fd::{BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
 };
 
@@ -80,6 +80,27 @@ pub(in crate::sys::unix) fn claim(directory: &Directory, leaf: Leaf, socket: &Ow
 
 /// Ends the queue of a listening socket. Here nobody is in it but who claimed the instance.
 pub(in crate::sys::unix) fn end_queue(_: BorrowedFd<'_>) {}
+
+/// Tells all who wait at a listening socket that its client was taken: nothing will ever come to it again.
+#[derive(Debug)]
+pub(in crate::sys::unix) struct Ending {
+    event: Event,
+}
+
+impl Ending {
+    pub(in crate::sys::unix) fn new() -> io::Result<Ending> {
+        Ok(Ending { event: Event::new()? })
+    }
+
+    pub(in crate::sys::unix) fn tell(&self) {
+        self.event.set();
+    }
+
+    /// What to wait at beside the socket.
+    pub(in crate::sys::unix) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.event.as_fd())
+    }
+}
 
 /// Removes what `prepare` made.
 pub(in crate::sys::unix) fn forget(directory: &Directory, leaf: Leaf) {
