@@ -3,7 +3,7 @@
 //! ```text
 //! cargo run --example request_reply                           shows itself: a second process is the client
 //! cargo run --example request_reply -- server NAME            serves one client after the other
-//! cargo run --example request_reply -- client NAME REQUEST…   asks, and prints the replies
+//! cargo run --example request_reply -- client NAME TEXT…      asks, and prints the replies
 //! ```
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
@@ -22,9 +22,7 @@ fn main() -> io::Result<()> {
             serve(&client?).or_else(|error| Ok(println!("server: {error}")))
         }),
         ["client", name, requests @ ..] => ask(name, requests),
-        _ => {
-            Err(io::Error::new(io::ErrorKind::InvalidInput, "server NAME, client NAME REQUEST…, or nothing"))
-        }
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "server NAME, client NAME TEXT…, or nothing")),
     }
 }
 

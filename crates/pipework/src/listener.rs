@@ -138,7 +138,7 @@ impl Listener {
                 }
             };
             // Another thread may have been quicker; then its gate serves.
-            let _: Result<(), sys::Gate> = self.gate.set(gate);
+            self.gate.set(gate).ok();
             drop(current);
         }
         self.gate.get().ok_or_else(|| io::Error::other("the descriptor was not made"))
@@ -219,7 +219,7 @@ impl Listener {
             && let Some(gate) = self.gate.get()
         {
             // Without a watch the event loop hears of the next client a little later: at its next try.
-            let _: io::Result<()> = sys::Watch::new(&self.spec.name).and_then(|watch| gate.follow_places(watch));
+            sys::Watch::new(&self.spec.name).and_then(|watch| gate.follow_places(watch)).ok();
         }
         true
     }
@@ -255,7 +255,7 @@ impl Iterator for Incoming<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         if std::mem::take(&mut self.has_failed) {
             // It only waits: when it is over, or ended, the accept says so.
-            let _: io::Result<()> = sys::pause(&self.listener.limit(Some(PAUSE_AFTER_ERROR)));
+            sys::pause(&self.listener.limit(Some(PAUSE_AFTER_ERROR))).ok();
         }
         match self.listener.accept() {
             Err(error) if error == PipeErrorKind::Aborted => None,

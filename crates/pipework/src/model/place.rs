@@ -47,7 +47,7 @@ pub(crate) fn directory_name(folded: &str, len_max: usize) -> String {
 
 fn push_hex(text: &mut String, before: &str, byte: u8) {
     // Writing to a String can't fail.
-    let _: std::fmt::Result = write!(text, "{before}{byte:02x}");
+    write!(text, "{before}{byte:02x}").ok();
 }
 
 /// A name that is never used twice and sorts by the time it was made.
@@ -55,7 +55,7 @@ fn push_hex(text: &mut String, before: &str, byte: u8) {
 pub(crate) struct Id(u128);
 
 impl Id {
-    pub(crate) fn new(microseconds: u64, random: u32) -> Id {
+    pub(crate) fn new(microseconds: u64, random: u64) -> Id {
         let time = u128::from(microseconds) & ((1 << 52) - 1);
         Id(time << 28 | u128::from(random) & ((1 << 28) - 1))
     }
@@ -149,7 +149,6 @@ impl Leaf {
 
 fn push_digits(text: &mut String, value: u128, len: usize) {
     for place in (0..len).rev() {
-        #[expect(clippy::cast_possible_truncation, reason = "five bits")]
         let digit = ((value >> (5 * place)) & 31) as usize;
         text.push(DIGITS.get(digit).copied().map_or('0', char::from));
     }
@@ -287,7 +286,7 @@ mod tests {
     }
 
     fn any_leaf() -> impl Strategy<Value = Leaf> {
-        (0..4, any::<(u64, u32, u64, u32, u32)>()).prop_map(|(kind, (time, random, incarnation, a, b))| {
+        (0..4, any::<(u64, u64, u64, u32, u32)>()).prop_map(|(kind, (time, random, incarnation, a, b))| {
             let (id, incarnation) = (Id::new(time, random), Incarnation::new(incarnation));
             match kind {
                 0 => Leaf::Temporary(id),
@@ -349,9 +348,9 @@ mod tests {
     #[test]
     fn identifiers_sort_by_time() {
         let leaf = |time, random| Leaf::Temporary(Id::new(time, random)).encode();
-        assert!(leaf(1, u32::MAX) < leaf(2, 0));
+        assert!(leaf(1, u64::MAX) < leaf(2, 0));
         assert!(leaf(999, 5) < leaf(1000, 4));
-        assert!(Id::new(1, u32::MAX) < Id::new(2, 0));
+        assert!(Id::new(1, u64::MAX) < Id::new(2, 0));
     }
 
     #[test]

@@ -1,4 +1,5 @@
 #![expect(unsafe_code, reason = "the one place that touches memory which another process may change")]
+#![cfg_attr(not(loom), expect(clippy::disallowed_types, reason = "the type comes through `ring::sync`"))]
 //! The memory of a connection, and the only unsafe code of the ring.
 //!
 //! Rust has no fully blessed way to copy bytes that another process may change at the same time. So no reference or

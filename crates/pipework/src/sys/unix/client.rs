@@ -28,7 +28,7 @@ use std::{
 
 /// What an attempt to open came to, but for errors.
 enum Attempt {
-    Open(Connection),
+    Open(Box<Connection>),
     /// The name exists, and no instance listens.
     Busy,
     Absent,
@@ -64,7 +64,7 @@ impl Watch {
 pub(crate) fn open(request: &Request, limit: &Limit) -> io::Result<Connection> {
     let mut watch = None;
     match attempt(request, limit, &mut watch)? {
-        Attempt::Open(connection) => Ok(connection),
+        Attempt::Open(connection) => Ok(*connection),
         Attempt::Busy => Err(busy(&request.name)),
         Attempt::Absent => Err(absent(&request.name)),
     }
@@ -75,7 +75,7 @@ pub(crate) fn connect(request: &Request, limit: &Limit) -> io::Result<Connection
     let mut watch = None;
     loop {
         match attempt(request, limit, &mut watch)? {
-            Attempt::Open(connection) => return Ok(connection),
+            Attempt::Open(connection) => return Ok(*connection),
             Attempt::Absent if !request.wait_absent => return Err(absent(&request.name)),
             Attempt::Busy | Attempt::Absent => {}
         }
@@ -204,7 +204,7 @@ fn attempt_in(directory: &Directory, header: &Header, request: &Request, limit: 
             };
             match claim::claim(directory, *leaf, &socket) {
                 Ok(Claim::Taken) => {
-                    return open_claimed(directory, request, limit, socket, offered, may).map(Attempt::Open);
+                    return open_claimed(directory, request, limit, socket, offered, may).map(Box::new).map(Attempt::Open);
                 }
                 Ok(Claim::Lost) => offer = Some(offered),
                 Err(error) => return Err(refused(request, directory, error)),

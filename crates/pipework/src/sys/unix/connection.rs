@@ -89,7 +89,7 @@ impl Connection {
         let link = offer.send(socket.as_fd(), limit)?;
         let connection = Connection::new(socket, Side::Client, shape, may, settings);
         // Nobody else has seen the connection yet, so the place is free.
-        let _: Result<(), Link> = connection.link.set(link);
+        connection.link.set(link).ok();
         Ok(connection)
     }
 
@@ -232,8 +232,7 @@ impl Connection {
 
     fn ring(&self, byte: u8) {
         // A full socket has rung already, and one that is closed has nobody to wake.
-        let _: rustix::io::Result<usize> =
-            rustix::io::retry_on_intr(|| rustix::net::send(&self.socket, &[byte], os::SEND_FLAGS));
+        rustix::io::retry_on_intr(|| rustix::net::send(&self.socket, &[byte], os::SEND_FLAGS)).ok();
     }
 
     /// Empties the doorbell: takes wake-ups, descriptors, the hello, and the news that the other end is gone.
@@ -286,7 +285,7 @@ impl Connection {
             Arrival::Gone => self.state.hung_up.store(true, Ordering::Release),
             Arrival::Link(link) => {
                 // Only the leader drains, so nobody else has set it.
-                let _: Result<(), Link> = self.link.set(link);
+                self.link.set(link).ok();
             }
             Arrival::Corrupt(why) => return Err(self.corrupt(why)),
         }
@@ -349,7 +348,7 @@ impl Connection {
 
     fn shut_down(&self) {
         // It fails only when the other end is gone already.
-        let _: rustix::io::Result<()> = rustix::net::shutdown(&self.socket, Shutdown::Both);
+        rustix::net::shutdown(&self.socket, Shutdown::Both).ok();
     }
 
     fn place(&self) -> MutexGuard<'_, Option<Arc<Place>>> {

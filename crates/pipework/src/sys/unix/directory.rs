@@ -70,7 +70,7 @@ impl Root {
             Err(error) => return Err(refused(&path, error)),
         };
         let stat = rustix::fs::fstat(&fd)?;
-        if roots::mode_of(&stat) & 0o022 != 0 {
+        if roots::others_may_write(&stat) {
             let text = format!("{} can't be trusted: others may write into it", path.display());
             return Err(fail(PipeErrorKind::AccessDenied, text));
         }
@@ -116,7 +116,7 @@ impl Root {
             && let Some(leaf) = directory.path.file_name()
         {
             // It fails where a foreign file lies in it, which is right.
-            let _: rustix::io::Result<()> = rustix::fs::unlinkat(&self.dir, leaf, AtFlags::REMOVEDIR);
+            rustix::fs::unlinkat(&self.dir, leaf, AtFlags::REMOVEDIR).ok();
         }
     }
 }
@@ -201,14 +201,14 @@ pub(crate) struct PathLock {
 impl Drop for PathLock {
     fn drop(&mut self) {
         // While it is still held, so that nobody else's is removed.
-        let _: rustix::io::Result<()> = rustix::fs::unlinkat(CWD, &self.path, AtFlags::empty());
+        rustix::fs::unlinkat(CWD, &self.path, AtFlags::empty()).ok();
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
         // Said aloud, since a forked child may still hold the descriptor.
-        let _: rustix::io::Result<()> = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+        rustix::fs::flock(&self.file, FlockOperation::Unlock).ok();
     }
 }
 
@@ -357,7 +357,7 @@ impl Directory {
     /// Removes a name that is known to be ours.
     pub(crate) fn unlink(&self, leaf: &str) {
         // Whoever was quicker did what we want.
-        let _: rustix::io::Result<()> = rustix::fs::unlinkat(&self.fd, leaf, AtFlags::empty());
+        rustix::fs::unlinkat(&self.fd, leaf, AtFlags::empty()).ok();
     }
 
     /// Gives a file its final name.
@@ -369,7 +369,7 @@ impl Directory {
 /// An identifier that nobody had before.
 pub(crate) fn new_id() -> io::Result<Id> {
     let time = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros();
-    Ok(Id::new(u64::try_from(time).unwrap_or(0), random()? as u32 & u32::MAX))
+    Ok(Id::new(u64::try_from(time).unwrap_or(0), random()?))
 }
 
 /// 64 random bits.

@@ -9,10 +9,14 @@ use crate::{
 use rustix::fs::{AtFlags, CWD, Gid, Mode, XattrFlags};
 use std::{fmt::Write, io, os::fd::OwnedFd, path::Path};
 
+const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
+const EVERYONE: Mode =
+    OWNER_ONLY.union(Mode::RGRP).union(Mode::WGRP).union(Mode::ROTH).union(Mode::WOTH);
+
 /// Who may connect to a socket: its mode, its group, its access control list.
 #[derive(Clone, Debug)]
 pub(crate) struct Permission {
-    mode: u32,
+    mode: Mode,
     group: Option<u32>,
     acl: Option<Vec<u8>>,
     /// In words, for the header.
@@ -41,17 +45,17 @@ impl Permission {
         users.sort_unstable();
         groups.sort_unstable();
         if access.is_everyone() {
-            return Ok(Permission { mode: 0o666, group: None, acl: None, text: "everyone".into() });
+            return Ok(Permission { mode: EVERYONE, group: None, acl: None, text: "everyone".into() });
         }
         for (kind, ids) in [("user", &users), ("group", &groups)] {
             for id in ids {
-                let _: std::fmt::Result = write!(text, " {kind}:{id}");
+                write!(text, " {kind}:{id}").ok();
             }
         }
         Ok(match (users.as_slice(), groups.as_slice()) {
-            ([], []) => Permission { mode: 0o600, group: None, acl: None, text },
-            ([], [group]) => Permission { mode: 0o660, group: Some(*group), acl: None, text },
-            _ => Permission { mode: 0o600, group: None, acl: Some(acl(&users, &groups)), text },
+            ([], []) => Permission { mode: OWNER_ONLY, group: None, acl: None, text },
+            ([], [group]) => Permission { mode: OWNER_ONLY.union(Mode::RGRP).union(Mode::WGRP), group: Some(*group), acl: None, text },
+            _ => Permission { mode: OWNER_ONLY, group: None, acl: Some(acl(&users, &groups)), text },
         })
     }
 
@@ -68,13 +72,12 @@ impl Permission {
 
     /// Whether anyone but the owner is let in.
     pub(crate) fn is_for_others(&self) -> bool {
-        self.mode != 0o600 || self.acl.is_some()
+        self.mode != OWNER_ONLY || self.acl.is_some()
     }
 
     /// Sets the mode of a socket that is not yet bound, whatever the umask: so its file never has another one.
     pub(crate) fn prepare(&self, socket: &OwnedFd) -> io::Result<()> {
-        let mode = if self.acl.is_some() { 0o600 } else { self.mode };
-        Ok(rustix::fs::fchmod(socket, Mode::from_bits_truncate(mode.try_into().unwrap_or(0o600)))?)
+        Ok(rustix::fs::fchmod(socket, self.mode)?)
     }
 
     /// Sets the rest on a bound socket whose name nobody knows yet.

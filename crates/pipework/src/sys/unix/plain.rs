@@ -116,7 +116,7 @@ fn address(path: &Path) -> io::Result<SocketAddrUnix> {
 fn owner_of_place(path: &Path) -> u32 {
     let place = path.parent().unwrap_or(Path::new("/"));
     match rustix::fs::statat(CWD, place, rustix::fs::AtFlags::empty()) {
-        Ok(stat) if roots::mode_of(&stat) & 0o022 == 0 => stat.st_uid,
+        Ok(stat) if !roots::others_may_write(&stat) => stat.st_uid,
         _ => roots::my_user(),
     }
 }
@@ -249,7 +249,7 @@ impl PlainEnd {
             let gathered = Gathered::new()?;
             gathered.add_writable(self.socket.as_fd())?;
             // Another thread may have been quicker; then its descriptor serves.
-            let _: Result<(), Gathered> = self.write_readiness.set(gathered);
+            self.write_readiness.set(gathered).ok();
         }
         self.write_readiness.get().map(AsFd::as_fd).ok_or_else(|| io::Error::other("the descriptor was not made"))
     }
@@ -257,7 +257,7 @@ impl PlainEnd {
     /// The socket, for other code: it waits again in its calls, as other code expects.
     pub(crate) fn into_socket(self) -> UnixStream {
         // It can't fail on a socket; if it did, the other code would see `WouldBlock`.
-        let _: rustix::io::Result<()> = rustix::io::ioctl_fionbio(&self.socket, false);
+        rustix::io::ioctl_fionbio(&self.socket, false).ok();
         UnixStream::from(self.socket)
     }
 }

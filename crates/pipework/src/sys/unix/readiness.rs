@@ -60,7 +60,7 @@ fn made<'a>(gate: &'a OnceLock<Gate>, socket: BorrowedFd<'_>) -> io::Result<Borr
         // Ready at first, so that nothing that came before is missed.
         again.set();
         // Another thread may have been quicker; then its gate serves.
-        let _: Result<(), Gate> = gate.set(Gate { gathered, again });
+        gate.set(Gate { gathered, again }).ok();
     }
     gate.get().map(|gate| gate.gathered.as_fd()).ok_or_else(|| io::Error::other("the descriptor was not made"))
 }

@@ -83,7 +83,7 @@ pub(crate) fn shared() -> io::Result<Root> {
         _ => Candidate { path: SYSTEM_ROOT.into(), parent_is_mine: false, may_be_foreign: false },
     };
     if my_user() == 0 && candidate.path == Path::new(SYSTEM_ROOT) {
-        make_directory(&candidate.path, 0o755)?;
+        make_directory(&candidate.path, Mode::from_bits_truncate(0o755))?;
     }
     let root = candidate.open()?.ok_or_else(|| {
         let path = candidate.path.display();
@@ -146,7 +146,7 @@ impl Candidate {
     }
 
     fn make(&self) -> io::Result<Root> {
-        make_directory(&self.path, 0o700)?;
+        make_directory(&self.path, Mode::RWXU)?;
         self.open()?.ok_or_else(|| {
             let path = self.path.display();
             fail(PipeErrorKind::AccessDenied, format!("{path} belongs to another user; set PIPEWORK_DIR"))
@@ -168,10 +168,10 @@ impl Candidate {
         if stat.st_uid != user && stat.st_uid != 0 {
             return self.distrust(&format!("it belongs to user {}", stat.st_uid));
         }
-        if mode_of(&stat) & 0o022 != 0 {
+        if others_may_write(&stat) {
             return self.distrust("others may write into it: chmod go-w");
         }
-        let is_open = mode_of(&stat) & 0o001 != 0;
+        let is_open = mode_of(&stat).contains(Mode::XOTH);
         Ok(Some(Root { path: self.path.clone(), dir, is_mine: stat.st_uid == user, is_open }))
     }
 
@@ -185,12 +185,16 @@ impl Candidate {
 }
 
 /// The permission bits.
-pub(crate) fn mode_of(stat: &Stat) -> u32 {
-    Mode::from_raw_mode(stat.st_mode).bits().into()
+pub(crate) fn mode_of(stat: &Stat) -> Mode {
+    Mode::from_raw_mode(stat.st_mode)
 }
 
-fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
-    let mode = Mode::from_bits_truncate(mode.try_into().unwrap_or(0o700));
+/// Whether others than the owner may write.
+pub(crate) fn others_may_write(stat: &Stat) -> bool {
+    mode_of(stat).intersects(Mode::WGRP | Mode::WOTH)
+}
+
+fn make_directory(path: &Path, mode: Mode) -> io::Result<()> {
     match rustix::fs::mkdirat(CWD, path, mode) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(error) => Err(context(format!("making {}, where pipes live", path.display()), error)),

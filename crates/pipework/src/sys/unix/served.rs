@@ -115,7 +115,7 @@ fn begin(spec: &Spec, root: Root, folded: &str, permission: Permission) -> io::R
             listen(spec, Place::first(served)?)
         }
         Err(error) => {
-            let _: io::Result<bool> = directory.clean();
+            directory.clean().ok();
             root.remove_directory(&directory);
             Err(error)
         }
@@ -225,7 +225,7 @@ impl Drop for Place {
             *count -= 1;
             if *count > 0 {
                 // It fails only where somebody removed the name: then there is nothing to note.
-                let _: io::Result<()> = served.directory.note_count(served.leaf, *count);
+                served.directory.note_count(served.leaf, *count).ok();
                 return;
             }
         }

@@ -165,13 +165,15 @@ fn b2_with_no_buffer_every_write_waits_for_its_reader(here: &dyn Surface) {
 
 /// B2: a write of any size, whatever the buffer.
 fn b2_a_write_far_beyond_the_buffer_arrives_whole(here: &dyn Surface) {
-    let (server, client) = pair(here, &Spec::new(&unique()).quota(1));
-    let data = pattern(4, 3 << 20);
-    thread::scope(|scope| {
-        let writing = scope.spawn(|| client.write(&data));
-        expect_same(&server.end().read_exact(data.len()).unwrap(), &data);
-        assert_eq!(writing.join().unwrap().unwrap(), data.len());
-    });
+    for (quota, len) in [(0, 100_000), (1, 3000), (4096, 3 << 20)] {
+        let (server, client) = pair(here, &Spec::new(&unique()).quota(quota));
+        let data = pattern(4, len);
+        thread::scope(|scope| {
+            let writing = scope.spawn(|| client.write(&data));
+            expect_same(&server.end().read_exact(data.len()).unwrap(), &data);
+            assert_eq!(writing.join().unwrap().unwrap(), data.len());
+        });
+    }
 }
 
 /// B3: from two threads of one end.

@@ -52,7 +52,7 @@ pub(in crate::sys::unix) fn claim(directory: &Directory, leaf: Leaf, socket: &Ow
 /// Ends the queue of a listening socket: newcomers are refused, who is in it can still be accepted.
 pub(in crate::sys::unix) fn end_queue(listening: BorrowedFd<'_>) {
     // It fails only on what is not a listening socket.
-    let _: rustix::io::Result<()> = rustix::net::shutdown(listening.as_fd(), Shutdown::Read);
+    rustix::net::shutdown(listening.as_fd(), Shutdown::Read).ok();
 }
 
 /// Removes what `prepare` made; here, nothing.

@@ -245,7 +245,7 @@ impl Event {
     /// Makes it readable. One system call, so a signal handler may.
     pub(crate) fn set(&self) {
         // It fails only when the pipe is full, and then it is readable. The reading end is open, so no signal comes.
-        let _: rustix::io::Result<usize> = rustix::io::write(&self.write, &[1]);
+        rustix::io::write(&self.write, &[1]).ok();
     }
 
     /// Makes it unreadable.

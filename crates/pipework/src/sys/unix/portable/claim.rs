@@ -141,7 +141,7 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         // Said aloud, since a forked child may still hold the descriptor.
-        let _: rustix::io::Result<()> = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+        rustix::fs::flock(&self.file, FlockOperation::Unlock).ok();
     }
 }
 
