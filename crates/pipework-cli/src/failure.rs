@@ -96,12 +96,7 @@ fn explain(error: &io::Error) -> (Status, Option<&'static str>) {
             (Status::Busy, Some("every instance has its client: try again, or serve it with more instances"))
         }
         Some(Kind::TimedOut) => (Status::Busy, Some("give it more time with --timeout")),
-        Some(Kind::AccessDenied) => (
-            Status::Denied,
-            Some(
-                "`pipework list` shows whose pipe it is and which way it goes; its server decides who may come in",
-            ),
-        ),
+        Some(Kind::AccessDenied) => (Status::Denied, None),
         Some(Kind::NameTaken) => {
             (Status::Denied, Some("`pipework list` shows who serves it; --join serves it together"))
         }

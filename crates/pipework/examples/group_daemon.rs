@@ -21,7 +21,7 @@ fn main() -> io::Result<()> {
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => demonstrate("users"),
         ["serve", group, name] => bind(name, group)?.incoming().try_for_each(|client| {
-            answer(client?, group).or_else(|error| Ok(println!("server: {error}"))) // and go on
+            answer(client?, group).or_else(|error| writeln!(io::stdout(), "server: {error}")) // and go on
         }),
         ["ask", name] => ask(name),
         [group] => demonstrate(group),

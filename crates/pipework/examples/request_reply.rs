@@ -9,7 +9,8 @@
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
 
 use pipework::{ClientOptions, Listener, NamedPipeBuilder, PipeMode, PipeName, PipeStream};
-use std::{env, io, process::Command, time::Duration};
+use std::io::{self, Write};
+use std::{env, process::Command, time::Duration};
 
 const LEN_MAX: usize = 64 * 1024; // so that the other side can't make us hold more
 
@@ -18,8 +19,7 @@ fn main() -> io::Result<()> {
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => demonstrate(),
         ["server", name] => bind(&PipeName::new(name)?)?.incoming().try_for_each(|client| {
-            // A client that goes away in the middle of something is no reason to end.
-            serve(&client?).or_else(|error| Ok(println!("server: {error}")))
+            serve(&client?).or_else(|error| writeln!(io::stdout(), "server: {error}")) // and go on
         }),
         ["client", name, requests @ ..] => ask(name, requests),
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "server NAME, client NAME TEXT…, or nothing")),

@@ -91,7 +91,15 @@ fn lines_of(dir: &TempDir, example: &str, args: &[&str]) -> Vec<String> {
 
 /// The lines of an example that is run without arguments.
 fn shown(example: &str) -> Vec<String> {
-    lines_of(&tempfile::tempdir().unwrap(), example, &[])
+    lines_of(&private_dir(), example, &[])
+}
+
+/// A place that no other user can reach.
+fn private_dir() -> TempDir {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.tempdir().unwrap()
 }
 
 #[test]
@@ -156,7 +164,7 @@ fn the_child_sorts_for_its_parent() {
 
 #[test]
 fn a_wrong_argument_is_told() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = private_dir();
     for example in ["echo", "parent_child", "request_reply"] {
         let outcome = run_in(dir.path(), example, &["nonsense"]);
         assert_eq!(outcome.status.code(), Some(1), "{example}: {outcome:?}");
@@ -168,12 +176,11 @@ fn a_wrong_argument_is_told() {
 mod group_daemon {
     use std::os::unix::fs::PermissionsExt;
 
-    use super::{fs, lines_of, run_in};
+    use super::{fs, lines_of, private_dir, run_in};
 
     #[test]
     fn it_says_what_it_would_need_and_serves_its_owner() {
-        // A private directory is one that no group can reach.
-        let dir = tempfile::tempdir().unwrap();
+        let dir = private_dir();
         let group = nix::unistd::getegid().to_string();
         let lines = lines_of(&dir, "group_daemon", &[&group]);
         assert_eq!(lines.len(), 3, "{lines:?}");
@@ -185,7 +192,7 @@ mod group_daemon {
 
     #[test]
     fn it_serves_a_group_where_it_may() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = private_dir();
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o711)).unwrap();
         let group = nix::unistd::getegid().to_string();
         let lines = lines_of(&dir, "group_daemon", &[&group]);
@@ -195,7 +202,7 @@ mod group_daemon {
 
     #[test]
     fn a_group_that_does_not_exist_is_told() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = private_dir();
         let lines = lines_of(&dir, "group_daemon", &["no such group"]);
         assert!(lines[0].contains("no group named"), "{lines:?}");
         let outcome = run_in(dir.path(), "group_daemon", &["serve", "no such group", "daemon"]);

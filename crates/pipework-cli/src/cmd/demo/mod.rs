@@ -62,9 +62,10 @@ fn run_until(args: &DemoArgs, interrupted: &Canceller) -> Result<(), Failure> {
     };
     let modes = args.mode.each();
     let progress = new_progress();
-    let source = Source::open(path, interrupted)?;
+    let source = Source::open(path, interrupted, &progress)?;
 
     let rounds = u64::try_from(modes.len()).unwrap_or(u64::MAX).saturating_mul(args.clients.into());
+    progress.reset();
     progress.set_length(source.len.saturating_mul(rounds));
     let mut transfers = Vec::new();
     for &mode in modes {
@@ -106,7 +107,7 @@ fn mode_name(mode: PipeMode) -> &'static str {
 /// Drawn on stderr, and only where that is a terminal.
 fn new_progress() -> ProgressBar {
     let progress = ProgressBar::new(0);
-    let template = "{msg:24} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec}";
+    let template = "{msg:22} [{wide_bar}] {bytes}/{total_bytes} {binary_bytes_per_sec}";
     if let Ok(style) = ProgressStyle::with_template(template) {
         progress.set_style(style.progress_chars("=> "));
     }

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use indicatif::ProgressBar;
 use pipework::Canceller;
 use sha2::{Digest as _, Sha256};
 
@@ -25,15 +26,22 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn open(path: PathBuf, interrupted: &Canceller) -> Result<Source, Failure> {
+    pub(super) fn open(
+        path: PathBuf,
+        interrupted: &Canceller,
+        progress: &ProgressBar,
+    ) -> Result<Source, Failure> {
         let explain = |error: io::Error| Failure::failed(format!("can't read {}: {error}", path.display()));
         let metadata = path.metadata().map_err(explain)?;
         if !metadata.is_file() {
             return Err(Failure::failed(format!("can't send {}: not a regular file", path.display())));
         }
+        progress.set_message("hashing the file");
+        progress.set_length(metadata.len());
         let mut hasher = Sha256::new();
         let len = read_chunks(&path, u64::MAX, |chunk| {
             hasher.update(chunk);
+            progress.inc(u64::try_from(chunk.len()).unwrap_or(0));
             if interrupted.is_cancelled() { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
         })
         .map_err(explain)?;

@@ -31,12 +31,13 @@ pub(crate) struct Instance {
 
 #[derive(Debug)]
 struct Shared {
-    place: Arc<Place>,
     shape: Shape,
     quotas: (u32, u32),
     /// Of the instance, for all of its connections.
     settings: Arc<Settings>,
     current: Mutex<Current>,
+    /// Last, so that the instance's names are gone when its place is given back, which may end the pipe.
+    place: Arc<Place>,
 }
 
 /// What the instance is at now.
@@ -67,11 +68,11 @@ impl Instance {
         };
         Ok(Instance {
             shared: Arc::new(Shared {
-                place: Arc::new(place),
                 shape,
                 quotas: (inbound, outbound),
                 settings: Arc::new(Settings::new(spec.mode, None)),
                 current: Mutex::new(current),
+                place: Arc::new(place),
             }),
         })
     }

@@ -62,7 +62,8 @@ fn listener_at_its_maximum_goes_on_when_a_place_is_free(here: &dyn Surface) {
         thread::scope(|scope| {
             let accepting = blocked(scope, || listener.accept());
             drop(server);
-            let next = there.connect(&OpenSpec::new(&name).timeout(HOUR)).unwrap();
+            // Between the last instance and the listener's next one the name does not exist.
+            let next = there.connect(&OpenSpec::new(&name).timeout(HOUR).wait_absent()).unwrap();
             let accepted = accepting.join().unwrap().unwrap();
             expect_alive(next.as_ref(), accepted.as_ref());
         });
