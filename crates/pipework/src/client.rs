@@ -136,7 +136,8 @@ impl ClientOptions {
     /// - `Unsupported`: the pipe is on another computer, or of another version of this crate.
     #[doc(alias = "CreateFileW")]
     pub fn open<A: AsRef<OsStr>>(&self, address: A) -> io::Result<PipeStream> {
-        sys::open(&self.request(address.as_ref())?, &Limit::new(None, self.sys_canceller())).map(PipeStream::new)
+        sys::open(&self.request(address.as_ref())?, &Limit::new(None, self.sys_canceller()))
+            .map(PipeStream::new)
     }
 
     /// Opens, waiting as [`timeout`](Self::timeout), [`wait_absent`](Self::wait_absent) and

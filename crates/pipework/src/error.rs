@@ -183,7 +183,9 @@ mod tests {
     #[test]
     fn gone_is_three_kinds() {
         use PipeErrorKind::{Broken, Busy, NoData, NotConnected, TimedOut};
-        for (kind, gone) in [(Broken, true), (NoData, true), (NotConnected, true), (Busy, false), (TimedOut, false)] {
+        for (kind, gone) in
+            [(Broken, true), (NoData, true), (NotConnected, true), (Busy, false), (TimedOut, false)]
+        {
             assert_eq!(is_gone(&fail(kind, "")), gone, "{kind:?}");
         }
         assert!(!is_gone(&io::Error::from(io::ErrorKind::BrokenPipe)));
@@ -193,9 +195,21 @@ mod tests {
     fn codes_are_those_of_windows() {
         use PipeErrorKind::*;
         let codes = [
-            (Absent, 2), (AccessDenied, 5), (NameTaken, 5), (Busy, 231), (NoData, 232), (MoreData, 234),
-            (Broken, 109), (NotConnected, 233), (Listening, 536), (TimedOut, 121), (BadPipe, 230), (Invalid, 87),
-            (Aborted, 995), (Unsupported, 50), (Corrupt, 13),
+            (Absent, 2),
+            (AccessDenied, 5),
+            (NameTaken, 5),
+            (Busy, 231),
+            (NoData, 232),
+            (MoreData, 234),
+            (Broken, 109),
+            (NotConnected, 233),
+            (Listening, 536),
+            (TimedOut, 121),
+            (BadPipe, 230),
+            (Invalid, 87),
+            (Aborted, 995),
+            (Unsupported, 50),
+            (Corrupt, 13),
         ];
         for (kind, code) in codes {
             assert_eq!(kind.code(), code, "{kind:?}");

@@ -145,6 +145,9 @@ impl Listener {
     }
 
     fn accept_within(&self, limit: &Limit) -> io::Result<PipeStream> {
+        if let Some(gate) = self.gate.get() {
+            gate.arm();
+        }
         let current = match &self.source {
             Source::Plain(listener) => return Ok(self.hand_out(listener.accept(limit)?)),
             Source::Instances(current) => current,

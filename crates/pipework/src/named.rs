@@ -322,7 +322,9 @@ impl NamedPipeBuilder {
         let unsupported = |text: String| Err(fail(PipeErrorKind::Unsupported, text));
         match name.kind() {
             PipeNameKind::Remote { .. } => {
-                return unsupported(format!("{name} is on another computer: a pipe is created where its server runs"));
+                return unsupported(format!(
+                    "{name} is on another computer: a pipe is created where its server runs"
+                ));
             }
             PipeNameKind::Socket(path) => {
                 let is_plain = self.inbound && self.outbound && self.mode == PipeMode::Byte;

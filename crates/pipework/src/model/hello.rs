@@ -89,8 +89,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn any_hello() -> impl Strategy<Value = Hello> {
-        (any::<u64>(), any::<Option<u32>>(), any::<Option<u32>>(), any::<bool>())
-            .prop_map(|(incarnation, inbound, outbound, messages)| Hello { incarnation, inbound, outbound, messages })
+        (any::<u64>(), any::<Option<u32>>(), any::<Option<u32>>(), any::<bool>()).prop_map(
+            |(incarnation, inbound, outbound, messages)| Hello { incarnation, inbound, outbound, messages },
+        )
     }
 
     proptest! {

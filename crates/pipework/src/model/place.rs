@@ -356,7 +356,9 @@ mod tests {
     #[test]
     fn foreign_files_are_not_ours() {
         let id = "0".repeat(16);
-        for text in ["", "t", "t-", "header", "t-abc", "x-0", ".lock", "i", &format!("t-{id}-"), &format!("u-{id}")] {
+        for text in
+            ["", "t", "t-", "header", "t-abc", "x-0", ".lock", "i", &format!("t-{id}-"), &format!("u-{id}")]
+        {
             assert_eq!(Leaf::decode(text), None, "{text}");
         }
         assert!(Leaf::decode(&format!("t-{id}")).is_some());

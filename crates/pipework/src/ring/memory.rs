@@ -78,7 +78,10 @@ mod mapped {
 
         /// Where `len` bytes at `offset` begin; checked, since a mistake here would be a hole.
         fn at(&self, offset: usize, len: usize) -> NonNull<u8> {
-            assert!(offset.checked_add(len).is_some_and(|end| end <= self.len), "beyond the memory of the ring");
+            assert!(
+                offset.checked_add(len).is_some_and(|end| end <= self.len),
+                "beyond the memory of the ring"
+            );
             // SAFETY: `offset` lies within the region, as was just checked, so the result is within (or one past)
             // the same mapping.
             unsafe { self.base.add(offset) }
@@ -109,7 +112,7 @@ mod mapped {
         }
 
         /// Copies `bytes` to `offset`.
-        pub(in crate::ring) fn copy_in(&self, offset: usize, bytes: &[u8]) {
+        pub(crate) fn copy_in(&self, offset: usize, bytes: &[u8]) {
             let target = self.at(offset, bytes.len());
             // SAFETY: the target is valid for writes of that many bytes (`at` checked it) and `bytes` for reads;
             // they don't overlap, since no Rust object lies in the region.
@@ -118,7 +121,7 @@ mod mapped {
 
         /// Fills `buf` from `offset`. What another process writes meanwhile may be seen in part: the bytes are data,
         /// not values of a type.
-        pub(in crate::ring) fn copy_out(&self, offset: usize, buf: &mut [u8]) {
+        pub(crate) fn copy_out(&self, offset: usize, buf: &mut [u8]) {
             let source = self.at(offset, buf.len());
             // SAFETY: the source is valid for reads of that many bytes (`at` checked it) and `buf` for writes; they
             // don't overlap, since no Rust object lies in the region.
@@ -218,14 +221,14 @@ mod heap {
             self.words[word.offset() / 8].fetch_and(!bits, Ordering::Relaxed) & bits
         }
 
-        pub(in crate::ring) fn copy_in(&self, offset: usize, bytes: &[u8]) {
+        pub(crate) fn copy_in(&self, offset: usize, bytes: &[u8]) {
             for (index, byte) in bytes.iter().enumerate() {
                 // SAFETY: loom hands out a pointer to a live byte and checks that nobody else has one.
                 self.bytes[offset - CONTROL_LEN + index].with_mut(|place| unsafe { *place = *byte });
             }
         }
 
-        pub(in crate::ring) fn copy_out(&self, offset: usize, buf: &mut [u8]) {
+        pub(crate) fn copy_out(&self, offset: usize, buf: &mut [u8]) {
             for (index, byte) in buf.iter_mut().enumerate() {
                 // SAFETY: loom hands out a pointer to a live byte and checks that nobody writes it.
                 *byte = self.bytes[offset - CONTROL_LEN + index].with(|place| unsafe { *place });

@@ -101,7 +101,8 @@ impl Producer {
     pub(crate) fn is_writable(&mut self) -> Result<bool, Corrupt> {
         self.refresh()?;
         let unread = self.tail - self.head;
-        Ok(unread == 0 || if self.lane.messages { unread * 2 <= self.lane.capacity } else { unread < self.lane.quota })
+        Ok(unread == 0
+            || if self.lane.messages { unread * 2 <= self.lane.capacity } else { unread < self.lane.quota })
     }
 
     /// Whether the consumer has read everything, messages of length zero included.

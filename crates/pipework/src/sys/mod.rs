@@ -28,6 +28,6 @@ use unix as system;
 
 pub(crate) use limit::Limit;
 pub(crate) use system::{
-    Canceller, End, Gate, Instance, Peer, PlainListener, Watch, anonymous, connect, list, location, open, pause,
-    per_user_name, socket_paths, wait,
+    Canceller, End, Gate, Instance, Peer, PlainListener, Watch, anonymous, connect, list, location, open,
+    pause, per_user_name, socket_paths, wait,
 };

@@ -27,7 +27,8 @@ pub(crate) fn run(shape: Shape, ops: &[Op]) -> Result<(), TestCaseError> {
     let name = PipeName::unique("model").unwrap();
     let mut real = Real { shape, name, server: None, clients: [None, None] };
     // Most of what is worth doing needs a connection.
-    let beginning = [Op::Create, Op::Open { client: 0, read: shape.outbound, write: shape.inbound, messages: false }];
+    let beginning =
+        [Op::Create, Op::Open { client: 0, read: shape.outbound, write: shape.inbound, messages: false }];
     let mut done = Vec::new();
     for op in beginning.iter().chain(ops) {
         let data = spec.next_data(written_len(op));

@@ -67,12 +67,8 @@ fn any_op() -> impl Strategy<Value = Op> {
 fn any_shape() -> impl Strategy<Value = Shape> {
     let quota = || prop_oneof![Just(0), Just(1), Just(16), 2..200_usize, Just(4096), 3000..9000_usize];
     let directions = prop_oneof![3 => Just((true, true)), 1 => Just((true, false)), 1 => Just((false, true))];
-    (any::<bool>(), directions, quota(), quota()).prop_map(|(messages, (inbound, outbound), into, out)| Shape {
-        messages,
-        inbound,
-        outbound,
-        in_quota: into,
-        out_quota: out,
+    (any::<bool>(), directions, quota(), quota()).prop_map(|(messages, (inbound, outbound), into, out)| {
+        Shape { messages, inbound, outbound, in_quota: into, out_quota: out }
     })
 }
 
@@ -85,5 +81,7 @@ fn config() -> Config {
 #[test]
 fn every_outcome_is_what_the_specification_tells() {
     let plan = (any_shape(), prop::collection::vec(any_op(), 1..60));
-    TestRunner::new(config()).run(&plan, |(shape, ops)| drive::run(shape, &ops)).unwrap_or_else(|error| panic!("{error}"));
+    TestRunner::new(config())
+        .run(&plan, |(shape, ops)| drive::run(shape, &ops))
+        .unwrap_or_else(|error| panic!("{error}"));
 }

@@ -1,8 +1,8 @@
 //! The specification: what each operation must come to, with nothing but queues.
 
 use pipework::PipeErrorKind::{
-    self, Absent, AccessDenied, BadPipe, Broken, Busy, Invalid, Listening, MoreData, NameTaken, NoData, NotConnected,
-    TimedOut,
+    self, Absent, AccessDenied, BadPipe, Broken, Busy, Invalid, Listening, MoreData, NameTaken, NoData,
+    NotConnected, TimedOut,
 };
 use std::collections::VecDeque;
 
@@ -61,7 +61,11 @@ pub(crate) enum Outcome {
     Whole(Vec<u8>),
     Part(Vec<u8>),
     End,
-    Peeked { data: Vec<u8>, available: usize, message_left: Option<usize> },
+    Peeked {
+        data: Vec<u8>,
+        available: usize,
+        message_left: Option<usize>,
+    },
     Fails(PipeErrorKind),
     /// There is nothing to do it with.
     Skipped,
@@ -317,7 +321,11 @@ impl Spec {
         match &mut self.server {
             None => Skipped,
             Some(Server::Connected(connection)) => {
-                if self.connections[*connection].has_client { Done } else { Fails(NoData) }
+                if self.connections[*connection].has_client {
+                    Done
+                } else {
+                    Fails(NoData)
+                }
             }
             Some(server) => {
                 *server = Server::Listening;

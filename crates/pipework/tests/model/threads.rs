@@ -20,7 +20,9 @@ fn watched(work: impl FnOnce() + Send + 'static) {
         work();
     });
     match receiver.recv_timeout(WATCHDOG) {
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("threads wait for each other: nothing moved for {WATCHDOG:?}"),
+        Err(mpsc::RecvTimeoutError::Timeout) => {
+            panic!("threads wait for each other: nothing moved for {WATCHDOG:?}")
+        }
         Err(mpsc::RecvTimeoutError::Disconnected) => {
             if let Err(panic) = worker.join() {
                 std::panic::resume_unwind(panic);
@@ -144,7 +146,8 @@ fn read_messages_of(end: &PipeStream, seen: &mpsc::Sender<(u8, u16)>) {
 }
 
 fn expect_all(seen: &mpsc::Receiver<(u8, u16)>, writers: u8, count: u16) {
-    let mut all: Vec<(u8, u16)> = (0..u32::from(writers) * u32::from(count)).map(|_| seen.recv().unwrap()).collect();
+    let mut all: Vec<(u8, u16)> =
+        (0..u32::from(writers) * u32::from(count)).map(|_| seen.recv().unwrap()).collect();
     all.sort_unstable();
     let expected: Vec<(u8, u16)> =
         (0..writers).flat_map(|writer| (0..count).map(move |number| (writer, number))).collect();
@@ -173,7 +176,11 @@ fn bytes_of_many_threads_do_not_mix() {
                         let mut numbers = Numbers(u32::from(writer) + 7);
                         for number in 0..COUNT {
                             let bytes = message(writer, number, numbers.next(2000));
-                            assert_eq!(end.write(&bytes).unwrap(), bytes.len(), "without a time limit all is written");
+                            assert_eq!(
+                                end.write(&bytes).unwrap(),
+                                bytes.len(),
+                                "without a time limit all is written"
+                            );
                         }
                     });
                 }
@@ -226,7 +233,10 @@ fn bytes_are_read_once_by_many_threads() {
             let bytes: Vec<u8> = (0..TOTAL).map(|index| (index % 251) as u8).collect();
             client.write_all(&bytes).unwrap();
             drop(client);
-            readers.into_iter().map(|reader| reader.join().unwrap()).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
+            readers
+                .into_iter()
+                .map(|reader| reader.join().unwrap())
+                .fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
         });
         assert_eq!((count, sum), (TOTAL, expected));
     });

@@ -207,7 +207,8 @@ fn a_message_must_lie_within_what_was_published() {
 
 #[test]
 fn a_message_longer_than_any_is_none() {
-    let record = (u128::from(0x5057_4d53_4721_0001_u64) | u128::from(MESSAGE_LEN_MAX + 1) << 64).to_le_bytes();
+    let record =
+        (u128::from(0x5057_4d53_4721_0001_u64) | u128::from(MESSAGE_LEN_MAX + 1) << 64).to_le_bytes();
     assert_eq!(Record::decode(record), Err(Corrupt("a message longer than any can be")));
 }
 
@@ -225,7 +226,10 @@ fn claims_never_go_back() {
     memory.store(HEAD, 10, Ordering::Release);
     assert_eq!(producer.is_drained(), Ok(true));
     memory.store(TAIL, 9, Ordering::Release);
-    assert_eq!(consumer.available(), Err(Corrupt("the writer says that it wrote more than there is room for")));
+    assert_eq!(
+        consumer.available(),
+        Err(Corrupt("the writer says that it wrote more than there is room for"))
+    );
 }
 
 #[test]
@@ -285,7 +289,8 @@ fn looking_behind_the_first_message() {
 #[test]
 fn the_shape_of_the_memory() {
     let both = Geometry::new(false, Some(65536), Some(100));
-    let (inbound, outbound) = (both.lane(Direction::Inbound).unwrap(), both.lane(Direction::Outbound).unwrap());
+    let (inbound, outbound) =
+        (both.lane(Direction::Inbound).unwrap(), both.lane(Direction::Outbound).unwrap());
     assert_eq!((inbound.offset, inbound.capacity, inbound.quota), (4096, 65536, 65536));
     assert_eq!((outbound.offset, outbound.capacity, outbound.quota), (4096 + 65536, 4096, 100));
     assert_eq!(both.len(), 4096 + 65536 + 4096);

@@ -164,7 +164,10 @@ fn attempt(request: &Request, limit: &Limit, watch: &mut Option<DirectoryWatch>)
     for directory in directories(&request.name, watch)? {
         let Some(header) = directory.header()? else { continue };
         if PipeName::from_local(&header.name).ok().as_ref() != Some(&request.name) {
-            return Err(fail(PipeErrorKind::Corrupt, format!("{} is of another name", directory.path.display())));
+            return Err(fail(
+                PipeErrorKind::Corrupt,
+                format!("{} is of another name", directory.path.display()),
+            ));
         }
         match attempt_in(&directory, &header, request, limit)? {
             Attempt::Open(connection) => return Ok(Attempt::Open(connection)),
@@ -177,7 +180,12 @@ fn attempt(request: &Request, limit: &Limit, watch: &mut Option<DirectoryWatch>)
 
 /// Tries every listening instance once, and looks again until a listing shows nothing untried: an instance that is
 /// full never becomes free again, only a new name does.
-fn attempt_in(directory: &Directory, header: &Header, request: &Request, limit: &Limit) -> io::Result<Attempt> {
+fn attempt_in(
+    directory: &Directory,
+    header: &Header,
+    request: &Request,
+    limit: &Limit,
+) -> io::Result<Attempt> {
     let may = rights(header, request)?;
     let mut tried = HashSet::new();
     let mut offer: Option<Offer> = None;
@@ -204,7 +212,9 @@ fn attempt_in(directory: &Directory, header: &Header, request: &Request, limit: 
             };
             match claim::claim(directory, *leaf, &socket) {
                 Ok(Claim::Taken) => {
-                    return open_claimed(directory, request, limit, socket, offered, may).map(Box::new).map(Attempt::Open);
+                    return open_claimed(directory, request, limit, socket, offered, may)
+                        .map(Box::new)
+                        .map(Attempt::Open);
                 }
                 Ok(Claim::Lost) => offer = Some(offered),
                 Err(error) => return Err(refused(request, directory, error)),
@@ -267,7 +277,8 @@ fn refused(request: &Request, directory: &Directory, error: io::Error) -> io::Er
 }
 
 fn busy(name: &PipeName) -> io::Error {
-    let text = format!("{name} is busy: no instance of it listens now; wait with `connect` or `NamedPipe::wait`");
+    let text =
+        format!("{name} is busy: no instance of it listens now; wait with `connect` or `NamedPipe::wait`");
     fail(PipeErrorKind::Busy, text)
 }
 

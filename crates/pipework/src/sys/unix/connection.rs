@@ -94,7 +94,12 @@ impl Connection {
     }
 
     /// A server's end: the memory comes with the client's first record.
-    pub(crate) fn server(socket: OwnedFd, shape: Shape, settings: Arc<Settings>, place: Arc<Place>) -> Connection {
+    pub(crate) fn server(
+        socket: OwnedFd,
+        shape: Shape,
+        settings: Arc<Settings>,
+        place: Arc<Place>,
+    ) -> Connection {
         let may = Rights { read: shape.inbound.is_some(), write: shape.outbound.is_some() };
         let connection = Connection::new(socket, Side::Server, shape, may, settings);
         *connection.place() = Some(place);
@@ -186,7 +191,8 @@ impl Connection {
             if self.is_closed() {
                 return Ok(None);
             }
-            let mut sleeper = AtSocket { connection: self, link: None, interest: Interest::Data, is_ready: || Ok(false) };
+            let mut sleeper =
+                AtSocket { connection: self, link: None, interest: Interest::Data, is_ready: || Ok(false) };
             self.waiting.sleep(&mut sleeper, limit.get())?;
         }
     }
@@ -216,7 +222,8 @@ impl Connection {
         if spin.until(|| Ok(self.is_over() || is_ready()?))? {
             return Ok(());
         }
-        self.waiting.sleep(&mut AtSocket { connection: self, link: Some(link), interest, is_ready }, limit.get())
+        self.waiting
+            .sleep(&mut AtSocket { connection: self, link: Some(link), interest, is_ready }, limit.get())
     }
 
     fn is_over(&self) -> bool {

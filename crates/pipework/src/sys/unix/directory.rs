@@ -64,7 +64,8 @@ impl Root {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::NOTDIR | Errno::LOOP) => {
-                let text = format!("{} is not the directory of a pipe; move it out of the way", path.display());
+                let text =
+                    format!("{} is not the directory of a pipe; move it out of the way", path.display());
                 return Err(fail(PipeErrorKind::AccessDenied, text));
             }
             Err(error) => return Err(refused(&path, error)),
@@ -186,7 +187,10 @@ impl Lock {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a file lock can't be waited for with a deadline, only tried again")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a file lock can't be waited for with a deadline, only tried again"
+)]
 fn pause_for(time: Duration) {
     std::thread::sleep(time);
 }
@@ -300,7 +304,9 @@ impl Directory {
     /// Whether one server of this incarnation lives.
     pub(crate) fn is_served(&self, listing: &Listing, of: Incarnation) -> io::Result<bool> {
         for leaf in &listing.servers {
-            if matches!(leaf, Leaf::Server { incarnation, .. } if *incarnation == of) && self.is_alive(*leaf)? {
+            if matches!(leaf, Leaf::Server { incarnation, .. } if *incarnation == of)
+                && self.is_alive(*leaf)?
+            {
                 return Ok(true);
             }
         }
@@ -324,7 +330,7 @@ impl Directory {
         let probe = os::new_socket(SocketType::DGRAM)?;
         match rustix::net::connect(&probe, &self.address(leaf)?) {
             Err(Errno::PROTOTYPE) => Ok(true),
-            Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(false),
+            Err(Errno::CONNREFUSED | Errno::NOENT | Errno::NOTSOCK) => Ok(false),
             // Connected: no socket of ours. Or not for us to know: then it is not for us to clean either.
             Ok(()) | Err(Errno::ACCESS | Errno::PERM) => Ok(true),
             Err(error) => Err(context(format!("looking at {}", self.path.display()), error)),
@@ -335,16 +341,21 @@ impl Directory {
     pub(crate) fn clean(&self) -> io::Result<bool> {
         let listing = self.listing()?;
         let mut is_served = false;
-        for leaf in listing.servers.iter().chain(&listing.instances).chain(&listing.rest) {
+        let (claims, rest): (Vec<Leaf>, Vec<Leaf>) =
+            listing.rest.iter().partition(|leaf| matches!(leaf, Leaf::Claim(_)));
+        for leaf in listing.servers.iter().chain(&listing.instances).chain(&rest) {
             let is_dead = !self.is_alive(*leaf)?;
             if is_dead {
                 self.unlink(&leaf.encode());
+                claim::forget(self, *leaf);
             } else if matches!(leaf, Leaf::Server { .. }) {
                 is_served = true;
             }
         }
         if !is_served {
             self.unlink(HEADER);
+            // They are no sockets, so one can't ask whether they live: they do while a server may have use for them.
+            claims.iter().for_each(|claim| self.unlink(&claim.encode()));
         }
         Ok(is_served)
     }

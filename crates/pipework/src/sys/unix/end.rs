@@ -1,12 +1,7 @@
 //! A connected end, whatever it is made of.
 
 use super::{
-    super::Canceller,
-    connection::Connection,
-    instance::Instance,
-    link::Shape,
-    peer::Peer,
-    plain::PlainEnd,
+    super::Canceller, connection::Connection, instance::Instance, link::Shape, peer::Peer, plain::PlainEnd,
     settings::Settings,
 };
 use crate::{
@@ -191,7 +186,9 @@ impl End {
         match self {
             End::Connection(connection) => Ok(Arc::clone(connection)),
             End::Instance(instance) => instance.connection_now(),
-            End::Plain(_) => Err(fail(PipeErrorKind::BadPipe, "a plain socket has bytes only, and no messages")),
+            End::Plain(_) => {
+                Err(fail(PipeErrorKind::BadPipe, "a plain socket has bytes only, and no messages"))
+            }
         }
     }
 

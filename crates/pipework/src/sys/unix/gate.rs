@@ -1,18 +1,33 @@
 //! The one descriptor that tells that a listener has a client, for foreign event loops.
 
-use super::{client::Watch, instance::Instance, os::Gathered, plain::PlainListener};
+use super::{
+    client::Watch,
+    instance::Instance,
+    os::{Alarm, Gathered},
+    plain::PlainListener,
+};
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
+
+/// How often to look for a free place where changes are not told.
+const PAUSE_UNTOLD: Duration = Duration::from_millis(10);
 
 /// Gathers the sockets at which a listener's instances listen, one after the other.
 #[derive(Debug)]
 pub(crate) struct Gate {
     gathered: Gathered,
     /// Tells of a free place, while the pipe has all of its instances.
-    places: Mutex<Option<Watch>>,
+    places: Mutex<Option<Places>>,
+}
+
+#[derive(Debug)]
+enum Places {
+    Told { _watch: Watch },
+    Untold { _alarm: Alarm },
 }
 
 impl Gate {
@@ -34,11 +49,24 @@ impl Gate {
 
     /// No instance listens until a place is free.
     pub(crate) fn follow_places(&self, watch: Watch) -> io::Result<()> {
-        if let Some(fd) = watch.fd() {
-            self.gathered.add(fd)?;
-        }
-        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch);
+        let places = match watch.fd() {
+            Some(fd) => {
+                self.gathered.add(fd)?;
+                Places::Told { _watch: watch }
+            }
+            None => {
+                let alarm = Alarm::new(PAUSE_UNTOLD)?;
+                self.gathered.add(alarm.as_fd())?;
+                Places::Untold { _alarm: alarm }
+            }
+        };
+        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = Some(places);
         Ok(())
+    }
+
+    /// Before the last look for a client: from now on the descriptor tells.
+    pub(crate) fn arm(&self) {
+        self.gathered.refresh();
     }
 }
 

@@ -82,7 +82,9 @@ impl Instance {
         loop {
             let Some(listening) = self.connect_now()? else { return Ok(()) };
             limit.check()?;
-            poll::wait(&[((*listening).as_fd(), PollFlags::IN)], limit, None)?;
+            let fds = [Some((*listening).as_fd()), listening.ended()];
+            let fds: Vec<_> = fds.into_iter().flatten().map(|fd| (fd, PollFlags::IN)).collect();
+            poll::wait(&fds, limit, None)?;
         }
     }
 
@@ -133,7 +135,9 @@ impl Instance {
         }
         match (current.machine.usable(), &current.connection) {
             (Ok(_), Some(connection)) => Ok(Arc::clone(connection)),
-            (Err(Unusable::Listening), _) => Err(fail(PipeErrorKind::Listening, "no client has opened the pipe yet")),
+            (Err(Unusable::Listening), _) => {
+                Err(fail(PipeErrorKind::Listening, "no client has opened the pipe yet"))
+            }
             _ => Err(fail(PipeErrorKind::NotConnected, "the instance is disconnected; call `connect` first")),
         }
     }

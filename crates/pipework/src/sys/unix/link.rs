@@ -8,7 +8,9 @@ use crate::{
 };
 use rustix::{
     io::Errno,
-    net::{RecvAncillaryBuffer, RecvAncillaryMessage, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage},
+    net::{
+        RecvAncillaryBuffer, RecvAncillaryMessage, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    },
 };
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -89,7 +91,10 @@ impl Link {
 
 /// An end may not do this (rule C5).
 pub(crate) fn denied(what: &str) -> io::Error {
-    fail(PipeErrorKind::AccessDenied, format!("this end may not {what}: the pipe goes the other way, or it was not asked for"))
+    fail(
+        PipeErrorKind::AccessDenied,
+        format!("this end may not {what}: the pipe goes the other way, or it was not asked for"),
+    )
 }
 
 /// A client's memory, made before it connects so that a refusal costs no instance.
@@ -183,7 +188,9 @@ impl Welcome {
             Ok(_) => return Ok(Arrival::Corrupt("a hello for a pipe of another shape".into())),
             Err(Refused::Malformed) => return Ok(Arrival::Corrupt("no hello of this protocol".into())),
             Err(Refused::Version(version)) => {
-                return Ok(Arrival::Corrupt(format!("a hello of version {version}, and this program speaks version 1")));
+                return Ok(Arrival::Corrupt(format!(
+                    "a hello of version {version}, and this program speaks version 1"
+                )));
             }
         }
         let Some(memory) = self.memory.take() else {
@@ -215,11 +222,31 @@ pub(crate) enum Received {
 /// Receives without waiting, with at most one descriptor. Where there is no number left for a descriptor, the bytes
 /// stay where they are, so that nothing is lost: they come when a number is free.
 pub(crate) fn receive_with(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<Received> {
-    let looked = receive(socket, buf, os::RECEIVE_FLAGS | rustix::net::RecvFlags::PEEK)?;
-    match looked {
+    match look(socket, buf)? {
         Received::Bytes(..) => receive(socket, buf, os::RECEIVE_FLAGS),
         other => Ok(other),
     }
+}
+
+/// Receives without taking, and makes sure that there is a number for a descriptor.
+fn look(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<Received> {
+    let flags = os::RECEIVE_FLAGS | rustix::net::RecvFlags::PEEK;
+    if os::PEEK_SHOWS_DESCRIPTORS {
+        return receive(socket, buf, flags);
+    }
+    match rustix::io::retry_on_intr(|| rustix::net::recv(socket, &mut *buf, flags)) {
+        Ok((0, _)) | Err(Errno::CONNRESET) => Ok(Received::End),
+        Err(Errno::AGAIN) => Ok(Received::Nothing),
+        Err(error) => Err(error.into()),
+        Ok((len, _)) => match rustix::io::fcntl_dupfd_cloexec(socket, 0) {
+            Ok(_spare) => Ok(Received::Bytes(len, None)),
+            Err(error) => Err(no_number_left(error)),
+        },
+    }
+}
+
+fn no_number_left(error: Errno) -> io::Error {
+    context("taking a descriptor that the other end sent; close some, then try again", error)
 }
 
 fn receive(socket: BorrowedFd<'_>, buf: &mut [u8], flags: rustix::net::RecvFlags) -> io::Result<Received> {
@@ -241,8 +268,10 @@ fn receive(socket: BorrowedFd<'_>, buf: &mut [u8], flags: rustix::net::RecvFlags
     // Any others are closed here: nobody of ours sends them.
     drop(descriptors);
     if received.flags.contains(ReturnFlags::CTRUNC) && first.is_none() {
-        let error = io::Error::from(Errno::MFILE);
-        return Err(context("taking a descriptor that the other end sent; close some, then try again", error));
+        return Err(no_number_left(Errno::MFILE));
+    }
+    if let Some(first) = &first {
+        os::keep_from_children(first)?;
     }
     Ok(if received.bytes == 0 { Received::End } else { Received::Bytes(received.bytes, first) })
 }

@@ -1,7 +1,10 @@
 //! A listening instance: a socket under a name that is never used twice.
 
 use super::{
-    claim, directory::{self, Directory}, os, permission::Permission,
+    claim,
+    directory::{self, Directory},
+    os,
+    permission::Permission,
 };
 use crate::{
     error::context,
@@ -20,6 +23,7 @@ pub(crate) struct Listening {
     socket: OwnedFd,
     leaf: Leaf,
     directory: Arc<Directory>,
+    ending: claim::Ending,
     /// Who made it: a forked child must not take its name away.
     process: u32,
 }
@@ -33,11 +37,17 @@ impl Listening {
         permission: &Permission,
     ) -> io::Result<Listening> {
         loop {
-            let id = directory::new_id()?;
+            let (id, ending) = (directory::new_id()?, claim::Ending::new()?);
             let leaf = Leaf::Instance { id, incarnation, inbound, outbound };
             let socket = bind_aside(directory, Leaf::Temporary(id), permission)?;
             // From here on the drop cleans up, whichever of the two names it has.
-            let listening = Listening { socket, leaf, directory: Arc::clone(directory), process: std::process::id() };
+            let listening = Listening {
+                socket,
+                leaf,
+                directory: Arc::clone(directory),
+                ending,
+                process: std::process::id(),
+            };
             rustix::net::listen(&listening.socket, claim::BACKLOG)?;
             claim::prepare(directory, leaf)?;
             match directory.publish(Leaf::Temporary(id), leaf) {
@@ -61,11 +71,19 @@ impl Listening {
                 // Now, since another thread may still wait at this socket and so keep it from being dropped.
                 self.directory.unlink(&self.leaf.encode());
                 claim::forget(&self.directory, self.leaf);
+                self.ending.tell();
                 Ok(Some(client))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(context("accepting a client", error)),
         }
+    }
+}
+
+impl Listening {
+    /// What to wait at beside the socket: other threads may take the client.
+    pub(crate) fn ended(&self) -> Option<BorrowedFd<'_>> {
+        self.ending.fd()
     }
 }
 

@@ -1,17 +1,16 @@
 //! Access, in the words of the file system.
 
-use super::{accounts, directory::Directory, roots};
+use super::{accounts, directory::Directory, os, roots};
 use crate::{
     access::Access,
     error::{PipeErrorKind, context, fail_from},
     model::place::Leaf,
 };
-use rustix::fs::{AtFlags, CWD, Gid, Mode, XattrFlags};
+use rustix::fs::{AtFlags, CWD, Gid, Mode};
 use std::{fmt::Write, io, os::fd::OwnedFd, path::Path};
 
 const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
-const EVERYONE: Mode =
-    OWNER_ONLY.union(Mode::RGRP).union(Mode::WGRP).union(Mode::ROTH).union(Mode::WOTH);
+const EVERYONE: Mode = OWNER_ONLY.union(Mode::RGRP).union(Mode::WGRP).union(Mode::ROTH).union(Mode::WOTH);
 
 /// Who may connect to a socket: its mode, its group, its access control list.
 #[derive(Clone, Debug)]
@@ -54,7 +53,12 @@ impl Permission {
         }
         Ok(match (users.as_slice(), groups.as_slice()) {
             ([], []) => Permission { mode: OWNER_ONLY, group: None, acl: None, text },
-            ([], [group]) => Permission { mode: OWNER_ONLY.union(Mode::RGRP).union(Mode::WGRP), group: Some(*group), acl: None, text },
+            ([], [group]) => Permission {
+                mode: OWNER_ONLY.union(Mode::RGRP).union(Mode::WGRP),
+                group: Some(*group),
+                acl: None,
+                text,
+            },
             _ => Permission { mode: OWNER_ONLY, group: None, acl: Some(acl(&users, &groups)), text },
         })
     }
@@ -75,9 +79,9 @@ impl Permission {
         self.mode != OWNER_ONLY || self.acl.is_some()
     }
 
-    /// Sets the mode of a socket that is not yet bound, whatever the umask: so its file never has another one.
+    /// Sets the mode of a socket that is not yet bound, where the system can: its file never lets in more than that.
     pub(crate) fn prepare(&self, socket: &OwnedFd) -> io::Result<()> {
-        Ok(rustix::fs::fchmod(socket, self.mode)?)
+        Ok(os::set_mode_before_bind(socket, self.mode)?)
     }
 
     /// Sets the rest on a bound socket whose name nobody knows yet.
@@ -87,6 +91,8 @@ impl Permission {
 
     /// The same, by path.
     pub(crate) fn apply_at(&self, path: &Path) -> io::Result<()> {
+        os::set_mode_after_bind(path, self.mode)
+            .map_err(|error| context("setting the mode of the pipe", error))?;
         if let Some(group) = self.group {
             let group = Some(Gid::from_raw(group));
             rustix::fs::chownat(CWD, path, None, group, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| {
@@ -95,8 +101,9 @@ impl Permission {
             })?;
         }
         if let Some(acl) = &self.acl {
-            rustix::fs::lsetxattr(path, "system.posix_acl_access", acl, XattrFlags::empty())
-                .map_err(|error| context("the file system keeps no access control list for the pipe", error))?;
+            os::set_access_list(path, acl).map_err(|error| {
+                context("the file system keeps no access control list for the pipe", error)
+            })?;
         }
         Ok(())
     }

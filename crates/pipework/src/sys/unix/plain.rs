@@ -1,13 +1,7 @@
 //! Plain Unix domain sockets, as every other language speaks them: bytes only, no instances, no shared memory.
 
 use super::{
-    super::Limit,
-    directory,
-    end::End,
-    os,
-    os::Gathered,
-    peer, permission::Permission,
-    poll, roots,
+    super::Limit, directory, end::End, os, os::Gathered, peer, permission::Permission, poll, roots,
     settings::Settings,
 };
 use crate::{
@@ -48,14 +42,19 @@ pub(crate) struct PlainEnd {
 /// Opens a path now; a listener whose queue is full is busy.
 pub(crate) fn open(request: &Request, path: &Path, limit: &Limit) -> io::Result<PlainEnd> {
     if request.read_mode == PipeMode::Message {
-        return Err(fail(PipeErrorKind::Invalid, format!("{} is a plain socket: it has no messages", path.display())));
+        return Err(fail(
+            PipeErrorKind::Invalid,
+            format!("{} is a plain socket: it has no messages", path.display()),
+        ));
     }
     let opening = || format!("opening {}", path.display());
     let socket = os::new_socket(SocketType::STREAM).map_err(|error| context(opening(), error))?;
     let address = address(path)?;
     match rustix::net::connect(&socket, &address) {
         Ok(()) => {}
-        Err(Errno::AGAIN) => return Err(fail(PipeErrorKind::Busy, format!("{} has a full queue", path.display()))),
+        Err(Errno::AGAIN) => {
+            return Err(fail(PipeErrorKind::Busy, format!("{} has a full queue", path.display())));
+        }
         Err(error @ (Errno::NOENT | Errno::CONNREFUSED | Errno::NOTDIR)) => {
             let text = format!("nobody listens at {}", path.display());
             return Err(fail_from(PipeErrorKind::Absent, text, error));
@@ -71,7 +70,11 @@ pub(crate) fn open(request: &Request, path: &Path, limit: &Limit) -> io::Result<
         return Err(fail(PipeErrorKind::AccessDenied, text));
     }
     let settings = Settings::new(PipeMode::Byte, limit.canceller().cloned());
-    Ok(PlainEnd { may_read: request.read, may_write: request.write, ..PlainEnd::new(socket, PipeEnd::Client, settings) })
+    Ok(PlainEnd {
+        may_read: request.read,
+        may_write: request.write,
+        ..PlainEnd::new(socket, PipeEnd::Client, settings)
+    })
 }
 
 /// Opens a path, waiting while it is busy, or absent where that was asked for.
@@ -181,11 +184,22 @@ impl PlainEnd {
         if !self.may_write {
             return Err(super::link::denied("write"));
         }
-        match rustix::io::retry_on_intr(|| rustix::net::send(&self.socket, buf, os::SEND_FLAGS)) {
-            Ok(len) => Ok(len),
-            Err(error @ (Errno::PIPE | Errno::CONNRESET)) => {
-                Err(fail_from(PipeErrorKind::NoData, "the other end has closed: nobody will read this", error))
+        let send = || rustix::io::retry_on_intr(|| rustix::net::send(&self.socket, buf, os::SEND_FLAGS));
+        let sent = match (send(), self.write_readiness.get()) {
+            (Err(Errno::AGAIN), Some(gathered)) => {
+                // From here on the descriptor tells; what came before takes a last look.
+                gathered.refresh();
+                send()
             }
+            (sent, _) => sent,
+        };
+        match sent {
+            Ok(len) => Ok(len),
+            Err(error @ (Errno::PIPE | Errno::CONNRESET)) => Err(fail_from(
+                PipeErrorKind::NoData,
+                "the other end has closed: nobody will read this",
+                error,
+            )),
             Err(error) => Err(error.into()),
         }
     }
@@ -198,7 +212,10 @@ impl PlainEnd {
         let looked = rustix::net::recv(&self.socket, &mut one, flags);
         let copied = match looked {
             Ok((0, _)) | Err(Errno::CONNRESET) => {
-                return Err(fail(PipeErrorKind::Broken, "the other end has closed, and all that it wrote was read"));
+                return Err(fail(
+                    PipeErrorKind::Broken,
+                    "the other end has closed, and all that it wrote was read",
+                ));
             }
             Err(Errno::AGAIN) => 0,
             Err(error) => return Err(error.into()),
@@ -216,7 +233,10 @@ impl PlainEnd {
         while os::unread_bytes(self.socket.as_fd())? > 0 {
             let seen = poll::now(self.socket.as_fd(), PollFlags::empty());
             if seen.intersects(PollFlags::HUP | PollFlags::ERR) {
-                return Err(fail(PipeErrorKind::Broken, "the other end closed before it had read everything"));
+                return Err(fail(
+                    PipeErrorKind::Broken,
+                    "the other end closed before it had read everything",
+                ));
             }
             limit.check()?;
             poll::wait(&[], &limit, Some(pause))?;
@@ -230,12 +250,19 @@ impl PlainEnd {
     }
 
     pub(crate) fn info(&self) -> io::Result<PipeInfo> {
-        let len = |len: rustix::io::Result<usize>| Ok::<u32, io::Error>(u32::try_from(len?).unwrap_or(u32::MAX));
+        let len =
+            |len: rustix::io::Result<usize>| Ok::<u32, io::Error>(u32::try_from(len?).unwrap_or(u32::MAX));
         let sent = len(sockopt::socket_send_buffer_size(&self.socket))?;
         let received = len(sockopt::socket_recv_buffer_size(&self.socket))?;
         let (out_buffer_size, in_buffer_size) =
             if self.end == PipeEnd::Server { (sent, received) } else { (received, sent) };
-        Ok(PipeInfo { mode: PipeMode::Byte, end: self.end, max_instances: 255, out_buffer_size, in_buffer_size })
+        Ok(PipeInfo {
+            mode: PipeMode::Byte,
+            end: self.end,
+            max_instances: 255,
+            out_buffer_size,
+            in_buffer_size,
+        })
     }
 
     /// The socket itself is readable when there is something to read.
@@ -251,7 +278,10 @@ impl PlainEnd {
             // Another thread may have been quicker; then its descriptor serves.
             self.write_readiness.set(gathered).ok();
         }
-        self.write_readiness.get().map(AsFd::as_fd).ok_or_else(|| io::Error::other("the descriptor was not made"))
+        self.write_readiness
+            .get()
+            .map(AsFd::as_fd)
+            .ok_or_else(|| io::Error::other("the descriptor was not made"))
     }
 
     /// The socket, for other code: it waits again in its calls, as other code expects.

@@ -102,7 +102,8 @@ fn check_replaceable(path: &Path) -> io::Result<()> {
     let Some(stat) = stat(path)? else { return Ok(()) };
     let path_text = path.display();
     if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
-        let text = format!("{path_text} is not a socket; it is left as it is: take another path, or move it away");
+        let text =
+            format!("{path_text} is not a socket; it is left as it is: take another path, or move it away");
         return Err(fail(PipeErrorKind::AccessDenied, text));
     }
     if is_alive(path)? {

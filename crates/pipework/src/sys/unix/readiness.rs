@@ -34,6 +34,7 @@ impl Readiness {
     pub(crate) fn arm_read(&self) {
         if let Some(gate) = self.read.get() {
             gate.again.clear();
+            gate.gathered.refresh();
         }
     }
 
@@ -41,6 +42,7 @@ impl Readiness {
     pub(crate) fn arm_write(&self) {
         if let Some(gate) = self.write.get() {
             gate.again.clear();
+            gate.gathered.refresh();
         }
     }
 
@@ -62,5 +64,7 @@ fn made<'a>(gate: &'a OnceLock<Gate>, socket: BorrowedFd<'_>) -> io::Result<Borr
         // Another thread may have been quicker; then its gate serves.
         gate.set(Gate { gathered, again }).ok();
     }
-    gate.get().map(|gate| gate.gathered.as_fd()).ok_or_else(|| io::Error::other("the descriptor was not made"))
+    gate.get()
+        .map(|gate| gate.gathered.as_fd())
+        .ok_or_else(|| io::Error::other("the descriptor was not made"))
 }

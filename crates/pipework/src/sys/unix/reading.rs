@@ -30,7 +30,8 @@ impl Connection {
             return self.check_may_read().and_then(|()| self.check_usable()).map(|()| 0);
         }
         let limit = || self.settings.read_limit();
-        let read = self.take_when_there(&mut LazyLimit::new(&limit), |consumer| self.take_bytes(consumer, buf))?;
+        let read =
+            self.take_when_there(&mut LazyLimit::new(&limit), |consumer| self.take_bytes(consumer, buf))?;
         Ok(read.unwrap_or(0))
     }
 
@@ -68,7 +69,8 @@ impl Connection {
     pub(crate) fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead> {
         self.check_message_mode()?;
         let limit = || self.settings.read_limit();
-        let read = self.take_when_there(&mut LazyLimit::new(&limit), |consumer| self.take_message(consumer, buf))?;
+        let read =
+            self.take_when_there(&mut LazyLimit::new(&limit), |consumer| self.take_message(consumer, buf))?;
         Ok(read.unwrap_or(MessageRead::End))
     }
 
@@ -90,9 +92,8 @@ impl Connection {
         if self.checked(link.consumer()?.front())? != Front::Empty {
             return Err(fail(PipeErrorKind::Busy, "a transaction can't begin while something is unread"));
         }
-        self.write_message(&[io::IoSlice::new(request)]).map_err(|error| {
-            if error == PipeErrorKind::NoData { broken() } else { error }
-        })?;
+        self.write_message(&[io::IoSlice::new(request)])
+            .map_err(|error| if error == PipeErrorKind::NoData { broken() } else { error })?;
         let reply = self.take_in_turn(link, &mut limit, |consumer| self.take_whole(consumer, len_max))?;
         drop(turn);
         reply.ok_or_else(broken)
@@ -103,7 +104,11 @@ impl Connection {
         self.check_may_read()?;
         if let Err(error) = self.check_usable() {
             let is_over = is_gone(&error);
-            return Err(if is_over { fail(PipeErrorKind::BadPipe, "the pipe is disconnected") } else { error });
+            return Err(if is_over {
+                fail(PipeErrorKind::BadPipe, "the pipe is disconnected")
+            } else {
+                error
+            });
         }
         let is_closed = self.look_whether_closed();
         let nothing = Peek { copied: 0, available: 0, message_left: None };
@@ -119,11 +124,8 @@ impl Connection {
             Front::Bytes(_) => Ok(Peek { copied: consumer.copy_front(buf), available, message_left: None }),
             Front::Message { left, taken, attached } => {
                 let left = usize::try_from(left).unwrap_or(usize::MAX);
-                let mut copied = if attached {
-                    self.copy_attached(buf, taken, left)?
-                } else {
-                    consumer.copy_front(buf)
-                };
+                let mut copied =
+                    if attached { self.copy_attached(buf, taken, left)? } else { consumer.copy_front(buf) };
                 let message_left = left - copied;
                 if message_left == 0 && !self.settings.reads_messages() {
                     // In byte read mode messages have no bounds.
@@ -181,7 +183,9 @@ impl Connection {
                     self.wake(link, Interest::Space);
                     return Ok(Some(value));
                 }
-                Taken::NotYet if is_closed => return Err(self.corrupt("a message was announced without its memory")),
+                Taken::NotYet if is_closed => {
+                    return Err(self.corrupt("a message was announced without its memory"));
+                }
                 Taken::Nothing if is_closed => return Ok(None),
                 Taken::NotYet => {
                     self.wait(link, Interest::Data, limit, || Ok(!self.attachments().is_empty()))?;
@@ -209,10 +213,12 @@ impl Connection {
                     break;
                 }
                 Front::Message { attached: true, .. } if filled > 0 => break,
-                Front::Message { left, taken, attached: true } => match self.take_attached(consumer, rest, left, taken)? {
-                    Some(len) => filled += len,
-                    None => return Ok(Taken::NotYet),
-                },
+                Front::Message { left, taken, attached: true } => {
+                    match self.take_attached(consumer, rest, left, taken)? {
+                        Some(len) => filled += len,
+                        None => return Ok(Taken::NotYet),
+                    }
+                }
                 Front::Message { .. } => {
                     filled += consumer.take(rest);
                     consumer.end_message();
@@ -247,7 +253,9 @@ impl Connection {
         };
         let len = usize::try_from(left).unwrap_or(usize::MAX);
         if len > len_max {
-            let text = format!("the message has {left} bytes and at most {len_max} were asked for; it is still there");
+            let text = format!(
+                "the message has {left} bytes and at most {len_max} were asked for; it is still there"
+            );
             return Err(fail(PipeErrorKind::MoreData, text));
         }
         let mut message = Vec::new();
@@ -304,19 +312,16 @@ impl Connection {
 }
 
 /// Fills `buf` from `offset` of a memory that must have exactly `len` bytes.
-fn read_memory(memory: &OwnedFd, len: u64, buf: &mut [u8], offset: u64) -> io::Result<Result<(), &'static str>> {
+fn read_memory(
+    memory: &OwnedFd,
+    len: u64,
+    buf: &mut [u8],
+    offset: u64,
+) -> io::Result<Result<(), &'static str>> {
     if let Err(why) = memory::check(memory, usize::try_from(len).unwrap_or(usize::MAX)) {
         return Ok(Err(why));
     }
-    let mut filled = 0;
-    while filled < buf.len() {
-        let (_, rest) = buf.split_at_mut(filled);
-        match rustix::io::retry_on_intr(|| rustix::io::pread(memory, &mut *rest, offset + filled as u64))? {
-            0 => return Ok(Err("the memory of a message ends before the message")),
-            read => filled += read,
-        }
-    }
-    Ok(Ok(()))
+    memory::read_at(memory, buf, usize::try_from(offset).unwrap_or(usize::MAX)).map(Ok)
 }
 
 fn broken() -> io::Error {

@@ -73,7 +73,10 @@ pub(crate) fn private() -> io::Result<Root> {
             return candidate.make();
         }
     }
-    Err(fail(PipeErrorKind::AccessDenied, "there is no directory in which a pipe could be made; set PIPEWORK_DIR"))
+    Err(fail(
+        PipeErrorKind::AccessDenied,
+        "there is no directory in which a pipe could be made; set PIPEWORK_DIR",
+    ))
 }
 
 /// The root in which pipes for other users are created.
@@ -89,14 +92,18 @@ pub(crate) fn shared() -> io::Result<Root> {
         let path = candidate.path.display();
         fail(
             PipeErrorKind::AccessDenied,
-            format!("a pipe for other users lives in {path}, which root has to make: install -d -m 0755 {path}"),
+            format!(
+                "a pipe for other users lives in {path}, which root has to make: install -d -m 0755 {path}"
+            ),
         )
     })?;
     if !root.is_open {
         let path = root.path.display();
         return Err(fail(
             PipeErrorKind::AccessDenied,
-            format!("other users can't reach {path}: let them with chmod 0711 {path}, or take another directory"),
+            format!(
+                "other users can't reach {path}: let them with chmod 0711 {path}, or take another directory"
+            ),
         ));
     }
     Ok(root)
@@ -116,7 +123,11 @@ fn private_candidates() -> Vec<Candidate> {
     let mut candidates = Vec::new();
     let session = if ignores_environment() { None } else { env::var_os("XDG_RUNTIME_DIR") };
     if let Some(session) = session.map(PathBuf::from).filter(|path| path.is_absolute()) {
-        candidates.push(Candidate { path: session.join("pipework"), parent_is_mine: true, may_be_foreign: false });
+        candidates.push(Candidate {
+            path: session.join("pipework"),
+            parent_is_mine: true,
+            may_be_foreign: false,
+        });
     }
     let path = PathBuf::from(format!("/run/user/{user}/pipework"));
     candidates.push(Candidate { path, parent_is_mine: true, may_be_foreign: false });
@@ -141,7 +152,8 @@ impl Candidate {
         if !self.parent_is_mine {
             return true;
         }
-        let parent = self.path.parent().and_then(|parent| rustix::fs::statat(CWD, parent, AtFlags::empty()).ok());
+        let parent =
+            self.path.parent().and_then(|parent| rustix::fs::statat(CWD, parent, AtFlags::empty()).ok());
         parent.is_some_and(|parent| parent.st_uid == my_user())
     }
 
@@ -159,7 +171,9 @@ impl Candidate {
         let dir = match rustix::fs::openat(CWD, &self.path, flags, Mode::empty()) {
             Ok(dir) => dir,
             Err(Errno::NOENT) => return Ok(None),
-            Err(Errno::LOOP | Errno::NOTDIR) => return self.distrust("it is not a directory, or a symbolic link"),
+            Err(Errno::LOOP | Errno::NOTDIR) => {
+                return self.distrust("it is not a directory, or a symbolic link");
+            }
             Err(Errno::ACCESS) => return self.distrust("this user may not read it"),
             Err(error) => return Err(context(format!("opening {}", self.path.display()), error)),
         };

@@ -1,6 +1,7 @@
 //! The pipes that this process serves: one liveness socket and one count of instances for each.
 
 use super::{
+    claim,
     directory::{self, Directory, Lock},
     listening::{Listening, bind_aside},
     permission::Permission,
@@ -50,6 +51,10 @@ fn served() -> MutexGuard<'static, Vec<(Arc<Served>, u32)>> {
 pub(crate) fn create(spec: &Spec) -> io::Result<(Place, Listening)> {
     let folded = spec.name.folded();
     let permission = Permission::new(&spec.access)?;
+    if permission.is_for_others() && !claim::SERVES_OTHERS {
+        let text = "on this system a pipe is for the processes of one user: its memory can't be sealed";
+        return Err(fail(PipeErrorKind::Unsupported, text));
+    }
     let home = if permission.is_for_others() { roots::shared()? } else { roots::private()? };
     let (mut roots, _) = roots::existing()?;
     if roots.iter().all(|root| root.path != home.path) {
@@ -65,7 +70,11 @@ pub(crate) fn create(spec: &Spec) -> io::Result<(Place, Listening)> {
         if let Some(header) = directory.header()?
             && directory.is_served(&directory.listing()?, header.incarnation)?
         {
-            return if spec.first { Err(taken(spec, &directory)) } else { join(spec, root, directory, header) };
+            return if spec.first {
+                Err(taken(spec, &directory))
+            } else {
+                join(spec, root, directory, header)
+            };
         }
     }
     begin(spec, home, folded, permission)
@@ -99,7 +108,12 @@ fn begin(spec: &Spec, root: Root, folded: &str, permission: Permission) -> io::R
         accept_remote: spec.accept_remote,
         name: match spec.name.kind() {
             PipeNameKind::Local(name) => name.to_owned(),
-            _ => return Err(fail(PipeErrorKind::Invalid, format!("{} is not a pipe of this computer", spec.name))),
+            _ => {
+                return Err(fail(
+                    PipeErrorKind::Invalid,
+                    format!("{} is not a pipe of this computer", spec.name),
+                ));
+            }
         },
     };
     let directory = root.make_directory(folded, permission.is_for_others())?;
@@ -144,7 +158,10 @@ fn join(spec: &Spec, root: Root, directory: Directory, header: Header) -> io::Re
     let permission = Permission::from_text(&header.access)?;
     let (liveness, leaf) = Served::open(&directory, &header, &permission)?;
     let (directory, process) = (Arc::new(directory), std::process::id());
-    listen(spec, Place::first(Served { root, directory, header, permission, _liveness: liveness, leaf, process })?)
+    listen(
+        spec,
+        Place::first(Served { root, directory, header, permission, _liveness: liveness, leaf, process })?,
+    )
 }
 
 fn listen(spec: &Spec, place: Place) -> io::Result<(Place, Listening)> {
@@ -238,7 +255,8 @@ impl Drop for Place {
 impl Served {
     /// Removes the pipe after its last instance, unless another creator is at work: then that one, or the next, does.
     fn remove_what_is_empty(&self) {
-        let lock = if self.root.is_mine { Lock::open(&self.root.dir) } else { Lock::open(self.directory.fd()) };
+        let lock =
+            if self.root.is_mine { Lock::open(&self.root.dir) } else { Lock::open(self.directory.fd()) };
         if let Ok(lock) = lock
             && matches!(lock.try_take(), Ok(true))
             && matches!(self.directory.clean(), Ok(false))

@@ -95,7 +95,10 @@ impl Settings {
 
 fn check(timeout: Option<Duration>) -> io::Result<()> {
     if timeout == Some(Duration::ZERO) {
-        return Err(fail(PipeErrorKind::Invalid, "a timeout of zero would never let anything wait; use `None` for ever"));
+        return Err(fail(
+            PipeErrorKind::Invalid,
+            "a timeout of zero would never let anything wait; use `None` for ever",
+        ));
     }
     Ok(())
 }

@@ -218,7 +218,8 @@ impl Spin {
         loop {
             for _ in 0..16 {
                 if is_ready()? {
-                    self.budget.store((budget + budget / 2 + 1).min(SPIN_MICROSECONDS_MAX), Ordering::Relaxed);
+                    self.budget
+                        .store((budget + budget / 2 + 1).min(SPIN_MICROSECONDS_MAX), Ordering::Relaxed);
                     return Ok(true);
                 }
                 std::hint::spin_loop();

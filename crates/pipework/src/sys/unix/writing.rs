@@ -10,7 +10,6 @@ use crate::{
     error::{PipeErrorKind, context, fail},
     ring::{Interest, MESSAGE_LEN_MAX},
 };
-use rustix::io::Errno;
 use std::{
     io::{self, IoSlice},
     os::fd::OwnedFd,
@@ -139,7 +138,10 @@ impl Connection {
                 return Ok(());
             }
             if is_closed {
-                return Err(fail(PipeErrorKind::Broken, "the other end closed before it had read everything"));
+                return Err(fail(
+                    PipeErrorKind::Broken,
+                    "the other end closed before it had read everything",
+                ));
             }
             self.wait(link, Interest::Space, &mut limit, is_drained)?;
         }
@@ -270,16 +272,8 @@ fn memory_of(parts: &[IoSlice<'_>], len: u64) -> io::Result<OwnedFd> {
     let memory = memory::create(len).map_err(|error| context(making(), error))?;
     let mut offset = 0;
     for part in parts {
-        let mut rest: &[u8] = part;
-        while !rest.is_empty() {
-            let written = match rustix::io::pwrite(&memory, rest, offset) {
-                Ok(written) => written,
-                Err(Errno::INTR) => 0,
-                Err(error) => return Err(context(making(), error)),
-            };
-            (_, rest) = rest.split_at(written);
-            offset += written as u64;
-        }
+        memory::write_at(&memory, part, offset).map_err(|error| context(making(), error))?;
+        offset += part.len();
     }
     Ok(memory)
 }

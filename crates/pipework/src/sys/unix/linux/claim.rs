@@ -16,6 +16,8 @@ use std::{
 pub(in crate::sys::unix) const DIRECTORY_NAME_LEN_MAX: usize = 200;
 /// Exactly one client is queued; the next one is told to come again.
 pub(in crate::sys::unix) const BACKLOG: i32 = 0;
+/// Whether other users may be let in: sealed memory can do no harm.
+pub(in crate::sys::unix) const SERVES_OTHERS: bool = true;
 
 /// What came of an attempt to claim an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,23 @@ pub(in crate::sys::unix) fn claim(directory: &Directory, leaf: Leaf, socket: &Ow
 pub(in crate::sys::unix) fn end_queue(listening: BorrowedFd<'_>) {
     // It fails only on what is not a listening socket.
     rustix::net::shutdown(listening.as_fd(), Shutdown::Read).ok();
+}
+
+/// Tells all who wait at a listening socket that its client was taken, which `end_queue` has done here.
+#[derive(Debug)]
+pub(in crate::sys::unix) struct Ending;
+
+impl Ending {
+    pub(in crate::sys::unix) fn new() -> io::Result<Ending> {
+        Ok(Ending)
+    }
+
+    pub(in crate::sys::unix) fn tell(&self) {}
+
+    /// What to wait at beside the socket; nothing.
+    pub(in crate::sys::unix) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }
 
 /// Removes what `prepare` made; here, nothing.

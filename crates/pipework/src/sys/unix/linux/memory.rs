@@ -16,7 +16,10 @@ fn seals() -> SealFlags {
 
 /// A new memory object of `len` bytes, all zero; pages are taken when they are touched.
 pub(in crate::sys::unix) fn create(len: usize) -> io::Result<OwnedFd> {
-    let fd = match memfd_create("pipework", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::NOEXEC_SEAL) {
+    let fd = match memfd_create(
+        "pipework",
+        MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::NOEXEC_SEAL,
+    ) {
         // Kernels before 6.3 don't know the flag.
         Err(Errno::INVAL) => memfd_create("pipework", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?,
         outcome => outcome?,
@@ -33,7 +36,11 @@ pub(in crate::sys::unix) fn check(fd: &OwnedFd, len: usize) -> Result<(), &'stat
         return Err("a memory that can't be written");
     }
     let system = rustix::fs::fstatfs(fd).map_err(|_| "a memory of no file system")?;
-    #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss, reason = "the type differs between architectures")]
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::cast_sign_loss,
+        reason = "the type differs between architectures"
+    )]
     if system.f_type as u64 != TMPFS_MAGIC {
         return Err("a memory of another file system");
     }
@@ -44,6 +51,30 @@ pub(in crate::sys::unix) fn check(fd: &OwnedFd, len: usize) -> Result<(), &'stat
     let stat = rustix::fs::fstat(fd).map_err(|_| "a memory whose size can't be read")?;
     if u64::try_from(stat.st_size).ok() != u64::try_from(len).ok() {
         return Err("a memory of another size");
+    }
+    Ok(())
+}
+
+/// Puts bytes into a memory object at an offset at which it has room for them.
+pub(in crate::sys::unix) fn write_at(fd: &OwnedFd, mut bytes: &[u8], mut offset: usize) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(fd, bytes, offset as u64))?;
+        (_, bytes) = bytes.split_at(written);
+        offset += written;
+    }
+    Ok(())
+}
+
+/// Fills `buf` from an offset of a memory object that was checked to have so much.
+pub(in crate::sys::unix) fn read_at(fd: &OwnedFd, buf: &mut [u8], offset: usize) -> io::Result<()> {
+    let mut filled = 0;
+    while let (_, rest) = buf.split_at_mut(filled)
+        && !rest.is_empty()
+    {
+        match rustix::io::retry_on_intr(|| rustix::io::pread(fd, &mut *rest, (offset + filled) as u64))? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => filled += read,
+        }
     }
     Ok(())
 }

@@ -3,18 +3,58 @@
 
 use rustix::{
     event::{EventfdFlags, epoll, eventfd},
+    fs::{FileType, Mode, OFlags, XattrFlags},
+    io::Errno,
     net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, accept_with, socket_with},
+    time::{
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+        timerfd_settime,
+    },
 };
 use std::{
     ffi::c_void,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    path::Path,
+    time::Duration,
 };
 
 /// How everything is sent: never waiting, never raising SIGPIPE.
 pub(crate) const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 /// How everything is received: never waiting, descriptors not inherited.
 pub(crate) const RECEIVE_FLAGS: RecvFlags = RecvFlags::DONTWAIT.union(RecvFlags::CMSG_CLOEXEC);
+
+/// A look at what waits in a socket shows copies of its descriptors.
+pub(crate) const PEEK_SHOWS_DESCRIPTORS: bool = true;
+
+/// Keeps a descriptor that was received from being inherited; `RECEIVE_FLAGS` has done it.
+pub(crate) fn keep_from_children(_: &OwnedFd) -> io::Result<()> {
+    Ok(())
+}
+
+/// Sets the mode that a socket's file will have, less what the umask takes away: so it never lets in more.
+pub(crate) fn set_mode_before_bind(socket: &OwnedFd, mode: Mode) -> rustix::io::Result<()> {
+    rustix::fs::fchmod(socket, mode)
+}
+
+/// Sets the mode of the file of a socket that was just bound: the umask has taken bits away, and may have taken some
+/// that were wanted.
+pub(crate) fn set_mode_after_bind(path: &Path, mode: Mode) -> rustix::io::Result<()> {
+    if mode == Mode::RUSR | Mode::WUSR {
+        return Ok(());
+    }
+    // Not by path: where others may write, it could have become a link to another file.
+    let file = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) != FileType::Socket {
+        return Err(Errno::NOTSOCK);
+    }
+    rustix::fs::chmod(format!("/proc/self/fd/{}", file.as_raw_fd()), mode)
+}
+
+/// Sets an access control list, encoded as in `linux/posix_acl_xattr.h`.
+pub(crate) fn set_access_list(path: &Path, list: &[u8]) -> rustix::io::Result<()> {
+    rustix::fs::lsetxattr(path, "system.posix_acl_access", list, XattrFlags::empty())
+}
 
 /// A socket of the Unix family that neither waits nor is inherited.
 pub(crate) fn new_socket(kind: SocketType) -> io::Result<OwnedFd> {
@@ -142,9 +182,34 @@ impl Gathered {
     pub(crate) fn add_writable(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         Ok(epoll::add(&self.fd, fd, epoll::EventData::new_u64(0), epoll::EventFlags::OUT)?)
     }
+
+    /// Looks at all the descriptors again, which this kernel does by itself.
+    pub(crate) fn refresh(&self) {}
 }
 
 impl AsFd for Gathered {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// A descriptor that is readable once a time has passed, and from then on.
+#[derive(Debug)]
+pub(crate) struct Alarm {
+    fd: OwnedFd,
+}
+
+impl Alarm {
+    pub(crate) fn new(time: Duration) -> io::Result<Alarm> {
+        let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+        let it_value = Timespec::try_from(time).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
+        timerfd_settime(&fd, TimerfdTimerFlags::empty(), &Itimerspec { it_interval, it_value })?;
+        Ok(Alarm { fd })
+    }
+}
+
+impl AsFd for Alarm {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

@@ -10,6 +10,7 @@ mod bsd;
 use bsd as kernel;
 
 pub(crate) use kernel::{
-    Event, Gathered, HANGUP, RECEIVE_FLAGS, SEND_FLAGS, accept, credentials, groups, is_privileged_start, new_socket,
-    process_handle, unread_bytes,
+    Alarm, Event, Gathered, HANGUP, PEEK_SHOWS_DESCRIPTORS, RECEIVE_FLAGS, SEND_FLAGS, accept, credentials,
+    groups, is_privileged_start, keep_from_children, new_socket, process_handle, set_access_list,
+    set_mode_after_bind, set_mode_before_bind, unread_bytes,
 };
