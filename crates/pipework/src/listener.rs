@@ -185,6 +185,10 @@ impl Listener {
                 if let Some(instance) = &*current {
                     return Ok(instance.clone());
                 }
+                if let Some(gate) = self.gate.get() {
+                    // Before the try, so that a place that is given back after it is told of.
+                    gate.follow_places(sys::Watch::new(&self.spec.name)?)?;
+                }
                 match sys::Instance::create(&self.spec) {
                     Ok(instance) => {
                         self.follow(&instance)?;
@@ -221,7 +225,7 @@ impl Listener {
         if current.is_none()
             && let Some(gate) = self.gate.get()
         {
-            // Without a watch the event loop hears of the next client a little later: at its next try.
+            // Where there can be no watch now, the next try makes one.
             sys::Watch::new(&self.spec.name).and_then(|watch| gate.follow_places(watch)).ok();
         }
         true

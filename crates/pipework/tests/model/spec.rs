@@ -550,7 +550,7 @@ impl Spec {
 
     /// Nobody replies, since one thread does everything.
     fn transact(&mut self, end: &EndNow, data: &[u8]) -> Outcome {
-        if !end.read {
+        if !end.read || !end.write {
             return Fails(AccessDenied);
         }
         if !end.reads_messages {

@@ -184,7 +184,8 @@ impl Connection {
     /// The rings, once the hello has come; `None` when the other end went away without one.
     pub(super) fn link(&self, limit: &mut LazyLimit<'_>) -> io::Result<Option<&Link>> {
         loop {
-            if let Some(link) = self.link.get() {
+            // A hello that is there is taken without a wait, as a used canceller demands.
+            if let Some(link) = self.link_now()? {
                 return Ok(Some(link));
             }
             self.check_usable()?;

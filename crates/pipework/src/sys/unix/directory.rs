@@ -26,7 +26,7 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Directory {
     pub(crate) path: PathBuf,
-    fd: OwnedFd,
+    pub(crate) fd: OwnedFd,
     pub(crate) owner: u32,
     /// Tells two directories of one path apart.
     pub(crate) identity: (u64, u64),
@@ -111,8 +111,31 @@ impl Root {
         }
     }
 
+    /// Removes what dead processes left of a pipe, and all of it if nobody serves it, unless a creator is at work:
+    /// then that one, or the next, does.
+    pub(crate) fn sweep(&self, directory: &Directory) {
+        if directory.owner != roots::my_user() {
+            return;
+        }
+        if let Ok(lock) = self.lock_for(directory)
+            && matches!(lock.try_take(), Ok(true))
+            && matches!(directory.clean(), Ok(false))
+        {
+            self.remove_directory(directory);
+        }
+    }
+
+    /// The lock under which a pipe is made and cleaned: of the whole root, or of the one directory that is ours.
+    pub(crate) fn lock_for(&self, directory: &Directory) -> io::Result<Lock> {
+        if self.is_mine {
+            Lock::open(&self.dir, &self.path)
+        } else {
+            Lock::open(&directory.fd, &directory.path)
+        }
+    }
+
     /// Removes the directory of a pipe if it is empty and ours to remove.
-    pub(crate) fn remove_directory(&self, directory: &Directory) {
+    fn remove_directory(&self, directory: &Directory) {
         if self.is_mine
             && let Some(leaf) = directory.path.file_name()
         {
@@ -133,10 +156,10 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Lock {
     /// The lock of everything in `root`, or of the one directory in it that is ours.
-    pub(crate) fn open(dir: impl AsFd) -> io::Result<Lock> {
+    pub(crate) fn open(dir: impl AsFd, path: &Path) -> io::Result<Lock> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(dir, LOCK, flags, Mode::RUSR | Mode::WUSR)
-            .map_err(|error| context("opening the lock of the pipe's directory", error))?;
+            .map_err(|error| context(format!("opening the lock of {}", path.display()), error))?;
         Ok(Lock { file })
     }
 
@@ -217,10 +240,6 @@ impl Drop for Lock {
 }
 
 impl Directory {
-    pub(crate) fn fd(&self) -> impl AsFd + '_ {
-        &self.fd
-    }
-
     /// The header; `None` where no pipe was made.
     pub(crate) fn header(&self) -> io::Result<Option<Header>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;

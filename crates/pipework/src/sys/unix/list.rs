@@ -2,7 +2,7 @@
 
 use super::{
     accounts,
-    directory::{Directory, Lock},
+    directory::Directory,
     roots::{self, Root},
 };
 use crate::{
@@ -21,7 +21,7 @@ pub(crate) fn list() -> io::Result<Vec<PipeEntry>> {
         for leaf in leaves(&root)? {
             // What can't be opened, or is no pipe, is not for the caller to see.
             if let Ok(Some(directory)) = root.open_directory(&leaf) {
-                clean(&root, &directory);
+                root.sweep(&directory);
                 if let Ok(Some(header)) = directory.header()
                     && let Some(entry) = entry(&directory, &header)?
                 {
@@ -44,20 +44,6 @@ fn leaves(root: &Root) -> io::Result<Vec<String>> {
         }
     }
     Ok(leaves)
-}
-
-/// Removes what is dead and ours, unless a creator is at work.
-fn clean(root: &Root, directory: &Directory) {
-    if directory.owner != roots::my_user() {
-        return;
-    }
-    let lock = if root.is_mine { Lock::open(&root.dir) } else { Lock::open(directory.fd()) };
-    if let Ok(lock) = lock
-        && matches!(lock.try_take(), Ok(true))
-        && matches!(directory.clean(), Ok(false))
-    {
-        root.remove_directory(directory);
-    }
 }
 
 fn entry(directory: &Directory, header: &Header) -> io::Result<Option<PipeEntry>> {

@@ -47,15 +47,30 @@ fn served() -> MutexGuard<'static, Vec<(Arc<Served>, u32)>> {
     SERVED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes an instance: takes a place under the name, and listens.
+/// Makes an instance: takes a place under the name, and listens. A failure leaves nothing behind.
 pub(crate) fn create(spec: &Spec) -> io::Result<(Place, Listening)> {
-    let folded = spec.name.folded();
     let permission = Permission::new(&spec.access)?;
+    if spec.accept_remote {
+        let text = "clients on other computers can't be let in: this build has no network";
+        return Err(fail(PipeErrorKind::Unsupported, text));
+    }
     if permission.is_for_others() && !claim::SERVES_OTHERS {
         let text = "on this system a pipe is for the processes of one user: its memory can't be sealed";
         return Err(fail(PipeErrorKind::Unsupported, text));
     }
     let home = if permission.is_for_others() { roots::shared()? } else { roots::private()? };
+    let outcome = create_in(&home, spec, permission);
+    if outcome.is_err()
+        && let Ok(Some(directory)) = home.directory(spec.name.folded())
+    {
+        home.sweep(&directory);
+    }
+    outcome
+}
+
+/// Joins the pipe if it lives in any root, else begins it at home.
+fn create_in(home: &Root, spec: &Spec, permission: Permission) -> io::Result<(Place, Listening)> {
+    let folded = spec.name.folded();
     let (mut roots, _) = roots::existing()?;
     if roots.iter().all(|root| root.path != home.path) {
         roots.push(home.try_clone()?);
@@ -77,7 +92,7 @@ pub(crate) fn create(spec: &Spec) -> io::Result<(Place, Listening)> {
             };
         }
     }
-    begin(spec, home, folded, permission)
+    begin(spec, home.try_clone()?, folded, permission)
 }
 
 /// Locks everything that creators of this name could work on, in the order of their paths.
@@ -85,11 +100,11 @@ fn lock(roots: &[Root], folded: &str) -> io::Result<Vec<Lock>> {
     let mut locks = Vec::with_capacity(roots.len());
     for root in roots {
         if root.is_mine {
-            locks.push(Lock::open(&root.dir)?.take()?);
+            locks.push(Lock::open(&root.dir, &root.path)?.take()?);
         } else if let Some(directory) = root.directory(folded)?
             && directory.owner == roots::my_user()
         {
-            locks.push(Lock::open(directory.fd())?.take()?);
+            locks.push(root.lock_for(&directory)?.take()?);
         }
     }
     Ok(locks)
@@ -117,23 +132,14 @@ fn begin(spec: &Spec, root: Root, folded: &str, permission: Permission) -> io::R
         },
     };
     let directory = root.make_directory(folded, permission.is_for_others())?;
-    let outcome = directory
-        .clean()
-        .and_then(|_| directory.write_header(&header, permission.is_for_others()))
-        .and_then(|()| Served::open(&directory, &header, &permission));
-    match outcome {
-        Ok((liveness, leaf)) => {
-            let directory = Arc::new(directory);
-            let process = std::process::id();
-            let served = Served { root, directory, header, permission, _liveness: liveness, leaf, process };
-            listen(spec, Place::first(served)?)
-        }
-        Err(error) => {
-            directory.clean().ok();
-            root.remove_directory(&directory);
-            Err(error)
-        }
-    }
+    directory.clean()?;
+    directory.write_header(&header, permission.is_for_others())?;
+    let (liveness, leaf) = Served::open(&directory, &header, &permission)?;
+    let (directory, process) = (Arc::new(directory), std::process::id());
+    listen(
+        spec,
+        Place::first(Served { root, directory, header, permission, _liveness: liveness, leaf, process })?,
+    )
 }
 
 /// Another instance of a name that is served, by this process or another.
@@ -248,20 +254,6 @@ impl Drop for Place {
         }
         all.swap_remove(index);
         self.served.directory.unlink(&self.served.leaf.encode());
-        self.served.remove_what_is_empty();
-    }
-}
-
-impl Served {
-    /// Removes the pipe after its last instance, unless another creator is at work: then that one, or the next, does.
-    fn remove_what_is_empty(&self) {
-        let lock =
-            if self.root.is_mine { Lock::open(&self.root.dir) } else { Lock::open(self.directory.fd()) };
-        if let Ok(lock) = lock
-            && matches!(lock.try_take(), Ok(true))
-            && matches!(self.directory.clean(), Ok(false))
-        {
-            self.root.remove_directory(&self.directory);
-        }
+        self.served.root.sweep(&self.served.directory);
     }
 }

@@ -99,7 +99,8 @@ impl Waiting {
     /// Takes the turn if it is free.
     pub(crate) fn try_turn(&self, operation: Operation) -> Option<TurnGuard<'_>> {
         let turn = self.turn_of(operation);
-        turn.try_take().then_some(TurnGuard { waiting: self, turn })
+        // Lazily: a guard that is made and thrown away would give back a turn that is another's.
+        turn.try_take().then(|| TurnGuard { waiting: self, turn })
     }
 
     fn turn_of(&self, operation: Operation) -> &Turn {

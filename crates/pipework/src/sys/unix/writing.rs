@@ -107,10 +107,11 @@ impl Connection {
                 link.writing()?.producer.announce_attached(len);
             }
             None => {
-                let published = link.writing()?.producer.write_message(parts);
                 // This end alone writes here, and it has its turn: what fitted a moment ago fits now.
-                debug_assert_eq!(published, Ok(true));
-                self.checked(published)?;
+                let mut writing = link.writing()?;
+                if !self.checked(writing.producer.write_message(parts))? {
+                    return Err(io::Error::other("room in the ring vanished"));
+                }
             }
         }
         self.wake(link, Interest::Data);

@@ -57,7 +57,7 @@ pub(in crate::sys::unix) fn address(_: &OwnedFd, directory: &Path, leaf: &str) -
 pub(in crate::sys::unix) fn prepare(directory: &Directory, leaf: Leaf) -> io::Result<()> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mode = Mode::RUSR | Mode::WUSR;
-    rustix::fs::openat(directory.fd(), file_of(leaf), flags, mode)
+    rustix::fs::openat(&directory.fd, file_of(leaf), flags, mode)
         // The umask may have taken bits away.
         .and_then(|file| rustix::fs::fchmod(file, mode))
         .map_err(|error| context("making the claim file of an instance", error))
@@ -120,7 +120,7 @@ impl Lock {
     /// Takes it, if it is free and the instance was not claimed.
     fn take(directory: &Directory, leaf: Leaf) -> io::Result<Option<Lock>> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(directory.fd(), file_of(leaf), flags, Mode::empty()) {
+        let file = match rustix::fs::openat(&directory.fd, file_of(leaf), flags, Mode::empty()) {
             Ok(file) => file,
             Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(error.into()),
