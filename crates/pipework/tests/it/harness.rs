@@ -86,7 +86,7 @@ pub(crate) fn trial(test: Test) -> Trial {
 
 /// Starts a case's process in a fresh directory and waits for it, but not for ever.
 fn run_process(test: &Test) -> Result<Completion, Failed> {
-    let home = tempfile::Builder::new().prefix("pipework-it-").tempdir()?;
+    let home = tempfile::Builder::new().prefix("pw-").tempdir()?;
     let mut output = tempfile::tempfile()?;
     let mut command = Command::new(std::env::current_exe()?);
     command

@@ -28,7 +28,7 @@ use crate::{
 /// What is written at once: a chunk of the file, and in message mode a message.
 const CHUNK_LEN: usize = 64 * 1024;
 
-/// What is asked of a buffer, for pipework and for the kernel pipe.
+/// The buffers of the pipes, each way.
 const BUFFER_LEN: u32 = 1 << 20;
 
 /// After this long without progress the other process is given up.

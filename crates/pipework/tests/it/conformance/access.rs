@@ -28,8 +28,10 @@ pub(super) fn cases() -> Vec<Case> {
         every("A1", a1_one_user_may_be_let_in),
         every("A1", a1_one_group_may_be_let_in),
         every("A1", a1_whoever_is_let_in_may_not_create_instances),
+        every("A1", a1_nobody_is_let_in_where_memory_cannot_be_sealed),
         every("A1", a1_an_unknown_account_is_invalid),
         plain("A1", a1_the_order_of_setters_opens_nothing),
+        plain("A1", a1_the_network_is_refused_where_there_is_none),
         every("A2", a2_refusal_takes_no_instance_and_moves_no_byte),
         every("A3", a3_each_end_knows_the_others_process_and_user),
         every("A3", a3_the_peer_is_known_after_it_has_gone),
@@ -52,6 +54,16 @@ const TWO: u32 = 12_346;
 fn open_directory() {
     for path in [pipes_dir().parent().unwrap(), pipes_dir().as_path()] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+/// Whether a pipe can serve several users here: its memory is sealed against a hostile one.
+const SERVES_OTHERS: bool = cfg!(all(target_os = "linux", not(pipework_portable)));
+
+/// Skips the case where a pipe is for the processes of one user.
+fn needs_pipes_for_others() {
+    if !SERVES_OTHERS {
+        skip("needs memory that can be sealed, to share it with other users");
     }
 }
 
@@ -95,6 +107,7 @@ fn a1_another_user_is_refused_unless_let_in(here: &dyn Surface) {
 
 /// A1: everyone with an account.
 fn a1_everyone_may_be_let_in(here: &dyn Surface) {
+    needs_pipes_for_others();
     needs_root();
     open_directory();
     let stranger = other_user(here, ONE, ONE);
@@ -113,6 +126,7 @@ fn a1_everyone_may_be_let_in(here: &dyn Surface) {
 
 /// A1: one user and no other.
 fn a1_one_user_may_be_let_in(here: &dyn Surface) {
+    needs_pipes_for_others();
     needs_root();
     open_directory();
     let name = unique();
@@ -125,6 +139,7 @@ fn a1_one_user_may_be_let_in(here: &dyn Surface) {
 
 /// A1: the members of one group.
 fn a1_one_group_may_be_let_in(here: &dyn Surface) {
+    needs_pipes_for_others();
     needs_root();
     open_directory();
     let name = unique();
@@ -137,6 +152,7 @@ fn a1_one_group_may_be_let_in(here: &dyn Surface) {
 
 /// A1: access grants reading and writing; a client that could create instances could take the server's place.
 fn a1_whoever_is_let_in_may_not_create_instances(here: &dyn Surface) {
+    needs_pipes_for_others();
     needs_root();
     open_directory();
     let name = unique();
@@ -146,6 +162,18 @@ fn a1_whoever_is_let_in_may_not_create_instances(here: &dyn Surface) {
     expect_denied(stranger.create(&spec));
     expect_denied(stranger.listen(&spec));
     expect_denied(stranger.create(&Spec::new(&unique())));
+}
+
+/// A1: what can't be kept makes creating fail.
+fn a1_nobody_is_let_in_where_memory_cannot_be_sealed(here: &dyn Surface) {
+    if SERVES_OTHERS {
+        skip("this system seals memory");
+    }
+    let name = unique();
+    for grant in [Grant::Everyone, Grant::User(ONE.to_string()), Grant::Group(ONE.to_string())] {
+        expect_refused(here.create(&Spec::new(&name).grant(grant)), PipeErrorKind::Unsupported);
+        expect_refused(here.open(&OpenSpec::new(&name)), PipeErrorKind::Absent);
+    }
 }
 
 /// A1: an account that can't be found lets nobody in, and nothing is made.
@@ -181,6 +209,16 @@ fn a1_the_order_of_setters_opens_nothing() {
             assert_eq!(fs::metadata(directory).unwrap().mode() & 0o077, 0);
         }
     }
+}
+
+/// A1: a server that asks for clients on other computers is told that none can come, not left to wait for them.
+fn a1_the_network_is_refused_where_there_is_none() {
+    let name = unique();
+    let mut builder = NamedPipeBuilder::new(&name);
+    builder.accept_remote(true);
+    expect(builder.create(), PipeErrorKind::Unsupported);
+    expect(builder.listen(), PipeErrorKind::Unsupported);
+    drop(builder.accept_remote(false).create().unwrap());
 }
 
 /// A2: the one refused learns so at once; the server never hears of it.
@@ -232,6 +270,7 @@ fn a3_the_peer_is_known_after_it_has_gone(here: &dyn Surface) {
 
 /// A3: another user is one to both ends.
 fn a3_a_peer_of_another_user_is_told_apart(here: &dyn Surface) {
+    needs_pipes_for_others();
     needs_root();
     open_directory();
     let stranger = other_user(here, ONE, TWO);
@@ -290,6 +329,7 @@ fn a4_a_refused_server_gets_no_byte(here: &dyn Surface) {
 
 /// A4: whoever owns the directory could serve any name in it.
 fn a4_a_strangers_directory_is_not_trusted(here: &dyn Surface) {
+    needs_pipes_for_others();
     needs_root();
     open_directory();
     let directory = beside_pipes("strangers");
@@ -374,6 +414,7 @@ fn a5_the_umask_changes_nothing(here: &dyn Surface) {
         let (server, client) = pair_with(&there, here, &Spec::new(&unique()));
         expect_alive(client.as_ref(), server.end());
     }
+    needs_pipes_for_others();
     needs_root();
     open_directory();
     there.umask(0o777);
