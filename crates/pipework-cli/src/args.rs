@@ -33,7 +33,7 @@ EXAMPLES
 
 Speeds are measured between two processes, without hashing: 64 KiB writes from memory (the first 16 MiB of
 the file, over and over), copied into a buffer of the reader. Each figure is the median of three passes, and
-the transports take turns. Both kinds of pipework pipe, and the kernel pipe, have buffers of 1 MiB.";
+the transports take turns after a short warm-up. Pipework has buffers of 1 MiB, the others the system's own.";
 
 const SERVE_HELP: &str = "\
 EXAMPLES

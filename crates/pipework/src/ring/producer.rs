@@ -97,12 +97,11 @@ impl Producer {
         Ok(self.payload - self.payload_read <= self.lane.quota)
     }
 
-    /// Whether a write of one byte, or of a message within the quota, could publish something now.
+    /// Whether a write of one byte could publish it now.
     pub(crate) fn is_writable(&mut self) -> Result<bool, Corrupt> {
         self.refresh()?;
         let unread = self.tail - self.head;
-        Ok(unread == 0
-            || if self.lane.messages { unread * 2 <= self.lane.capacity } else { unread < self.lane.quota })
+        Ok(unread == 0 || unread < self.lane.quota)
     }
 
     /// Whether the consumer has read everything, messages of length zero included.

@@ -70,10 +70,7 @@ impl Report<'_> {
             CHUNK_LEN >> 10
         )?;
         let buffer = BUFFER_LEN >> 20;
-        writeln!(
-            out,
-            "Buffers: {buffer} MiB for pipework and the kernel pipe, the system's own for the socket."
-        )
+        writeln!(out, "Buffers: {buffer} MiB for pipework, the system's own for the others.")
     }
 
     fn write_mode(&self, out: &mut impl Write, mode: PipeMode, transfers: &[&Transfer]) -> io::Result<()> {

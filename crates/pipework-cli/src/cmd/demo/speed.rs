@@ -22,6 +22,9 @@ use crate::{
 /// The transports take turns so often; the median counts.
 pub(super) const PASSES: usize = 3;
 
+/// The part of a pass that a warm-up is.
+const WARM_UP_SHARE: u64 = 8;
+
 /// What goes there and back in a round trip.
 pub(super) const PING_LEN: usize = 64;
 
@@ -69,14 +72,18 @@ pub(super) fn measure(
     }
     let new = |&transport| Speed { transport, bytes, bulk: Vec::new(), round_trip: Vec::new() };
     let mut speeds: Vec<Speed> = transports.iter().map(new).collect();
-    for pass in 1..=PASSES {
+    // The first round warms up and does not count.
+    for pass in 0..=PASSES {
+        let bytes = if pass == 0 { bytes.div_ceil(WARM_UP_SHARE) } else { bytes };
         for speed in &mut speeds {
             progress.set_message(format!("measuring {}, pass {pass} of {PASSES}", label(speed.transport)));
             progress.tick();
             let Link { mut near, peer } = conduit::start(speed.transport, bytes, interrupted)?;
             let (bulk, round_trip) = ask(near.as_mut(), &window, bytes, interrupted)?;
-            speed.bulk.push(bulk);
-            speed.round_trip.push(round_trip);
+            if pass > 0 {
+                speed.bulk.push(bulk);
+                speed.round_trip.push(round_trip);
+            }
             drop(near);
             if !peer.finish()? {
                 return Err(Failure::failed(format!(

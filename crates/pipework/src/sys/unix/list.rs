@@ -22,10 +22,12 @@ pub(crate) fn list() -> io::Result<Vec<PipeEntry>> {
             // What can't be opened, or is no pipe, is not for the caller to see.
             if let Ok(Some(directory)) = root.open_directory(&leaf) {
                 root.sweep(&directory);
-                if let Ok(Some(header)) = directory.header()
-                    && let Some(entry) = entry(&directory, &header)?
-                {
-                    entries.push(entry);
+                let found = directory.header().and_then(|header| entry(&directory, header.as_ref()));
+                match found {
+                    Ok(entry) => entries.extend(entry),
+                    Err(error) if directory.owner == roots::my_user() => return Err(error),
+                    // What another user made of a pipe must not hide the others.
+                    Err(_) => {}
                 }
             }
         }
@@ -46,7 +48,8 @@ fn leaves(root: &Root) -> io::Result<Vec<String>> {
     Ok(leaves)
 }
 
-fn entry(directory: &Directory, header: &Header) -> io::Result<Option<PipeEntry>> {
+fn entry(directory: &Directory, header: Option<&Header>) -> io::Result<Option<PipeEntry>> {
+    let Some(header) = header else { return Ok(None) };
     let Ok(name) = PipeName::from_local(&header.name) else { return Ok(None) };
     let listing = directory.listing()?;
     let servers = directory.servers(&listing, header.incarnation)?;

@@ -110,10 +110,12 @@ impl Connection {
                 error
             });
         }
+        // Takes the memories of announced messages too, before the ring is looked at under its lock.
+        self.waiting.drain_now(|| self.drain())?;
         let is_closed = self.look_whether_closed();
         let nothing = Peek { copied: 0, available: 0, message_left: None };
         let Some(link) = self.link_now()? else {
-            return if self.is_closed() { Err(broken()) } else { Ok(nothing) };
+            return if is_closed { Err(broken()) } else { Ok(nothing) };
         };
         let mut consumer = link.consumer()?;
         let front = self.checked(consumer.front())?;
@@ -183,11 +185,12 @@ impl Connection {
                     self.wake(link, Interest::Space);
                     return Ok(Some(value));
                 }
-                Taken::NotYet if is_closed => {
-                    return Err(self.corrupt("a message was announced without its memory"));
-                }
                 Taken::Nothing if is_closed => return Ok(None),
                 Taken::NotYet => {
+                    let is_drained = self.waiting.drain_now(|| self.drain())?;
+                    if is_closed && is_drained && self.attachments().is_empty() {
+                        return Err(self.corrupt("a message was announced and its memory never sent"));
+                    }
                     self.wait(link, Interest::Data, limit, || Ok(!self.attachments().is_empty()))?;
                 }
                 Taken::Nothing => self.wait(link, Interest::Data, limit, || {
@@ -276,9 +279,6 @@ impl Connection {
         left: u64,
         taken: u64,
     ) -> io::Result<Option<usize>> {
-        if self.attachments().is_empty() {
-            self.waiting.drain_now(|| self.drain())?;
-        }
         let mut attachments = self.attachments();
         let Some(memory) = attachments.front() else { return Ok(None) };
         let len = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
@@ -298,9 +298,6 @@ impl Connection {
     }
 
     fn copy_attached(&self, buf: &mut [u8], taken: u64, left: usize) -> io::Result<usize> {
-        if self.attachments().is_empty() {
-            self.waiting.drain_now(|| self.drain())?;
-        }
         let attachments = self.attachments();
         let Some(memory) = attachments.front() else { return Ok(0) };
         let len = left.min(buf.len());

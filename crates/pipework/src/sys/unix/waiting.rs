@@ -133,15 +133,15 @@ impl Waiting {
         }
     }
 
-    /// Drains the doorbell without waiting, unless a leader is there to do it.
-    pub(crate) fn drain_now(&self, drain: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    /// Drains the doorbell without waiting, unless a leader is there to do it; says whether it did.
+    pub(crate) fn drain_now(&self, drain: impl FnOnce() -> io::Result<()>) -> io::Result<bool> {
         let state = self.lock();
         if state.leader.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         let drained = drain();
         self.changed.notify_all();
-        drained
+        drained.map(|()| true)
     }
 
     /// Waits for the leader's news, or for a turn, or for a while.

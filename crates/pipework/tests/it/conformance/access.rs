@@ -43,6 +43,7 @@ pub(super) fn cases() -> Vec<Case> {
         every("A5", a5_the_mode_is_set_before_the_name_is_visible),
         every("A5", a5_another_user_never_gets_in_while_pipes_are_made),
         every("A5", a5_the_umask_changes_nothing),
+        every("A5", a5_a_narrow_umask_keeps_nobody_out_who_was_let_in),
     ]
 }
 
@@ -406,7 +407,7 @@ fn a5_another_user_never_gets_in_while_pipes_are_made(here: &dyn Surface) {
     });
 }
 
-/// A5: neither a wide one, which would let others in, nor a narrow one, which would keep out who was let in.
+/// A5: neither a wide one, which would let others in, nor a narrow one, which would keep the owner out.
 fn a5_the_umask_changes_nothing(here: &dyn Surface) {
     let there = Other::spawn(here);
     for mask in [0o777, 0o077, 0] {
@@ -414,9 +415,14 @@ fn a5_the_umask_changes_nothing(here: &dyn Surface) {
         let (server, client) = pair_with(&there, here, &Spec::new(&unique()));
         expect_alive(client.as_ref(), server.end());
     }
+}
+
+/// A5: for those who were let in, too.
+fn a5_a_narrow_umask_keeps_nobody_out_who_was_let_in(here: &dyn Surface) {
     needs_pipes_for_others();
     needs_root();
     open_directory();
+    let there = Other::spawn(here);
     there.umask(0o777);
     let stranger = other_user(here, ONE, ONE);
     let (server, client) = pair_with(&there, &stranger, &Spec::new(&unique()).grant(Grant::Everyone));

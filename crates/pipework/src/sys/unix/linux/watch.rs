@@ -4,6 +4,7 @@ use super::super::{super::Limit, poll};
 use rustix::{
     event::PollFlags,
     fs::inotify::{self, CreateFlags, WatchFlags},
+    io::Errno,
 };
 use std::{
     io,
@@ -48,10 +49,11 @@ impl Watch {
             | WatchFlags::ATTRIB
             | WatchFlags::DELETE_SELF
             | WatchFlags::ONLYDIR;
-        if let Some(fd) = &self.fd
-            && inotify::add_watch(fd, directory, changes).is_err()
-        {
-            self.drop_watch();
+        let Some(fd) = &self.fd else { return };
+        match inotify::add_watch(fd, directory, changes) {
+            // A directory that is not there, or not for us, has nothing to tell.
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => {}
+            Err(_) => self.drop_watch(),
         }
     }
 
