@@ -54,7 +54,11 @@ pub struct Listener {
 #[derive(Debug)]
 enum Source {
     /// The instance that listens now; none while the pipe has all of its instances.
-    Instances(Mutex<Option<sys::Instance>>),
+    Instances {
+        current: Mutex<Option<sys::Instance>>,
+        /// At the maximum the last instance may close before the next one can be made: the name stays.
+        _name: sys::NameHold,
+    },
     /// A plain socket.
     Plain(sys::PlainListener),
 }
@@ -71,7 +75,10 @@ impl Listener {
     pub(crate) fn new(mut spec: Spec) -> io::Result<Listener> {
         let source = match spec.name.kind() {
             PipeNameKind::Socket(path) => Source::Plain(sys::PlainListener::bind(path, &spec.access)?),
-            _ => Source::Instances(Mutex::new(Some(sys::Instance::create(&spec)?))),
+            _ => {
+                let instance = sys::Instance::create(&spec)?;
+                Source::Instances { _name: instance.hold_name(), current: Mutex::new(Some(instance)) }
+            }
         };
         // The instances that follow the first one.
         spec.first = false;
@@ -128,7 +135,7 @@ impl Listener {
                     gate.follow_plain(listener)?;
                     None
                 }
-                Source::Instances(current) => {
+                Source::Instances { current, .. } => {
                     let current = lock(current);
                     match &*current {
                         Some(instance) => gate.follow(instance)?,
@@ -150,7 +157,7 @@ impl Listener {
         }
         let current = match &self.source {
             Source::Plain(listener) => return Ok(self.hand_out(listener.accept(limit)?)),
-            Source::Instances(current) => current,
+            Source::Instances { current, .. } => current,
         };
         loop {
             let instance = self.listening(current, limit)?;

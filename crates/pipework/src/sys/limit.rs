@@ -35,7 +35,7 @@ impl Limit {
             return Err(fail(PipeErrorKind::Aborted, "the wait was ended by its canceller"));
         }
         if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return Err(fail(PipeErrorKind::TimedOut, "the time for this call is over"));
+            return Err(fail(PipeErrorKind::TimedOut, "the time is over"));
         }
         Ok(())
     }

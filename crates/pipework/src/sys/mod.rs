@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`Canceller`] | a token that ends waits: `new`, `cancel`, `is_cancelled` |
 //! | [`Limit`] | a deadline and a canceller, of this module |
-//! | [`Instance`] | a server instance: `create`, `connect`, `disconnect`, `end`, `into_end`, `left_bytes` |
+//! | [`Instance`] | a server instance: `create`, `connect`, `disconnect`, `end`, `into_end`, `left_bytes`, `hold_name` |
+//! | [`NameHold`] | keeps a name while a listener has no instance of it |
 //! | [`End`] | a connected end: reading, writing, messages, settings, peer |
 //! | [`Peer`] | who the other end is |
 //! | [`PlainListener`] | accepts at the path of a plain socket, where there are such |
@@ -28,6 +29,6 @@ use unix as system;
 
 pub(crate) use limit::Limit;
 pub(crate) use system::{
-    Canceller, End, Gate, Instance, Peer, PlainListener, Watch, anonymous, connect, list, location, open,
-    pause, per_user_name, socket_paths, wait,
+    Canceller, End, Gate, Instance, NameHold, Peer, PlainListener, Watch, anonymous, connect, list, location,
+    open, pause, per_user_name, socket_paths, wait,
 };

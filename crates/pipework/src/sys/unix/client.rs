@@ -77,9 +77,9 @@ pub(crate) fn connect(request: &Request, limit: &Limit) -> io::Result<Connection
         match attempt(request, limit, &mut watch)? {
             Attempt::Open(connection) => return Ok(*connection),
             Attempt::Absent if !request.wait_absent => return Err(absent(&request.name)),
-            Attempt::Busy | Attempt::Absent => {}
+            Attempt::Busy => limit.check().map_err(|error| ended(&request.name, "was busy", error))?,
+            Attempt::Absent => limit.check().map_err(|error| ended(&request.name, "did not exist", error))?,
         }
-        limit.check()?;
         // The first time round nothing was watched yet: look again before sleeping.
         match &watch {
             Some(watch) => watch.wait(limit)?,
@@ -116,7 +116,7 @@ pub(crate) fn wait(name: &PipeName, timeout: Option<Duration>) -> io::Result<()>
             let is_default = timeout == Some(Duration::ZERO);
             Limit::new(if is_default { Some(default_timeout) } else { timeout }, None)
         });
-        limit.check()?;
+        limit.check().map_err(|error| ended(name, "was busy", error))?;
         match &watch {
             Some(watch) => watch.wait(limit)?,
             None => watch = Some(DirectoryWatch::new()),
@@ -274,6 +274,14 @@ fn refused(request: &Request, directory: &Directory, error: io::Error) -> io::Er
         return fail_from(PipeErrorKind::AccessDenied, text, error);
     }
     context(format!("opening {}", request.name), error)
+}
+
+/// The end of a wait, with what was waited for.
+fn ended(name: &PipeName, why: &str, error: io::Error) -> io::Error {
+    match PipeErrorKind::of(&error) {
+        Some(kind) => fail(kind, format!("{name} {why} until the wait was over: {error}")),
+        None => error,
+    }
 }
 
 fn busy(name: &PipeName) -> io::Error {

@@ -7,7 +7,7 @@ use super::{
     link::Shape,
     listening::Listening,
     poll,
-    served::{self, Place},
+    served::{self, NameHold, Place},
     settings::Settings,
 };
 use crate::{
@@ -155,6 +155,11 @@ impl Instance {
             connection.disconnect();
         }
         Ok(())
+    }
+
+    /// Keeps the name for as long as the hold lives.
+    pub(crate) fn hold_name(&self) -> NameHold {
+        self.shared.place.hold_name()
     }
 
     /// Whether a client that has left wrote something that nobody has read.

@@ -44,6 +44,7 @@ pub(crate) use instance::Instance;
 pub(crate) use list::list;
 pub(crate) use peer::Peer;
 pub(crate) use plain::PlainListener;
+pub(crate) use served::NameHold;
 
 use super::Limit;
 use crate::{

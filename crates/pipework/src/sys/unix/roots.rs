@@ -158,6 +158,9 @@ impl Candidate {
     }
 
     fn make(&self) -> io::Result<Root> {
+        if let Some(root) = self.open()? {
+            return Ok(root);
+        }
         make_directory(&self.path, Mode::RWXU)?;
         self.open()?.ok_or_else(|| {
             let path = self.path.display();
@@ -167,6 +170,10 @@ impl Candidate {
 
     /// Opens the root, if it is there and can be trusted.
     fn open(&self) -> io::Result<Option<Root>> {
+        if !self.path.is_absolute() {
+            let text = format!("PIPEWORK_DIR is `{}`; it has to be an absolute path", self.path.display());
+            return Err(fail(PipeErrorKind::Invalid, text));
+        }
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
         let dir = match rustix::fs::openat(CWD, &self.path, flags, Mode::empty()) {
             Ok(dir) => dir,

@@ -38,11 +38,24 @@ pub(crate) struct Place {
     pub(crate) served: Arc<Served>,
 }
 
-/// The pipes that have at least one instance in this process, with their number. Whoever changes the number, or the
-/// names in the directory, holds it; nobody waits for a file lock while holding it.
-static SERVED: Mutex<Vec<(Arc<Served>, u32)>> = Mutex::new(Vec::new());
+/// A hold on the name without an instance of it: the name goes on existing, and nobody else can be first.
+#[derive(Debug)]
+pub(crate) struct NameHold {
+    served: Arc<Served>,
+}
 
-fn served() -> MutexGuard<'static, Vec<(Arc<Served>, u32)>> {
+/// A pipe of this process, as long as it has instances or is held.
+struct Entry {
+    served: Arc<Served>,
+    instances: u32,
+    holds: u32,
+}
+
+/// The pipes that this process serves. Whoever changes a number, or the names in the directory, holds it; nobody waits
+/// for a file lock while holding it.
+static SERVED: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
+
+fn served() -> MutexGuard<'static, Vec<Entry>> {
     // A list that a panicking thread left is whole: its changes are single pushes and removals.
     SERVED.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -212,9 +225,7 @@ impl Place {
     /// The first place of this process.
     fn first(served: Served) -> io::Result<Place> {
         let served = Arc::new(served);
-        let mut all = self::served();
-        all.push((Arc::clone(&served), 1));
-        drop(all);
+        self::served().push(Entry { served: Arc::clone(&served), instances: 1, holds: 0 });
         // From here on the drop gives the place back, also where the note fails.
         let place = Place { served };
         place.served.directory.note_count(place.served.leaf, 1)?;
@@ -224,36 +235,58 @@ impl Place {
     /// One more place of a pipe that this process serves already.
     fn another(directory: &Directory, incarnation: Incarnation) -> io::Result<Option<Place>> {
         let mut all = served();
-        let Some((served, count)) = all.iter_mut().find(|(served, _)| {
-            served.directory.identity == directory.identity
-                && served.header.incarnation == incarnation
-                && served.process == std::process::id()
+        let Some(entry) = all.iter_mut().find(|entry| {
+            entry.served.directory.identity == directory.identity
+                && entry.served.header.incarnation == incarnation
+                && entry.served.process == std::process::id()
         }) else {
             return Ok(None);
         };
-        served.directory.note_count(served.leaf, *count + 1)?;
-        *count += 1;
-        Ok(Some(Place { served: Arc::clone(served) }))
+        entry.served.directory.note_count(entry.served.leaf, entry.instances + 1)?;
+        entry.instances += 1;
+        Ok(Some(Place { served: Arc::clone(&entry.served) }))
+    }
+
+    /// Keeps the name for as long as the hold lives, also after the last instance is gone.
+    pub(crate) fn hold_name(&self) -> NameHold {
+        if let Some(entry) = served().iter_mut().find(|entry| Arc::ptr_eq(&entry.served, &self.served)) {
+            entry.holds += 1;
+        }
+        NameHold { served: Arc::clone(&self.served) }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if std::process::id() != self.served.process {
+        give_back(&self.served, |entry| {
+            entry.instances -= 1;
+            // It fails only where somebody removed the name: then there is nothing to note.
+            entry.served.directory.note_count(entry.served.leaf, entry.instances).ok();
+        });
+    }
+}
+
+impl Drop for NameHold {
+    fn drop(&mut self) {
+        give_back(&self.served, |entry| entry.holds -= 1);
+    }
+}
+
+/// Changes the numbers of a pipe, and ends it where nothing is left of it in this process. In a forked child nothing is
+/// given back: it is the parent's.
+fn give_back(pipe: &Arc<Served>, change: impl FnOnce(&mut Entry)) {
+    if std::process::id() != pipe.process {
+        return;
+    }
+    let mut all = served();
+    let Some(index) = all.iter().position(|entry| Arc::ptr_eq(&entry.served, pipe)) else { return };
+    if let Some(entry) = all.get_mut(index) {
+        change(entry);
+        if entry.instances > 0 || entry.holds > 0 {
             return;
         }
-        let mut all = served();
-        let Some(index) = all.iter().position(|(other, _)| Arc::ptr_eq(other, &self.served)) else { return };
-        if let Some((served, count)) = all.get_mut(index) {
-            *count -= 1;
-            if *count > 0 {
-                // It fails only where somebody removed the name: then there is nothing to note.
-                served.directory.note_count(served.leaf, *count).ok();
-                return;
-            }
-        }
-        all.swap_remove(index);
-        self.served.directory.unlink(&self.served.leaf.encode());
-        self.served.root.sweep(&self.served.directory);
     }
+    all.swap_remove(index);
+    pipe.directory.unlink(&pipe.leaf.encode());
+    pipe.root.sweep(&pipe.directory);
 }

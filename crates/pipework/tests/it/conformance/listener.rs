@@ -16,6 +16,7 @@ pub(super) fn cases() -> Vec<Case> {
         plain("listener", listener_tells_its_name),
         every("listener", listener_replaces_the_instance_before_it_hands_one_out),
         every("listener", listener_at_its_maximum_goes_on_when_a_place_is_free),
+        every("listener", listener_at_its_maximum_keeps_its_name),
         every("listener", listener_never_waits_for_a_silent_client),
         every("listener", listener_serves_several_accepting_threads),
         long(every("listener", listener_serves_clients_of_many_processes)),
@@ -62,8 +63,7 @@ fn listener_at_its_maximum_goes_on_when_a_place_is_free(here: &dyn Surface) {
         thread::scope(|scope| {
             let accepting = blocked(scope, || listener.accept());
             drop(server);
-            // Between the last instance and the listener's next one the name does not exist.
-            let next = there.connect(&OpenSpec::new(&name).timeout(HOUR).wait_absent()).unwrap();
+            let next = there.connect(&OpenSpec::new(&name).timeout(HOUR)).unwrap();
             let accepted = accepting.join().unwrap().unwrap();
             expect_alive(next.as_ref(), accepted.as_ref());
         });
@@ -71,6 +71,20 @@ fn listener_at_its_maximum_goes_on_when_a_place_is_free(here: &dyn Surface) {
         // The listener notices the free place when it is asked for the next client.
         expect_refused(listener.accept_timeout(std::time::Duration::ZERO), PipeErrorKind::TimedOut);
     }
+}
+
+/// Also between its last instance and the next one: nobody finds it absent, nobody else can take it.
+fn listener_at_its_maximum_keeps_its_name(here: &dyn Surface) {
+    let name = unique();
+    let there = Other::spawn(here);
+    let listener = here.listen(&Spec::new(&name).max(1)).unwrap();
+    let client = there.open(&OpenSpec::new(&name)).unwrap();
+    drop(listener.accept().unwrap());
+    expect_refused(there.open(&OpenSpec::new(&name)), PipeErrorKind::Busy);
+    expect_refused(there.create(&Spec::new(&name)), PipeErrorKind::NameTaken);
+    drop(client);
+    drop(listener);
+    expect_refused(there.open(&OpenSpec::new(&name)), PipeErrorKind::Absent);
 }
 
 /// A client that says nothing holds up nobody.

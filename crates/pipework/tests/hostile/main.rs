@@ -1,0 +1,37 @@
+//! Peers that lie, stall, flood and send what nobody asked for, against real ends.
+//!
+//! Each case runs in a process of its own with a directory of its own, under a watchdog: so an abort or a hang is that
+//! case's failure, and descriptors and mappings can be counted.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test ends at the first surprise, and its harness reports it"
+)]
+
+#[cfg(target_os = "linux")]
+mod by_clients;
+#[cfg(target_os = "linux")]
+mod by_servers;
+#[cfg(target_os = "linux")]
+mod floods;
+#[cfg(target_os = "linux")]
+mod harness;
+#[cfg(target_os = "linux")]
+mod hellos;
+#[cfg(target_os = "linux")]
+mod messages;
+#[cfg(target_os = "linux")]
+mod wire;
+
+#[cfg(target_os = "linux")]
+fn main() -> std::process::ExitCode {
+    // The wire that is spoken here by hand is the one of sealed memory and exact backlogs.
+    if cfg!(pipework_portable) {
+        return std::process::ExitCode::SUCCESS;
+    }
+    let cases = [hellos::CASES, by_clients::CASES, messages::CASES, floods::CASES, by_servers::CASES].concat();
+    harness::main(cases)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {}
