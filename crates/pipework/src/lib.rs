@@ -86,3 +86,7 @@ pub use named::{NamedPipe, NamedPipeBuilder};
 pub use options::{PipeEnd, PipeInfo, PipeMode};
 pub use peer::Peer;
 pub use stream::PipeStream;
+
+#[cfg(all(doctest, unix))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
