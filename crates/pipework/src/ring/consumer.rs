@@ -82,14 +82,7 @@ impl Consumer {
 
     /// Takes bytes from the front (of the message there, in message mode) and publishes that; says how many.
     pub(crate) fn take(&mut self, buf: &mut [u8]) -> usize {
-        let (index, available) = match self.current {
-            Some(Current { record, taken }) => (self.head + HEADER_LEN + taken, record.len - taken),
-            None if self.lane.messages => return 0,
-            None => (self.head, self.tail - self.head),
-        };
-        let len = usize::try_from(available).unwrap_or(usize::MAX).min(buf.len());
-        let (now, _) = buf.split_at_mut(len);
-        self.copy_out(index, now);
+        let len = self.copy_front(buf);
         self.advance(len as u64);
         len
     }
