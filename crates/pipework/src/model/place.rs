@@ -354,6 +354,12 @@ mod tests {
     }
 
     #[test]
+    fn an_incarnation_is_a_number_of_forty_bits() {
+        assert_eq!(Incarnation::new(0x12_3456_789a).number(), 0x12_3456_789a);
+        assert_eq!(Incarnation::new(u64::MAX).number(), (1 << 40) - 1);
+    }
+
+    #[test]
     fn foreign_files_are_not_ours() {
         let id = "0".repeat(16);
         for text in

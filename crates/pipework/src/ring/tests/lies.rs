@@ -269,6 +269,17 @@ fn attached_messages_are_announced_and_counted() {
 }
 
 #[test]
+fn a_message_is_looked_at_as_one_or_not_at_all() {
+    let (_, _, mut producer, mut consumer) = ring(true, 4096);
+    assert!(write(&mut producer, b"message"));
+    assert_eq!(consumer.available(), Ok(7));
+    let mut buf = [0; 64];
+    assert_eq!(consumer.copy_front(&mut buf), 0, "its header is no payload");
+    assert_eq!(consumer.take(&mut buf), 0);
+    assert_eq!(read(&mut consumer).unwrap(), b"message");
+}
+
+#[test]
 fn looking_behind_the_first_message() {
     let (_, _, mut producer, mut consumer) = ring(true, 4096);
     for message in [&b"one"[..], b"", b"three"] {
