@@ -200,6 +200,19 @@ fn a_message_must_lie_within_what_was_published() {
         memory.store(TAIL, tail, Ordering::Release);
         assert_eq!(consumer.front(), Err(Corrupt("a message that ends beyond what was published")), "{len}");
     }
+    // The same behind an honest message.
+    for (len, tail, why) in [
+        (17, 32 + 32, "a message that ends beyond what was published"),
+        (0, 32 + 15, "a message header that ends beyond what was published"),
+    ] {
+        let (memory, geometry, mut producer, mut consumer) = ring(true, 4096);
+        assert!(write(&mut producer, b"honest"));
+        assert_eq!(read(&mut consumer).unwrap(), b"honest");
+        let at = geometry.lane(Direction::Inbound).unwrap().offset + 32;
+        memory.copy_in(at, &Record { len, attached: false }.encode());
+        memory.store(TAIL, tail, Ordering::Release);
+        assert_eq!(consumer.front(), Err(Corrupt(why)));
+    }
     let (memory, _, _, mut consumer) = ring(true, 4096);
     memory.store(TAIL, 15, Ordering::Release);
     assert_eq!(consumer.front(), Err(Corrupt("a message header that ends beyond what was published")));
