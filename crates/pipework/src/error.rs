@@ -1,5 +1,6 @@
 //! Errors: `io::Error` outside, with what a caller must tell apart readable by [`PipeErrorKind::of`].
 
+use crate::sys;
 use std::{borrow::Cow, error::Error, fmt, io};
 
 /// Why a pipe call failed, in the words of the rule book. `io::Error` compares with it: `if e == PipeErrorKind::Busy`.
@@ -52,7 +53,10 @@ impl PipeErrorKind {
     /// assert_eq!(pipework::PipeErrorKind::of(&error), Some(pipework::PipeErrorKind::Absent));
     /// ```
     pub fn of(error: &io::Error) -> Option<PipeErrorKind> {
-        error.get_ref()?.downcast_ref::<PipeError>()?.kind
+        match error.get_ref() {
+            Some(payload) => payload.downcast_ref::<PipeError>()?.kind,
+            None => sys::kind_of_code(error.raw_os_error()?),
+        }
     }
 
     /// The Windows error number, on every system.
@@ -165,18 +169,20 @@ mod tests {
         assert!(error == PipeErrorKind::Busy);
         assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
         assert_eq!(error.to_string(), "no instance of echo listens");
-        assert!(PipeErrorKind::of(&io::Error::from_raw_os_error(2)).is_none());
+        // On no system the number of an error of pipes.
+        assert!(PipeErrorKind::of(&io::Error::from_raw_os_error(8)).is_none());
+        assert!(PipeErrorKind::of(&io::Error::from(io::ErrorKind::NotFound)).is_none());
     }
 
     #[test]
     fn the_system_error_is_the_source_and_part_of_the_text() {
-        let system = io::Error::from_raw_os_error(28);
-        let error = context("making the pipe", io::Error::from_raw_os_error(28));
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let error = context("making the pipe", full());
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        assert_eq!(error.to_string(), format!("making the pipe: {system}"));
+        assert_eq!(error.to_string(), format!("making the pipe: {}", full()));
         assert!(error.get_ref().and_then(|payload| payload.source()).is_some());
-        let denied = fail_from(PipeErrorKind::AccessDenied, "opening", io::Error::from_raw_os_error(13));
-        assert_eq!(denied.to_string(), format!("opening: {}", io::Error::from_raw_os_error(13)));
+        let denied = fail_from(PipeErrorKind::AccessDenied, "opening", full());
+        assert_eq!(denied.to_string(), format!("opening: {}", full()));
         assert!(context("again", denied) == PipeErrorKind::AccessDenied);
     }
 

@@ -47,6 +47,8 @@ pub(super) enum Word {
     Waiting(Side),
     /// Whether an end has closed or disconnected.
     Mark(Side),
+    /// On which processor an end last waited.
+    Processor(Side),
 }
 
 impl Word {
@@ -63,6 +65,8 @@ impl Word {
             Word::Waiting(Side::Server) => 5 * LINE,
             Word::Mark(Side::Client) => 6 * LINE,
             Word::Mark(Side::Server) => 7 * LINE,
+            Word::Processor(Side::Client) => 8 * LINE,
+            Word::Processor(Side::Server) => 9 * LINE,
         }
     }
 }

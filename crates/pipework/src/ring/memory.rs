@@ -200,7 +200,7 @@ mod heap {
 
         pub(crate) fn heap(len: usize) -> Memory {
             Memory {
-                words: (0..8 * 16).map(|_| AtomicU64::new(0)).collect(),
+                words: (0..10 * 16).map(|_| AtomicU64::new(0)).collect(),
                 bytes: (CONTROL_LEN..len).map(|_| UnsafeCell::new(0)).collect(),
             }
         }

@@ -67,6 +67,18 @@ impl Sleepers {
             && self.memory.clear(word, interest.bit()) != 0
     }
 
+    /// Tells the peer on which processor a thread of this end begins to wait, and says whether the peer last waited on
+    /// another one, or did not say.
+    pub(crate) fn is_peer_elsewhere(&self, processor: Option<u64>) -> bool {
+        let Some(processor) = processor else { return true };
+        // Zero is what the memory begins with.
+        let (mine, word) = (processor + 1, Word::Processor(self.side));
+        if self.memory.load(word, Ordering::Relaxed) != mine {
+            self.memory.store(word, mine, Ordering::Relaxed);
+        }
+        self.memory.load(Word::Processor(self.side.other()), Ordering::Relaxed) != mine
+    }
+
     /// Leaves a mark for the peer.
     pub(crate) fn leave(&self, mark: Mark) {
         let value = match mark {

@@ -24,6 +24,11 @@ impl Limit {
         self.canceller.as_ref()
     }
 
+    /// Whether neither time nor canceller can end the wait.
+    pub(crate) fn is_endless(&self) -> bool {
+        self.deadline.is_none() && self.canceller.is_none()
+    }
+
     /// What is left of the time; `None` is for ever.
     pub(crate) fn left(&self) -> Option<Duration> {
         self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))

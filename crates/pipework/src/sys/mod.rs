@@ -16,19 +16,25 @@
 //! | [`list`] | the pipes of this computer |
 //! | [`location`] | where a name lives |
 //! | [`per_user_name`], [`socket_paths`] | what names mean here |
+//! | [`kind_of_code`] | what a number of the system says of pipes |
 //! | [`anonymous`] | one-way pipes of the kernel |
 //!
 //! The backends know plain data of the surface (names, options, errors, and what calls return), never its types that
 //! hold something open.
 
 mod limit;
+mod settings;
 #[cfg(unix)]
 mod unix;
+#[cfg(windows)]
+pub(crate) mod windows;
 #[cfg(unix)]
 use unix as system;
+#[cfg(windows)]
+use windows as system;
 
 pub(crate) use limit::Limit;
 pub(crate) use system::{
-    Canceller, End, Gate, Instance, NameHold, Peer, PlainListener, Watch, anonymous, connect, list, location,
-    open, pause, per_user_name, socket_paths, wait,
+    Canceller, End, Gate, Instance, NameHold, Peer, PlainListener, Watch, anonymous, connect, kind_of_code, list,
+    location, open, pause, per_user_name, socket_paths, wait,
 };

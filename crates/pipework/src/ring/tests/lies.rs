@@ -331,14 +331,14 @@ fn the_shape_of_the_memory() {
 fn every_word_has_a_place_of_its_own() {
     let ends = [Side::Client, Side::Server];
     let directions = [Direction::Inbound, Direction::Outbound];
-    let words = directions
-        .into_iter()
-        .flat_map(|way| [Word::Tail(way), Word::Head(way), Word::Payload(way)])
-        .chain(ends.into_iter().flat_map(|side| [Word::Waiting(side), Word::Mark(side)]));
+    let words =
+        directions.into_iter().flat_map(|way| [Word::Tail(way), Word::Head(way), Word::Payload(way)]).chain(
+            ends.into_iter().flat_map(|side| [Word::Waiting(side), Word::Mark(side), Word::Processor(side)]),
+        );
     let mut places: Vec<usize> = words.map(Word::offset).collect();
     places.sort_unstable();
     places.dedup();
-    assert_eq!(places.len(), 10);
+    assert_eq!(places.len(), 12);
     assert!(places.iter().all(|place| place % 8 == 0 && *place < 4096));
 }
 
@@ -372,4 +372,16 @@ fn only_a_server_disconnects() {
     assert_eq!(client.peer_mark(), Mark::Closed);
     memory.store(Word::Mark(Side::Server), 77, Ordering::Release);
     assert_eq!(client.peer_mark(), Mark::Closed, "what it does not know is an end");
+}
+
+#[test]
+fn ends_tell_where_they_wait() {
+    let memory = Arc::new(Memory::heap(4096));
+    let client = Sleepers::new(Arc::clone(&memory), Side::Client);
+    let server = Sleepers::new(memory, Side::Server);
+    assert!(client.is_peer_elsewhere(Some(0)), "the server did not say yet");
+    assert!(!server.is_peer_elsewhere(Some(0)));
+    assert!(!client.is_peer_elsewhere(Some(0)));
+    assert!(server.is_peer_elsewhere(Some(1)));
+    assert!(client.is_peer_elsewhere(None), "where nobody can say");
 }

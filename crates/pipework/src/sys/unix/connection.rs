@@ -9,14 +9,19 @@ use super::{
     readiness::Readiness,
     served::Place,
     settings::Settings,
-    waiting::{Sleeper, Spin, Waiting},
+    spin::Spin,
+    waiting::{Sleeper, Waiting},
 };
 use crate::{
     error::{PipeErrorKind, fail},
     options::{PipeEnd, PipeInfo},
     ring::{Corrupt, Interest, Mark, Side},
 };
-use rustix::{event::PollFlags, io::Errno, net::Shutdown};
+use rustix::{
+    event::PollFlags,
+    io::Errno,
+    net::{RecvFlags, Shutdown},
+};
 use std::{
     collections::VecDeque,
     io,
@@ -38,6 +43,8 @@ pub(super) const ATTACHMENT: u8 = b'F';
 #[derive(Debug)]
 pub(crate) struct Connection {
     socket: OwnedFd,
+    /// Whether the socket can be waited at in the call that takes from it; each such call says whether it does.
+    can_wait: bool,
     side: Side,
     pub(super) shape: Shape,
     /// What this end asked for; the pipe's directions limit it further.
@@ -107,8 +114,10 @@ impl Connection {
     }
 
     fn new(socket: OwnedFd, side: Side, shape: Shape, may: Rights, settings: Arc<Settings>) -> Connection {
+        let can_wait = rustix::io::ioctl_fionbio(&socket, false).is_ok();
         Connection {
             socket,
+            can_wait,
             side,
             shape,
             may,
@@ -119,8 +128,8 @@ impl Connection {
             attachments: Mutex::default(),
             state: Flags::default(),
             corrupt: OnceLock::new(),
-            spin_for_data: Spin::new(),
-            spin_for_space: Spin::new(),
+            spin_for_data: Spin::default(),
+            spin_for_space: Spin::default(),
             readiness: Readiness::default(),
             place: Mutex::default(),
             process: std::process::id(),
@@ -220,7 +229,9 @@ impl Connection {
             Interest::Data => &self.spin_for_data,
             Interest::Space => &self.spin_for_space,
         };
-        if spin.until(|| Ok(self.is_over() || is_ready()?))? {
+        // On the processor where the other end waits too, spinning would only keep it from running.
+        let is_apart = link.sleepers.is_peer_elsewhere(os::processor());
+        if is_apart && spin.until(|| Ok(self.is_over() || is_ready()?))? {
             return Ok(());
         }
         self.waiting
@@ -251,30 +262,45 @@ impl Connection {
                 return Ok(());
             }
         }
+        if !self.shape.messages {
+            return self.receive(os::RECEIVE_FLAGS);
+        }
         let mut bytes = [0; 64];
         loop {
-            let received = if self.shape.messages {
-                receive_with(self.socket.as_fd(), &mut bytes)?
-            } else {
-                receive_plain(self.socket.as_fd(), &mut bytes)?
-            };
-            match received {
-                Received::Nothing => break,
-                Received::End => {
-                    self.state.hung_up.store(true, Ordering::Release);
-                    break;
+            let received = receive_with(self.socket.as_fd(), &mut bytes)?;
+            let is_last = !matches!(received, Received::Bytes(..));
+            self.take_notice(&bytes, received)?;
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes what is in the doorbell of a byte pipe; waits for it or not, as the flags say.
+    fn receive(&self, flags: RecvFlags) -> io::Result<()> {
+        let mut bytes = [0; 64];
+        let received = match rustix::net::recv(&self.socket, &mut bytes, flags) {
+            Ok((0, _)) | Err(Errno::CONNRESET) => Received::End,
+            Ok((len, _)) => Received::Bytes(len, None),
+            // A signal: the caller looks at everything again.
+            Err(Errno::AGAIN | Errno::INTR) => Received::Nothing,
+            Err(error) => return Err(error.into()),
+        };
+        self.take_notice(&bytes, received)
+    }
+
+    /// What came through the socket, and what that means.
+    fn take_notice(&self, bytes: &[u8], received: Received) -> io::Result<()> {
+        match received {
+            Received::Nothing => return Ok(()),
+            Received::End => self.state.hung_up.store(true, Ordering::Release),
+            Received::Bytes(len, attachment) => {
+                let is_thrown_out = bytes.iter().take(len).any(|byte| *byte == THROWN_OUT);
+                if is_thrown_out && self.side == Side::Client {
+                    self.state.thrown_out.store(true, Ordering::Release);
                 }
-                Received::Bytes(len, attachment) => {
-                    let is_thrown_out = bytes.iter().take(len).any(|byte| *byte == THROWN_OUT);
-                    if is_thrown_out && self.side == Side::Client {
-                        self.state.thrown_out.store(true, Ordering::Release);
-                    }
-                    if let Some(attachment) = attachment {
-                        self.keep(attachment)?;
-                    }
-                    if !self.shape.messages && len < bytes.len() {
-                        break;
-                    }
+                if let Some(attachment) = attachment {
+                    self.keep(attachment)?;
                 }
             }
         }
@@ -421,22 +447,15 @@ impl<F: FnMut() -> io::Result<bool>> Sleeper for AtSocket<'_, F> {
         Ok(has_come || self.connection.is_over() || (self.is_ready)()?)
     }
 
-    fn poll(&self, limit: &Limit) -> io::Result<()> {
-        poll::wait(&[(self.connection.socket.as_fd(), PollFlags::IN)], limit, None).map(|_| ())
-    }
-
-    fn drain(&self) -> io::Result<()> {
-        self.connection.drain()
-    }
-}
-
-fn receive_plain(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Received> {
-    let flags = os::RECEIVE_FLAGS;
-    match rustix::io::retry_on_intr(|| rustix::net::recv(socket, &mut *bytes, flags)) {
-        Ok((0, _)) | Err(Errno::CONNRESET) => Ok(Received::End),
-        Ok((len, _)) => Ok(Received::Bytes(len, None)),
-        Err(Errno::AGAIN) => Ok(Received::Nothing),
-        Err(error) => Err(error.into()),
+    fn wait(&self, limit: &Limit) -> io::Result<()> {
+        let connection = self.connection;
+        let is_plain = self.link.is_some() && !connection.shape.messages;
+        if is_plain && connection.can_wait && limit.is_endless() {
+            // One call waits and takes: nothing but the socket can end this wait.
+            return connection.receive(RecvFlags::empty());
+        }
+        poll::wait(&[(connection.socket.as_fd(), PollFlags::IN)], limit, None)?;
+        connection.drain()
     }
 }
 

@@ -23,7 +23,7 @@ mod readiness;
 mod reading;
 mod roots;
 mod served;
-mod settings;
+mod spin;
 mod waiting;
 mod writing;
 
@@ -46,7 +46,7 @@ pub(crate) use peer::Peer;
 pub(crate) use plain::PlainListener;
 pub(crate) use served::NameHold;
 
-use super::Limit;
+use super::{Limit, settings};
 use crate::{
     error::{PipeErrorKind, fail},
     name::{PipeName, PipeNameKind},
@@ -98,6 +98,11 @@ pub(crate) fn per_user_name(name: &str) -> io::Result<String> {
 /// Whether an absolute path is the address of a plain socket.
 pub(crate) fn socket_paths() -> bool {
     true
+}
+
+/// What a number of the system says of pipes: an errno says nothing that a payload does not say better.
+pub(crate) fn kind_of_code(_code: i32) -> Option<PipeErrorKind> {
+    None
 }
 
 /// Waits for nothing, up to a limit; a canceller ends it sooner.

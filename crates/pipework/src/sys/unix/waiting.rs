@@ -11,7 +11,7 @@ use std::{
         Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering, fence},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// How often a follower looks at a canceller that its leader does not poll.
@@ -64,10 +64,8 @@ pub(crate) trait Sleeper {
     fn announce(&self);
     /// Whether what is waited for is there, or can't come any more.
     fn is_ready(&mut self) -> io::Result<bool>;
-    /// Waits at the socket, as leader.
-    fn poll(&self, limit: &Limit) -> io::Result<()>;
-    /// Empties the doorbell, as leader.
-    fn drain(&self) -> io::Result<()>;
+    /// Waits at the socket and empties the doorbell, as leader.
+    fn wait(&self, limit: &Limit) -> io::Result<()>;
 }
 
 impl Waiting {
@@ -125,11 +123,11 @@ impl Waiting {
             }
             state.leader = Some(Leader { canceller: limit.canceller().cloned() });
             drop(state);
-            let polled = sleeper.poll(limit).and_then(|()| sleeper.drain());
+            let waited = sleeper.wait(limit);
             state = self.lock();
             state.leader = None;
             self.changed.notify_all();
-            polled?;
+            waited?;
         }
     }
 
@@ -181,60 +179,4 @@ impl Drop for TurnGuard<'_> {
             self.waiting.changed.notify_all();
         }
     }
-}
-
-/// Spinning before a sleep, for a time that adapts: it grows while spinning pays and falls to nothing where it does
-/// not, as with a peer on the same core.
-#[derive(Debug)]
-pub(crate) struct Spin {
-    /// How long the next spin may last, in microseconds.
-    budget: AtomicU32,
-    /// Sleeps since the last try, where spinning does not pay.
-    sleeps: AtomicU32,
-}
-
-/// The longest spin: about what a wake-up through the kernel takes.
-const SPIN_MICROSECONDS_MAX: u32 = 40;
-/// Where spinning did not pay, it is tried again once in so many sleeps.
-const SLEEPS_BEFORE_A_TRY: u32 = 32;
-
-impl Spin {
-    pub(crate) fn new() -> Spin {
-        Spin { budget: AtomicU32::new(SPIN_MICROSECONDS_MAX / 2), sleeps: AtomicU32::new(0) }
-    }
-
-    /// Waits actively for `is_ready`; says whether it came true.
-    pub(crate) fn until(&self, mut is_ready: impl FnMut() -> io::Result<bool>) -> io::Result<bool> {
-        let mut budget = self.budget.load(Ordering::Relaxed);
-        if !has_several_processors() {
-            return Ok(false);
-        }
-        if budget == 0 {
-            if self.sleeps.fetch_add(1, Ordering::Relaxed) % SLEEPS_BEFORE_A_TRY != SLEEPS_BEFORE_A_TRY - 1 {
-                return Ok(false);
-            }
-            budget = SPIN_MICROSECONDS_MAX / 2;
-        }
-        let begun = Instant::now();
-        loop {
-            for _ in 0..16 {
-                if is_ready()? {
-                    self.budget
-                        .store((budget + budget / 2 + 1).min(SPIN_MICROSECONDS_MAX), Ordering::Relaxed);
-                    return Ok(true);
-                }
-                std::hint::spin_loop();
-            }
-            if begun.elapsed() >= Duration::from_micros(budget.into()) {
-                self.budget.store(budget / 2, Ordering::Relaxed);
-                return Ok(false);
-            }
-        }
-    }
-}
-
-fn has_several_processors() -> bool {
-    use std::sync::OnceLock;
-    static COUNT: OnceLock<usize> = OnceLock::new();
-    *COUNT.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from)) > 1
 }

@@ -143,6 +143,11 @@ pub(crate) fn is_privileged_start() -> bool {
     unsafe { libc::issetugid() != 0 }
 }
 
+/// The processor on which this thread runs just now, where the system says it cheaply: here it does not.
+pub(crate) fn processor() -> Option<u64> {
+    None
+}
+
 /// Process, user and group of the other end, as they were when it connected or began to listen. The process is known
 /// where the system tells it, and on those of Apple only as long as the other end is there.
 pub(crate) fn credentials(socket: BorrowedFd<'_>) -> io::Result<(Option<u32>, u32, u32)> {

@@ -73,6 +73,11 @@ pub(crate) fn is_privileged_start() -> bool {
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
+/// The processor on which this thread runs just now, where the system says it cheaply.
+pub(crate) fn processor() -> Option<u64> {
+    Some(rustix::thread::sched_getcpu() as u64)
+}
+
 /// Process, user and group of the other end, as they were when it connected or began to listen. No process is known
 /// where the other end lives in a process namespace that we can't see.
 pub(crate) fn credentials(socket: BorrowedFd<'_>) -> io::Result<(Option<u32>, u32, u32)> {

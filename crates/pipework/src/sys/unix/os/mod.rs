@@ -11,6 +11,6 @@ use bsd as kernel;
 
 pub(crate) use kernel::{
     Alarm, Event, Gathered, HANGUP, PEEK_SHOWS_DESCRIPTORS, RECEIVE_FLAGS, SEND_FLAGS, accept, credentials,
-    groups, is_privileged_start, keep_from_children, new_socket, process_handle, set_access_list,
+    groups, is_privileged_start, keep_from_children, new_socket, process_handle, processor, set_access_list,
     set_mode_after_bind, set_mode_before_bind, unread_bytes,
 };

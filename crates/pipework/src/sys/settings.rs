@@ -1,6 +1,6 @@
 //! What all handles to one end share: read mode, timeouts, canceller.
 
-use super::super::{Canceller, Limit};
+use super::{Canceller, Limit};
 use crate::{
     error::{PipeErrorKind, fail},
     options::PipeMode,
