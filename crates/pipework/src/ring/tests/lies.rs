@@ -259,6 +259,24 @@ fn payload_claims_are_checked_on_their_own() {
 }
 
 #[test]
+fn a_write_is_settled_when_its_reader_has_read() {
+    for messages in [false, true] {
+        let (_, _, mut producer, mut consumer) = ring(messages, 0);
+        if messages {
+            assert!(write(&mut producer, &[1; 3000]));
+        } else {
+            assert_eq!(producer.write_bytes(&[1; 3000]), Ok(3000));
+        }
+        assert!(!producer.is_settled().unwrap());
+        consumer.front().unwrap();
+        assert_eq!(consumer.take(&mut [0; 2999]), 2999);
+        assert!(!producer.is_settled().unwrap());
+        assert_eq!(consumer.take(&mut [0; 9]), 1);
+        assert!(producer.is_settled().unwrap());
+    }
+}
+
+#[test]
 fn attached_messages_are_announced_and_counted() {
     let (_, _, mut producer, mut consumer) = ring(true, 4096);
     let len = 1_000_000;
