@@ -142,13 +142,17 @@ impl Consumer {
         if !self.lane.messages {
             return Ok(self.tail - self.head);
         }
-        let (mut index, mut sum) = (self.head, 0);
+        // What was read of the first record counts, not what its header says by now.
+        let (mut index, mut sum) = match self.current {
+            Some(Current { record, taken }) => (self.head + record.ring_len(), record.len - taken),
+            None => (self.head, 0),
+        };
         while index < self.tail {
             let record = self.header_at(index)?;
             sum += record.len;
             index += record.ring_len();
         }
-        Ok(sum - self.current.map_or(0, |current| current.taken))
+        Ok(sum)
     }
 
     /// The header of the record that begins at `index`, which lies before the tail. All of a record is published

@@ -174,7 +174,7 @@ fn changes_what_is_read() {
     let (client, mut end) = victim.attack_linked();
     let map = &client.map;
     meanwhile(
-        |round| map.fill(PAYLOAD, &[round as u8; 8192]),
+        |round| map.fill(PAYLOAD, &[round.to_le_bytes()[0]; 8192]),
         || {
             let (mut buf, mut head) = ([0xEE; 3000], 0);
             for _ in 0..300 {
@@ -213,7 +213,11 @@ fn clears_the_waiting_words() {
                 match end.write(&[1; 8]) {
                     Ok(len) => assert!(len <= 8),
                     Err(error) => {
-                        expect::<usize>(Err(error), PipeErrorKind::Corrupt, "it read what it can't have read");
+                        expect::<usize>(
+                            Err(error),
+                            PipeErrorKind::Corrupt,
+                            "it read what it can't have read",
+                        );
                         return;
                     }
                 }
@@ -233,7 +237,8 @@ fn changes_every_word() {
             let mut state = seed * 7919 + 1;
             meanwhile(
                 |_| {
-                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    state =
+                        state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                     let place = usize::try_from(state >> 40).unwrap();
                     // Often something that could almost be true.
                     let value = if state & 64 == 0 { state >> 50 } else { state };

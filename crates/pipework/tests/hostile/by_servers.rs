@@ -6,8 +6,8 @@ use crate::{
 };
 use pipework::{ClientOptions, NamedPipe, PipeErrorKind, PipeMode, PipeStream};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix, SocketFlags, SocketType,
-    bind, listen, recvmsg, socket_with,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix, SocketFlags,
+    SocketType, bind, listen, recvmsg, socket_with,
 };
 use std::{
     fs,
@@ -81,7 +81,12 @@ impl Fake {
 
     fn instance_leaf(id: u128, in_quota: u32, out_quota: u32) -> String {
         let incarnation = digits(INCARNATION.into(), 8);
-        format!("i-{}-{incarnation}-{}-{}", digits(id, 16), digits(in_quota.into(), 7), digits(out_quota.into(), 7))
+        format!(
+            "i-{}-{incarnation}-{}-{}",
+            digits(id, 16),
+            digits(in_quota.into(), 7),
+            digits(out_quota.into(), 7)
+        )
     }
 
     /// One that listens too.
@@ -147,11 +152,15 @@ fn expect_typed(about: &str) {
     }
 }
 
-/// Who lists sees the other pipes all the same.
+/// Who lists sees the other pipes too, or hears what is wrong with this one, which is its own.
 fn expect_listed(about: &str) {
     let other = NamedPipe::new("other-pipe").unwrap();
-    let listed = pipework::list().unwrap_or_else(|error| panic!("{about}: {error}"));
-    assert!(listed.iter().any(|pipe| pipe.name.to_string().contains("other-pipe")), "{about}");
+    match pipework::list() {
+        Ok(listed) => {
+            assert!(listed.iter().any(|pipe| pipe.name.to_string().contains("other-pipe")), "{about}")
+        }
+        Err(error) => assert!(is_typed(&error), "{about}: {error}"),
+    }
     drop(other);
 }
 
@@ -178,7 +187,8 @@ fn header_is_none() {
 }
 
 fn header_is_no_file() {
-    let make: [(&str, fn(&PathBuf)); 4] = [
+    type Make = fn(&PathBuf);
+    let make: [(&str, Make); 4] = [
         ("a directory", |path| fs::create_dir(path).unwrap()),
         ("a link", |path| std::os::unix::fs::symlink("/etc/passwd", path).unwrap()),
         ("a device of a kind", |path| std::os::unix::fs::symlink("/dev/zero", path).unwrap()),
@@ -201,6 +211,8 @@ fn is_not_alive() {
     fs::write(fake.directory.join("header"), header(1, "byte", NAME)).unwrap();
     expect(open(), PipeErrorKind::Absent, "a header and nothing else");
     expect(NamedPipe::wait(NAME, None), PipeErrorKind::Absent, "a header and nothing else");
+    let messages = ClientOptions::new().read_mode(PipeMode::Message).open(NAME);
+    expect(messages, PipeErrorKind::Absent, "what the header says is of no matter then");
     drop(fake);
     let mut fake = Fake::alive(&header(1, "byte", NAME));
     expect(open(), PipeErrorKind::Busy, "alive, and no instance listens");

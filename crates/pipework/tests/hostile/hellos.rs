@@ -42,7 +42,8 @@ fn says_nothing() {
 
 /// One change of a good hello each.
 fn hello_is_garbage() {
-    let changes: [(&str, fn(&Shape, &mut Vec<u8>)); 9] = [
+    type Change = fn(&Shape, &mut Vec<u8>);
+    let changes: [(&str, Change); 9] = [
         ("noise", |_, bytes| bytes.fill(0xA5)),
         ("zeros", |_, bytes| bytes.fill(0)),
         ("another version", |_, bytes| bytes[8] = 2),
@@ -162,7 +163,13 @@ impl Victim {
 }
 
 fn not_memories(len: usize, home: &tempfile::TempDir) -> Vec<(&'static str, OwnedFd)> {
-    let file = File::options().read(true).write(true).create(true).truncate(true).open(home.path().join("file")).unwrap();
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(home.path().join("file"))
+        .unwrap();
     file.set_len(len as u64).unwrap();
     let again = |flags| {
         let fd = memory(len, SEALS);

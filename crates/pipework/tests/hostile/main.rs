@@ -29,9 +29,15 @@ fn main() -> std::process::ExitCode {
     if cfg!(pipework_portable) {
         return std::process::ExitCode::SUCCESS;
     }
-    let cases = [hellos::CASES, by_clients::CASES, messages::CASES, floods::CASES, by_servers::CASES].concat();
+    let cases =
+        [hellos::CASES, by_clients::CASES, messages::CASES, floods::CASES, by_servers::CASES].concat();
     harness::main(cases)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn main() {}
+fn main() -> std::process::ExitCode {
+    use libtest_mimic::{Arguments, Completion, Trial};
+    let why = "not on this system: the peers speak the protocol of Linux by hand";
+    let skip = move || Ok(Completion::ignored_with(why));
+    libtest_mimic::run(&Arguments::from_args(), vec![Trial::ignorable_test("hostile", skip)]).exit_code()
+}

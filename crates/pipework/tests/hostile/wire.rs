@@ -132,20 +132,20 @@ impl Map {
     pub(crate) fn set(&self, offset: usize, value: u64) {
         assert!(offset.is_multiple_of(8) && offset + 8 <= self.len);
         // SAFETY: within the mapping, as was just checked, and aligned, since the mapping begins on a page.
-        unsafe { self.base.add(offset).cast::<u64>().write_volatile(value) }
+        unsafe { self.base.wrapping_add(offset).cast::<u64>().write_volatile(value) }
     }
 
     pub(crate) fn get(&self, offset: usize) -> u64 {
         assert!(offset.is_multiple_of(8) && offset + 8 <= self.len);
         // SAFETY: as in `set`.
-        unsafe { self.base.add(offset).cast::<u64>().read_volatile() }
+        unsafe { self.base.wrapping_add(offset).cast::<u64>().read_volatile() }
     }
 
     pub(crate) fn fill(&self, offset: usize, bytes: &[u8]) {
         assert!(offset + bytes.len() <= self.len);
         for (index, byte) in bytes.iter().enumerate() {
             // SAFETY: within the mapping, as was just checked.
-            unsafe { self.base.add(offset + index).write_volatile(*byte) }
+            unsafe { self.base.wrapping_add(offset + index).write_volatile(*byte) }
         }
     }
 }

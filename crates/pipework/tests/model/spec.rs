@@ -260,7 +260,7 @@ impl Spec {
 
     /// The bytes of the next write, all different from those before as long as possible.
     pub(crate) fn next_data(&mut self, len: usize) -> Vec<u8> {
-        let data = (0..len).map(|index| self.next_byte.wrapping_add((index % 251) as u8)).collect();
+        let data = (0..len).map(|index| self.next_byte.wrapping_add(index.to_le_bytes()[0])).collect();
         self.next_byte = self.next_byte.wrapping_add(17);
         data
     }

@@ -2,37 +2,20 @@
 
 use super::{
     super::Limit,
-    claim::{self, Claim},
-    connection::{Connection, Rights},
+    claim,
+    connection::Connection,
     directory::Directory,
-    link::{Offer, Shape},
-    os, peer, roots,
-    settings::Settings,
-    watch::Watch as DirectoryWatch,
+    roots,
+    search::{Attempt, Search},
+    watch::{Change, Watch as DirectoryWatch},
 };
 use crate::{
-    error::{PipeErrorKind, context, fail, fail_from},
-    model::place::{Header, Leaf},
+    error::{PipeErrorKind, fail},
+    model::place::Leaf,
     name::PipeName,
-    options::{PipeMode, Request},
+    options::Request,
 };
-use rustix::{io::Errno, net::SocketType};
-use std::{
-    collections::HashSet,
-    io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
-
-/// What an attempt to open came to, but for errors.
-enum Attempt {
-    Open(Box<Connection>),
-    /// The name exists, and no instance listens.
-    Busy,
-    Absent,
-}
+use std::{io, os::fd::BorrowedFd, path::PathBuf, time::Duration};
 
 /// Waits until something about a name may have changed.
 #[derive(Debug)]
@@ -43,15 +26,15 @@ pub(crate) struct Watch {
 impl Watch {
     /// Begins to watch; the caller looks after this, not before.
     pub(crate) fn new(name: &PipeName) -> io::Result<Watch> {
-        let mut watch = Some(DirectoryWatch::new());
+        let mut watch = Some(DirectoryWatch::for_places());
         directories(name, &mut watch)?;
-        Ok(Watch { directories: watch.unwrap_or_else(DirectoryWatch::new) })
+        Ok(Watch { directories: watch.unwrap_or_else(DirectoryWatch::for_places) })
     }
 
     /// Waits for a change, or a short time where the system can't tell.
     pub(crate) fn wait(&self, limit: &Limit) -> io::Result<()> {
         limit.check()?;
-        self.directories.wait(limit)
+        self.directories.wait(limit).map(drop)
     }
 
     /// Readable after a change, where the system can tell.
@@ -62,8 +45,7 @@ impl Watch {
 
 /// Opens now: busy and absent are errors.
 pub(crate) fn open(request: &Request, limit: &Limit) -> io::Result<Connection> {
-    let mut watch = None;
-    match attempt(request, limit, &mut watch)? {
+    match Search::new(request, limit).everywhere(&mut None)? {
         Attempt::Open(connection) => Ok(*connection),
         Attempt::Busy => Err(busy(&request.name)),
         Attempt::Absent => Err(absent(&request.name)),
@@ -72,18 +54,28 @@ pub(crate) fn open(request: &Request, limit: &Limit) -> io::Result<Connection> {
 
 /// Opens, waiting while the pipe is busy, or absent where that was asked for.
 pub(crate) fn connect(request: &Request, limit: &Limit) -> io::Result<Connection> {
+    let mut search = Search::new(request, limit);
     let mut watch = None;
     loop {
-        match attempt(request, limit, &mut watch)? {
+        let why = match search.everywhere(&mut watch)? {
             Attempt::Open(connection) => return Ok(*connection),
             Attempt::Absent if !request.wait_absent => return Err(absent(&request.name)),
-            Attempt::Busy => limit.check().map_err(|error| ended(&request.name, "was busy", error))?,
-            Attempt::Absent => limit.check().map_err(|error| ended(&request.name, "did not exist", error))?,
-        }
-        // The first time round nothing was watched yet: look again before sleeping.
-        match &watch {
-            Some(watch) => watch.wait(limit)?,
-            None => watch = Some(DirectoryWatch::new()),
+            Attempt::Absent => "did not exist",
+            Attempt::Busy => "was busy",
+        };
+        let Some(watch) = &watch else {
+            // The first time round nothing was watched yet: look again before sleeping.
+            limit.check().map_err(|error| ended(&request.name, why, error))?;
+            watch = Some(DirectoryWatch::for_instances());
+            continue;
+        };
+        // Of many that wait for the same name each new instance makes all try, so the try is quick.
+        loop {
+            limit.check().map_err(|error| ended(&request.name, why, error))?;
+            let Change::Instances(leaves) = watch.wait(limit)? else { break };
+            if let Some(connection) = search.among(&leaves)? {
+                return Ok(connection);
+            }
         }
     }
 }
@@ -118,8 +110,8 @@ pub(crate) fn wait(name: &PipeName, timeout: Option<Duration>) -> io::Result<()>
         });
         limit.check().map_err(|error| ended(name, "was busy", error))?;
         match &watch {
-            Some(watch) => watch.wait(limit)?,
-            None => watch = Some(DirectoryWatch::new()),
+            Some(watch) => drop(watch.wait(limit)?),
+            None => watch = Some(DirectoryWatch::for_instances()),
         }
     }
 }
@@ -135,7 +127,7 @@ pub(crate) fn location(name: &PipeName) -> io::Result<PathBuf> {
 }
 
 /// The directories of this name in all trusted roots, watched from before they are looked at.
-fn directories(name: &PipeName, watch: &mut Option<DirectoryWatch>) -> io::Result<Vec<Directory>> {
+pub(super) fn directories(name: &PipeName, watch: &mut Option<DirectoryWatch>) -> io::Result<Vec<Directory>> {
     let (roots, places) = roots::existing()?;
     if let Some(watch) = watch {
         // A root that does not exist yet shows in its parent.
@@ -157,123 +149,6 @@ fn directories(name: &PipeName, watch: &mut Option<DirectoryWatch>) -> io::Resul
         }
     }
     Ok(directories)
-}
-
-fn attempt(request: &Request, limit: &Limit, watch: &mut Option<DirectoryWatch>) -> io::Result<Attempt> {
-    let mut outcome = Attempt::Absent;
-    for directory in directories(&request.name, watch)? {
-        let Some(header) = directory.header()? else { continue };
-        if PipeName::from_local(&header.name).ok().as_ref() != Some(&request.name) {
-            return Err(fail(
-                PipeErrorKind::Corrupt,
-                format!("{} is of another name", directory.path.display()),
-            ));
-        }
-        match attempt_in(&directory, &header, request, limit)? {
-            Attempt::Open(connection) => return Ok(Attempt::Open(connection)),
-            Attempt::Busy => outcome = Attempt::Busy,
-            Attempt::Absent => {}
-        }
-    }
-    Ok(outcome)
-}
-
-/// Tries every listening instance once, and looks again until a listing shows nothing untried: an instance that is
-/// full never becomes free again, only a new name does.
-fn attempt_in(
-    directory: &Directory,
-    header: &Header,
-    request: &Request,
-    limit: &Limit,
-) -> io::Result<Attempt> {
-    let may = rights(header, request)?;
-    let mut tried = HashSet::new();
-    let mut offer: Option<Offer> = None;
-    let socket = new_socket(request)?;
-    loop {
-        let listing = directory.listing()?;
-        let mut found_new = false;
-        for leaf in &listing.instances {
-            let Leaf::Instance { id, incarnation, inbound, outbound } = *leaf else { continue };
-            if incarnation != header.incarnation || !tried.insert(id) {
-                continue;
-            }
-            found_new = true;
-            let shape = Shape {
-                incarnation: incarnation.number(),
-                messages: header.messages,
-                inbound: header.inbound.then_some(inbound),
-                outbound: header.outbound.then_some(outbound),
-                max_instances: header.max_instances,
-            };
-            let offered = match offer.take() {
-                Some(offer) if offer.fits(&shape) => offer,
-                _ => Offer::new(shape)?,
-            };
-            match claim::claim(directory, *leaf, &socket) {
-                Ok(Claim::Taken) => {
-                    return open_claimed(directory, request, limit, socket, offered, may)
-                        .map(Box::new)
-                        .map(Attempt::Open);
-                }
-                Ok(Claim::Lost) => offer = Some(offered),
-                Err(error) => return Err(refused(request, directory, error)),
-            }
-        }
-        if !found_new {
-            let is_served = directory.is_served(&listing, header.incarnation);
-            let is_served = is_served.map_err(|error| refused(request, directory, error))?;
-            return Ok(if is_served { Attempt::Busy } else { Attempt::Absent });
-        }
-    }
-}
-
-/// The socket is connected: makes sure of the server, and says hello.
-fn open_claimed(
-    directory: &Directory,
-    request: &Request,
-    limit: &Limit,
-    socket: OwnedFd,
-    offer: Offer,
-    may: Rights,
-) -> io::Result<Connection> {
-    if !peer::accepts(&request.server, socket.as_fd(), directory.owner)? {
-        let (_, user, _) = os::credentials(socket.as_fd())?;
-        let text = format!("{} is served by user {user}, which is not who was asked for", request.name);
-        return Err(fail(PipeErrorKind::AccessDenied, text));
-    }
-    let settings = Settings::new(request.read_mode, limit.canceller().cloned());
-    Connection::client(socket, offer, may, Arc::new(settings), limit)
-        .map_err(|error| context(format!("saying hello to {}", request.name), error))
-}
-
-/// What the client may do, of what it asked for (rule C5).
-fn rights(header: &Header, request: &Request) -> io::Result<Rights> {
-    if request.read_mode == PipeMode::Message && !header.messages {
-        let text = format!("{} is a byte pipe: it can't be read in messages", request.name);
-        return Err(fail(PipeErrorKind::Invalid, text));
-    }
-    let asked = Rights { read: request.read, write: request.write };
-    let there = Rights { read: asked.read && header.outbound, write: asked.write && header.inbound };
-    let is_all = there.read == asked.read && there.write == asked.write;
-    if is_all || (request.one_way_will_do && (there.read || there.write)) {
-        return Ok(there);
-    }
-    let way = if header.inbound { "written" } else { "read" };
-    Err(fail(PipeErrorKind::AccessDenied, format!("{} can only be {way} by a client", request.name)))
-}
-
-fn new_socket(request: &Request) -> io::Result<OwnedFd> {
-    os::new_socket(SocketType::STREAM).map_err(|error| context(format!("opening {}", request.name), error))
-}
-
-fn refused(request: &Request, directory: &Directory, error: io::Error) -> io::Error {
-    let denied = [Errno::ACCESS, Errno::PERM].map(|errno| Some(errno.raw_os_error()));
-    if denied.contains(&error.raw_os_error()) {
-        let text = format!("{} in {} does not let this user in", request.name, directory.path.display());
-        return fail_from(PipeErrorKind::AccessDenied, text, error);
-    }
-    context(format!("opening {}", request.name), error)
 }
 
 /// The end of a wait, with what was waited for.

@@ -39,6 +39,10 @@ const THROWN_OUT: u8 = b'D';
 /// With this byte comes the memory of one message.
 pub(super) const ATTACHMENT: u8 = b'F';
 
+/// How often the doorbell of a message pipe is emptied at most before its end looks at its own business again: a peer
+/// that rings without end must not hold up a deadline.
+const ROUNDS_MAX: usize = 32;
+
 /// One end of one connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -266,7 +270,7 @@ impl Connection {
             return self.receive(os::RECEIVE_FLAGS);
         }
         let mut bytes = [0; 64];
-        loop {
+        for _ in 0..ROUNDS_MAX {
             let received = receive_with(self.socket.as_fd(), &mut bytes)?;
             let is_last = !matches!(received, Received::Bytes(..));
             self.take_notice(&bytes, received)?;
@@ -274,6 +278,7 @@ impl Connection {
                 return Ok(());
             }
         }
+        Ok(())
     }
 
     /// Takes what is in the doorbell of a byte pipe; waits for it or not, as the flags say.
@@ -294,6 +299,7 @@ impl Connection {
         match received {
             Received::Nothing => return Ok(()),
             Received::End => self.state.hung_up.store(true, Ordering::Release),
+            Received::TooMany => return Err(self.corrupt("several descriptors at once")),
             Received::Bytes(len, attachment) => {
                 let is_thrown_out = bytes.iter().take(len).any(|byte| *byte == THROWN_OUT);
                 if is_thrown_out && self.side == Side::Client {

@@ -174,6 +174,9 @@ impl Welcome {
             match receive_with(socket, missing)? {
                 Received::Nothing => return Ok(Arrival::Pending),
                 Received::End => return Ok(Arrival::Gone),
+                Received::TooMany => {
+                    return Ok(Arrival::Corrupt("a hello with more than one descriptor".into()));
+                }
                 Received::Bytes(len, None) => self.len += len,
                 Received::Bytes(len, Some(memory)) => {
                     self.len += len;
@@ -217,13 +220,16 @@ pub(crate) enum Received {
     End,
     /// So many bytes, and a descriptor with them.
     Bytes(usize, Option<OwnedFd>),
+    /// Several descriptors at once, which nobody of ours sends; they are closed.
+    TooMany,
 }
 
 /// Receives without waiting, with at most one descriptor. Where there is no number left for a descriptor, the bytes
 /// stay where they are, so that nothing is lost: they come when a number is free.
 pub(crate) fn receive_with(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<Received> {
     match look(socket, buf)? {
-        Received::Bytes(..) => receive(socket, buf, os::RECEIVE_FLAGS),
+        // A look does not get past an urgent byte; a real receive does.
+        Received::Bytes(..) | Received::Nothing => receive(socket, buf, os::RECEIVE_FLAGS),
         other => Ok(other),
     }
 }
@@ -264,10 +270,13 @@ fn receive(socket: BorrowedFd<'_>, buf: &mut [u8], flags: rustix::net::RecvFlags
         RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
         _ => Vec::new(),
     });
-    let first = descriptors.next();
-    // Any others are closed here: nobody of ours sends them.
+    let (first, second) = (descriptors.next(), descriptors.next());
     drop(descriptors);
-    if received.flags.contains(ReturnFlags::CTRUNC) && first.is_none() {
+    let is_cut = received.flags.contains(ReturnFlags::CTRUNC);
+    if second.is_some() || (is_cut && first.is_some()) {
+        return Ok(Received::TooMany);
+    }
+    if is_cut {
         return Err(no_number_left(Errno::MFILE));
     }
     if let Some(first) = &first {

@@ -22,6 +22,7 @@ mod poll;
 mod readiness;
 mod reading;
 mod roots;
+mod search;
 mod served;
 mod spin;
 mod waiting;
@@ -56,6 +57,7 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 /// Opens now: busy and absent are errors.
 pub(crate) fn open(request: &Request, limit: &Limit) -> io::Result<End> {
+    check_identity(request)?;
     match request.name.kind() {
         PipeNameKind::Local(_) => Ok(End::Connection(Arc::new(client::open(request, limit)?))),
         PipeNameKind::Socket(path) => Ok(End::Plain(Arc::new(plain::open(request, path, limit)?))),
@@ -65,11 +67,22 @@ pub(crate) fn open(request: &Request, limit: &Limit) -> io::Result<End> {
 
 /// Opens, waiting as the request says.
 pub(crate) fn connect(request: &Request, limit: &Limit) -> io::Result<End> {
+    check_identity(request)?;
     match request.name.kind() {
         PipeNameKind::Local(_) => Ok(End::Connection(Arc::new(client::connect(request, limit)?))),
         PipeNameKind::Socket(path) => Ok(End::Plain(Arc::new(plain::connect(request, path, limit)?))),
         PipeNameKind::Remote { .. } => Err(no_network(&request.name)),
     }
+}
+
+/// The kernel tells a server who its client is, whatever that asks for; acting as the client can't be had.
+fn check_identity(request: &Request) -> io::Result<()> {
+    /// The bits of `SECURITY_ANONYMOUS` to `SECURITY_DELEGATION`; the first of them is none.
+    const LEVEL: u32 = 3 << 16;
+    if request.security_qos_flags & LEVEL == 0 {
+        return Err(fail(PipeErrorKind::Unsupported, "a client can't be anonymous to its server here"));
+    }
+    Ok(())
 }
 
 /// Waits until an instance listens; a timeout of zero is what the server chose.

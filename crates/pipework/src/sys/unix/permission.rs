@@ -3,7 +3,7 @@
 use super::{accounts, directory::Directory, os, roots};
 use crate::{
     access::Access,
-    error::{PipeErrorKind, context, fail_from},
+    error::{PipeErrorKind, context, fail, fail_from},
     model::place::Leaf,
 };
 use rustix::fs::{AtFlags, CWD, Gid, Mode};
@@ -25,6 +25,10 @@ pub(crate) struct Permission {
 impl Permission {
     /// Looks the accounts up.
     pub(crate) fn new(access: &Access) -> io::Result<Permission> {
+        if access.sddl.is_some() {
+            let text = "a security descriptor can't be kept here: say `user`, `group` or `everyone`";
+            return Err(fail(PipeErrorKind::Unsupported, text));
+        }
         let mut text = String::from("owner");
         let me = roots::my_user();
         let mut users = Vec::new();

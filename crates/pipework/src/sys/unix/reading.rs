@@ -83,7 +83,10 @@ impl Connection {
 
     /// Writes a message and reads the reply.
     pub(crate) fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
+        self.check_may_read()?;
+        self.check_may_write()?;
         self.check_message_mode()?;
+        self.check_usable()?;
         let limit = || self.settings.read_limit();
         let mut limit = LazyLimit::new(&limit);
         // From the request to the reply nobody else may read, or the replies of two threads could change places.
@@ -211,7 +214,11 @@ impl Connection {
             }
             match self.checked(consumer.front())? {
                 Front::Empty => break,
-                Front::Bytes(_) => {
+                Front::Bytes(available) => {
+                    if available < rest.len() as u64 {
+                        // More may have come since the ring was last looked at.
+                        self.checked(consumer.available())?;
+                    }
                     filled += consumer.take(rest);
                     break;
                 }

@@ -148,7 +148,7 @@ impl Connection {
         }
     }
 
-    fn check_may_write(&self) -> io::Result<()> {
+    pub(super) fn check_may_write(&self) -> io::Result<()> {
         if self.may.write { Ok(()) } else { Err(denied("write")) }
     }
 

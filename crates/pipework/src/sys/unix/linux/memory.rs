@@ -35,6 +35,11 @@ pub(in crate::sys::unix) fn check(fd: &OwnedFd, len: usize) -> Result<(), &'stat
     if !flags.contains(rustix::fs::OFlags::RDWR) {
         return Err("a memory that can't be written");
     }
+    // First, since it never waits: a file of a foreign file system could make the others wait for ever.
+    let found = fcntl_get_seals(fd).map_err(|_| "a memory without seals")?;
+    if found.difference(SealFlags::from_bits_retain(F_SEAL_EXEC)) != seals() {
+        return Err("a memory with other seals");
+    }
     let system = rustix::fs::fstatfs(fd).map_err(|_| "a memory of no file system")?;
     #[allow(
         clippy::unnecessary_cast,
@@ -43,10 +48,6 @@ pub(in crate::sys::unix) fn check(fd: &OwnedFd, len: usize) -> Result<(), &'stat
     )]
     if system.f_type as u64 != TMPFS_MAGIC {
         return Err("a memory of another file system");
-    }
-    let found = fcntl_get_seals(fd).map_err(|_| "a memory without seals")?;
-    if found.difference(SealFlags::from_bits_retain(F_SEAL_EXEC)) != seals() {
-        return Err("a memory with other seals");
     }
     let stat = rustix::fs::fstat(fd).map_err(|_| "a memory whose size can't be read")?;
     if u64::try_from(stat.st_size).ok() != u64::try_from(len).ok() {

@@ -1,6 +1,7 @@
 //! Waiting for a change in directories.
 
 use super::super::{super::Limit, poll};
+use crate::model::place::Leaf;
 use rustix::{
     event::PollFlags,
     fs::inotify::{self, CreateFlags, WatchFlags},
@@ -8,67 +9,87 @@ use rustix::{
 };
 use std::{
     io,
+    mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// The system lets a user have few of them (128 by default), and other programs of the user need them too.
 const WATCHES_MAX: usize = 4;
 /// How long to sleep at most between two looks, where changes are told: what is not told is a killed process.
-const PAUSE_TOLD: Duration = Duration::from_millis(100);
+const PAUSE_TOLD: Duration = Duration::from_millis(200);
 /// How long to sleep where they are not.
 const PAUSE_UNTOLD: Duration = Duration::from_millis(5);
 
 static WATCHES: AtomicUsize = AtomicUsize::new(0);
 
-/// Tells of new names, of names that vanish, and of changed numbers of instances, in some directories.
+/// What a wait was ended by.
+#[derive(Debug)]
+pub(in crate::sys::unix) enum Change {
+    /// These instances have begun to listen, and nothing else that matters happened.
+    Instances(Vec<Leaf>),
+    /// Something else, or just time: look at everything.
+    Other,
+}
+
+/// Tells of changes in some directories.
 #[derive(Debug)]
 pub(in crate::sys::unix) struct Watch {
     fd: Option<OwnedFd>,
+    changes: WatchFlags,
 }
 
 impl Watch {
-    /// Without a watch, if there can't be one, changes are looked for often.
-    pub(in crate::sys::unix) fn new() -> Watch {
+    /// Tells of new names and new instances. Without a watch, if there can't be one, changes are looked for often.
+    pub(in crate::sys::unix) fn for_instances() -> Watch {
+        Watch::new(WatchFlags::CREATE | WatchFlags::MOVED_TO)
+    }
+
+    /// Tells of places that are given back: numbers of instances that change, and server processes that go.
+    pub(in crate::sys::unix) fn for_places() -> Watch {
+        Watch::new(WatchFlags::ATTRIB | WatchFlags::DELETE)
+    }
+
+    fn new(changes: WatchFlags) -> Watch {
+        let changes = changes | WatchFlags::DELETE_SELF | WatchFlags::ONLYDIR;
         if WATCHES.fetch_add(1, Ordering::Relaxed) < WATCHES_MAX
             && let Ok(fd) = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
         {
-            return Watch { fd: Some(fd) };
+            return Watch { fd: Some(fd), changes };
         }
         WATCHES.fetch_sub(1, Ordering::Relaxed);
-        Watch { fd: None }
+        Watch { fd: None, changes }
     }
 
     /// Adds a directory; the caller looks at it after this, not before. Once is enough, twice is harmless.
     pub(in crate::sys::unix) fn add(&mut self, directory: &Path) {
-        let changes = WatchFlags::CREATE
-            | WatchFlags::MOVED_TO
-            | WatchFlags::DELETE
-            | WatchFlags::ATTRIB
-            | WatchFlags::DELETE_SELF
-            | WatchFlags::ONLYDIR;
         let Some(fd) = &self.fd else { return };
-        match inotify::add_watch(fd, directory, changes) {
+        match inotify::add_watch(fd, directory, self.changes) {
             // A directory that is not there, or not for us, has nothing to tell.
             Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => {}
             Err(_) => self.drop_watch(),
         }
     }
 
-    /// Waits for a change, for `limit`, or for a short time.
-    pub(in crate::sys::unix) fn wait(&self, limit: &Limit) -> io::Result<()> {
+    /// Waits for a change that matters, for `limit`, or for a short time.
+    pub(in crate::sys::unix) fn wait(&self, limit: &Limit) -> io::Result<Change> {
         let Some(fd) = &self.fd else {
             poll::wait(&[], limit, Some(PAUSE_UNTOLD))?;
-            return Ok(());
+            return Ok(Change::Other);
         };
-        if poll::wait(&[(fd.as_fd(), PollFlags::IN)], limit, Some(PAUSE_TOLD))? {
-            let mut events = [0; 4096];
-            // What happened does not matter: the caller looks at everything.
-            while rustix::io::read(fd, &mut events).is_ok_and(|len| len > 0) {}
+        let begun = Instant::now();
+        while let Some(left) = PAUSE_TOLD.checked_sub(begun.elapsed()) {
+            if !poll::wait(&[(fd.as_fd(), PollFlags::IN)], limit, Some(left))? {
+                break;
+            }
+            match read_changes(fd) {
+                Change::Instances(leaves) if leaves.is_empty() => {}
+                change => return Ok(change),
+            }
         }
-        Ok(())
+        Ok(Change::Other)
     }
 
     /// A descriptor that is readable after a change; `None` where changes are not told.
@@ -87,4 +108,21 @@ impl Drop for Watch {
     fn drop(&mut self) {
         self.drop_watch();
     }
+}
+
+/// What the watch tells; no instances, if nothing that matters happened.
+fn read_changes(fd: &OwnedFd) -> Change {
+    let mut space = [MaybeUninit::uninit(); 4096];
+    let mut events = inotify::Reader::new(fd, &mut space);
+    let (mut instances, mut is_other) = (Vec::new(), false);
+    while let Ok(event) = events.next() {
+        let leaf = event.file_name().and_then(|name| name.to_str().ok()).and_then(Leaf::decode);
+        match leaf {
+            Some(leaf @ Leaf::Instance { .. }) => instances.push(leaf),
+            // Beginnings, of which more will be told when they are finished.
+            Some(Leaf::Temporary(_) | Leaf::Claim(_)) => {}
+            Some(Leaf::Server { .. }) | None => is_other = true,
+        }
+    }
+    if is_other { Change::Other } else { Change::Instances(instances) }
 }

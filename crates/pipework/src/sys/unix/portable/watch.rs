@@ -1,6 +1,7 @@
 //! Waiting for a change in directories, where the system does not tell of changes: looking often.
 
 use super::super::{super::Limit, poll};
+use crate::model::place::Leaf;
 use std::{
     io,
     os::fd::BorrowedFd,
@@ -14,6 +15,16 @@ const PAUSE_MICROSECONDS_MIN: u32 = 1_000;
 /// How long to sleep at most between two looks: what a caller waits too long in the worst case.
 const PAUSE_MICROSECONDS_MAX: u32 = 10_000;
 
+/// What a wait was ended by.
+#[derive(Debug)]
+pub(in crate::sys::unix) enum Change {
+    /// These instances have begun to listen; never told here.
+    #[expect(dead_code, reason = "the systems that tell have it")]
+    Instances(Vec<Leaf>),
+    /// Just time: look at everything.
+    Other,
+}
+
 /// Lets a caller look for new names, for names that vanish, and for changed numbers of instances, often at first and
 /// less often later.
 #[derive(Debug)]
@@ -23,19 +34,24 @@ pub(in crate::sys::unix) struct Watch {
 }
 
 impl Watch {
-    pub(in crate::sys::unix) fn new() -> Watch {
+    pub(in crate::sys::unix) fn for_instances() -> Watch {
         Watch { pause: AtomicU32::new(PAUSE_MICROSECONDS_MIN) }
+    }
+
+    /// The same: what is waited for makes no difference here.
+    pub(in crate::sys::unix) fn for_places() -> Watch {
+        Watch::for_instances()
     }
 
     /// Adds a directory; here the caller's next look finds what changed in it.
     pub(in crate::sys::unix) fn add(&mut self, _: &Path) {}
 
     /// Waits for `limit`, or for a short time.
-    pub(in crate::sys::unix) fn wait(&self, limit: &Limit) -> io::Result<()> {
+    pub(in crate::sys::unix) fn wait(&self, limit: &Limit) -> io::Result<Change> {
         let pause = self.pause.load(Ordering::Relaxed);
         self.pause.store((pause * 2).min(PAUSE_MICROSECONDS_MAX), Ordering::Relaxed);
         poll::wait(&[], limit, Some(Duration::from_micros(pause.into())))?;
-        Ok(())
+        Ok(Change::Other)
     }
 
     /// A descriptor that is readable after a change; none, since changes are not told.
@@ -51,7 +67,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_a_bound() {
-        let mut watch = Watch::new();
+        let mut watch = Watch::for_instances();
         watch.add(Path::new("/"));
         assert!(watch.fd().is_none());
         let mut pauses = Vec::new();
