@@ -21,17 +21,19 @@ pub struct Access {
     everyone: bool,
     users: Vec<String>,
     groups: Vec<String>,
+    /// A security descriptor of Windows in its own language, which says it all.
+    pub(crate) sddl: Option<String>,
 }
 
 impl Access {
     /// Lets this user (and the system) in. The default.
     pub fn owner() -> Access {
-        Access { everyone: false, users: Vec::new(), groups: Vec::new() }
+        Access { everyone: false, users: Vec::new(), groups: Vec::new(), sddl: None }
     }
 
     /// Lets every user with an account on this computer in; never anonymous or guest.
     pub fn everyone() -> Access {
-        Access { everyone: true, users: Vec::new(), groups: Vec::new() }
+        Access { everyone: true, users: Vec::new(), groups: Vec::new(), sddl: None }
     }
 
     /// Adds a user: a name, a uid in decimal, or a SID; looked up by `create`.

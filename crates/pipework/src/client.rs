@@ -13,6 +13,9 @@ use std::{ffi::OsStr, io, time::Duration};
 /// How long `connect` waits in all, if nothing else is said.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// A server may know who its client is, and not act as it; a number of Windows.
+const SECURITY_IDENTIFICATION: u32 = 1 << 16;
+
 /// Connects as a client: waits at most 20 s while the pipe is busy, and not at all when it is absent.
 ///
 /// Opens it duplex, or in the one direction that it has. The server must be one that
@@ -65,6 +68,7 @@ pub struct ClientOptions {
     wait_absent: bool,
     server: ServerCheck,
     canceller: Option<Canceller>,
+    pub(crate) security_qos_flags: u32,
 }
 
 impl ClientOptions {
@@ -78,6 +82,7 @@ impl ClientOptions {
             wait_absent: false,
             server: ServerCheck::Trusted,
             canceller: None,
+            security_qos_flags: SECURITY_IDENTIFICATION,
         }
     }
 
@@ -170,6 +175,7 @@ impl ClientOptions {
             server: self.server.clone(),
             wait_absent: self.wait_absent,
             one_way_will_do: false,
+            security_qos_flags: self.security_qos_flags,
         })
     }
 }

@@ -69,6 +69,7 @@ mod named;
 mod options;
 pub mod os;
 mod peer;
+#[cfg(unix)]
 mod ring;
 mod stream;
 mod sys;

@@ -45,14 +45,15 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Listener {
     spec: Spec,
-    source: Source,
+    pub(crate) source: Source,
     canceller: Mutex<Option<Canceller>>,
-    gate: OnceLock<sys::Gate>,
+    /// Made where somebody polls for clients, which not every system can offer.
+    pub(crate) gate: OnceLock<sys::Gate>,
 }
 
 /// Where clients come from.
 #[derive(Debug)]
-enum Source {
+pub(crate) enum Source {
     /// The instance that listens now; none while the pipe has all of its instances.
     Instances {
         current: Mutex<Option<sys::Instance>>,
@@ -115,40 +116,6 @@ impl Listener {
     /// The name it serves.
     pub fn name(&self) -> &PipeName {
         &self.spec.name
-    }
-
-    /// A client that waits, else `WouldBlock`.
-    pub(crate) fn try_accept(&self) -> io::Result<PipeStream> {
-        match self.accept_within(&self.limit(Some(Duration::ZERO))) {
-            Err(error) if error == PipeErrorKind::TimedOut => Err(io::ErrorKind::WouldBlock.into()),
-            outcome => outcome,
-        }
-    }
-
-    /// What tells foreign event loops that a client waits.
-    pub(crate) fn gate(&self) -> io::Result<&sys::Gate> {
-        if self.gate.get().is_none() {
-            let gate = sys::Gate::new()?;
-            // Under the lock of the instance, so that no replacement is missed.
-            let current = match &self.source {
-                Source::Plain(listener) => {
-                    gate.follow_plain(listener)?;
-                    None
-                }
-                Source::Instances { current, .. } => {
-                    let current = lock(current);
-                    match &*current {
-                        Some(instance) => gate.follow(instance)?,
-                        None => gate.follow_places(sys::Watch::new(&self.spec.name)?)?,
-                    }
-                    Some(current)
-                }
-            };
-            // Another thread may have been quicker; then its gate serves.
-            self.gate.set(gate).ok();
-            drop(current);
-        }
-        self.gate.get().ok_or_else(|| io::Error::other("the descriptor was not made"))
     }
 
     fn accept_within(&self, limit: &Limit) -> io::Result<PipeStream> {
@@ -251,7 +218,7 @@ impl Listener {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Each value is replaced as a whole, so a panic elsewhere leaves none half-changed.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

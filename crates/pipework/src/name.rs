@@ -201,8 +201,8 @@ impl PipeName {
     /// What equality, order and hash look at. A server has no `\`, so no two remote names share a text.
     fn key(&self) -> (u8, &[u8]) {
         match &self.target {
-            Target::Local { folded, .. } => (0, folded.as_bytes()),
-            Target::Remote { folded, .. } => (1, folded.as_bytes()),
+            Target::Local { .. } => (0, self.folded().as_bytes()),
+            Target::Remote { .. } => (1, self.folded().as_bytes()),
             Target::Socket => (2, self.text.as_encoded_bytes()),
         }
     }

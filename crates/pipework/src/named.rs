@@ -47,8 +47,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_millis(50);
 /// ```
 #[derive(Debug)]
 pub struct NamedPipe {
-    instance: sys::Instance,
-    stream: PipeStream,
+    pub(crate) instance: sys::Instance,
+    pub(crate) stream: PipeStream,
 }
 
 impl NamedPipe {
@@ -59,6 +59,11 @@ impl NamedPipe {
     #[doc(alias = "CreateNamedPipeW")]
     pub fn new<A: AsRef<OsStr>>(address: A) -> io::Result<NamedPipe> {
         NamedPipeBuilder::new(address).create()
+    }
+
+    pub(crate) fn over(instance: sys::Instance) -> NamedPipe {
+        let stream = PipeStream::new(instance.end());
+        NamedPipe { instance, stream }
     }
 
     /// Waits until an instance of the name listens; `None` for ever, `ZERO` the server's
@@ -295,9 +300,7 @@ impl NamedPipeBuilder {
             let text = format!("{} is a plain socket, which has no instances: call `listen`", path.display());
             return Err(fail(PipeErrorKind::Unsupported, text));
         }
-        let instance = sys::Instance::create(&spec)?;
-        let stream = PipeStream::new(instance.end());
-        Ok(NamedPipe { instance, stream })
+        sys::Instance::create(&spec).map(NamedPipe::over)
     }
 
     /// Creates a listener; the only door for a plain Unix socket.
@@ -310,7 +313,7 @@ impl NamedPipeBuilder {
     }
 
     /// Checks what can be checked without the system.
-    fn spec(&self) -> io::Result<Spec> {
+    pub(crate) fn spec(&self) -> io::Result<Spec> {
         let name = PipeName::new(&self.address)?;
         let invalid = |text: &'static str| Err(fail(PipeErrorKind::Invalid, text));
         if self.max_instances == 0 {

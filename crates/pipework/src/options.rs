@@ -67,4 +67,6 @@ pub(crate) struct Request {
     pub(crate) wait_absent: bool,
     /// Whether the one direction of a one-way pipe will do where both were asked.
     pub(crate) one_way_will_do: bool,
+    /// How far the server may act as the client, in the `SECURITY_*` flags of Windows.
+    pub(crate) security_qos_flags: u32,
 }

@@ -7,6 +7,10 @@ mod seal {
     impl Sealed for crate::PipeStream {}
     impl Sealed for crate::Listener {}
     impl Sealed for crate::Peer {}
+    impl Sealed for crate::NamedPipe {}
+    impl Sealed for crate::NamedPipeBuilder {}
+    impl Sealed for crate::ClientOptions {}
+    impl Sealed for crate::Access {}
 }
 
 /// Readiness for foreign event loops, and file descriptors where an end is just one.
@@ -18,10 +22,15 @@ pub mod unix {
             fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
             unix::net::UnixStream,
         },
+        time::Duration,
     };
 
     use super::seal::Sealed;
-    use crate::{AnonRead, AnonWrite, Listener, Peer, PipeStream, sys::anonymous::handle_from_raw};
+    use crate::{
+        AnonRead, AnonWrite, Listener, Peer, PipeErrorKind, PipeStream,
+        listener::{Source, lock},
+        sys::{Gate, Watch, anonymous::handle_from_raw},
+    };
 
     /// Non-blocking use from epoll, mio, calloop, smol.
     ///
@@ -115,12 +124,41 @@ pub mod unix {
 
     impl ListenerExt for Listener {
         fn try_accept(&self) -> io::Result<PipeStream> {
-            Listener::try_accept(self)
+            match self.accept_timeout(Duration::ZERO) {
+                Err(error) if error == PipeErrorKind::TimedOut => Err(io::ErrorKind::WouldBlock.into()),
+                outcome => outcome,
+            }
         }
 
         fn ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
-            self.gate().map(AsFd::as_fd)
+            gate_of(self).map(AsFd::as_fd)
         }
+    }
+
+    /// What tells foreign event loops that a client waits.
+    fn gate_of(listener: &Listener) -> io::Result<&Gate> {
+        if listener.gate.get().is_none() {
+            let gate = Gate::new()?;
+            // Under the lock of the instance, so that no replacement is missed.
+            let current = match &listener.source {
+                Source::Plain(listener) => {
+                    gate.follow_plain(listener)?;
+                    None
+                }
+                Source::Instances { current, .. } => {
+                    let current = lock(current);
+                    match &*current {
+                        Some(instance) => gate.follow(instance)?,
+                        None => gate.follow_places(Watch::new(listener.name())?)?,
+                    }
+                    Some(current)
+                }
+            };
+            // Another thread may have been quicker; then its gate serves.
+            listener.gate.set(gate).ok();
+            drop(current);
+        }
+        listener.gate.get().ok_or_else(|| io::Error::other("the descriptor was not made"))
     }
 
     /// A hold on the peer's process.
@@ -132,7 +170,7 @@ pub mod unix {
 
     impl PeerExt for Peer {
         fn pidfd(&self) -> Option<BorrowedFd<'_>> {
-            self.sys().handle()
+            self.inner.handle()
         }
     }
 
@@ -259,6 +297,359 @@ pub mod unix {
                 assert!(error == PipeErrorKind::Invalid);
                 assert!(error.to_string().contains("Unicode"), "{error}");
             }
+        }
+    }
+}
+
+/// miow's Windows extras, and handles.
+///
+/// `OVERLAPPED` and `SECURITY_ATTRIBUTES` are plain pointers here, so that no version of a crate with the system's types is
+/// part of this one.
+#[cfg(windows)]
+pub mod windows {
+    use std::{
+        ffi::c_void,
+        io::{self, PipeReader, PipeWriter},
+        os::windows::io::{
+            AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, IntoRawHandle, OwnedHandle, RawHandle,
+        },
+    };
+
+    use super::seal::Sealed;
+    use crate::{
+        Access, AnonRead, AnonWrite, ClientOptions, NamedPipe, NamedPipeBuilder, PipeStream,
+        sys::{
+            self,
+            windows::{Instance, handle_from_raw},
+        },
+    };
+
+    /// miow's overlapped calls, for programs that have completions of their own.
+    ///
+    /// The handle is opened for overlapped use and belongs to no completion port; give it to yours by its raw handle. The
+    /// other calls of this crate never make a completion there.
+    pub trait NamedPipeExt: Sealed {
+        /// Begins to wait for a client; `true` if one is there already, in which case no completion comes.
+        ///
+        /// # Safety
+        /// `overlapped` points to an `OVERLAPPED` that lives until the operation ends and serves no other.
+        ///
+        /// # Errors
+        /// The system's.
+        #[expect(unsafe_code, reason = "declares a contract that its callers keep")]
+        unsafe fn connect_overlapped(&self, overlapped: *mut c_void) -> io::Result<bool>;
+
+        /// Begins to read; the number of bytes if it has ended already.
+        ///
+        /// # Safety
+        /// As [`connect_overlapped`](Self::connect_overlapped), and `buf` lives as long too.
+        ///
+        /// # Errors
+        /// The system's.
+        #[expect(unsafe_code, reason = "declares a contract that its callers keep")]
+        unsafe fn read_overlapped(
+            &self,
+            buf: &mut [u8],
+            overlapped: *mut c_void,
+        ) -> io::Result<Option<usize>>;
+
+        /// Begins to write; the number of bytes if it has ended already.
+        ///
+        /// # Safety
+        /// As [`connect_overlapped`](Self::connect_overlapped), and `buf` lives as long too.
+        ///
+        /// # Errors
+        /// The system's.
+        #[expect(unsafe_code, reason = "declares a contract that its callers keep")]
+        unsafe fn write_overlapped(&self, buf: &[u8], overlapped: *mut c_void) -> io::Result<Option<usize>>;
+
+        /// Tells how many bytes an operation that has ended has moved.
+        ///
+        /// # Safety
+        /// `overlapped` began an operation on this pipe.
+        ///
+        /// # Errors
+        /// The operation's, and the system's for one that has not ended.
+        #[expect(unsafe_code, reason = "declares a contract that its callers keep")]
+        unsafe fn result(&self, overlapped: *mut c_void) -> io::Result<usize>;
+    }
+
+    #[expect(
+        unsafe_code,
+        unsafe_op_in_unsafe_fn,
+        reason = "passes the contract of its caller on, word for word"
+    )]
+    impl NamedPipeExt for NamedPipe {
+        unsafe fn connect_overlapped(&self, overlapped: *mut c_void) -> io::Result<bool> {
+            self.instance.connect_overlapped(overlapped)
+        }
+
+        unsafe fn read_overlapped(
+            &self,
+            buf: &mut [u8],
+            overlapped: *mut c_void,
+        ) -> io::Result<Option<usize>> {
+            self.instance.read_overlapped(buf, overlapped)
+        }
+
+        unsafe fn write_overlapped(&self, buf: &[u8], overlapped: *mut c_void) -> io::Result<Option<usize>> {
+            self.instance.write_overlapped(buf, overlapped)
+        }
+
+        unsafe fn result(&self, overlapped: *mut c_void) -> io::Result<usize> {
+            self.instance.result(overlapped)
+        }
+    }
+
+    /// What a server may do with its client.
+    pub trait PipeStreamExt: Sealed {
+        /// Runs `act` on this thread with the rights of the client, as far as the client allows it, and goes back to what the
+        /// thread acted as before, also when `act` panics.
+        ///
+        /// Corresponds to `ImpersonateNamedPipeClient`. A client of this crate lets a server know who it is and no more,
+        /// unless it says otherwise by [`ClientOptionsExt::security_qos_flags`].
+        ///
+        /// # Aborts
+        /// If the thread can't go back: it must not go on with the rights of somebody else.
+        ///
+        /// # Errors
+        /// When the system refuses, for example before anything was read from the client; `act` is not run then.
+        /// `Unsupported` at a client's end.
+        fn impersonate<T>(&self, act: impl FnOnce() -> T) -> io::Result<T>;
+    }
+
+    impl PipeStreamExt for PipeStream {
+        fn impersonate<T>(&self, act: impl FnOnce() -> T) -> io::Result<T> {
+            self.end().as_client(act)
+        }
+    }
+
+    /// miow's raw security attributes.
+    pub trait NamedPipeBuilderExt: Sealed {
+        /// Creates an instance with these attributes instead of what [`NamedPipeBuilder::access`] says.
+        ///
+        /// # Safety
+        /// `attributes` is null, which stands for the system's default, or points to a valid `SECURITY_ATTRIBUTES`.
+        ///
+        /// # Errors
+        /// Those of [`NamedPipeBuilder::create`].
+        #[expect(unsafe_code, reason = "declares a contract that its callers keep")]
+        unsafe fn with_security_attributes(&mut self, attributes: *mut c_void) -> io::Result<NamedPipe>;
+    }
+
+    impl NamedPipeBuilderExt for NamedPipeBuilder {
+        #[expect(
+            unsafe_code,
+            unsafe_op_in_unsafe_fn,
+            reason = "passes the contract of its caller on, word for word"
+        )]
+        unsafe fn with_security_attributes(&mut self, attributes: *mut c_void) -> io::Result<NamedPipe> {
+            Instance::create_raw(&self.spec()?, attributes).map(NamedPipe::over)
+        }
+    }
+
+    /// How far a server may act as the client.
+    pub trait ClientOptionsExt: Sealed {
+        /// Sets the `SECURITY_*` flags of `CreateFileW` (default `SECURITY_IDENTIFICATION`: the server may know who the
+        /// client is, and not act as it).
+        fn security_qos_flags(&mut self, flags: u32) -> &mut Self;
+    }
+
+    impl ClientOptionsExt for ClientOptions {
+        fn security_qos_flags(&mut self, flags: u32) -> &mut Self {
+            self.security_qos_flags = flags;
+            self
+        }
+    }
+
+    /// The escape hatch of [`Access`].
+    pub trait AccessExt: Sealed {
+        /// Exactly this security descriptor, in SDDL; checked by `create`. Nobody can be added to it.
+        ///
+        /// Read and write, but do not let others make instances: `FILE_CREATE_PIPE_INSTANCE` is part of `GW` and `FW`.
+        ///
+        /// # Examples
+        /// ```
+        /// use pipework::{Access, NamedPipeBuilder, PipeName, os::windows::AccessExt};
+        /// # fn main() -> std::io::Result<()> {
+        /// // The owner everything; whoever was authenticated may read and write.
+        /// let access = Access::from_sddl("D:P(A;;FA;;;OW)(A;;0x12018b;;;AU)");
+        /// let server = NamedPipeBuilder::new(PipeName::unique("sddl")?).access(access).create()?;
+        /// # Ok(())
+        /// # }
+        /// ```
+        fn from_sddl(sddl: impl Into<String>) -> Access;
+    }
+
+    impl AccessExt for Access {
+        fn from_sddl(sddl: impl Into<String>) -> Access {
+            let mut access = Access::owner();
+            access.sddl = Some(sddl.into());
+            access
+        }
+    }
+
+    impl AsHandle for NamedPipe {
+        fn as_handle(&self) -> BorrowedHandle<'_> {
+            self.instance.handle()
+        }
+    }
+
+    impl AsRawHandle for NamedPipe {
+        fn as_raw_handle(&self) -> RawHandle {
+            self.as_handle().as_raw_handle()
+        }
+    }
+
+    impl IntoRawHandle for NamedPipe {
+        fn into_raw_handle(self) -> RawHandle {
+            OwnedHandle::from(self).into_raw_handle()
+        }
+    }
+
+    impl From<NamedPipe> for OwnedHandle {
+        /// Gives the handle; where clones of the stream still use it, another one of the same end.
+        ///
+        /// # Panics
+        /// If there are clones, and the process has no handle to spare.
+        fn from(pipe: NamedPipe) -> OwnedHandle {
+            let NamedPipe { instance, stream } = pipe;
+            // Which uses the handle too.
+            drop(stream);
+            handle_or_panic(instance.into_handle())
+        }
+    }
+
+    impl TryFrom<OwnedHandle> for NamedPipe {
+        type Error = io::Error;
+
+        /// Takes over a handle of a pipe's server end that was opened for overlapped use; anything else is `Invalid`.
+        fn try_from(handle: OwnedHandle) -> io::Result<NamedPipe> {
+            Instance::adopt(handle).map(NamedPipe::over)
+        }
+    }
+
+    impl AsHandle for PipeStream {
+        fn as_handle(&self) -> BorrowedHandle<'_> {
+            self.end().handle()
+        }
+    }
+
+    impl AsRawHandle for PipeStream {
+        fn as_raw_handle(&self) -> RawHandle {
+            self.as_handle().as_raw_handle()
+        }
+    }
+
+    impl IntoRawHandle for PipeStream {
+        fn into_raw_handle(self) -> RawHandle {
+            OwnedHandle::from(self).into_raw_handle()
+        }
+    }
+
+    impl From<PipeStream> for OwnedHandle {
+        /// Gives the handle; where clones still use it, another one of the same end.
+        ///
+        /// # Panics
+        /// If there are clones, and the process has no handle to spare.
+        fn from(stream: PipeStream) -> OwnedHandle {
+            handle_or_panic(stream.into_end().into_handle())
+        }
+    }
+
+    impl TryFrom<OwnedHandle> for PipeStream {
+        type Error = io::Error;
+
+        /// Takes over a handle of a connected pipe that was opened for overlapped use; anything else is `Invalid`.
+        fn try_from(handle: OwnedHandle) -> io::Result<PipeStream> {
+            sys::End::adopt(handle).map(PipeStream::new)
+        }
+    }
+
+    /// The conversions that need this can't fail in their signatures; their documentation says when.
+    fn handle_or_panic(handle: io::Result<OwnedHandle>) -> OwnedHandle {
+        handle.unwrap_or_else(|error| panic!("no second handle of a pipe that clones still use: {error}"))
+    }
+
+    impl AsHandle for AnonRead {
+        fn as_handle(&self) -> BorrowedHandle<'_> {
+            self.pipe().as_handle()
+        }
+    }
+
+    impl AsRawHandle for AnonRead {
+        fn as_raw_handle(&self) -> RawHandle {
+            self.pipe().as_raw_handle()
+        }
+    }
+
+    impl IntoRawHandle for AnonRead {
+        fn into_raw_handle(self) -> RawHandle {
+            PipeReader::from(self).into_raw_handle()
+        }
+    }
+
+    impl FromRawHandle for AnonRead {
+        #[expect(
+            unsafe_code,
+            unsafe_op_in_unsafe_fn,
+            reason = "passes the contract of its caller on, word for word"
+        )]
+        unsafe fn from_raw_handle(handle: RawHandle) -> Self {
+            AnonRead::from(handle_from_raw(handle))
+        }
+    }
+
+    impl From<OwnedHandle> for AnonRead {
+        fn from(handle: OwnedHandle) -> AnonRead {
+            AnonRead::from(PipeReader::from(handle))
+        }
+    }
+
+    impl From<AnonRead> for OwnedHandle {
+        fn from(end: AnonRead) -> OwnedHandle {
+            OwnedHandle::from(PipeReader::from(end))
+        }
+    }
+
+    impl AsHandle for AnonWrite {
+        fn as_handle(&self) -> BorrowedHandle<'_> {
+            self.pipe().as_handle()
+        }
+    }
+
+    impl AsRawHandle for AnonWrite {
+        fn as_raw_handle(&self) -> RawHandle {
+            self.pipe().as_raw_handle()
+        }
+    }
+
+    impl IntoRawHandle for AnonWrite {
+        fn into_raw_handle(self) -> RawHandle {
+            PipeWriter::from(self).into_raw_handle()
+        }
+    }
+
+    impl FromRawHandle for AnonWrite {
+        #[expect(
+            unsafe_code,
+            unsafe_op_in_unsafe_fn,
+            reason = "passes the contract of its caller on, word for word"
+        )]
+        unsafe fn from_raw_handle(handle: RawHandle) -> Self {
+            AnonWrite::from(handle_from_raw(handle))
+        }
+    }
+
+    impl From<OwnedHandle> for AnonWrite {
+        fn from(handle: OwnedHandle) -> AnonWrite {
+            AnonWrite::from(PipeWriter::from(handle))
+        }
+    }
+
+    impl From<AnonWrite> for OwnedHandle {
+        fn from(end: AnonWrite) -> OwnedHandle {
+            OwnedHandle::from(PipeWriter::from(end))
         }
     }
 }

@@ -8,7 +8,7 @@ use std::io;
 /// Corresponds to `GetNamedPipeClientProcessId`, `GetNamedPipeServerProcessId` and the token of the client.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    inner: sys::Peer,
+    pub(crate) inner: sys::Peer,
 }
 
 impl Peer {
@@ -55,9 +55,5 @@ impl Peer {
     /// SID as text; `None` on Unix.
     pub fn sid(&self) -> Option<&str> {
         self.inner.sid()
-    }
-
-    pub(crate) fn sys(&self) -> &sys::Peer {
-        &self.inner
     }
 }

@@ -96,10 +96,10 @@ fn shown(example: &str) -> Vec<String> {
 
 /// A place that no other user can reach.
 fn private_dir() -> TempDir {
-    let mut builder = tempfile::Builder::new();
+    let dir = tempfile::tempdir().unwrap();
     #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
-    builder.tempdir().unwrap()
+    fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    dir
 }
 
 #[test]
@@ -209,6 +209,30 @@ mod group_daemon {
         let dir = private_dir();
         let lines = lines_of(&dir, "group_daemon", &["no such group"]);
         assert!(lines[0].contains("no group named"), "{lines:?}");
+        let outcome = run_in(dir.path(), "group_daemon", &["serve", "no such group", "daemon"]);
+        assert_eq!(outcome.status.code(), Some(1), "{outcome:?}");
+    }
+}
+
+#[cfg(windows)]
+mod group_daemon {
+    use super::{lines_of, private_dir, run_in};
+
+    /// Everyone, by the number that is the same in every language.
+    const GROUP: &str = "S-1-1-0";
+
+    #[test]
+    fn it_serves_a_group() {
+        let lines = lines_of(&private_dir(), "group_daemon", &[GROUP]);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].starts_with("client: welcome, "), "{lines:?}");
+    }
+
+    #[test]
+    fn a_group_that_does_not_exist_is_told() {
+        let dir = private_dir();
+        let lines = lines_of(&dir, "group_daemon", &["no such group"]);
+        assert!(lines[0].starts_with("server: not for the group no such group: "), "{lines:?}");
         let outcome = run_in(dir.path(), "group_daemon", &["serve", "no such group", "daemon"]);
         assert_eq!(outcome.status.code(), Some(1), "{outcome:?}");
     }

@@ -5,7 +5,31 @@ use std::fs;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::harness::{Place, Running};
+use crate::harness::{Place, Running, Test, test};
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        test(a_file_reaches_every_client_in_both_modes),
+        test(an_empty_file_works_and_the_table_is_for_people),
+        test(one_mode_can_be_chosen_and_the_measurement_left_out),
+        #[cfg(target_os = "linux")]
+        test(a_file_that_changes_is_a_mismatch),
+        test(what_is_not_a_file_is_refused_by_name),
+        test(ctrl_c_ends_the_demo_and_leaves_nothing).only_on_unix(NAMES),
+    ]
+}
+
+/// What the demo measures here.
+const TRANSPORTS: &[&str] = &[
+    "pipework byte",
+    "pipework message",
+    "kernel pipe",
+    #[cfg(unix)]
+    "Unix socket",
+];
+
+/// Why a test can't look whether the demo has begun.
+const NAMES: &str = "the pipes of a demo can't be told from those of another";
 
 fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
@@ -21,7 +45,6 @@ fn noise(len: usize) -> Vec<u8> {
     (0..len).map(|_| next()).collect()
 }
 
-#[test]
 fn a_file_reaches_every_client_in_both_modes() {
     let place = Place::new();
     let (path, content) = (place.file("noise"), noise(300_001));
@@ -51,7 +74,7 @@ fn a_file_reaches_every_client_in_both_modes() {
 
     let speeds = report["speeds"].as_array().unwrap();
     let transports: Vec<_> = speeds.iter().map(|speed| speed["transport"].as_str().unwrap()).collect();
-    assert_eq!(transports, ["pipework byte", "pipework message", "kernel pipe", "Unix socket"]);
+    assert_eq!(transports, TRANSPORTS);
     for speed in speeds {
         assert_eq!(speed["bytes"], 1 << 20);
         assert!(speed["gigabytes_per_second"].as_f64().unwrap() > 0.0);
@@ -61,7 +84,6 @@ fn a_file_reaches_every_client_in_both_modes() {
     place.assert_clean();
 }
 
-#[test]
 fn an_empty_file_works_and_the_table_is_for_people() {
     let place = Place::new();
     let path = place.file("empty");
@@ -70,12 +92,11 @@ fn an_empty_file_works_and_the_table_is_for_people() {
     assert!(table.contains(&hex(b"")), "{table}");
     assert_eq!(table.matches("every SHA-256 right at both ends").count(), 2, "{table}");
     assert!(table.contains("1 client process, 0 B each"), "{table}");
-    for transport in ["pipework byte", "pipework message", "kernel pipe", "Unix socket"] {
+    for transport in TRANSPORTS {
         assert!(table.lines().any(|line| line.starts_with(transport) && line.ends_with("µs")), "{table}");
     }
 }
 
-#[test]
 fn one_mode_can_be_chosen_and_the_measurement_left_out() {
     let place = Place::new();
     let path = place.file("file");
@@ -88,7 +109,6 @@ fn one_mode_can_be_chosen_and_the_measurement_left_out() {
 
 /// This file of the kernel's is another one each time that it is read.
 #[cfg(target_os = "linux")]
-#[test]
 fn a_file_that_changes_is_a_mismatch() {
     let place = Place::new();
     let ended = place.run(["demo", "/proc/sys/kernel/random/uuid", "--clients", "2", "--measure", "0"]);
@@ -97,22 +117,21 @@ fn a_file_that_changes_is_a_mismatch() {
     assert!(String::from_utf8_lossy(&ended.stdout).contains("ONLY 0 OF 2 SHA-256 RIGHT"), "{ended:?}");
 }
 
-#[test]
 fn what_is_not_a_file_is_refused_by_name() {
     let place = Place::new();
     let missing = place.file("missing");
     place.run(["demo", missing.to_str().unwrap()]).failure(1, missing.to_str().unwrap());
-    place.run(["demo", "/"]).failure(1, "not a regular file");
+    let directory = place.file("");
+    place.run(["demo", directory.to_str().unwrap()]).failure(1, "not a regular file");
 }
 
-#[test]
 fn ctrl_c_ends_the_demo_and_leaves_nothing() {
     let place = Place::new();
     let path = place.file("file");
     fs::write(&path, "x").unwrap();
     let demo = Running::start(place.command(["demo", path.to_str().unwrap(), "--measure", "1000000"]));
     place.until_listed();
-    demo.signal("INT");
+    demo.interrupt();
     demo.end().failure(130, "interrupted: ");
     place.assert_clean();
 }

@@ -1,21 +1,71 @@
 //! Runs the tool in a place of its own, and never waits for ever.
 
 use std::{
-    ffi::OsStr,
+    any::type_name,
+    ffi::{OsStr, OsString},
     fs,
     io::{BufRead, BufReader, Read, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
 
+use libtest_mimic::{Completion, Trial};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::programs::program;
+
 /// What takes longer than this hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One test.
+pub(crate) struct Test {
+    name: &'static str,
+    run: Box<dyn Fn() + Send>,
+    /// Why it is not run, if it is not.
+    skipped: Option<&'static str>,
+}
+
+/// The test that a function is.
+pub(crate) fn test<F: Fn() + Send + 'static>(run: F) -> Test {
+    let path = type_name::<F>();
+    Test { name: path.split_once("::").map_or(path, |(_, name)| name), run: Box::new(run), skipped: None }
+}
+
+impl Test {
+    /// Skips it, where this is so.
+    pub(crate) fn skipped_if(self, condition: bool, why: &'static str) -> Test {
+        Test { skipped: self.skipped.or(condition.then_some(why)), ..self }
+    }
+
+    /// For what the systems other than Unix don't have.
+    pub(crate) fn only_on_unix(self, why: &'static str) -> Test {
+        self.skipped_if(cfg!(not(unix)), why)
+    }
+
+    /// For what needs the list of all pipes.
+    pub(crate) fn with_list(self) -> Test {
+        self.skipped_if(is_wine(), "Wine can't list pipes (it answers with error 66)")
+    }
+
+    pub(crate) fn trial(self) -> Trial {
+        Trial::ignorable_test(self.name, move || {
+            if let Some(why) = self.skipped {
+                return Ok(Completion::ignored_with(why));
+            }
+            (self.run)();
+            Ok(Completion::Completed)
+        })
+    }
+}
+
+/// Whether this is Wine, which brings a program that Windows does not have.
+fn is_wine() -> bool {
+    cfg!(windows) && Path::new(r"C:\windows\system32\winecfg.exe").exists()
+}
 
 /// A directory for the pipes and the files of one test.
 pub(crate) struct Place {
@@ -24,13 +74,24 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Place {
+        let mut builder = tempfile::Builder::new();
+        let builder = builder.prefix("pw-");
         // Short, because names become socket paths.
-        let dir = tempfile::Builder::new().prefix("pw-").tempdir_in("/tmp").unwrap();
+        let dir = if cfg!(unix) { builder.tempdir_in("/tmp") } else { builder.tempdir() }.unwrap();
         fs::create_dir(dir.path().join("files")).unwrap();
         Place { dir }
     }
 
-    /// Where the pipes live; the tool makes it.
+    /// The name of a pipe of this test. Where pipes belong to the whole computer, the name tells whose it is.
+    pub(crate) fn pipe(&self, name: &str) -> String {
+        if cfg!(unix) { name.to_owned() } else { format!("{name}-{}", self.tag()) }
+    }
+
+    fn tag(&self) -> &str {
+        self.dir.path().file_name().unwrap().to_str().unwrap()
+    }
+
+    /// Where the pipes live on Unix; the tool makes it.
     pub(crate) fn pipes(&self) -> PathBuf {
         self.dir.path().join("pipes")
     }
@@ -44,6 +105,7 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pipework"));
         command.args(args).env("PIPEWORK_DIR", self.pipes()).env_remove("XDG_RUNTIME_DIR");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        own_console(&mut command);
         command
     }
 
@@ -61,7 +123,18 @@ impl Place {
 
     /// Starts `pipework serve` and waits until it serves.
     pub(crate) fn serve(&self, args: &[&str]) -> Running {
-        let mut server = Running::start(self.command([&["serve"], args].concat()));
+        Place::serving(self.command([&["serve"], args].concat()))
+    }
+
+    /// Starts `pipework serve` with this command for each client, and waits until it serves.
+    pub(crate) fn serve_with(&self, args: &[&str], command: &[&str]) -> Running {
+        let line = [OsString::from("serve")].into_iter().chain(args.iter().map(OsString::from));
+        let line = line.chain([OsString::from("--")]).chain(program(command));
+        Place::serving(self.command(line))
+    }
+
+    fn serving(command: Command) -> Running {
+        let mut server = Running::start(command);
         let line = server.stderr_line();
         assert!(line.starts_with("pipework: serving "), "{line}");
         server
@@ -72,12 +145,14 @@ impl Place {
         Running::start_with_stdin(self.command([&["connect"], args].concat()))
     }
 
-    /// What `pipework list --json` says.
+    /// What `pipework list --json` says of the pipes of this test.
     pub(crate) fn list(&self) -> Vec<Value> {
-        serde_json::from_str(&self.run(["list", "--json"]).success()).unwrap()
+        let all: Vec<Value> = serde_json::from_str(&self.run(["list", "--json"]).success()).unwrap();
+        let is_ours = |entry: &Value| cfg!(unix) || entry["name"].as_str().unwrap().contains(self.tag());
+        all.into_iter().filter(is_ours).collect()
     }
 
-    /// Looks until there is a pipe.
+    /// Looks until there is a pipe; on Unix, where all that are here are of this test.
     pub(crate) fn until_listed(&self) {
         let deadline = Instant::now() + PATIENCE;
         while self.list().is_empty() {
@@ -85,8 +160,11 @@ impl Place {
         }
     }
 
-    /// Asserts that nothing is left of any pipe; the lock of the place stays.
+    /// Asserts that nothing is left of any pipe; the lock of the place stays. Elsewhere the system sees to that.
     pub(crate) fn assert_clean(&self) {
+        if cfg!(not(unix)) {
+            return;
+        }
         assert_eq!(self.list(), [Value::Null; 0]);
         let left: Vec<_> =
             fs::read_dir(self.pipes()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -179,9 +257,28 @@ impl Running {
         self.ahead.drain(..len).collect()
     }
 
+    /// Asks it to end, as Ctrl-C does.
+    #[cfg(unix)]
+    pub(crate) fn interrupt(&self) {
+        self.signal("INT");
+    }
+
+    /// Asks it to end, as Ctrl-C does.
+    #[cfg(windows)]
+    pub(crate) fn interrupt(&self) {
+        let line = program(&["interrupt", &self.id().to_string()]);
+        assert!(Command::new(&line[0]).args(&line[1..]).status().unwrap().success());
+    }
+
+    #[cfg(unix)]
     pub(crate) fn signal(&self, signal: &str) {
         let script = format!("kill -{signal} {}", self.id());
         assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
+    }
+
+    /// Ends it as a crash would.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
     }
 
     /// Closes its stdin and waits for its end.
@@ -216,3 +313,14 @@ impl Drop for Running {
         self.child.wait().ok();
     }
 }
+
+/// A console that nobody sees, so that Ctrl-C at it reaches no other test.
+#[cfg(windows)]
+fn own_console(command: &mut Command) {
+    use std::os::windows::process::CommandExt;
+    command.creation_flags(windows_sys::Win32::System::Threading::CREATE_NO_WINDOW);
+}
+
+/// A signal reaches one process.
+#[cfg(unix)]
+fn own_console(_command: &mut Command) {}

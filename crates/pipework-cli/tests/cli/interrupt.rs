@@ -2,32 +2,45 @@
 
 use std::io::Write;
 
-use crate::harness::Place;
+use crate::harness::{Place, Running, Test, test};
 
-#[test]
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        test(a_server_removes_its_name_and_says_so),
+        test(a_server_ends_its_commands),
+        test(a_client_can_be_interrupted),
+    ]
+}
+
 fn a_server_removes_its_name_and_says_so() {
-    for signal in ["INT", "TERM"] {
+    let ways: &[fn(&Running)] = &[
+        Running::interrupt,
+        #[cfg(unix)]
+        |server| server.signal("TERM"),
+    ];
+    for ask_to_end in ways {
         let place = Place::new();
-        let server = place.serve(&["hello"]);
-        let mut client = place.connect(&["hello"]);
+        let hello = &place.pipe("hello");
+        let server = place.serve(&[hello]);
+        let mut client = place.connect(&[hello]);
         client.stdin().write_all(b"x").unwrap();
         assert_eq!(client.stdout(1), b"x");
-        server.signal(signal);
+        ask_to_end(&server);
         server.end().failure(130, "interrupted: 1 client served, name removed");
-        place.run(["wait", "hello"]).failure(3, "hello");
+        place.run(["wait", hello]).failure(3, "hello");
         place.assert_clean();
         assert_eq!(client.end().code, Some(0));
     }
 }
 
-#[test]
 fn a_server_ends_its_commands() {
     let place = Place::new();
+    let hello = &place.pipe("hello");
     // This command does not care about its stdin.
-    let server = place.serve(&["hello", "--", "sh", "-c", "echo here; exec sleep 1000"]);
-    let mut client = place.connect(&["hello", "--stay"]);
+    let server = place.serve_with(&[hello], &["stay"]);
+    let mut client = place.connect(&[hello, "--stay"]);
     assert_eq!(client.stdout(5), b"here\n");
-    server.signal("INT");
+    server.interrupt();
     // Its stderr ends only when the command, which shares it, has ended, too.
     let ended = server.end();
     assert_eq!(ended.code, Some(130), "{ended:?}");
@@ -36,13 +49,13 @@ fn a_server_ends_its_commands() {
     place.assert_clean();
 }
 
-#[test]
 fn a_client_can_be_interrupted() {
     let place = Place::new();
-    let _server = place.serve(&["hello"]);
-    let mut client = place.connect(&["hello"]);
+    let hello = &place.pipe("hello");
+    let _server = place.serve(&[hello]);
+    let mut client = place.connect(&[hello]);
     client.stdin().write_all(b"x").unwrap();
     assert_eq!(client.stdout(1), b"x");
-    client.signal("INT");
+    client.interrupt();
     client.end().failure(130, "interrupted: 1 byte received");
 }

@@ -1,13 +1,27 @@
 //! The real binary, run as a user runs it, each test with pipes of its own.
-//!
-//! Only on Unix: `PIPEWORK_DIR` makes a place for the pipes of one test, and signals are sent by `kill`.
-#![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod connect;
+#[cfg(windows)]
+mod console;
 mod demo;
 mod harness;
 mod interrupt;
 mod list;
+mod programs;
 mod serve;
 mod wait;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+
+fn main() -> ExitCode {
+    if let Some(ended) = programs::play() {
+        return ended;
+    }
+    let tests =
+        [connect::tests(), demo::tests(), interrupt::tests(), list::tests(), serve::tests(), wait::tests()];
+    let trials = tests.into_iter().flatten().map(harness::Test::trial).collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}

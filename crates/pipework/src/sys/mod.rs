@@ -35,6 +35,6 @@ use windows as system;
 
 pub(crate) use limit::Limit;
 pub(crate) use system::{
-    Canceller, End, Gate, Instance, NameHold, Peer, PlainListener, Watch, anonymous, connect, kind_of_code, list,
-    location, open, pause, per_user_name, socket_paths, wait,
+    Canceller, End, Gate, Instance, NameHold, Peer, PlainListener, Watch, anonymous, connect, kind_of_code,
+    list, location, open, pause, per_user_name, socket_paths, wait,
 };

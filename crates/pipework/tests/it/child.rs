@@ -29,6 +29,35 @@ use crate::{
 /// Names the surface that a re-run of this binary is to offer on its standard input and output.
 pub(crate) const PEER_VARIABLE: &str = "PIPEWORK_IT_PEER";
 
+/// Asks a re-run of this binary to say what it hears.
+pub(crate) const ECHO_VARIABLE: &str = "PIPEWORK_IT_ECHO";
+
+/// This program, to be started again.
+fn this_program() -> Command {
+    // Not by its path, which another user may have no way to.
+    if cfg!(target_os = "linux") {
+        Command::new("/proc/self/exe")
+    } else {
+        Command::new(std::env::current_exe().unwrap())
+    }
+}
+
+// ------------------------------------------------- a process of standard streams
+
+/// A process that copies its input to its output and then says "end of input" on its error output.
+pub(crate) fn echo() -> Command {
+    let mut command = this_program();
+    command.env(ECHO_VARIABLE, "1");
+    command
+}
+
+/// Is that process.
+pub(crate) fn run_echo() -> ExitCode {
+    let copied = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::stdout().lock());
+    let said = copied.and_then(|_| std::io::stderr().write_all(b"end of input"));
+    if said.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 // ---------------------------------------------------------------- this side
 
 /// Another process, and its pipes. It lives until this and everything made through it is dropped, or it is killed.
@@ -45,13 +74,7 @@ impl Other {
 
     /// The same, with something changed about how it is started.
     pub(crate) fn spawn_with(surface: &dyn Surface, change: impl FnOnce(&mut Command)) -> Other {
-        // Not by its path, which another user may have no way to.
-        let program = if cfg!(target_os = "linux") {
-            "/proc/self/exe".into()
-        } else {
-            std::env::current_exe().unwrap()
-        };
-        let mut command = Command::new(program);
+        let mut command = this_program();
         command.env(PEER_VARIABLE, surface.name()).stdin(Stdio::piped()).stdout(Stdio::piped());
         change(&mut command);
         Other { process: Arc::new(Process::start(surface.name(), command)) }

@@ -2,11 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs,
     io::{Read, Seek, Write},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     sync::{
+        Arc,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
@@ -16,9 +17,10 @@ use std::{
 
 use libtest_mimic::{Completion, Failed, Trial};
 use pipework::{NamedPipe, PipeName, PipeNameKind};
+use shared_child::SharedChild;
 
 use crate::{
-    conformance::{self, Case, Run},
+    conformance::{self, Case, Run, elsewhere},
     surface::{Surface, surfaces},
 };
 
@@ -26,6 +28,8 @@ use crate::{
 pub(crate) const CASE_VARIABLE: &str = "PIPEWORK_IT_CASE";
 /// Asks for the cases of each rule, instead of running them.
 pub(crate) const RULES_VARIABLE: &str = "PIPEWORK_IT_RULES";
+/// Runs what is skipped because Wine gets it wrong.
+const TRY_VARIABLE: &str = "PIPEWORK_IT_TRY_SKIPPED";
 /// The directory of pipes, private to each case.
 pub(crate) const DIRECTORY_VARIABLE: &str = "PIPEWORK_DIR";
 
@@ -48,6 +52,31 @@ pub(crate) struct Test {
     /// The rule that it proves.
     pub(crate) rule: &'static str,
     long: bool,
+    plan: Plan,
+}
+
+/// What is to become of a test.
+#[derive(Clone, Copy, Debug)]
+enum Plan {
+    /// It is run and must pass.
+    Pass,
+    /// It is not run, and why.
+    Skip(&'static str),
+    /// It is run and must fail; else it is skipped elsewhere for no reason.
+    Fail,
+}
+
+impl Plan {
+    fn of(case: &Case) -> Plan {
+        if let Run::Elsewhere(why) = case.run {
+            return Plan::Skip(why);
+        }
+        match elsewhere::reason_against(case.name) {
+            None => Plan::Pass,
+            Some(_) if std::env::var_os(TRY_VARIABLE).is_some() => Plan::Fail,
+            Some(why) => Plan::Skip(why),
+        }
+    }
 }
 
 /// Every case on every surface. Cases that are about one surface run once, on the first.
@@ -57,7 +86,7 @@ pub(crate) fn tests() -> Vec<Test> {
         for case in conformance::cases() {
             if index == 0 || matches!(case.run, Run::Every(_)) {
                 let name = format!("{}::{}", surface.name(), case.name);
-                tests.push(Test { name, rule: case.rule, long: case.long });
+                tests.push(Test { name, rule: case.rule, long: case.long, plan: Plan::of(&case) });
             }
         }
     }
@@ -81,7 +110,16 @@ pub(crate) fn print_rules() -> ExitCode {
 
 /// The test that starts the case's process.
 pub(crate) fn trial(test: Test) -> Trial {
-    Trial::ignorable_test(test.name.clone(), move || run_process(&test))
+    Trial::ignorable_test(test.name.clone(), move || match test.plan {
+        Plan::Pass => run_process(&test),
+        Plan::Skip(why) => Ok(ignored(&test, why)),
+        Plan::Fail if run_process(&test).is_err() => Ok(Completion::Completed),
+        Plan::Fail => Err("it passes, so it should not be skipped".into()),
+    })
+}
+
+fn ignored(test: &Test, why: &str) -> Completion {
+    Completion::ignored_with(format!("rule {}: {why}", test.rule))
 }
 
 /// Starts a case's process in a fresh directory and waits for it, but not for ever.
@@ -96,13 +134,15 @@ fn run_process(test: &Test) -> Result<Completion, Failed> {
         .stdout(output.try_clone()?)
         .stderr(output.try_clone()?);
     own_group(&mut command);
-    let mut process = command.spawn()?;
-    let id = process.id();
+    let process = Arc::new(SharedChild::spawn(&mut command)?);
     let (ended, end) = mpsc::channel();
-    let waiter = thread::spawn(move || ended.send(process.wait()));
+    let waiter = thread::spawn({
+        let process = Arc::clone(&process);
+        move || ended.send(process.wait())
+    });
     let limit = if test.long { WATCHDOG_LONG } else { WATCHDOG };
     let status = end.recv_timeout(limit);
-    end_group(id);
+    end_group(&process)?;
     if waiter.join().is_err() {
         return Err("the thread that waits for the case failed".into());
     }
@@ -117,7 +157,7 @@ fn run_process(test: &Test) -> Result<Completion, Failed> {
         Ok(Ok((_, Some(code)))) if code == i32::from(SKIPPED) => {
             let reason =
                 text.lines().rev().find_map(|line| line.strip_prefix(SKIP_MARK)).unwrap_or("no reason");
-            Ok(Completion::ignored_with(format!("rule {}: {reason}", test.rule)))
+            Ok(ignored(test, reason))
         }
         Ok(Ok((_, code))) => Err(format!("{about}exit code {code:?}").into()),
     }
@@ -138,6 +178,7 @@ pub(crate) fn run_alone(name: &str) -> ExitCode {
     match case.run {
         Run::Every(run) => run(surface),
         Run::Plain(run) => run(),
+        Run::Elsewhere(why) => skip(why),
     }
     before.expect_unchanged();
     expect_no_files(&directory);
@@ -166,6 +207,7 @@ pub(crate) fn pipes_dir() -> PathBuf {
 }
 
 /// A file or directory beside the pipes, in what is removed after the case.
+#[cfg(unix)]
 pub(crate) fn beside_pipes(leaf: &str) -> PathBuf {
     pipes_dir().parent().expect("the directory has a parent").join(leaf)
 }
@@ -234,9 +276,11 @@ pub(crate) fn is_asleep(process: u32, thread: u32) -> bool {
     first.is_some() && (0..10).all(|_| look() == first)
 }
 
-/// Elsewhere nobody can tell: the cases are the same, and catch less.
+/// Elsewhere nobody can tell. It gets some turns to begin with: the cases are the same, and catch a little less.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn is_asleep(_process: u32, _thread: u32) -> bool {
+    const TURNS: usize = 1000;
+    (0..TURNS).for_each(|_| thread::yield_now());
     true
 }
 
@@ -249,10 +293,9 @@ fn find(name: &str) -> (&'static dyn Surface, Case) {
 
 fn make_pipes_dir(home: &Path) -> std::io::Result<PathBuf> {
     let directory = home.join("pipes");
-    let mut builder = fs::DirBuilder::new();
+    fs::create_dir(&directory)?;
     #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(&directory)?;
+    fs::set_permissions(&directory, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
     Ok(directory)
 }
 
@@ -260,13 +303,14 @@ fn make_pipes_dir(home: &Path) -> std::io::Result<PathBuf> {
 fn warm_up(directory: &Path) {
     let error = NamedPipe::wait("no-such-pipe", Some(Duration::ZERO)).expect_err("nobody serves that name");
     assert_eq!(error, pipework::PipeErrorKind::Absent);
-    drop(NamedPipe::new("warm-up").expect("the warm-up pipe can be made"));
+    drop(NamedPipe::new(unique()).expect("the warm-up pipe can be made"));
     expect_no_files(directory);
 }
 
 /// After the case no pipe is left: at the root there is nothing but what belongs to the root itself.
 fn expect_no_files(directory: &Path) {
-    if KILLED.load(Ordering::Relaxed) {
+    // Windows keeps no files of pipes, and lists those of the whole computer.
+    if cfg!(unix) && KILLED.load(Ordering::Relaxed) {
         assert_eq!(pipework::list().expect("listing").len(), 0, "no pipe is left");
     }
     let left: Vec<PathBuf> = fs::read_dir(directory)
@@ -280,10 +324,10 @@ fn expect_no_files(directory: &Path) {
 /// The fixed files of a root directory.
 const ROOT_FILES: [&str; 1] = [".lock"];
 
-/// What a process holds. Counted on Linux, where `/proc` tells.
+/// What a process holds. Counted on Linux, where `/proc` tells, and on Windows.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Resources {
-    /// Open descriptors by what they are.
+    /// Open descriptors, or handles, by what they are.
     descriptors: BTreeMap<String, usize>,
     /// Mappings of shared memory.
     mappings: usize,
@@ -292,6 +336,7 @@ pub(crate) struct Resources {
 }
 
 /// Descriptors that a process may make on first use and then keeps, one of each.
+#[cfg(target_os = "linux")]
 const PROCESS_WIDE: [&str; 1] = ["anon_inode:inotify"];
 
 impl Resources {
@@ -316,7 +361,13 @@ impl Resources {
         Resources { descriptors, mappings: maps.lines().filter(shared).count(), threads }
     }
 
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(windows)]
+    pub(crate) fn count() -> Resources {
+        let handles = ("handle".to_owned(), crate::windows::handle_count());
+        Resources { descriptors: BTreeMap::from([handles]), mappings: 0, threads: 0 }
+    }
+
+    #[cfg(not(any(target_os = "linux", windows)))]
     pub(crate) fn count() -> Resources {
         Resources { descriptors: BTreeMap::new(), mappings: 0, threads: 0 }
     }
@@ -344,18 +395,23 @@ fn own_group(command: &mut Command) {
 fn own_group(_command: &mut Command) {}
 
 #[cfg(unix)]
-fn end_group(id: u32) {
-    let group = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw);
+fn end_group(process: &SharedChild) -> std::io::Result<()> {
+    let group = i32::try_from(process.id()).ok().and_then(rustix::process::Pid::from_raw);
     if let Some(group) = group {
         // It fails when nobody is left, which is how it should be.
         let _nobody_left = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     }
+    Ok(())
 }
 
+/// What it started ends by itself, when its input ends.
 #[cfg(not(unix))]
-fn end_group(_id: u32) {}
+fn end_group(process: &SharedChild) -> std::io::Result<()> {
+    process.kill()
+}
 
 /// An empty file to prove that something foreign was left alone.
+#[cfg(unix)]
 pub(crate) fn make_file(path: &Path, text: &str) {
-    File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes())).unwrap();
+    fs::File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes())).unwrap();
 }

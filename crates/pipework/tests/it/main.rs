@@ -14,6 +14,8 @@ mod conformance;
 mod harness;
 mod surface;
 mod tidy;
+#[cfg(windows)]
+mod windows;
 mod wire;
 
 use std::process::ExitCode;
@@ -21,6 +23,9 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
+    if std::env::var_os(child::ECHO_VARIABLE).is_some() {
+        return child::run_echo();
+    }
     if let Ok(surface) = std::env::var(child::PEER_VARIABLE) {
         return child::serve(&surface);
     }

@@ -271,6 +271,7 @@ pub(crate) struct PeerView {
     pub(crate) same_user: bool,
     pub(crate) user_id: Option<u32>,
     pub(crate) group_ids: Vec<u32>,
+    pub(crate) sid: Option<String>,
     pub(crate) account: String,
 }
 
@@ -522,6 +523,7 @@ impl End for PipeStream {
             same_user: peer.is_same_user(),
             user_id: peer.user_id(),
             group_ids: peer.group_ids().to_vec(),
+            sid: peer.sid().map(str::to_owned),
             account: peer.account().unwrap_or_else(|error| format!("unknown: {error}")),
         })
     }

@@ -8,14 +8,19 @@ use std::{
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::harness::{Test, tests};
+use crate::{
+    conformance::{self, elsewhere},
+    harness::{Test, tests},
+};
 
 /// The checks, as tests.
 pub(crate) fn trials() -> Vec<Trial> {
-    let checks: [(&str, Check); 9] = [
+    let checks: [(&str, Check); 11] = [
         ("every_rule_has_a_case", rules_without_a_case),
         ("every_case_in_the_rule_book_exists", cases_that_do_not_exist),
         ("every_case_begins_with_its_rule", misnamed_cases),
+        ("cases_of_one_system_are_skipped_by_name_elsewhere", cases_unknown_elsewhere),
+        ("what_is_skipped_exists", skips_of_nothing),
         ("arrows_between_modules_point_one_way", wrong_arrows),
         ("the_surface_is_the_same_everywhere", conditions_in_the_surface),
         ("unsafe_code_stays_where_it_belongs", unsafe_code_elsewhere),
@@ -97,6 +102,23 @@ fn misnamed_cases() -> Vec<String> {
         .iter()
         .filter(is_misnamed)
         .map(|test| format!("{} is said to prove {}", test.name, test.rule))
+        .collect()
+}
+
+fn cases_unknown_elsewhere() -> Vec<String> {
+    let here = conformance::cases_of_this_system();
+    let here: BTreeSet<&str> = here.iter().map(|case| case.name).collect();
+    let known: BTreeSet<&str> = elsewhere::known_elsewhere().into_iter().collect();
+    here.symmetric_difference(&known)
+        .map(|case| format!("{case} is a case of this system, or said to be one elsewhere, but not both"))
+        .collect()
+}
+
+fn skips_of_nothing() -> Vec<String> {
+    let tests = tests();
+    elsewhere::wrong_in_wine()
+        .filter(|name| !tests.iter().any(|test| case_of(test) == *name))
+        .map(|name| format!("{name} is skipped, but does not exist"))
         .collect()
 }
 

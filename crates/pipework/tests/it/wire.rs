@@ -132,7 +132,7 @@ impl Words {
             .maybe(peer.user_id, Words::number)
             .len(peer.group_ids.len());
         let words = peer.group_ids.iter().fold(words, |words, group| words.number(*group));
-        words.text(&peer.account)
+        words.maybe(peer.sid.as_deref(), Words::text).text(&peer.account)
     }
 }
 
@@ -255,7 +255,8 @@ impl<'a> Line<'a> {
         let same_user = self.flag();
         let user_id = self.maybe(Line::number);
         let group_ids = (0..self.number::<usize>()).map(|_| self.number()).collect();
-        PeerView { process_id, same_user, user_id, group_ids, account: self.text() }
+        let sid = self.maybe(Line::text);
+        PeerView { process_id, same_user, user_id, group_ids, sid, account: self.text() }
     }
 }
 

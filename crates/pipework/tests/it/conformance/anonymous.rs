@@ -3,31 +3,34 @@
 use std::{
     fs::File,
     io::{self, Read, Write},
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
 use pipework::{AnonRead, AnonWrite, anonymous};
 
 use super::{Case, expect_same, pattern, plain};
+use crate::child;
 
 pub(super) fn cases() -> Vec<Case> {
-    let mut cases = vec![
+    vec![
         plain("P1", p1_one_way_from_writer_to_reader),
         plain("P1", p1_the_buffer_size_is_a_suggestion),
         plain("P1", p1_ends_convert_to_and_from_std),
         plain("P1", p1_clones_are_the_same_end),
         plain("P2", p2_after_the_writer_everything_then_the_end),
-        plain("P2", p2_without_a_reader_writing_is_a_broken_pipe),
-    ];
-    #[cfg(unix)]
-    cases.extend([
         plain("P1", p1_ends_become_a_childs_streams),
         plain("P1", p1_ends_come_from_a_childs_streams),
-        plain("P1", p1_ends_are_descriptors),
+        plain("P2", p2_without_a_reader_writing_is_a_broken_pipe),
         plain("P2", p2_children_do_not_inherit_an_end),
-    ]);
-    #[cfg(target_os = "linux")]
-    cases.push(plain("P2", p2_writing_without_a_reader_raises_no_signal));
+    ]
+}
+
+/// The handles of the system.
+pub(super) fn cases_of_this_system() -> Vec<Case> {
+    #[cfg(unix)]
+    let cases = vec![plain("P1", p1_ends_are_descriptors)];
+    #[cfg(windows)]
+    let cases = vec![plain("P1", p1_ends_are_handles)];
     cases
 }
 
@@ -88,13 +91,12 @@ fn p1_clones_are_the_same_end() {
 }
 
 /// P1: standard input, output and error of a child.
-#[cfg(unix)]
 fn p1_ends_become_a_childs_streams() {
     let (input, mut to_child) = anonymous(0).unwrap();
     let (mut from_child, output) = anonymous(0).unwrap();
     let (mut errors_of_child, errors) = anonymous(0).unwrap();
-    let mut command = Command::new("sh");
-    command.args(["-c", "cat; echo oops >&2"]).stdin(input).stdout(output).stderr(errors);
+    let mut command = child::echo();
+    command.stdin(input).stdout(output).stderr(errors);
     let mut child = command.spawn().unwrap();
     // The command holds the child's ends, and with them the end of the pipe back.
     drop(command);
@@ -104,16 +106,13 @@ fn p1_ends_become_a_childs_streams() {
     from_child.read_to_string(&mut text).unwrap();
     errors_of_child.read_to_string(&mut error_text).unwrap();
     assert!(child.wait().unwrap().success());
-    assert_eq!((text.as_str(), error_text.as_str()), ("through a child", "oops\n"));
+    assert_eq!((text.as_str(), error_text.as_str()), ("through a child", "end of input"));
 }
 
 /// P1: and the ends that a child's streams are.
-#[cfg(unix)]
 fn p1_ends_come_from_a_childs_streams() {
-    let mut command = Command::new("sh");
-    command.args(["-c", "cat; cat >&2 </dev/null; echo oops >&2"]);
     let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child::echo().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut to_child = AnonWrite::from(child.stdin.take().unwrap());
     let mut from_child = AnonRead::from(child.stdout.take().unwrap());
     let mut errors_of_child = AnonRead::from(child.stderr.take().unwrap());
@@ -123,7 +122,7 @@ fn p1_ends_come_from_a_childs_streams() {
     from_child.read_to_string(&mut text).unwrap();
     errors_of_child.read_to_string(&mut error_text).unwrap();
     assert!(child.wait().unwrap().success());
-    assert_eq!((text.as_str(), error_text.as_str()), ("hello", "oops\n"));
+    assert_eq!((text.as_str(), error_text.as_str()), ("hello", "end of input"));
 }
 
 /// P1: on Unix an end is one descriptor, closed when a new process image begins.
@@ -137,6 +136,22 @@ fn p1_ends_are_descriptors() {
     }
     let (mut reader, mut writer) =
         (AnonRead::from(OwnedFd::from(reader)), AnonWrite::from(OwnedFd::from(writer)));
+    writer.write_all(b"x").unwrap();
+    drop(writer);
+    assert_eq!(reader.read(&mut [0; 9]).unwrap(), 1);
+}
+
+/// P1: on Windows an end is one handle, which no child inherits.
+#[cfg(windows)]
+fn p1_ends_are_handles() {
+    use std::os::windows::io::{AsHandle, AsRawHandle, OwnedHandle};
+    let (reader, writer) = anonymous(0).unwrap();
+    assert_eq!(reader.as_handle().as_raw_handle(), reader.as_raw_handle());
+    for end in [reader.as_handle(), writer.as_handle()] {
+        assert!(!crate::windows::is_inherited(end));
+    }
+    let (mut reader, mut writer) =
+        (AnonRead::from(OwnedHandle::from(reader)), AnonWrite::from(OwnedHandle::from(writer)));
     writer.write_all(b"x").unwrap();
     drop(writer);
     assert_eq!(reader.read(&mut [0; 9]).unwrap(), 1);
@@ -162,21 +177,10 @@ fn p2_without_a_reader_writing_is_a_broken_pipe() {
     }
 }
 
-/// P2: no signal either.
-#[cfg(target_os = "linux")]
-fn p2_writing_without_a_reader_raises_no_signal() {
-    let (reader, mut writer) = anonymous(0).unwrap();
-    drop(reader);
-    super::block_broken_pipe_signal();
-    assert_eq!(writer.write(b"x").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
-    assert!(!super::broken_pipe_signal_is_pending());
-}
-
 /// P2: a child that was given nothing holds nothing: the end comes while it lives.
-#[cfg(unix)]
 fn p2_children_do_not_inherit_an_end() {
     let (mut reader, writer) = anonymous(0).unwrap();
-    let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut child = child::echo().stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     drop(writer);
     assert_eq!(reader.read(&mut [0; 9]).unwrap(), 0);
     assert!(child.try_wait().unwrap().is_none(), "the child lives");

@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use pipework::PipeErrorKind;
 
-use super::{Case, HOUR, SHORT, every, expect, expect_alive, expect_refused, long, pair};
+use super::{Case, HOUR, SHORT, every, expect, expect_alive, expect_named, expect_refused, long, pair};
 use crate::{
     child::Other,
     harness::{blocked, unique},
@@ -52,7 +52,7 @@ fn c1_no_such_pipe_is_absent(here: &dyn Surface) {
     let name = unique();
     let fault = expect_refused(here.open(&OpenSpec::new(&name)), PipeErrorKind::Absent);
     assert_eq!(fault.io_kind, "NotFound");
-    assert!(fault.text.contains(&name), "the text names the pipe: {}", fault.text);
+    expect_named(&fault, &name);
     expect_refused(here.connect(&OpenSpec::new(&name).timeout(HOUR)), PipeErrorKind::Absent);
     expect_refused(here.connect_to(&name), PipeErrorKind::Absent);
     assert_eq!(PipeErrorKind::Absent.code(), 2);
@@ -65,7 +65,7 @@ fn c1_no_free_instance_is_busy(here: &dyn Surface) {
     let server = there.create(&Spec::new(&name)).unwrap();
     let _client = here.open(&OpenSpec::new(&name)).unwrap();
     let fault = expect_refused(here.open(&OpenSpec::new(&name)), PipeErrorKind::Busy);
-    assert!(fault.text.contains(&name), "the text names the pipe: {}", fault.text);
+    expect_named(&fault, &name);
     server.connect().unwrap();
     expect_refused(here.open(&OpenSpec::new(&name)), PipeErrorKind::Busy);
     expect_refused(there.open(&OpenSpec::new(&name)), PipeErrorKind::Busy);

@@ -21,6 +21,7 @@ pub(super) fn cases() -> Vec<Case> {
         every("F1", f1_drain_waits_for_empty_messages_too),
         every("F1", f1_drain_with_nothing_pending_returns_at_once),
         every("F1", f1_drain_is_broken_when_the_reader_goes_first),
+        every("F1", f1_drain_is_broken_when_the_reader_has_gone),
         every("F1", f1_flush_of_an_instance_is_drain),
         plain("F1", f1_flush_of_a_stream_never_waits),
         plain("F1", f1_write_flush_disconnect_loses_nothing),
@@ -89,6 +90,14 @@ fn f1_drain_is_broken_when_the_reader_goes_first(here: &dyn Surface) {
         drop(client);
         expect(draining.join().unwrap(), PipeErrorKind::Broken);
     });
+}
+
+/// F1: went away before.
+fn f1_drain_is_broken_when_the_reader_has_gone(here: &dyn Surface) {
+    let there = Other::spawn(here);
+    let (server, client) = pair_with(here, &there, &Spec::new(&unique()));
+    server.end().write_all(b"unread").unwrap();
+    drop(client);
     expect(server.end().drain(), PipeErrorKind::Broken);
 }
 

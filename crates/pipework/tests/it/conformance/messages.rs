@@ -43,6 +43,12 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
+/// Where the system tells nothing from an empty message.
+#[cfg(unix)]
+pub(super) fn cases_of_this_system() -> Vec<Case> {
+    vec![every("M4", m4_peek_sees_an_empty_message)]
+}
+
 /// The next message, of at most 16 MiB.
 #[track_caller]
 fn next(end: &dyn End) -> Vec<u8> {
@@ -332,8 +338,15 @@ fn m4_peek_tells_what_is_left_of_the_first_message(here: &dyn Surface) {
     assert_eq!(peeked(1), Peeked { data: b"6".to_vec(), available: 6, message_left: Some(1) });
     assert_eq!(next(server.end()), b"67");
     assert_eq!(next(server.end()), b"next");
+}
+
+/// M4: an empty message is there, and nothing is left of it.
+#[cfg(unix)]
+fn m4_peek_sees_an_empty_message(here: &dyn Surface) {
+    let (server, client) = message_pair(here, here);
     client.write_message(b"").unwrap();
-    assert_eq!(peeked(9), Peeked { data: Vec::new(), available: 0, message_left: Some(0) });
+    let peeked = server.end().peek(9).unwrap();
+    assert_eq!(peeked, Peeked { data: Vec::new(), available: 0, message_left: Some(0) });
     assert_eq!(next(server.end()), b"");
 }
 

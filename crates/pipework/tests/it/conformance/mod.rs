@@ -3,11 +3,13 @@
 //! A case's name begins with the rule, in lower case. Cases that take a surface run on every surface there is; the
 //! others are about something that only the blocking calls, or only one system, has.
 
+mod access;
 mod anonymous;
 mod bad_input;
 mod bytes;
 mod cancelling;
 mod connecting;
+pub(crate) mod elsewhere;
 mod flush;
 mod listener;
 mod listing;
@@ -16,11 +18,13 @@ mod names;
 mod timeouts;
 
 #[cfg(unix)]
-mod access;
-#[cfg(unix)]
 mod readiness;
+#[cfg(target_os = "linux")]
+mod signals;
 #[cfg(unix)]
 mod sockets;
+#[cfg(unix)]
+mod users;
 
 use std::{any::type_name, fmt, time::Duration};
 
@@ -49,6 +53,8 @@ pub(crate) enum Run {
     Every(CaseOnSurface),
     /// Once.
     Plain(Box<dyn Fn()>),
+    /// On another system, and why not here.
+    Elsewhere(&'static str),
 }
 
 /// Every case there is.
@@ -65,13 +71,33 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(listener::cases());
     cases.extend(listing::cases());
     cases.extend(bad_input::cases());
-    #[cfg(unix)]
     cases.extend(access::cases());
-    #[cfg(unix)]
-    cases.extend(readiness::cases());
-    #[cfg(unix)]
-    cases.extend(sockets::cases());
+    cases.extend(cases_of_this_system());
+    cases.extend(elsewhere::cases());
     cases
+}
+
+/// The cases that only a system like this one has; [`elsewhere`] names them for the others.
+#[cfg(unix)]
+pub(crate) fn cases_of_this_system() -> Vec<Case> {
+    let mut cases = anonymous::cases_of_this_system();
+    cases.extend(bad_input::unix::cases());
+    cases.extend(listener::cases_of_this_system());
+    cases.extend(listing::cases_of_this_system());
+    cases.extend(messages::cases_of_this_system());
+    cases.extend(names::cases_of_this_system());
+    cases.extend(readiness::cases());
+    cases.extend(sockets::cases());
+    cases.extend(users::cases());
+    #[cfg(target_os = "linux")]
+    cases.extend(signals::cases());
+    cases
+}
+
+/// The same for Windows.
+#[cfg(windows)]
+pub(crate) fn cases_of_this_system() -> Vec<Case> {
+    anonymous::cases_of_this_system()
 }
 
 /// A case for every surface.
@@ -112,6 +138,12 @@ fn expect<T: fmt::Debug, E: Into<Fault>>(result: Result<T, E>, kind: PipeErrorKi
             fault
         }
     }
+}
+
+/// The text says which pipe it is about; that of Windows itself does not.
+#[track_caller]
+fn expect_named(fault: &Fault, name: &str) {
+    assert!(cfg!(windows) || fault.text.contains(name), "the text names the pipe: {}", fault.text);
 }
 
 /// The same for what has nothing to show.
@@ -167,22 +199,4 @@ fn message_pair(here: &dyn Surface, there: &dyn Surface) -> (Box<dyn Instance>, 
     let spec = Spec::new(&crate::harness::unique()).messages();
     assert_eq!(spec.mode, PipeMode::Message);
     pair_with(here, there, &spec)
-}
-
-/// Blocks SIGPIPE in this thread: one that is raised is pending from then on, though the program ignores it.
-#[cfg(target_os = "linux")]
-fn block_broken_pipe_signal() {
-    let mut set = nix::sys::signal::SigSet::empty();
-    set.add(nix::sys::signal::Signal::SIGPIPE);
-    set.thread_block().unwrap();
-}
-
-/// Whether SIGPIPE was raised since.
-#[cfg(target_os = "linux")]
-fn broken_pipe_signal_is_pending() -> bool {
-    const BIT: u32 = 13 - 1;
-    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
-    let mask = |key| status.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim();
-    let bits = |key| u64::from_str_radix(mask(key), 16).unwrap();
-    (bits("SigPnd:") | bits("ShdPnd:")) >> BIT & 1 == 1
 }

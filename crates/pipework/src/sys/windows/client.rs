@@ -1,0 +1,189 @@
+//! Opening a pipe, and waiting until it can be opened.
+#![expect(unsafe_code, reason = "calls of the system")]
+
+use super::{
+    super::{Limit, settings::Settings},
+    absent::nap,
+    connection::Connection,
+    handle::{code, done, milliseconds, own_or_invalid, wide},
+    peer,
+    pipe::Pipe,
+};
+use crate::{
+    error::{PipeErrorKind, fail},
+    name::{PipeName, PipeNameKind},
+    options::{PipeEnd, PipeMode, Request},
+};
+use std::{
+    io,
+    os::windows::io::{AsHandle, OwnedHandle},
+    ptr,
+    sync::Arc,
+    time::Duration,
+};
+use windows_sys::Win32::{
+    Foundation::{
+        ERROR_ACCESS_DENIED, ERROR_FILE_NOT_FOUND, ERROR_PIPE_BUSY, ERROR_SEM_TIMEOUT, GENERIC_READ,
+    },
+    Storage::FileSystem::{
+        CreateFileW, FILE_FLAG_OVERLAPPED, FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_WRITE_ATTRIBUTES,
+        FILE_WRITE_DATA, OPEN_EXISTING, READ_CONTROL, SECURITY_SQOS_PRESENT, SYNCHRONIZE,
+    },
+    System::Pipes::WaitNamedPipeW,
+};
+
+/// How long to wait in the system's call, which a canceller can't end, before looking at the canceller.
+const LOOK_AT_CANCELLER: Duration = Duration::from_millis(10);
+/// `NMPWAIT_WAIT_FOREVER` and `NMPWAIT_USE_DEFAULT_WAIT`.
+const FOREVER: u32 = u32::MAX;
+const DEFAULT_WAIT: u32 = 0;
+
+/// The path by which the system changes nothing in a name.
+pub(super) fn path_of(name: &PipeName) -> String {
+    match name.kind() {
+        PipeNameKind::Remote { server, name } => format!(r"\\?\UNC\{server}\pipe\{name}"),
+        PipeNameKind::Local(name) => format!(r"\\?\pipe\{name}"),
+        // There are none here.
+        PipeNameKind::Socket(path) => path.display().to_string(),
+    }
+}
+
+/// Whether there is a pipe of this path.
+pub(super) fn exists(path: &[u16]) -> bool {
+    !matches!(wait_once(path, 1), Err(error) if code(&error) == Some(ERROR_FILE_NOT_FOUND))
+}
+
+/// Opens now: busy and absent are errors.
+pub(super) fn open(request: &Request, limit: &Limit) -> io::Result<Connection> {
+    let handle = open_allowed(request)?;
+    let has_limits = Settings::new(request.read_mode, limit.canceller().cloned());
+    let pipe = Arc::new(Pipe::new(handle));
+    let is_local = matches!(request.name.kind(), PipeNameKind::Local(_));
+    if !peer::accepts(&request.server, &pipe, is_local)? {
+        let text = format!("the server of {} is not who was asked for", request.name);
+        return Err(fail(PipeErrorKind::AccessDenied, text));
+    }
+    if request.read_mode == PipeMode::Message {
+        pipe.set_read_mode(true)?;
+    }
+    let has_messages = super::facts::facts(pipe.as_handle())?.has_messages;
+    let connection = Connection::new(pipe, PipeEnd::Client, has_messages, Arc::new(has_limits));
+    // Now, since it must be known after the server has gone; what is not told now may be told later.
+    connection.peer().ok();
+    Ok(connection)
+}
+
+/// Opens, waiting while the pipe is busy, or absent where that was asked for.
+pub(super) fn connect(request: &Request, limit: &Limit) -> io::Result<Connection> {
+    let name = &request.name;
+    let path = wide(wait_path_of(name));
+    loop {
+        let why = match open(request, limit) {
+            Err(error) if code(&error) == Some(ERROR_PIPE_BUSY) => "was busy",
+            Err(error) if code(&error) == Some(ERROR_FILE_NOT_FOUND) && request.wait_absent => {
+                "did not exist"
+            }
+            outcome => return outcome,
+        };
+        let waited = limit.check().and_then(|()| match why {
+            "was busy" => wait_while_busy(&path, limit),
+            _ => nap(limit),
+        });
+        waited.map_err(|error| ended(name, why, error))?;
+    }
+}
+
+/// Waits until an instance listens (rule C4); reserves nothing.
+pub(super) fn wait(name: &PipeName, timeout: Option<Duration>) -> io::Result<()> {
+    let path = wide(wait_path_of(name));
+    match timeout {
+        None => wait_once(&path, FOREVER),
+        Some(Duration::ZERO) => wait_once(&path, DEFAULT_WAIT),
+        Some(timeout) => {
+            let limit = Limit::new(Some(timeout), None);
+            loop {
+                let left = limit.left().map_or(FOREVER - 1, milliseconds).max(1);
+                match wait_once(&path, left) {
+                    // A time that is longer than one call can wait.
+                    Err(error) if error == PipeErrorKind::TimedOut && limit.check().is_ok() => {}
+                    outcome => return outcome,
+                }
+            }
+        }
+    }
+}
+
+/// Waits a while in the system; that nobody listens after it is for the next attempt to say.
+fn wait_while_busy(path: &[u16], limit: &Limit) -> io::Result<()> {
+    let slice = limit.canceller().map(|_| LOOK_AT_CANCELLER);
+    let time = [limit.left(), slice].into_iter().flatten().min();
+    match wait_once(path, time.map_or(FOREVER, |time| milliseconds(time).max(1))) {
+        Ok(()) => Ok(()),
+        Err(error) if matches!(code(&error), Some(ERROR_SEM_TIMEOUT | ERROR_FILE_NOT_FOUND)) => Ok(()),
+        // The system can't wait for this one: look again soon.
+        Err(_) => nap(limit),
+    }
+}
+
+fn wait_once(path: &[u16], milliseconds: u32) -> io::Result<()> {
+    // SAFETY: the path ends with a NUL.
+    done(unsafe { WaitNamedPipeW(path.as_ptr(), milliseconds) })
+}
+
+/// The path for waiting, which for another computer has no form that leaves names alone.
+fn wait_path_of(name: &PipeName) -> String {
+    match name.kind() {
+        PipeNameKind::Remote { .. } => name.to_string(),
+        _ => path_of(name),
+    }
+}
+
+/// Opens with what was asked for; where it will do, in one direction.
+fn open_allowed(request: &Request) -> io::Result<OwnedHandle> {
+    let both = open_for(request, request.read, request.write);
+    let is_denied =
+        |outcome: &io::Result<_>| matches!(outcome, Err(error) if code(error) == Some(ERROR_ACCESS_DENIED));
+    if !(request.one_way_will_do && request.read && request.write && is_denied(&both)) {
+        return both;
+    }
+    for (read, write) in [(true, false), (false, true)] {
+        let one = open_for(request, read, write);
+        if !is_denied(&one) {
+            return one;
+        }
+    }
+    both
+}
+
+/// Opens with the least access that does it: not `GENERIC_WRITE`, which would ask to make instances. What is only
+/// good to have (to switch the read mode, to see who owns the pipe) is left out where it is refused.
+fn open_for(request: &Request, read: bool, write: bool) -> io::Result<OwnedHandle> {
+    let reading = if read { GENERIC_READ } else { 0 };
+    let writing = if write { FILE_WRITE_DATA } else { 0 };
+    let useful = FILE_READ_ATTRIBUTES | SYNCHRONIZE | FILE_WRITE_ATTRIBUTES | READ_CONTROL;
+    match open_with(request, reading | writing | useful) {
+        Err(error) if code(&error) == Some(ERROR_ACCESS_DENIED) && request.read_mode == PipeMode::Byte => {
+            let reading = if read { FILE_READ_DATA } else { 0 };
+            open_with(request, reading | writing | FILE_READ_ATTRIBUTES | SYNCHRONIZE).map_err(|_| error)
+        }
+        outcome => outcome,
+    }
+}
+
+fn open_with(request: &Request, access: u32) -> io::Result<OwnedHandle> {
+    let path = wide(path_of(&request.name));
+    let flags = FILE_FLAG_OVERLAPPED | SECURITY_SQOS_PRESENT | request.security_qos_flags;
+    // SAFETY: the path ends with a NUL; null stands for default attributes and for no template.
+    let handle =
+        unsafe { CreateFileW(path.as_ptr(), access, 0, ptr::null(), OPEN_EXISTING, flags, ptr::null_mut()) };
+    // SAFETY: the handle was just made for this caller, or stands for a failure.
+    unsafe { own_or_invalid(handle) }
+}
+
+/// The end of a wait, with what was waited for.
+fn ended(name: &PipeName, why: &str, error: io::Error) -> io::Error {
+    match PipeErrorKind::of(&error) {
+        Some(kind) => fail(kind, format!("{name} {why} until the wait was over: {error}")),
+        None => error,
+    }
+}

@@ -1,0 +1,137 @@
+//! What only this system has: overlapped calls for programs that have completions of their own, handles, and acting as a
+//! client.
+#![expect(unsafe_code, reason = "calls of the system")]
+
+use super::{
+    anonymous::Handle,
+    connection::Connection,
+    end::End,
+    handle::{code, done, len_of},
+    instance::Instance,
+    token,
+};
+use crate::{
+    error::{PipeErrorKind, fail},
+    options::{PipeEnd, Spec},
+};
+use std::{
+    ffi::c_void,
+    io,
+    os::windows::io::{AsRawHandle, FromRawHandle, RawHandle},
+    ptr,
+};
+use windows_sys::Win32::{
+    Foundation::{ERROR_IO_PENDING, ERROR_NO_DATA, ERROR_PIPE_CONNECTED},
+    Storage::FileSystem::{ReadFile, WriteFile},
+    System::{IO::GetOverlappedResult, Pipes::ConnectNamedPipe},
+};
+
+/// Takes a handle over.
+///
+/// # Safety
+/// `handle` is open and the caller owns it; nobody else closes it.
+pub(crate) unsafe fn handle_from_raw(handle: RawHandle) -> Handle {
+    // SAFETY: the caller promises exactly what `OwnedHandle` asks: an open handle, owned, not closed elsewhere.
+    unsafe { Handle::from_raw_handle(handle) }
+}
+
+impl Instance {
+    /// Creates an instance with raw security attributes.
+    ///
+    /// # Safety
+    /// `attributes` is null or points to a valid `SECURITY_ATTRIBUTES`.
+    pub(crate) unsafe fn create_raw(spec: &Spec, attributes: *mut c_void) -> io::Result<Instance> {
+        // SAFETY: the caller promises the same.
+        unsafe { Instance::create_with(spec, attributes.cast_const().cast()) }
+    }
+
+    /// Begins to wait for a client; `true` if one is there already, or was.
+    ///
+    /// # Safety
+    /// `overlapped` points to an `OVERLAPPED` that lives until the operation ends and serves no other.
+    pub(crate) unsafe fn connect_overlapped(&self, overlapped: *mut c_void) -> io::Result<bool> {
+        // SAFETY: the handle is open while `self` is borrowed; the caller answers for the `OVERLAPPED`.
+        let answer = unsafe { ConnectNamedPipe(self.handle().as_raw_handle(), overlapped.cast()) };
+        match done(answer) {
+            Ok(()) => Ok(true),
+            Err(error) => match code(&error) {
+                Some(ERROR_PIPE_CONNECTED | ERROR_NO_DATA) => Ok(true),
+                Some(ERROR_IO_PENDING) => Ok(false),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Begins to read; the number of bytes if they were there.
+    ///
+    /// # Safety
+    /// As [`connect_overlapped`](Self::connect_overlapped), and `buf` too.
+    pub(crate) unsafe fn read_overlapped(
+        &self,
+        buf: &mut [u8],
+        overlapped: *mut c_void,
+    ) -> io::Result<Option<usize>> {
+        let (handle, len) = (self.handle().as_raw_handle(), len_of(buf));
+        // SAFETY: the handle is open while `self` is borrowed; the caller answers for buffer and `OVERLAPPED`.
+        let answer = unsafe { ReadFile(handle, buf.as_mut_ptr(), len, ptr::null_mut(), overlapped.cast()) };
+        // SAFETY: the operation was begun with this `OVERLAPPED`.
+        pending(answer, || unsafe { self.result(overlapped) })
+    }
+
+    /// Begins to write; the number of bytes if there was room.
+    ///
+    /// # Safety
+    /// As [`connect_overlapped`](Self::connect_overlapped), and `buf` too.
+    pub(crate) unsafe fn write_overlapped(
+        &self,
+        buf: &[u8],
+        overlapped: *mut c_void,
+    ) -> io::Result<Option<usize>> {
+        let (handle, len) = (self.handle().as_raw_handle(), len_of(buf));
+        // SAFETY: the handle is open while `self` is borrowed; the caller answers for buffer and `OVERLAPPED`.
+        let answer = unsafe { WriteFile(handle, buf.as_ptr(), len, ptr::null_mut(), overlapped.cast()) };
+        // SAFETY: the operation was begun with this `OVERLAPPED`.
+        pending(answer, || unsafe { self.result(overlapped) })
+    }
+
+    /// How many bytes an operation that has ended has moved.
+    ///
+    /// # Safety
+    /// `overlapped` began an operation on this pipe.
+    pub(crate) unsafe fn result(&self, overlapped: *mut c_void) -> io::Result<usize> {
+        let mut len = 0;
+        let handle = self.handle().as_raw_handle();
+        // SAFETY: the handle is open while `self` is borrowed; the caller answers for the `OVERLAPPED`; `len` is a local.
+        let answer = unsafe { GetOverlappedResult(handle, overlapped.cast_const().cast(), &mut len, 0) };
+        done(answer)?;
+        Ok(usize::try_from(len).unwrap_or(usize::MAX))
+    }
+}
+
+/// What a call that begins an operation said.
+fn pending(answer: i32, result: impl FnOnce() -> io::Result<usize>) -> io::Result<Option<usize>> {
+    match done(answer) {
+        Ok(()) => result().map(Some),
+        Err(error) if code(&error) == Some(ERROR_IO_PENDING) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Connection {
+    /// Acts as the client on this thread, and afterwards as before.
+    pub(super) fn as_client<T>(&self, act: impl FnOnce() -> T) -> io::Result<T> {
+        if self.side == PipeEnd::Client {
+            let text = "only a server can act as its client, not a client as its server";
+            return Err(fail(PipeErrorKind::Unsupported, text));
+        }
+        self.check_usable()?;
+        token::as_client(&self.pipe, act)
+    }
+}
+
+impl End {
+    /// Takes over a handle of a connected end.
+    pub(crate) fn adopt(handle: Handle) -> io::Result<End> {
+        Connection::adopt(handle).map(|connection| End::Connection(std::sync::Arc::new(connection)))
+    }
+}

@@ -1,0 +1,147 @@
+//! Events, waiting for them, and the small things that every call of the system needs.
+#![expect(unsafe_code, reason = "calls of the system")]
+
+use super::super::Limit;
+use std::{
+    ffi::OsStr,
+    io,
+    os::windows::{
+        ffi::OsStrExt,
+        io::{AsHandle, AsRawHandle, BorrowedHandle, HandleOrInvalid, HandleOrNull, OwnedHandle, RawHandle},
+    },
+    ptr,
+    sync::OnceLock,
+    time::Duration,
+};
+use windows_sys::Win32::{
+    Foundation::{WAIT_FAILED, WAIT_OBJECT_0},
+    System::Threading::{CreateEventW, INFINITE, SetEvent, WaitForMultipleObjects},
+};
+
+/// The longest wait of one call in milliseconds; longer ones are made of several.
+const WAIT_MAX_MS: u32 = 1 << 30;
+
+/// Whether a call that answers with a `BOOL` did its work; must come right after it.
+pub(super) fn done(answer: i32) -> io::Result<()> {
+    if answer == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The number of the system's error, if it is one.
+pub(super) fn code(error: &io::Error) -> Option<u32> {
+    error.raw_os_error().and_then(|code| u32::try_from(code).ok())
+}
+
+/// An error of the system by its number.
+pub(super) fn system_error(code: u32) -> io::Error {
+    io::Error::from_raw_os_error(i32::try_from(code).unwrap_or(i32::MAX))
+}
+
+/// The text as the system wants it: UTF-16, with a NUL at its end.
+pub(super) fn wide(text: impl AsRef<OsStr>) -> Vec<u16> {
+    text.as_ref().encode_wide().chain([0]).collect()
+}
+
+/// The length of a buffer as the system wants it; what is beyond is left for the next call.
+pub(super) fn len_of(buf: &[u8]) -> u32 {
+    u32::try_from(buf.len()).unwrap_or(u32::MAX)
+}
+
+/// Takes over the handle that a call has just made; null stands for its failure.
+///
+/// # Safety
+/// The handle is the caller's own to give away, or null.
+pub(super) unsafe fn own_or_null(handle: RawHandle) -> io::Result<OwnedHandle> {
+    // SAFETY: the caller promises what the type asks: an owned handle, or null for none.
+    let handle = unsafe { HandleOrNull::from_raw_handle(handle) };
+    OwnedHandle::try_from(handle).map_err(|_| io::Error::last_os_error())
+}
+
+/// The same for calls whose failure is `INVALID_HANDLE_VALUE`.
+///
+/// # Safety
+/// The handle is the caller's own to give away, or `INVALID_HANDLE_VALUE`.
+pub(super) unsafe fn own_or_invalid(handle: RawHandle) -> io::Result<OwnedHandle> {
+    // SAFETY: the caller promises what the type asks: an owned handle, or the value that stands for none.
+    let handle = unsafe { HandleOrInvalid::from_raw_handle(handle) };
+    OwnedHandle::try_from(handle).map_err(|_| io::Error::last_os_error())
+}
+
+/// An event of the system.
+#[derive(Debug)]
+pub(super) struct Event(OwnedHandle);
+
+impl Event {
+    /// One that stays set until an operation begins anew.
+    pub(super) fn lasting() -> io::Result<Event> {
+        Event::new(true)
+    }
+
+    /// One that a single waiter takes back.
+    pub(super) fn fleeting() -> io::Result<Event> {
+        Event::new(false)
+    }
+
+    fn new(is_lasting: bool) -> io::Result<Event> {
+        // SAFETY: null stands for default attributes and for no name.
+        let handle = unsafe { CreateEventW(ptr::null(), is_lasting.into(), 0, ptr::null()) };
+        // SAFETY: the handle was just made for this caller, or is null.
+        unsafe { own_or_null(handle) }.map(Event)
+    }
+
+    pub(super) fn set(&self) {
+        // SAFETY: the handle is open while `self` is borrowed. It is an event with all rights, so this can't fail.
+        unsafe { SetEvent(self.0.as_raw_handle()) };
+    }
+}
+
+impl AsHandle for Event {
+    fn as_handle(&self) -> BorrowedHandle<'_> {
+        self.0.as_handle()
+    }
+}
+
+/// The event in `place`, made on first use.
+pub(super) fn event_in(
+    place: &OnceLock<Event>,
+    make: impl FnOnce() -> io::Result<Event>,
+) -> io::Result<&Event> {
+    if let Some(event) = place.get() {
+        return Ok(event);
+    }
+    let event = make()?;
+    // Another thread may have been quicker; then its event serves.
+    Ok(place.get_or_init(|| event))
+}
+
+/// Waits until the object is signalled. A limit that is reached at the same time does not count.
+pub(super) fn wait(object: BorrowedHandle<'_>, limit: &Limit) -> io::Result<()> {
+    let object = object.as_raw_handle();
+    // The object comes first: of several that are signalled the call tells the first.
+    let (handles, count) = match limit.canceller() {
+        Some(canceller) => ([object, canceller.as_handle().as_raw_handle()], 2),
+        None => ([object, object], 1),
+    };
+    loop {
+        let time = limit.left().map_or(INFINITE, milliseconds);
+        // SAFETY: the array has at least `count` handles, which are open while object and limit are borrowed.
+        match unsafe { WaitForMultipleObjects(count, handles.as_ptr(), 0, time) } {
+            WAIT_OBJECT_0 => return Ok(()),
+            WAIT_FAILED => return Err(io::Error::last_os_error()),
+            _ => limit.check()?,
+        }
+    }
+}
+
+/// Whether the object is signalled now.
+pub(super) fn is_signalled(object: BorrowedHandle<'_>) -> bool {
+    let handles = [object.as_raw_handle()];
+    // SAFETY: the array has one handle, which is open while the object is borrowed.
+    let answer = unsafe { WaitForMultipleObjects(1, handles.as_ptr(), 0, 0) };
+    answer == WAIT_OBJECT_0
+}
+
+/// A time for the system, rounded up, so that a wait is over when its deadline has passed.
+pub(super) fn milliseconds(time: Duration) -> u32 {
+    let milliseconds = u32::try_from(time.as_micros().div_ceil(1000)).unwrap_or(WAIT_MAX_MS);
+    milliseconds.min(WAIT_MAX_MS)
+}

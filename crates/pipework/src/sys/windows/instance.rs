@@ -1,0 +1,326 @@
+//! A server instance: drives the pure state machine with the system's calls.
+#![expect(unsafe_code, reason = "calls of the system")]
+
+use super::{
+    super::{Limit, settings::Settings},
+    absent::NameHold,
+    connection::Connection,
+    descriptor::Descriptor,
+    end::End,
+    facts::{self, State},
+    handle::{code, milliseconds, own_or_invalid, system_error, wait, wide},
+    operation::{self, Connecting, Listened},
+    pipe::Pipe,
+};
+use crate::{
+    error::{PipeErrorKind, fail, fail_from},
+    model::instance::{self, Connect, Unusable},
+    options::{PipeEnd, PipeMode, Spec},
+};
+use std::{
+    io,
+    os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use windows_sys::Win32::{
+    Foundation::{ERROR_ACCESS_DENIED, ERROR_NO_DATA, ERROR_PIPE_LISTENING, ERROR_PIPE_NOT_CONNECTED},
+    Security::SECURITY_ATTRIBUTES,
+    Storage::FileSystem::{
+        FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, PIPE_ACCESS_INBOUND, PIPE_ACCESS_OUTBOUND,
+    },
+    System::Pipes::{
+        CreateNamedPipeW, PIPE_ACCEPT_REMOTE_CLIENTS, PIPE_READMODE_BYTE, PIPE_READMODE_MESSAGE,
+        PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE, PIPE_TYPE_MESSAGE,
+    },
+};
+
+/// A server instance; clones are the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct Instance {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Before the pipe, so that nothing waits for a client when the handle is closed.
+    current: Mutex<Current>,
+    /// Of the instance, for all of its connections.
+    settings: Arc<Settings>,
+    has_messages: bool,
+    pipe: Arc<Pipe>,
+}
+
+/// What the instance is at now.
+#[derive(Debug)]
+struct Current {
+    machine: instance::Instance,
+    connecting: Option<Arc<Connecting>>,
+    connection: Option<Arc<Connection>>,
+}
+
+impl Instance {
+    /// Creates an instance, which listens from now on (rule N8), with a descriptor that lets in whom it should.
+    pub(crate) fn create(spec: &Spec) -> io::Result<Instance> {
+        let descriptor = Descriptor::new(&spec.access)?;
+        let attributes = descriptor.attributes();
+        // SAFETY: the attributes are a local that points to the descriptor, which lives until the end of the call.
+        unsafe { Instance::create_with(spec, &attributes) }
+    }
+
+    /// Creates an instance with these attributes.
+    ///
+    /// # Safety
+    /// `attributes` is null or points to valid ones.
+    pub(crate) unsafe fn create_with(
+        spec: &Spec,
+        attributes: *const SECURITY_ATTRIBUTES,
+    ) -> io::Result<Instance> {
+        let path = path_of(spec);
+        let has_messages = spec.mode == PipeMode::Message;
+        // Zero would mean the system's default, which is another time.
+        let default_timeout = milliseconds(spec.default_timeout).max(1);
+        // SAFETY: the name ends with a NUL; the caller answers for the attributes.
+        let handle = unsafe {
+            CreateNamedPipeW(
+                path.as_ptr(),
+                open_mode(spec),
+                pipe_mode(spec),
+                spec.max_instances.into(),
+                spec.out_buffer_size,
+                spec.in_buffer_size,
+                default_timeout,
+                attributes,
+            )
+        };
+        // SAFETY: the handle was just made for this caller, or stands for a failure.
+        let handle = unsafe { own_or_invalid(handle) }.map_err(|error| refused(spec, &path, error))?;
+        Ok(Instance::over(handle, has_messages, spec.mode, instance::Instance::new()))
+    }
+
+    /// Takes over a handle of a server's end, which is connected, listens, or is disconnected.
+    pub(crate) fn adopt(handle: OwnedHandle) -> io::Result<Instance> {
+        let facts = facts::check_adoptable(handle.as_handle())?;
+        if !facts.is_server {
+            return Err(fail(PipeErrorKind::Invalid, "the handle is a client's end of a pipe"));
+        }
+        let mut machine = instance::Instance::new();
+        if facts::state(handle.as_handle())? == State::Disconnected {
+            machine.disconnect();
+        }
+        let read_mode = facts::read_mode(handle.as_handle())?;
+        Ok(Instance::over(handle, facts.has_messages, read_mode, machine))
+    }
+
+    fn over(
+        handle: OwnedHandle,
+        has_messages: bool,
+        read_mode: PipeMode,
+        machine: instance::Instance,
+    ) -> Instance {
+        Instance {
+            shared: Arc::new(Shared {
+                current: Mutex::new(Current { machine, connecting: None, connection: None }),
+                settings: Arc::new(Settings::new(read_mode, None)),
+                has_messages,
+                pipe: Arc::new(Pipe::new(handle)),
+            }),
+        }
+    }
+
+    /// Waits for a client (rules C2, C3, C7). Several threads may: one client serves them all.
+    pub(crate) fn connect(&self, limit: &Limit) -> io::Result<()> {
+        loop {
+            let Some(connecting) = self.connect_now()? else { return Ok(()) };
+            limit.check()?;
+            wait(connecting.event().as_handle(), limit)?;
+        }
+    }
+
+    /// Takes a client if one is there; else what to wait at.
+    fn connect_now(&self) -> io::Result<Option<Arc<Connecting>>> {
+        let mut current = self.current();
+        if current.machine.connect() == Connect::Listen {
+            // From here on the system's side listens too, or has failed to.
+            let listened = operation::listen(&self.shared.pipe)?;
+            current.machine.listens();
+            self.note(&mut current, listened);
+        }
+        self.accept(&mut current)?;
+        if let (Connect::Already, Ok(generation)) = (current.machine.connect(), current.machine.usable())
+            && facts::state(self.handle())? == State::Closing
+        {
+            current.machine.client_left(generation);
+        }
+        match current.machine.connect() {
+            Connect::Already => Ok(None),
+            Connect::Left => Err(system_error(ERROR_NO_DATA)),
+            Connect::Wait | Connect::Listen => Ok(current.connecting.clone()),
+        }
+    }
+
+    /// Takes a client if one is there.
+    fn accept(&self, current: &mut Current) -> io::Result<()> {
+        if current.machine.connect() != Connect::Wait {
+            return Ok(());
+        }
+        let outcome = match &current.connecting {
+            Some(connecting) => connecting.outcome(),
+            None => {
+                let listened = operation::listen(&self.shared.pipe)?;
+                self.note(current, listened);
+                return Ok(());
+            }
+        };
+        match outcome {
+            None => Ok(()),
+            Some(Ok(())) => {
+                self.note(current, Listened::Came);
+                Ok(())
+            }
+            // The next try begins anew.
+            Some(Err(error)) => {
+                current.connecting = None;
+                Err(error)
+            }
+        }
+    }
+
+    fn note(&self, current: &mut Current, listened: Listened) {
+        let has_left = match listened {
+            Listened::Pending(connecting) => {
+                current.connecting = Some(Arc::new(connecting));
+                return;
+            }
+            Listened::Came => false,
+            Listened::Left => true,
+        };
+        let generation = current.machine.client_came();
+        if has_left {
+            current.machine.client_left(generation);
+        }
+        current.connecting = None;
+        let Shared { pipe, settings, has_messages, .. } = &*self.shared;
+        let connection =
+            Connection::new(Arc::clone(pipe), PipeEnd::Server, *has_messages, Arc::clone(settings));
+        // What is not known by now is asked for when somebody wants to know it.
+        connection.peer().ok();
+        current.connection = Some(Arc::new(connection));
+    }
+
+    /// The connection that reads and writes go to; a client that waits is taken (rule C6).
+    pub(crate) fn connection_now(&self) -> io::Result<Arc<Connection>> {
+        let mut current = self.current();
+        if current.machine.usable() == Err(Unusable::Listening) {
+            self.accept(&mut current)?;
+        }
+        match (current.machine.usable(), &current.connection) {
+            (Ok(_), Some(connection)) => Ok(Arc::clone(connection)),
+            (Err(Unusable::Listening), _) => Err(system_error(ERROR_PIPE_LISTENING)),
+            _ => Err(system_error(ERROR_PIPE_NOT_CONNECTED)),
+        }
+    }
+
+    /// Throws the client and all unread data out (rule F2).
+    pub(crate) fn disconnect(&self) -> io::Result<()> {
+        let mut current = self.current();
+        if current.machine.usable() == Err(Unusable::Disconnected) {
+            return Err(system_error(ERROR_PIPE_NOT_CONNECTED));
+        }
+        self.shared.pipe.disconnect()?;
+        current.machine.disconnect();
+        // Who waits for a client is woken by the end of the operation, and begins the next one.
+        current.connecting = None;
+        current.connection = None;
+        Ok(())
+    }
+
+    /// Keeps the name where that is possible without an instance.
+    pub(crate) fn hold_name(&self) -> NameHold {
+        NameHold
+    }
+
+    /// Whether a client that has left wrote something that nobody has read.
+    pub(crate) fn left_bytes(&self) -> bool {
+        let peeked = self.connection_now().and_then(|connection| connection.peek(&mut []));
+        peeked.is_ok_and(|peek| peek.available > 0)
+    }
+
+    /// Whatever connection the instance has at the time of a call.
+    pub(crate) fn end(&self) -> End {
+        End::Instance(self.clone())
+    }
+
+    /// The connection that the instance has now, for good.
+    pub(crate) fn into_end(self) -> End {
+        match self.connection_now() {
+            Ok(connection) => End::Connection(connection),
+            Err(_) => End::Instance(self),
+        }
+    }
+
+    /// How long a `connect` that begins now may wait.
+    pub(crate) fn connect_limit(&self, timeout: Option<Duration>) -> Limit {
+        Limit::new(timeout, self.shared.settings.canceller())
+    }
+
+    pub(crate) fn is_same(&self, other: &Instance) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    pub(crate) fn handle(&self) -> BorrowedHandle<'_> {
+        self.shared.pipe.as_handle()
+    }
+
+    /// The handle for good; another one of the same end where clones still use it.
+    pub(crate) fn into_handle(self) -> io::Result<OwnedHandle> {
+        let pipe = Arc::clone(&self.shared.pipe);
+        drop(self);
+        pipe.into_handle()
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    pub(super) fn has_messages(&self) -> bool {
+        self.shared.has_messages
+    }
+
+    pub(super) fn pipe(&self) -> &Pipe {
+        &self.shared.pipe
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        // Each step leaves it whole, so a panic elsewhere can't have left it half-done.
+        self.shared.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn path_of(spec: &Spec) -> Vec<u16> {
+    wide(super::client::path_of(&spec.name))
+}
+
+fn open_mode(spec: &Spec) -> u32 {
+    let directions = [(spec.inbound, PIPE_ACCESS_INBOUND), (spec.outbound, PIPE_ACCESS_OUTBOUND)];
+    let directions = directions.iter().filter(|(is_open, _)| *is_open).fold(0, |all, (_, flag)| all | flag);
+    let first = if spec.first { FILE_FLAG_FIRST_PIPE_INSTANCE } else { 0 };
+    directions | first | FILE_FLAG_OVERLAPPED
+}
+
+fn pipe_mode(spec: &Spec) -> u32 {
+    let mode = match spec.mode {
+        PipeMode::Byte => PIPE_TYPE_BYTE | PIPE_READMODE_BYTE,
+        PipeMode::Message => PIPE_TYPE_MESSAGE | PIPE_READMODE_MESSAGE,
+    };
+    mode | if spec.accept_remote { PIPE_ACCEPT_REMOTE_CLIENTS } else { PIPE_REJECT_REMOTE_CLIENTS }
+}
+
+/// The number of the system's refusal is the same for a taken name and for other things: tells them apart.
+fn refused(spec: &Spec, path: &[u16], error: io::Error) -> io::Error {
+    if spec.first && code(&error) == Some(ERROR_ACCESS_DENIED) && super::client::exists(path) {
+        let text = format!("{} exists already", spec.name);
+        return fail_from(PipeErrorKind::NameTaken, text, error);
+    }
+    error
+}

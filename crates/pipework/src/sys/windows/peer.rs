@@ -1,0 +1,178 @@
+//! Who the other end is, as the kernel says.
+#![expect(unsafe_code, reason = "calls of the system")]
+
+use super::{
+    handle::{done, system_error},
+    pipe::Pipe,
+    sid::{Local, Sid},
+    token::{self, Identity},
+};
+use crate::{
+    client::ServerCheck,
+    error::{PipeErrorKind, fail},
+    options::PipeEnd,
+};
+use std::{io, ptr, sync::Arc};
+use windows_sys::Win32::{
+    Security::{
+        Authorization::{GetSecurityInfo, SE_KERNEL_OBJECT},
+        OWNER_SECURITY_INFORMATION,
+    },
+    System::Pipes::{GetNamedPipeClientProcessId, GetNamedPipeServerProcessId},
+};
+
+/// The identity of the other end.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    process: Option<u32>,
+    identity: Option<Arc<Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    identity: Identity,
+    /// The user's SID.
+    text: String,
+}
+
+impl Peer {
+    /// Asks the system about the other end of a pipe.
+    pub(super) fn of(pipe: &Pipe, side: PipeEnd) -> io::Result<Peer> {
+        let process = match side {
+            PipeEnd::Server => client_process(pipe),
+            PipeEnd::Client => server_process(pipe),
+        };
+        let of_process = |process: &io::Result<u32>| {
+            process.as_ref().ok().and_then(|process| token::identity_of_process(*process).ok())
+        };
+        let identity = match side {
+            // The client's own token where it can be had: before it has written, the system may refuse it.
+            PipeEnd::Server => token::identity_of_client(pipe).ok().or_else(|| of_process(&process)),
+            PipeEnd::Client => of_process(&process)
+                .or_else(|| owner(pipe).ok().map(|owner| Identity { user: owner, groups: Vec::new() })),
+        };
+        let identity = match identity {
+            Some(identity) => Some(Arc::new(Known { text: identity.user.to_text()?, identity })),
+            None => None,
+        };
+        match (process, identity) {
+            (Err(error), None) => Err(error),
+            (process, identity) => Ok(Peer { process: process.ok(), identity }),
+        }
+    }
+
+    /// Whether there is nothing left to ask for.
+    pub(super) fn is_complete(&self) -> bool {
+        self.process.is_some() && self.identity.is_some()
+    }
+
+    pub(crate) fn process_id(&self) -> Option<u32> {
+        self.process
+    }
+
+    pub(crate) fn is_same_user(&self) -> bool {
+        let user = self.identity.as_ref().map(|known| &known.identity.user);
+        token::my_user().is_ok_and(|me| user == Some(me))
+    }
+
+    pub(crate) fn account(&self) -> io::Result<String> {
+        self.known()?.identity.user.account()
+    }
+
+    pub(crate) fn is_member_of(&self, group: &str) -> io::Result<bool> {
+        let group = Sid::of(group)?;
+        Ok(self.known()?.identity.groups.contains(&group))
+    }
+
+    pub(crate) fn user_id(&self) -> Option<u32> {
+        None
+    }
+
+    pub(crate) fn group_ids(&self) -> &[u32] {
+        &[]
+    }
+
+    pub(crate) fn sid(&self) -> Option<&str> {
+        self.identity.as_ref().map(|known| known.text.as_str())
+    }
+
+    fn known(&self) -> io::Result<&Known> {
+        self.identity.as_deref().ok_or_else(|| {
+            let text =
+                "the system does not tell who the other end is; a server may know it after it has read";
+            fail(PipeErrorKind::AccessDenied, text)
+        })
+    }
+}
+
+/// Whether a client accepts the server of this pipe, before it has written a byte.
+///
+/// The owner of the pipe is who created the name; the process is who serves this instance, whose token is not always
+/// for us to see. Both are asked, and neither may be somebody else.
+pub(super) fn accepts(check: &ServerCheck, pipe: &Pipe, is_local: bool) -> io::Result<bool> {
+    let demanded = match check {
+        ServerCheck::Anyone => return Ok(true),
+        // Another computer's users are not ours to trust or not; who runs it was decided by naming it.
+        ServerCheck::Trusted if !is_local => return Ok(true),
+        ServerCheck::Trusted => None,
+        ServerCheck::User(account) => Some(Sid::of(account)?),
+    };
+    let me = token::my_user()?;
+    let is_trusted = |user: &Sid| user == me || user.is_of_system();
+    let owner = owner(pipe).ok();
+    let process = server_process(pipe).ok().filter(|_| is_local);
+    let process = process.and_then(|process| token::identity_of_process(process).ok());
+    let process = process.map(|identity| identity.user);
+    Ok(match (demanded, owner, process) {
+        (_, None, None) => false,
+        (None, owner, process) => owner.iter().chain(&process).all(is_trusted),
+        // Administrators' pipes may belong to all of them, so the process decides where it can be asked.
+        (Some(user), owner, Some(process)) => {
+            process == user && owner.is_none_or(|owner| owner == user || owner.is_of_system())
+        }
+        (Some(user), Some(owner), None) => owner == user,
+    })
+}
+
+fn client_process(pipe: &Pipe) -> io::Result<u32> {
+    let mut process = 0;
+    // SAFETY: the handle is open while `pipe` is borrowed; `process` is a local that the call writes.
+    let answer = unsafe { GetNamedPipeClientProcessId(pipe.raw(), &mut process) };
+    done(answer).map(|()| process)
+}
+
+fn server_process(pipe: &Pipe) -> io::Result<u32> {
+    let mut process = 0;
+    // SAFETY: the handle is open while `pipe` is borrowed; `process` is a local that the call writes.
+    let answer = unsafe { GetNamedPipeServerProcessId(pipe.raw(), &mut process) };
+    done(answer).map(|()| process)
+}
+
+/// Who owns the pipe.
+fn owner(pipe: &Pipe) -> io::Result<Sid> {
+    let (mut owner, mut descriptor) = (ptr::null_mut(), ptr::null_mut());
+    let none = ptr::null_mut();
+    // SAFETY: the handle is open while `pipe` is borrowed; owner and descriptor are locals that the call writes, and null is
+    // not asked for.
+    let refused = unsafe {
+        GetSecurityInfo(
+            pipe.raw(),
+            SE_KERNEL_OBJECT,
+            OWNER_SECURITY_INFORMATION,
+            &mut owner,
+            none,
+            none.cast(),
+            none.cast(),
+            &mut descriptor,
+        )
+    };
+    if refused != 0 {
+        return Err(system_error(refused));
+    }
+    let _descriptor = Local(descriptor);
+    if owner.is_null() {
+        return Err(fail(PipeErrorKind::Unsupported, "the system does not tell who owns the pipe"));
+    }
+    // SAFETY: it points into the descriptor, which lives until the end.
+    unsafe { Sid::copied(owner) }
+}

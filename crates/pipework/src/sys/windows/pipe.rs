@@ -1,0 +1,144 @@
+//! The handle of one end, and the calls on it. A *generation* numbers the connections that a server's handle has had.
+#![expect(unsafe_code, reason = "calls of the system")]
+
+use super::{
+    facts,
+    handle::{done, len_of},
+};
+use std::{
+    io,
+    os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle, RawHandle},
+    ptr,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use windows_sys::Win32::{
+    Storage::FileSystem::{ReadFile, WriteFile},
+    System::{
+        IO::OVERLAPPED,
+        Pipes::{
+            DisconnectNamedPipe, PIPE_READMODE_BYTE, PIPE_READMODE_MESSAGE, PeekNamedPipe,
+            SetNamedPipeHandleState,
+        },
+    },
+};
+
+/// A handle of a pipe's end, opened for overlapped use.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    handle: OwnedHandle,
+    /// How often a client was thrown out. Held for reading while an operation is begun, which never blocks, and for
+    /// writing while one is thrown out: so an operation of one connection can't begin in the next one.
+    generation: RwLock<u32>,
+    /// Whether the system has ever told that there is room for bytes; some never do.
+    tells_room: AtomicBool,
+}
+
+/// What a look at the unread bytes showed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    pub(super) copied: usize,
+    pub(super) available: usize,
+    /// Bytes of the first message that were not copied; 0 on a byte pipe.
+    pub(super) left: usize,
+}
+
+impl Pipe {
+    pub(super) fn new(handle: OwnedHandle) -> Pipe {
+        Pipe { handle, generation: RwLock::new(0), tells_room: AtomicBool::new(false) }
+    }
+
+    /// The handle, for calls that use it while `self` is borrowed.
+    pub(super) fn raw(&self) -> RawHandle {
+        self.handle.as_raw_handle()
+    }
+
+    /// The handle itself, or another one of the same end where others still use it.
+    pub(super) fn into_handle(self: Arc<Self>) -> io::Result<OwnedHandle> {
+        Arc::try_unwrap(self).map_or_else(|pipe| pipe.handle.try_clone(), |pipe| Ok(pipe.handle))
+    }
+
+    pub(super) fn generation(&self) -> u32 {
+        *self.generation.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something that does not block, if the connection is still this one.
+    pub(super) fn within<T>(&self, generation: u32, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let current = self.generation.read().unwrap_or_else(PoisonError::into_inner);
+        if *current == generation { act() } else { Err(super::thrown_out()) }
+    }
+
+    /// Throws the client out, with all that is unread; what was begun before ends with an error.
+    pub(super) fn disconnect(&self) -> io::Result<()> {
+        let mut generation = self.generation.write().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: the handle is open while `self` is borrowed.
+        let answer = unsafe { DisconnectNamedPipe(self.raw()) };
+        done(answer)?;
+        *generation = generation.wrapping_add(1);
+        Ok(())
+    }
+
+    /// Begins to read.
+    ///
+    /// # Safety
+    /// `buf` and `overlapped` stay valid and unaliased until the operation is over.
+    pub(super) unsafe fn begin_read(&self, buf: &mut [u8], overlapped: *mut OVERLAPPED) -> io::Result<()> {
+        // SAFETY: the length is that of the buffer; the caller keeps it and the `OVERLAPPED` until the end.
+        let answer =
+            unsafe { ReadFile(self.raw(), buf.as_mut_ptr(), len_of(buf), ptr::null_mut(), overlapped) };
+        done(answer)
+    }
+
+    /// Begins to write.
+    ///
+    /// # Safety
+    /// `buf` and `overlapped` stay valid, and unchanged by others, until the operation is over.
+    pub(super) unsafe fn begin_write(&self, buf: &[u8], overlapped: *mut OVERLAPPED) -> io::Result<()> {
+        // SAFETY: the length is that of the buffer; the caller keeps it and the `OVERLAPPED` until the end.
+        let answer = unsafe { WriteFile(self.raw(), buf.as_ptr(), len_of(buf), ptr::null_mut(), overlapped) };
+        done(answer)
+    }
+
+    /// Looks at the unread bytes without taking them.
+    pub(super) fn peek(&self, buf: &mut [u8]) -> io::Result<Seen> {
+        let (mut copied, mut available, mut left) = (0, 0, 0);
+        let (bytes, len) = (buf.as_mut_ptr().cast(), len_of(buf));
+        // SAFETY: the length is that of the buffer, which is borrowed for the call; the counts are locals. On an
+        // overlapped handle the call does not wait for other operations.
+        let answer = unsafe { PeekNamedPipe(self.raw(), bytes, len, &mut copied, &mut available, &mut left) };
+        done(answer)?;
+        let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+        Ok(Seen { copied: size(copied), available: size(available), left: size(left) })
+    }
+
+    /// Switches how the handle reads.
+    pub(super) fn set_read_mode(&self, messages: bool) -> io::Result<()> {
+        let mode = if messages { PIPE_READMODE_MESSAGE } else { PIPE_READMODE_BYTE };
+        // SAFETY: the mode is a local that the call only reads; null leaves the other settings alone.
+        let answer = unsafe { SetNamedPipeHandleState(self.raw(), &mode, ptr::null(), ptr::null()) };
+        done(answer)
+    }
+
+    /// How many bytes a write can have now without waiting; 0 may also mean that the system does not say.
+    pub(super) fn room(&self) -> io::Result<u32> {
+        let room = facts::room(self.as_handle())?;
+        if room > 0 {
+            // It only ever becomes true, and no other memory depends on it.
+            self.tells_room.store(true, Ordering::Relaxed);
+        }
+        Ok(room)
+    }
+
+    /// Whether the system has told of room before, so that none means none.
+    pub(super) fn tells_room(&self) -> bool {
+        self.tells_room.load(Ordering::Relaxed)
+    }
+}
+
+impl AsHandle for Pipe {
+    fn as_handle(&self) -> BorrowedHandle<'_> {
+        self.handle.as_handle()
+    }
+}

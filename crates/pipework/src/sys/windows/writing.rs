@@ -1,0 +1,135 @@
+//! Giving to a connection: bytes and messages.
+#![expect(unsafe_code, reason = "the kernel reads from the buffers of callers")]
+
+use super::{
+    super::Limit,
+    connection::Connection,
+    handle::{code, system_error},
+    operation::{self, Finished},
+    turn::Taken,
+};
+use crate::error::{PipeErrorKind, fail};
+use std::{
+    borrow::Cow,
+    io::{self, IoSlice},
+    time::Duration,
+};
+use windows_sys::Win32::Foundation::{ERROR_BROKEN_PIPE, ERROR_NO_DATA};
+
+impl Connection {
+    /// Writes: on a byte pipe as a stream, on a message pipe as one message. Returns when no more than the quota is
+    /// unread, or with what was written when the limit is reached.
+    pub(crate) fn write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let bytes = gathered(bufs);
+        if self.messages {
+            return self.write_message(&bytes).map(|()| bytes.len());
+        }
+        if bytes.is_empty() {
+            return self.check_usable().map(|()| 0);
+        }
+        let limit = self.write_limit();
+        let turn = self.writing.take(&limit)?;
+        if limit.is_endless() {
+            self.write_all(&turn, &bytes, &limit)
+        } else {
+            self.write_limited(&turn, &bytes, &limit)
+        }
+    }
+
+    /// Writes one message, all of it or nothing.
+    pub(crate) fn write_message(&self, message: &[u8]) -> io::Result<()> {
+        if !self.messages {
+            return Err(fail(PipeErrorKind::BadPipe, "a byte pipe has no messages: call `write`"));
+        }
+        if u32::try_from(message.len()).is_err() {
+            let text = format!("a message has at most {} bytes, not {}", u32::MAX, message.len());
+            return Err(fail(PipeErrorKind::Invalid, text));
+        }
+        let limit = self.write_limit();
+        let turn = self.writing.take(&limit)?;
+        let Finished { len, outcome } = self.write_once(&turn, message, &limit);
+        match outcome {
+            Err(error) if len < message.len() || message.is_empty() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// One call of the system for all of it: the kernel waits for room.
+    fn write_all(&self, turn: &Taken<'_>, mut bytes: &[u8], limit: &Limit) -> io::Result<usize> {
+        let mut written = 0;
+        while !bytes.is_empty() {
+            let Finished { len, outcome } = self.write_once(turn, bytes, limit);
+            match outcome {
+                Err(error) if written + len == 0 => return Err(error),
+                Err(_) => return Ok(written + len),
+                Ok(()) => {}
+            }
+            written += len;
+            (_, bytes) = bytes.split_at_checked(len).unwrap_or_default();
+        }
+        Ok(written)
+    }
+
+    /// Writes so that at the limit it is known to the byte what can be read (rule T1).
+    ///
+    /// The system does not tell how much of a write that is cancelled was read before. So only what has room is written
+    /// at once, and what waits for room is a single byte, which is read or not. Where the system does not tell the room, it is
+    /// found by trying: more each time, and what does not find room at once is taken back at once.
+    fn write_limited(&self, turn: &Taken<'_>, mut bytes: &[u8], limit: &Limit) -> io::Result<usize> {
+        let now = Limit::new(Some(Duration::ZERO), None);
+        let mut written = 0;
+        let mut step = None;
+        while !bytes.is_empty() {
+            let room = self.pipe.within(self.generation, || self.pipe.room())?;
+            let first_step = if self.pipe.tells_room() { 1 } else { bytes.len() };
+            let attempt = match usize::try_from(room).unwrap_or(usize::MAX) {
+                0 => step.unwrap_or(first_step),
+                room => room,
+            };
+            let (chunk, _) = bytes.split_at_checked(attempt).unwrap_or((bytes, &[]));
+            let is_last_resort = chunk.len() == 1;
+            let Finished { len, outcome } =
+                self.write_once(turn, chunk, if is_last_resort { limit } else { &now });
+            written += len;
+            (_, bytes) = bytes.split_at_checked(len).unwrap_or_default();
+            step = Some(match outcome {
+                Ok(()) => attempt.saturating_mul(2),
+                Err(error) if !is_last_resort && error == PipeErrorKind::TimedOut => 1,
+                // Published counts as written.
+                Err(_) if written > 0 => return Ok(written),
+                Err(error) => return Err(error),
+            });
+        }
+        Ok(written)
+    }
+
+    fn write_once(&self, turn: &Taken<'_>, bytes: &[u8], limit: &Limit) -> Finished {
+        let event = match turn.event() {
+            Ok(event) => event,
+            Err(error) => return Finished { len: 0, outcome: Err(error) },
+        };
+        let write = |overlapped| {
+            // SAFETY: `bytes` is borrowed until `run` returns, and so after the end; the `OVERLAPPED` is its own.
+            self.pipe.within(self.generation, || unsafe { self.pipe.begin_write(bytes, overlapped) })
+        };
+        // SAFETY: one write is begun, on this handle.
+        let mut finished = unsafe { operation::run(self.pipe.raw(), event, limit, write) };
+        // A write that waited hears of the end of the pipe in the words of a read; to its caller it is one thing (rule B5).
+        if let Err(error) = &finished.outcome
+            && code(error) == Some(ERROR_BROKEN_PIPE)
+        {
+            finished.outcome = Err(system_error(ERROR_NO_DATA));
+        }
+        finished
+    }
+}
+
+/// All the bytes in one piece.
+fn gathered<'a>(bufs: &'a [IoSlice<'_>]) -> Cow<'a, [u8]> {
+    let mut filled = bufs.iter().filter(|buf| !buf.is_empty());
+    match (filled.next(), filled.next()) {
+        (None, _) => Cow::Borrowed(&[]),
+        (Some(only), None) => Cow::Borrowed(only),
+        _ => Cow::Owned(bufs.iter().flat_map(|buf| buf.iter().copied()).collect()),
+    }
+}

@@ -1,0 +1,157 @@
+//! The cases that are not run, by name and with the reason: what another system has, and what Wine does otherwise than
+//! Windows.
+
+use super::{Case, Run};
+
+/// A case that one system has: its rule, its name, and why another system does not have it.
+type Foreign = (&'static str, &'static str, &'static str);
+
+const USERS: &str = "not on this system: the case becomes another user, as root of Unix can";
+const SEALS: &str = "not on this system: the kernel holds the data, no memory is shared";
+const MODES: &str = "not on this system: there are no modes and no umask";
+const FILES: &str = "not on this system: names are no files";
+const DESCRIPTORS: &str = "not on this system: handles are no descriptors";
+const READINESS: &str = "not on this system: no descriptor tells of readiness";
+const SOCKETS: &str = "not on this system: a path is no name of a pipe";
+const PROTOCOL: &str = "not on this system: only the kernel speaks to the other end";
+const NETWORK: &str = "not on this system: its network knows pipes";
+const SIGNALS: &str = "not on this system: no thread can look for a signal that was raised";
+const HOLDS: &str = "not on this system: a name lives as long as it has an instance";
+const EMPTY: &str = "not on this system: peeking tells no empty message from none";
+const HANDLES: &str = "not on this system: descriptors are no handles";
+
+const FIRST: &str = "Wine makes another first instance of a name";
+const DIRECTIONS: &str =
+    "Wine opens a one-way pipe for the other way, if less than all generic rights are asked for";
+const CANCELLED: &str =
+    "Wine tells neither how much room there is nor what was read of a write that is cancelled";
+const LIST: &str = "Wine does not list pipes";
+
+/// What only Unix has.
+const OF_UNIX: &[Foreign] = &[
+    ("N1", "n1_another_computer_is_unsupported", NETWORK),
+    ("M4", "m4_peek_sees_an_empty_message", EMPTY),
+    ("A1", "a1_another_user_is_refused_unless_let_in", USERS),
+    ("A1", "a1_everyone_may_be_let_in", USERS),
+    ("A1", "a1_one_user_may_be_let_in", USERS),
+    ("A1", "a1_one_group_may_be_let_in", USERS),
+    ("A1", "a1_whoever_is_let_in_may_not_create_instances", USERS),
+    ("A1", "a1_nobody_is_let_in_where_memory_cannot_be_sealed", SEALS),
+    ("A1", "a1_the_network_is_refused_where_there_is_none", NETWORK),
+    ("A2", "a2_refusal_takes_no_instance_and_moves_no_byte", USERS),
+    ("A3", "a3_a_peer_of_another_user_is_told_apart", USERS),
+    ("A4", "a4_a_strangers_directory_is_not_trusted", FILES),
+    ("A5", "a5_the_mode_is_set_before_the_name_is_visible", MODES),
+    ("A5", "a5_another_user_never_gets_in_while_pipes_are_made", USERS),
+    ("A5", "a5_the_umask_changes_nothing", MODES),
+    ("A5", "a5_a_narrow_umask_keeps_nobody_out_who_was_let_in", MODES),
+    ("P1", "p1_ends_are_descriptors", DESCRIPTORS),
+    ("listener", "listener_at_its_maximum_keeps_its_name", HOLDS),
+    ("list", "list_leaves_plain_sockets_out", SOCKETS),
+    ("input", "input_a_directory_that_is_a_symlink_is_refused", FILES),
+    ("input", "input_a_directory_open_to_writing_is_refused", FILES),
+    ("input", "input_a_directory_of_another_user_is_refused", FILES),
+    ("input", "input_a_directory_that_is_a_file_is_refused", FILES),
+    ("input", "input_a_file_in_the_way_of_a_pipe_stays", FILES),
+    ("input", "input_a_link_in_the_way_of_a_pipe_stays", FILES),
+    ("input", "input_a_full_file_system_is_told", FILES),
+    ("input", "input_a_read_only_file_system_is_told", FILES),
+    ("input", "input_too_few_descriptors_is_told_and_passes", DESCRIPTORS),
+    ("input", "input_a_peer_of_another_protocol_ends_only_its_connection", PROTOCOL),
+    ("input", "input_a_silent_peer_holds_up_nobody", PROTOCOL),
+    ("readiness", "readiness_of_reading", READINESS),
+    ("readiness", "readiness_of_writing", READINESS),
+    ("readiness", "readiness_tells_of_the_end", READINESS),
+    ("readiness", "readiness_tells_of_a_kill", READINESS),
+    ("readiness", "readiness_of_accepting", READINESS),
+    ("readiness", "readiness_of_messages", READINESS),
+    ("readiness", "readiness_wakes_a_poll_that_waits", READINESS),
+    ("readiness", "readiness_moves_much_data", READINESS),
+    ("readiness", "readiness_of_a_plain_socket", READINESS),
+    ("readiness", "readiness_beside_blocking_calls", READINESS),
+    ("socket", "socket_served_and_opened_by_path", SOCKETS),
+    ("socket", "socket_served_to_std", SOCKETS),
+    ("socket", "socket_opened_from_std", SOCKETS),
+    ("socket", "socket_served_to_python", SOCKETS),
+    ("socket", "socket_opened_from_python", SOCKETS),
+    ("socket", "socket_file_goes_with_its_listener", SOCKETS),
+    ("socket", "socket_of_a_dead_server_is_replaced", SOCKETS),
+    ("socket", "socket_of_a_live_server_is_taken", SOCKETS),
+    ("socket", "socket_never_replaces_another_file", SOCKETS),
+    ("socket", "socket_that_nobody_serves_is_absent", SOCKETS),
+    ("socket", "socket_has_no_instances", SOCKETS),
+    ("socket", "socket_has_no_messages", SOCKETS),
+    ("socket", "socket_can_be_half_closed", SOCKETS),
+    ("socket", "socket_has_deadlines_and_cancellers", SOCKETS),
+    ("socket", "socket_knows_its_peer", SOCKETS),
+    ("socket", "socket_is_for_its_owner_unless_told_otherwise", SOCKETS),
+    ("socket", "socket_becomes_a_unix_stream", SOCKETS),
+    ("socket", "socket_path_that_is_too_long_is_invalid", SOCKETS),
+];
+
+/// What of it only Linux has.
+const OF_LINUX: &[Foreign] = &[
+    ("B5", "b5_writing_to_a_closed_end_raises_no_signal", SIGNALS),
+    ("P2", "p2_writing_without_a_reader_raises_no_signal", SIGNALS),
+];
+
+/// What only Windows has.
+const OF_WINDOWS: &[Foreign] = &[("P1", "p1_ends_are_handles", HANDLES)];
+
+/// What fails under Wine although it is right on Windows: the name of the case, and what Wine does instead.
+const WRONG_IN_WINE: &[(&str, &str)] = &[
+    ("n2_first_is_refused_when_the_name_exists", FIRST),
+    ("n2_first_is_refused_when_the_name_exists_in_another_process", FIRST),
+    ("n2_of_sixteen_racing_processes_exactly_one_is_first", FIRST),
+    ("n2_the_short_forms_are_first", FIRST),
+    ("n3_another_type_is_refused", "Wine makes an instance of another type than the first"),
+    ("c4_wait_ends_when_the_last_instance_goes", "Wine goes on waiting for a name that has gone"),
+    ("c5_an_inbound_server_is_opened_for_writing_only", DIRECTIONS),
+    ("c5_an_outbound_server_is_opened_for_reading_only", DIRECTIONS),
+    ("c5_connect_takes_the_one_direction_there_is", DIRECTIONS),
+    ("c7_disconnect_takes_a_listening_instance_away", "Wine does not disconnect an instance that listens"),
+    ("f1_drain_is_broken_when_the_reader_has_gone", "Wine flushes a pipe that is closed"),
+    ("t1_a_racing_reader_gets_exactly_what_timed_writes_say", CANCELLED),
+    ("list_tells_what_a_pipe_is", LIST),
+    ("list_counts_instances_of_all_processes", LIST),
+    ("list_counts_what_listens", LIST),
+    ("list_forgets_killed_servers", LIST),
+    ("list_removes_what_a_killed_server_left", LIST),
+    ("list_shows_names_as_they_were_given", LIST),
+    ("list_is_empty_without_pipes", LIST),
+];
+
+/// The cases of other systems, which only say that they are not run here.
+pub(super) fn cases() -> Vec<Case> {
+    foreign(false)
+        .map(|&(rule, name, why)| Case { name, rule, long: false, run: Run::Elsewhere(why) })
+        .collect()
+}
+
+/// The names of the cases that other systems say they don't have, and this one has.
+pub(crate) fn known_elsewhere() -> Vec<&'static str> {
+    foreign(true).map(|(_, name, _)| *name).collect()
+}
+
+/// The cases of single systems: those that this system has, or those that it does not have.
+fn foreign(is_here: bool) -> impl Iterator<Item = &'static Foreign> {
+    [(OF_UNIX, cfg!(unix)), (OF_LINUX, cfg!(target_os = "linux")), (OF_WINDOWS, cfg!(windows))]
+        .into_iter()
+        .filter(move |(_, here)| *here == is_here)
+        .flat_map(|(cases, _)| cases)
+}
+
+/// The names of the cases that Wine gets wrong.
+pub(crate) fn wrong_in_wine() -> impl Iterator<Item = &'static str> {
+    WRONG_IN_WINE.iter().map(|(name, _)| *name)
+}
+
+/// Why a case can't pass here, if it can't.
+pub(crate) fn reason_against(name: &str) -> Option<&'static str> {
+    #[cfg(windows)]
+    if crate::windows::is_wine() {
+        return WRONG_IN_WINE.iter().find(|(wrong, _)| *wrong == name).map(|(_, why)| *why);
+    }
+    let _elsewhere_all_can_pass = name;
+    None
+}
