@@ -4,7 +4,7 @@
 //!
 //! Rust has no fully blessed way to copy bytes that another process may change at the same time. So no reference or
 //! slice to the payload ever exists: it is copied by the processor's string instruction in inline assembly, which
-//! the compiler can't look into (`rep movsb` on x86-64), and by word-sized relaxed atomic accesses elsewhere. The
+//! the compiler can't look into (`rep movsb` on x86-64), and by volatile accesses elsewhere, of a word where it is aligned. The
 //! shared words are reached through atomics of one fixed size only, whose references live for one access.
 
 use super::{
@@ -116,7 +116,7 @@ mod mapped {
             let target = self.at(offset, bytes.len());
             // SAFETY: the target is valid for writes of that many bytes (`at` checked it) and `bytes` for reads;
             // they don't overlap, since no Rust object lies in the region.
-            unsafe { copy(bytes.as_ptr(), target.as_ptr(), bytes.len()) }
+            unsafe { copy_to_shared(target.as_ptr(), bytes) }
         }
 
         /// Fills `buf` from `offset`. What another process writes meanwhile may be seen in part: the bytes are data,
@@ -125,7 +125,7 @@ mod mapped {
             let source = self.at(offset, buf.len());
             // SAFETY: the source is valid for reads of that many bytes (`at` checked it) and `buf` for writes; they
             // don't overlap, since no Rust object lies in the region.
-            unsafe { copy(source.as_ptr(), buf.as_mut_ptr(), buf.len()) }
+            unsafe { copy_from_shared(source.as_ptr(), buf) }
         }
     }
 
@@ -135,12 +135,30 @@ mod mapped {
         }
     }
 
-    /// Copies bytes of which one side may change under it.
+    /// Copies bytes to where another process may look at the same time.
     ///
+    /// # Safety
+    /// `target` is valid for writes of `bytes.len()` bytes and no part of `bytes`.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn copy_to_shared(target: *mut u8, bytes: &[u8]) {
+        // SAFETY: the caller promises the target, and the slice is readable; they don't overlap.
+        unsafe { move_bytes(bytes.as_ptr(), target, bytes.len()) }
+    }
+
+    /// Copies bytes that another process may change at the same time.
+    ///
+    /// # Safety
+    /// `source` is valid for reads of `buf.len()` bytes and no part of `buf`.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn copy_from_shared(source: *const u8, buf: &mut [u8]) {
+        // SAFETY: the caller promises the source, and the slice is writable; they don't overlap.
+        unsafe { move_bytes(source, buf.as_mut_ptr(), buf.len()) }
+    }
+
     /// # Safety
     /// `source` is valid for reads and `target` for writes of `len` bytes; they don't overlap.
     #[cfg(target_arch = "x86_64")]
-    unsafe fn copy(source: *const u8, target: *mut u8, len: usize) {
+    unsafe fn move_bytes(source: *const u8, target: *mut u8, len: usize) {
         // SAFETY: the caller promises both ranges; `rep movsb` moves `rcx` bytes from `rsi` to `rdi` upwards, which
         // is what the direction flag is set to by the calling convention, and touches nothing else.
         unsafe {
@@ -154,18 +172,50 @@ mod mapped {
         }
     }
 
-    /// Copies bytes of which one side may change under it.
+    /// Copies bytes to where another process may look at the same time: by words where the target is aligned.
     ///
     /// # Safety
-    /// `source` is valid for reads and `target` for writes of `len` bytes; they don't overlap.
+    /// `target` is valid for writes of `bytes.len()` bytes and no part of `bytes`.
     #[cfg(not(target_arch = "x86_64"))]
-    unsafe fn copy(source: *const u8, target: *mut u8, len: usize) {
-        for index in 0..len {
-            // SAFETY: `index` is below `len`, for which the caller promises `source` to be readable; volatile, so
-            // that the compiler reads each byte just once.
-            let byte = unsafe { source.add(index).read_volatile() };
-            // SAFETY: `index` is below `len`, for which the caller promises `target` to be writable.
-            unsafe { target.add(index).write_volatile(byte) };
+    unsafe fn copy_to_shared(mut target: *mut u8, mut bytes: &[u8]) {
+        loop {
+            if target.cast::<u64>().is_aligned()
+                && let Some((word, rest)) = bytes.split_first_chunk::<8>()
+            {
+                // SAFETY: `target` is aligned, and eight of the bytes that the caller promised are left.
+                unsafe { target.cast::<u64>().write_volatile(u64::from_ne_bytes(*word)) };
+                (target, bytes) = (target.wrapping_add(8), rest);
+            } else if let Some((byte, rest)) = bytes.split_first() {
+                // SAFETY: one of the bytes that the caller promised is left.
+                unsafe { target.write_volatile(*byte) };
+                (target, bytes) = (target.wrapping_add(1), rest);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Copies bytes that another process may change at the same time: by words where the source is aligned, and each
+    /// just once.
+    ///
+    /// # Safety
+    /// `source` is valid for reads of `buf.len()` bytes and no part of `buf`.
+    #[cfg(not(target_arch = "x86_64"))]
+    unsafe fn copy_from_shared(mut source: *const u8, mut buf: &mut [u8]) {
+        loop {
+            if source.cast::<u64>().is_aligned() && buf.len() >= 8 {
+                let (word, rest) = buf.split_at_mut(8);
+                // SAFETY: `source` is aligned, and eight of the bytes that the caller promised are left.
+                let read = unsafe { source.cast::<u64>().read_volatile() };
+                word.copy_from_slice(&read.to_ne_bytes());
+                (source, buf) = (source.wrapping_add(8), rest);
+            } else if let Some((byte, rest)) = buf.split_first_mut() {
+                // SAFETY: one of the bytes that the caller promised is left.
+                *byte = unsafe { source.read_volatile() };
+                (source, buf) = (source.wrapping_add(1), rest);
+            } else {
+                return;
+            }
         }
     }
 }
