@@ -41,6 +41,14 @@ impl Failure {
         Failure::new(Status::Interrupted, format!("interrupted: {}", text.into()))
     }
 
+    /// A call about a pipe failed. The texts of the system don't say about which.
+    pub(crate) fn about(name: &PipeName, error: io::Error) -> Failure {
+        let names_nothing = error.get_ref().is_none();
+        let failure = Failure::from(error);
+        let text = if names_nothing { format!("{name}: {}", failure.text) } else { failure.text };
+        Failure { text, ..failure }
+    }
+
     /// A write to stdout failed.
     pub(crate) fn stdout(error: &io::Error) -> Failure {
         match error.kind() {

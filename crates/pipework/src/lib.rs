@@ -91,3 +91,7 @@ pub use stream::PipeStream;
 #[cfg(all(doctest, unix))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/FROM_MIOW.md")]
+struct FromMiow;

@@ -3,12 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+use libtest_mimic::{Arguments, Completion, Trial};
 use std::{
+    any::type_name,
     collections::BTreeSet,
     env, fs,
     io::Read,
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio},
+    process::{Command, ExitCode, ExitStatus, Stdio},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::Duration,
@@ -17,8 +19,15 @@ use std::{
 use tempfile::TempDir;
 
 /// Every example; a test below runs each of them.
-const EXAMPLES: [&str; 6] =
-    ["echo", "group_daemon", "parent_child", "peer_to_peer", "request_reply", "single_instance"];
+const EXAMPLES: [&str; 7] = [
+    "desktop_service",
+    "echo",
+    "group_daemon",
+    "parent_child",
+    "peer_to_peer",
+    "request_reply",
+    "single_instance",
+];
 
 /// Longer than any example takes, on any machine.
 const WATCHDOG: Duration = Duration::from_secs(60);
@@ -102,7 +111,54 @@ fn private_dir() -> TempDir {
     dir
 }
 
-#[test]
+fn main() -> ExitCode {
+    let tests = [
+        test(each_example_is_run_and_is_short),
+        test(echo_comes_back_from_another_process),
+        test(each_request_has_its_reply),
+        test(the_first_start_opens_the_files_of_the_later_one),
+        test(peers_greet_each_other),
+        test(the_child_sorts_for_its_parent),
+        test(a_wrong_argument_is_told),
+        test(the_desktop_service_knows_its_user),
+        #[cfg(unix)]
+        test(the_desktop_service_says_what_it_would_need_to_serve_all_users),
+        #[cfg(unix)]
+        test(the_desktop_service_serves_all_users_where_it_may),
+        #[cfg(windows)]
+        test(the_desktop_service_serves_all_users),
+        #[cfg(unix)]
+        test(group_daemon::it_says_what_it_would_need_and_serves_its_owner),
+        #[cfg(unix)]
+        test(group_daemon::it_serves_a_group_where_it_may),
+        #[cfg(unix)]
+        test(group_daemon::a_group_that_does_not_exist_is_told),
+        #[cfg(windows)]
+        test(group_daemon::it_serves_a_group),
+        #[cfg(windows)]
+        test(group_daemon::a_group_that_does_not_exist_is_told),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), tests.into()).exit_code()
+}
+
+/// A function as a test.
+fn test<F: Fn() + Send + 'static>(run: F) -> Trial {
+    let path = type_name::<F>();
+    let name = path.split_once("::").map_or(path, |(_, name)| name);
+    Trial::ignorable_test(name, move || {
+        if name == "the_first_start_opens_the_files_of_the_later_one" && is_wine() {
+            return Ok(Completion::ignored_with("Wine makes another first instance of a name"));
+        }
+        run();
+        Ok(Completion::Completed)
+    })
+}
+
+/// Whether this is Wine, which brings a program that Windows does not have.
+fn is_wine() -> bool {
+    cfg!(windows) && Path::new(r"C:\windows\system32\winecfg.exe").exists()
+}
+
 fn each_example_is_run_and_is_short() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let mut found = BTreeSet::new();
@@ -119,7 +175,6 @@ fn each_example_is_run_and_is_short() {
     assert_eq!(found, EXAMPLES.map(str::to_owned).into());
 }
 
-#[test]
 fn echo_comes_back_from_another_process() {
     let lines = shown("echo");
     assert_eq!(lines.len(), 2, "{lines:?}");
@@ -127,13 +182,11 @@ fn echo_comes_back_from_another_process() {
     assert_eq!(lines[1], "client: hello, pipe");
 }
 
-#[test]
 fn each_request_has_its_reply() {
     let expected = [r#""one two three": 3 words"#, r#""": 0 words"#, r#""the end": 2 words"#];
     assert_eq!(shown("request_reply"), expected);
 }
 
-#[test]
 fn the_first_start_opens_the_files_of_the_later_one() {
     let expected = [
         r#"first start: opens ["a.txt"]"#,
@@ -143,7 +196,6 @@ fn the_first_start_opens_the_files_of_the_later_one() {
     assert_eq!(shown("single_instance"), expected);
 }
 
-#[test]
 fn peers_greet_each_other() {
     let lines = shown("peer_to_peer");
     let words: Vec<Vec<&str>> = lines.iter().map(|line| line.split(' ').collect()).collect();
@@ -155,34 +207,62 @@ fn peers_greet_each_other() {
     assert_eq!(*thanks, ["process", other, "received:", "thanks", "from", "process", one]);
 }
 
-#[test]
 fn the_child_sorts_for_its_parent() {
     let lines = shown("parent_child");
     assert!(lines[0].starts_with("process ") && lines[0].ends_with(" sorted:"), "{lines:?}");
     assert_eq!(lines[1..], ["apple", "cherry", "pear"]);
 }
 
-#[test]
 fn a_wrong_argument_is_told() {
     let dir = private_dir();
-    for example in ["echo", "parent_child", "request_reply"] {
+    for example in ["desktop_service", "echo", "parent_child", "request_reply"] {
         let outcome = run_in(dir.path(), example, &["nonsense"]);
         assert_eq!(outcome.status.code(), Some(1), "{example}: {outcome:?}");
         assert!(outcome.stderr.contains("nothing"), "{example}: {outcome:?}");
     }
 }
 
+/// Whether a pipe can be for other users here; else it is an error that says so.
+#[cfg(unix)]
+const SERVES_OTHERS: bool = cfg!(all(target_os = "linux", not(pipework_portable)));
+
+fn the_desktop_service_knows_its_user() {
+    let lines = shown("desktop_service");
+    let last = lines.last().unwrap();
+    assert!(last.starts_with("client: ") && last.ends_with(" may read and change the theme"), "{lines:?}");
+}
+
+#[cfg(unix)]
+fn the_desktop_service_says_what_it_would_need_to_serve_all_users() {
+    let dir = private_dir();
+    let lines = lines_of(&dir, "desktop_service", &[]);
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(lines[0].starts_with("server: not for all users: "), "{lines:?}");
+    let needed = format!("chmod 0711 {}", dir.path().display());
+    assert_eq!(lines[0].contains(&needed), SERVES_OTHERS, "{lines:?}");
+    assert_eq!(lines[1], "server: so for the owner only");
+}
+
+#[cfg(unix)]
+fn the_desktop_service_serves_all_users_where_it_may() {
+    let dir = private_dir();
+    fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
+    let lines = lines_of(&dir, "desktop_service", &[]);
+    assert_eq!(lines.len(), if SERVES_OTHERS { 1 } else { 3 }, "{lines:?}");
+}
+
+#[cfg(windows)]
+fn the_desktop_service_serves_all_users() {
+    assert_eq!(shown("desktop_service").len(), 1);
+}
+
 #[cfg(unix)]
 mod group_daemon {
     use std::os::unix::fs::PermissionsExt;
 
-    use super::{fs, lines_of, private_dir, run_in};
+    use super::{SERVES_OTHERS, fs, lines_of, private_dir, run_in};
 
-    /// Whether a pipe can be for other users here; else it is an error that says so.
-    const SERVES_OTHERS: bool = cfg!(all(target_os = "linux", not(pipework_portable)));
-
-    #[test]
-    fn it_says_what_it_would_need_and_serves_its_owner() {
+    pub(super) fn it_says_what_it_would_need_and_serves_its_owner() {
         let dir = private_dir();
         let group = nix::unistd::getegid().to_string();
         let lines = lines_of(&dir, "group_daemon", &[&group]);
@@ -194,8 +274,7 @@ mod group_daemon {
         assert!(lines[2].starts_with("client: welcome, "), "{lines:?}");
     }
 
-    #[test]
-    fn it_serves_a_group_where_it_may() {
+    pub(super) fn it_serves_a_group_where_it_may() {
         let dir = private_dir();
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o711)).unwrap();
         let group = nix::unistd::getegid().to_string();
@@ -204,8 +283,7 @@ mod group_daemon {
         assert!(lines[lines.len() - 1].starts_with("client: welcome, "), "{lines:?}");
     }
 
-    #[test]
-    fn a_group_that_does_not_exist_is_told() {
+    pub(super) fn a_group_that_does_not_exist_is_told() {
         let dir = private_dir();
         let lines = lines_of(&dir, "group_daemon", &["no such group"]);
         assert!(lines[0].contains("no group named"), "{lines:?}");
@@ -221,15 +299,13 @@ mod group_daemon {
     /// Everyone, by the number that is the same in every language.
     const GROUP: &str = "S-1-1-0";
 
-    #[test]
-    fn it_serves_a_group() {
+    pub(super) fn it_serves_a_group() {
         let lines = lines_of(&private_dir(), "group_daemon", &[GROUP]);
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert!(lines[0].starts_with("client: welcome, "), "{lines:?}");
     }
 
-    #[test]
-    fn a_group_that_does_not_exist_is_told() {
+    pub(super) fn a_group_that_does_not_exist_is_told() {
         let dir = private_dir();
         let lines = lines_of(&dir, "group_daemon", &["no such group"]);
         assert!(lines[0].starts_with("server: not for the group no such group: "), "{lines:?}");

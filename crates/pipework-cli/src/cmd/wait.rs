@@ -26,7 +26,7 @@ pub(crate) fn run(args: &WaitArgs) -> Result<(), Failure> {
             return too_late(&name);
         }
         let hint = "start its server, or add --absent to wait for it; `pipework list` shows what there is";
-        Failure::from(error).hint_if(Status::Absent, hint)
+        Failure::about(&name, error).hint_if(Status::Absent, hint)
     })
 }
 

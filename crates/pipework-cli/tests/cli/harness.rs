@@ -63,7 +63,7 @@ impl Test {
 }
 
 /// Whether this is Wine, which brings a program that Windows does not have.
-fn is_wine() -> bool {
+pub(crate) fn is_wine() -> bool {
     cfg!(windows) && Path::new(r"C:\windows\system32\winecfg.exe").exists()
 }
 

@@ -245,6 +245,10 @@ fn bytes_are_read_once_by_many_threads() {
 /// The last message before a close arrives, though it lies in a memory of its own and another thread of the reader
 /// waits at the same end.
 #[test]
+#[cfg_attr(
+    windows,
+    ignore = "not on this system: a write that waits for its reader is taken back at the limit"
+)]
 fn a_last_large_message_is_not_lost_beside_a_waiting_writer() {
     watched(|| {
         for _ in 0..400 {

@@ -122,7 +122,7 @@ fn open(
     let no_messages = args.message && error == PipeErrorKind::Invalid;
     let hint = "start its server, or add --wait to wait for it; `pipework list` shows what there is";
     let denied = "its server decides who may come in; `pipework list` shows whose pipe it is";
-    let failure = Failure::from(error).hint_if(Status::Absent, hint).hint_if(Status::Denied, denied);
+    let failure = Failure::about(name, error).hint_if(Status::Absent, hint).hint_if(Status::Denied, denied);
     Err(if no_messages { failure.hint("if this pipe carries bytes, leave --message out") } else { failure })
 }
 

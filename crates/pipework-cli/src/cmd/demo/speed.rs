@@ -28,9 +28,17 @@ const WARM_UP_SHARE: u64 = 8;
 /// What goes there and back in a round trip.
 pub(super) const PING_LEN: usize = 64;
 
-/// Round trips of each pass, and those before them that do not count.
-const ROUND_TRIPS: u32 = 10_000;
+/// Round trips of each pass at most, and those before them that do not count.
+const ROUND_TRIPS_MAX: u32 = 10_000;
 const ROUND_TRIPS_BEFORE: u32 = 500;
+/// A measurement of few bytes is to be short: it has one round trip for so many of them.
+const BYTES_PER_ROUND_TRIP: u64 = 1024;
+
+/// Round trips of a pass in which so many bytes are sent.
+fn round_trips(bytes: u64) -> u32 {
+    let wanted = u32::try_from(bytes / BYTES_PER_ROUND_TRIP).unwrap_or(u32::MAX);
+    wanted.clamp(ROUND_TRIPS_BEFORE, ROUND_TRIPS_MAX)
+}
 
 /// What was measured of one transport.
 pub(super) struct Speed {
@@ -131,7 +139,8 @@ fn ask(
     let bulk = start.elapsed();
 
     let mut start = Instant::now();
-    for round in 0..ROUND_TRIPS_BEFORE + ROUND_TRIPS {
+    let round_trips = round_trips(bytes);
+    for round in 0..ROUND_TRIPS_BEFORE + round_trips {
         if round == ROUND_TRIPS_BEFORE {
             stop_if(interrupted)?;
             start = Instant::now();
@@ -139,7 +148,7 @@ fn ask(
         near.send(&ping)?;
         near.receive_exact(&mut ping)?;
     }
-    Ok((bulk, start.elapsed() / ROUND_TRIPS))
+    Ok((bulk, start.elapsed() / round_trips))
 }
 
 /// The far end.
@@ -155,7 +164,7 @@ pub(super) fn answer(far: &mut dyn Conduit, bytes: u64) -> io::Result<()> {
         }
     }
     far.send(&ping)?;
-    for _ in 0..ROUND_TRIPS_BEFORE + ROUND_TRIPS {
+    for _ in 0..ROUND_TRIPS_BEFORE + round_trips(bytes) {
         far.receive_exact(&mut ping)?;
         far.send(&ping)?;
     }

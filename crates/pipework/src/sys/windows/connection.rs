@@ -35,6 +35,10 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(super) fn new(pipe: Arc<Pipe>, side: PipeEnd, messages: bool, settings: Arc<Settings>) -> Connection {
+        if !messages {
+            // While nothing is written yet: so it is known whether the system tells.
+            pipe.room().ok();
+        }
         Connection {
             generation: pipe.generation(),
             pipe,

@@ -37,6 +37,9 @@ pub(super) struct Facts {
     in_buffer_size: u32,
 }
 
+/// The number that stands for no limit, `PIPE_UNLIMITED_INSTANCES`.
+const UNLIMITED_INSTANCES: u32 = 255;
+
 /// Where an end is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -56,7 +59,8 @@ pub(super) fn facts(handle: BorrowedHandle<'_>) -> io::Result<Facts> {
     Ok(Facts {
         is_server: flags & PIPE_SERVER_END != 0,
         has_messages: flags & PIPE_TYPE_MESSAGE != 0,
-        max_instances: max,
+        // Some say that there is no limit by a larger number.
+        max_instances: max.min(UNLIMITED_INSTANCES),
         out_buffer_size: outbound,
         in_buffer_size: inbound,
     })
@@ -72,6 +76,12 @@ pub(super) fn info(handle: BorrowedHandle<'_>) -> io::Result<PipeInfo> {
         out_buffer_size: facts.out_buffer_size,
         in_buffer_size: facts.in_buffer_size,
     })
+}
+
+/// The bytes that may be unread of what this side writes.
+pub(super) fn quota(handle: BorrowedHandle<'_>, side: PipeEnd) -> io::Result<u32> {
+    let facts = facts(handle)?;
+    Ok(if side == PipeEnd::Server { facts.out_buffer_size } else { facts.in_buffer_size })
 }
 
 /// Makes sure that a foreign handle can be used as ours are.

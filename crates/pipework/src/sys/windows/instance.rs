@@ -24,7 +24,10 @@ use std::{
     time::Duration,
 };
 use windows_sys::Win32::{
-    Foundation::{ERROR_ACCESS_DENIED, ERROR_NO_DATA, ERROR_PIPE_LISTENING, ERROR_PIPE_NOT_CONNECTED},
+    Foundation::{
+        ERROR_ACCESS_DENIED, ERROR_NO_DATA, ERROR_OPERATION_ABORTED, ERROR_PIPE_LISTENING,
+        ERROR_PIPE_NOT_CONNECTED,
+    },
     Security::SECURITY_ATTRIBUTES,
     Storage::FileSystem::{
         FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, PIPE_ACCESS_INBOUND, PIPE_ACCESS_OUTBOUND,
@@ -164,26 +167,22 @@ impl Instance {
         if current.machine.connect() != Connect::Wait {
             return Ok(());
         }
-        let outcome = match &current.connecting {
-            Some(connecting) => connecting.outcome(),
-            None => {
+        // The system ends an operation when the thread that began it does; then the instance listens still.
+        let is_over = |error: &io::Error| code(error) == Some(ERROR_OPERATION_ABORTED);
+        match current.connecting.as_ref().map(|connecting| connecting.outcome()) {
+            Some(None) => {}
+            Some(Some(Ok(()))) => self.note(current, Listened::Came),
+            Some(Some(Err(error))) if !is_over(&error) => {
+                // The next try begins anew.
+                current.connecting = None;
+                return Err(error);
+            }
+            None | Some(Some(Err(_))) => {
                 let listened = operation::listen(&self.shared.pipe)?;
                 self.note(current, listened);
-                return Ok(());
-            }
-        };
-        match outcome {
-            None => Ok(()),
-            Some(Ok(())) => {
-                self.note(current, Listened::Came);
-                Ok(())
-            }
-            // The next try begins anew.
-            Some(Err(error)) => {
-                current.connecting = None;
-                Err(error)
             }
         }
+        Ok(())
     }
 
     fn note(&self, current: &mut Current, listened: Listened) {

@@ -9,9 +9,13 @@ use windows_sys::Win32::{
     Security::{
         Authorization::{ConvertSidToStringSidW, ConvertStringSidToSidW},
         CopySid, GetLengthSid, IsWellKnownSid, LookupAccountNameW, LookupAccountSidW, PSID,
-        WinBuiltinAdministratorsSid, WinLocalServiceSid, WinLocalSystemSid, WinNetworkServiceSid,
+        SECURITY_MAX_SID_SIZE, WinBuiltinAdministratorsSid, WinLocalServiceSid, WinLocalSystemSid,
+        WinNetworkServiceSid,
     },
 };
+
+/// Room for almost every name, in UTF-16 units; the system tells where it needs more.
+const NAME_UNITS: u32 = 257;
 
 /// A security identifier of our own; its words are what the system writes, so equal ones have equal words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +68,7 @@ impl Sid {
 
     fn look_up(account: &str) -> io::Result<Sid> {
         let account = wide(account);
-        let (mut sid_len, mut domain_len) = (0, 0);
+        let (mut sid_len, mut domain_len) = (SECURITY_MAX_SID_SIZE, NAME_UNITS);
         let mut sid: Vec<u32> = Vec::new();
         let mut domain: Vec<u16> = Vec::new();
         let mut use_of_it = 0;
@@ -113,7 +117,7 @@ impl Sid {
 
     /// The name of its account, `DOMAIN\name`; the text of the SID where it has none.
     pub(super) fn account(&self) -> io::Result<String> {
-        let (mut name_len, mut domain_len) = (0, 0);
+        let (mut name_len, mut domain_len) = (NAME_UNITS, NAME_UNITS);
         let (mut name, mut domain): (Vec<u16>, Vec<u16>) = (Vec::new(), Vec::new());
         let mut use_of_it = 0;
         for _ in 0..2 {

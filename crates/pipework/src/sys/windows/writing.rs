@@ -4,6 +4,7 @@
 use super::{
     super::Limit,
     connection::Connection,
+    facts,
     handle::{code, system_error},
     operation::{self, Finished},
     turn::Taken,
@@ -12,9 +13,12 @@ use crate::error::{PipeErrorKind, fail};
 use std::{
     borrow::Cow,
     io::{self, IoSlice},
-    time::Duration,
+    os::windows::io::AsHandle,
 };
 use windows_sys::Win32::Foundation::{ERROR_BROKEN_PIPE, ERROR_NO_DATA};
+
+/// What is written at once where the system does not tell whether there is room, in bytes.
+const UNTOLD_LEN_MAX: u32 = 4096;
 
 impl Connection {
     /// Writes: on a byte pipe as a stream, on a message pipe as one message. Returns when no more than the quota is
@@ -73,34 +77,35 @@ impl Connection {
     /// Writes so that at the limit it is known to the byte what can be read (rule T1).
     ///
     /// The system does not tell how much of a write that is cancelled was read before. So only what has room is written
-    /// at once, and what waits for room is a single byte, which is read or not. Where the system does not tell the room, it is
-    /// found by trying: more each time, and what does not find room at once is taken back at once.
+    /// at once, and what waits for room is a single byte, which is read or not. Where the system never tells of room, it
+    /// is a small piece.
     fn write_limited(&self, turn: &Taken<'_>, mut bytes: &[u8], limit: &Limit) -> io::Result<usize> {
-        let now = Limit::new(Some(Duration::ZERO), None);
         let mut written = 0;
-        let mut step = None;
         while !bytes.is_empty() {
-            let room = self.pipe.within(self.generation, || self.pipe.room())?;
-            let first_step = if self.pipe.tells_room() { 1 } else { bytes.len() };
-            let attempt = match usize::try_from(room).unwrap_or(usize::MAX) {
-                0 => step.unwrap_or(first_step),
-                room => room,
-            };
-            let (chunk, _) = bytes.split_at_checked(attempt).unwrap_or((bytes, &[]));
-            let is_last_resort = chunk.len() == 1;
-            let Finished { len, outcome } =
-                self.write_once(turn, chunk, if is_last_resort { limit } else { &now });
+            let len = self.pipe.within(self.generation, || self.len_now())?;
+            let (chunk, _) = bytes.split_at_checked(len).unwrap_or((bytes, &[]));
+            let Finished { len, outcome } = self.write_once(turn, chunk, limit);
             written += len;
-            (_, bytes) = bytes.split_at_checked(len).unwrap_or_default();
-            step = Some(match outcome {
-                Ok(()) => attempt.saturating_mul(2),
-                Err(error) if !is_last_resort && error == PipeErrorKind::TimedOut => 1,
+            match outcome {
+                Ok(()) => {}
                 // Published counts as written.
                 Err(_) if written > 0 => return Ok(written),
                 Err(error) => return Err(error),
-            });
+            }
+            (_, bytes) = bytes.split_at_checked(len).unwrap_or_default();
         }
         Ok(written)
+    }
+
+    /// How much to write at once.
+    fn len_now(&self) -> io::Result<usize> {
+        let room = match self.pipe.room()? {
+            0 if self.pipe.tells_room() => 1,
+            // More than the quota would be begun for a waiting reader, and not be over with that.
+            0 => facts::quota(self.pipe.as_handle(), self.side)?.clamp(1, UNTOLD_LEN_MAX),
+            room => room,
+        };
+        Ok(usize::try_from(room).unwrap_or(usize::MAX))
     }
 
     fn write_once(&self, turn: &Taken<'_>, bytes: &[u8], limit: &Limit) -> Finished {
@@ -125,7 +130,7 @@ impl Connection {
 }
 
 /// All the bytes in one piece.
-fn gathered<'a>(bufs: &'a [IoSlice<'_>]) -> Cow<'a, [u8]> {
+pub(super) fn gathered<'a>(bufs: &'a [IoSlice<'_>]) -> Cow<'a, [u8]> {
     let mut filled = bufs.iter().filter(|buf| !buf.is_empty());
     match (filled.next(), filled.next()) {
         (None, _) => Cow::Borrowed(&[]),

@@ -7,7 +7,7 @@ use pipework::{MessageRead, PipeErrorKind, PipeMode};
 use super::{Case, SHORT, every, expect, expect_alive, expect_same, long, message_pair, pair, pattern};
 use crate::{
     child::Other,
-    harness::{blocked, unique},
+    harness::{blocked, unique, wait_until},
     surface::{End, OpenSpec, Peeked, Spec, Surface},
 };
 
@@ -367,6 +367,7 @@ fn m4_peek_of_a_large_message(here: &dyn Surface) {
     let message = pattern(4, 3 << 20);
     thread::scope(|scope| {
         let writing = blocked(scope, || client.write_message(&message));
+        wait_until(|| server.end().peek(0).unwrap().available > 0);
         let peeked = server.end().peek(1000).unwrap();
         assert_eq!(peeked.available, message.len());
         assert_eq!(peeked.message_left, Some(message.len() - 1000));
