@@ -652,4 +652,99 @@ pub mod windows {
             OwnedHandle::from(PipeWriter::from(end))
         }
     }
+
+    #[cfg(test)]
+    mod tests {
+        use std::{
+            fs::File,
+            io::{Read, Write},
+        };
+
+        use super::*;
+        use crate::{PipeErrorKind, PipeMode, PipeName, anonymous};
+
+        fn name() -> PipeName {
+            PipeName::unique("os").unwrap()
+        }
+
+        #[test]
+        fn ends_convert_to_and_from_handles() {
+            let name = name();
+            let server = NamedPipeBuilder::new(&name).pipe_mode(PipeMode::Message).create().unwrap();
+            let mut server = NamedPipe::try_from(OwnedHandle::from(server)).unwrap();
+            let client = crate::connect(&name).unwrap();
+            let clone = client.try_clone().unwrap();
+            let mut client = PipeStream::try_from(OwnedHandle::from(client)).unwrap();
+            drop(clone);
+            server.connect().unwrap();
+            server.write_all(b"by handle").unwrap();
+            let mut text = [0; 9];
+            client.read_exact(&mut text).unwrap();
+            assert_eq!(&text, b"by handle");
+            client.write_all(b"back").unwrap();
+            // The read mode is that of the handle.
+            assert_eq!(server.stream().read_message(9).unwrap().as_deref(), Some(&b"back"[..]));
+            assert_eq!(client.as_handle().as_raw_handle(), client.as_raw_handle());
+        }
+
+        #[test]
+        fn a_handle_that_will_not_do_is_refused() {
+            let file = File::open(std::env::current_exe().unwrap()).unwrap();
+            assert!(NamedPipe::try_from(OwnedHandle::from(file)).unwrap_err() == PipeErrorKind::Invalid);
+            let (read, _write) = anonymous(0).unwrap();
+            assert!(PipeStream::try_from(OwnedHandle::from(read)).unwrap_err() == PipeErrorKind::Invalid);
+            let name = name();
+            let server = NamedPipe::new(&name).unwrap();
+            let client = OwnedHandle::from(crate::connect(&name).unwrap());
+            assert!(NamedPipe::try_from(client).unwrap_err() == PipeErrorKind::Invalid);
+            server.disconnect().unwrap();
+            let server = OwnedHandle::from(server);
+            assert!(PipeStream::try_from(server).unwrap_err() == PipeErrorKind::Invalid);
+        }
+
+        #[test]
+        fn anonymous_ends_convert_to_and_from_handles() {
+            let (read, write) = anonymous(0).unwrap();
+            let (read, write) = (OwnedHandle::from(read), OwnedHandle::from(write));
+            let (mut read, mut write) = (AnonRead::from(read), AnonWrite::from(write));
+            write.write_all(b"by handle").unwrap();
+            drop(write);
+            let mut text = String::new();
+            read.read_to_string(&mut text).unwrap();
+            assert_eq!(text, "by handle");
+        }
+
+        #[test]
+        fn a_server_acts_as_its_client_and_goes_back() {
+            let name = name();
+            let server = NamedPipe::new(&name).unwrap();
+            let mut client = crate::connect(&name).unwrap();
+            client.write_all(b"x").unwrap();
+            (&server).read_exact(&mut [0]).unwrap();
+            assert_eq!(server.stream().impersonate(|| 42).unwrap(), 42);
+            // Twice, one in the other, and out of a panic.
+            let nested = server.stream().impersonate(|| server.stream().impersonate(|| 7).unwrap());
+            assert_eq!(nested.unwrap(), 7);
+            let panics = std::panic::AssertUnwindSafe(|| server.stream().impersonate(|| panic!("inside")));
+            assert!(std::panic::catch_unwind(panics).is_err());
+            assert!(client.impersonate(|| ()).unwrap_err() == PipeErrorKind::Unsupported);
+            assert!(server.stream().peer().unwrap().is_same_user());
+        }
+
+        #[test]
+        fn a_security_descriptor_is_checked_by_create() {
+            let create = |access| NamedPipeBuilder::new(name()).access(access).create();
+            create(Access::from_sddl("D:P(A;;FA;;;WD)")).unwrap();
+            create(Access::owner().user("S-1-5-18").group("S-1-5-32-545")).unwrap();
+            for access in [
+                Access::from_sddl("nonsense"),
+                Access::from_sddl("D:\0"),
+                Access::from_sddl("D:P(A;;FA;;;WD)").user("S-1-5-18"),
+                Access::owner().user("S-1-nothing"),
+                Access::owner().user(""),
+            ] {
+                assert!(create(access.clone()).unwrap_err() == PipeErrorKind::Invalid, "{access:?}");
+            }
+        }
+    }
 }

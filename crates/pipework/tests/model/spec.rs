@@ -297,8 +297,18 @@ impl Spec {
             Op::CreateAgain { first, other_mode } if is_wine() => *first || *other_mode,
             Op::Disconnect if is_wine() => matches!(self.server, Some(Server::Listening)),
             Op::At(side, op) if is_wine() && matches!(**op, Op::Drain) => self.has_lost(*side),
+            // Who reads messages as bytes sees the first of them.
+            Op::At(side, op) if matches!(**op, Op::Peek(_)) => {
+                self.end(*side).is_ok_and(|end| self.shape.messages && !end.reads_messages)
+            }
+            // What moves nothing does not ask the system, and a client hears from nobody else that it was thrown out.
+            Op::At(side, op) => moves_nothing(op) && self.is_thrown_out(*side),
             _ => false,
         }
+    }
+
+    fn is_thrown_out(&self, side: Side) -> bool {
+        self.end(side).is_ok_and(|end| self.connections[end.connection].is_thrown_out)
     }
 
     /// Whether the other end closed before it had read everything.
@@ -616,4 +626,12 @@ impl Spec {
 /// Whether this is Wine, which brings a program that Windows does not have.
 fn is_wine() -> bool {
     cfg!(windows) && std::path::Path::new(r"C:\windows\system32\winecfg.exe").exists()
+}
+
+fn moves_nothing(op: &Op) -> bool {
+    match op {
+        Op::Write(len) | Op::Read(len) => *len == 0,
+        Op::WriteVectored(parts) => parts.iter().sum::<usize>() == 0,
+        _ => false,
+    }
 }

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
         let interrupted = interrupted.clone();
         move || interrupted.cancel()
     })?;
-    let listener = listen(args, &name)?;
+    let listener = listen(args, &name).map_err(|error| Failure::about(&name, error))?;
     listener.set_canceller(Some(&interrupted));
     let half_close = matches!(name.kind(), PipeNameKind::Socket(_));
     let server = Server { args, half_close, relays: Mutex::default() };

@@ -7,7 +7,7 @@ use super::{
     connection::Connection,
     handle::{code, done, milliseconds, own_or_invalid, wide},
     peer,
-    pipe::Pipe,
+    pipe::{Pipe, Rights},
 };
 use crate::{
     error::{PipeErrorKind, fail},
@@ -23,7 +23,8 @@ use std::{
 };
 use windows_sys::Win32::{
     Foundation::{
-        ERROR_ACCESS_DENIED, ERROR_FILE_NOT_FOUND, ERROR_PIPE_BUSY, ERROR_SEM_TIMEOUT, GENERIC_READ,
+        ERROR_ACCESS_DENIED, ERROR_FILE_NOT_FOUND, ERROR_INVALID_NAME, ERROR_PATH_NOT_FOUND, ERROR_PIPE_BUSY,
+        ERROR_SEM_TIMEOUT, GENERIC_READ,
     },
     Storage::FileSystem::{
         CreateFileW, FILE_FLAG_OVERLAPPED, FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_WRITE_ATTRIBUTES,
@@ -55,9 +56,9 @@ pub(super) fn exists(path: &[u16]) -> bool {
 
 /// Opens now: busy and absent are errors.
 pub(super) fn open(request: &Request, limit: &Limit) -> io::Result<Connection> {
-    let handle = open_allowed(request)?;
+    let (handle, rights) = open_allowed(request)?;
     let has_limits = Settings::new(request.read_mode, limit.canceller().cloned());
-    let pipe = Arc::new(Pipe::new(handle));
+    let pipe = Arc::new(Pipe::new(handle, rights));
     let is_local = matches!(request.name.kind(), PipeNameKind::Local(_));
     if !peer::accepts(&request.server, &pipe, is_local)? {
         let text = format!("the server of {} is not who was asked for", request.name);
@@ -127,6 +128,17 @@ fn wait_while_busy(path: &[u16], limit: &Limit) -> io::Result<()> {
 
 fn wait_once(path: &[u16], milliseconds: u32) -> io::Result<()> {
     // SAFETY: the path ends with a NUL.
+    let answer = unsafe { WaitNamedPipeW(path.as_ptr(), milliseconds) };
+    match done(answer) {
+        Err(error) if matches!(code(&error), Some(ERROR_INVALID_NAME | ERROR_PATH_NOT_FOUND)) => {}
+        outcome => return outcome,
+    }
+    // This call may know no other form of the path than the one that its documentation shows.
+    let mut path = path.to_vec();
+    if let Some(mark) = path.get_mut(2).filter(|unit| **unit == u16::from(b'?')) {
+        *mark = u16::from(b'.');
+    }
+    // SAFETY: the path ends with a NUL.
     done(unsafe { WaitNamedPipeW(path.as_ptr(), milliseconds) })
 }
 
@@ -138,21 +150,22 @@ fn wait_path_of(name: &PipeName) -> String {
     }
 }
 
-/// Opens with what was asked for; where it will do, in one direction.
-fn open_allowed(request: &Request) -> io::Result<OwnedHandle> {
+/// Opens with what was asked for; where it will do, in one direction. Says for what that is.
+fn open_allowed(request: &Request) -> io::Result<(OwnedHandle, Rights)> {
     let both = open_for(request, request.read, request.write);
-    let is_denied =
-        |outcome: &io::Result<_>| matches!(outcome, Err(error) if code(error) == Some(ERROR_ACCESS_DENIED));
-    if !(request.one_way_will_do && request.read && request.write && is_denied(&both)) {
-        return both;
-    }
-    for (read, write) in [(true, false), (false, true)] {
-        let one = open_for(request, read, write);
-        if !is_denied(&one) {
-            return one;
+    let is_denied = |error: &io::Error| code(error) == Some(ERROR_ACCESS_DENIED);
+    match both {
+        Err(error) if is_denied(&error) && request.one_way_will_do && request.read && request.write => {
+            for (read, write) in [(true, false), (false, true)] {
+                match open_for(request, read, write) {
+                    Err(error) if is_denied(&error) => {}
+                    one => return one.map(|handle| (handle, Rights { read, write })),
+                }
+            }
+            Err(error)
         }
+        both => both.map(|handle| (handle, Rights { read: request.read, write: request.write })),
     }
-    both
 }
 
 /// Opens with the least access that does it: not `GENERIC_WRITE`, which would ask to make instances. What is only

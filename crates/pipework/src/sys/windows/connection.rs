@@ -4,7 +4,7 @@ use super::{
     super::{Limit, settings::Settings},
     facts::{self, State},
     peer::Peer,
-    pipe::Pipe,
+    pipe::{Pipe, Rights},
     turn::Turn,
 };
 use crate::{
@@ -59,7 +59,7 @@ impl Connection {
         }
         let side = if facts.is_server { PipeEnd::Server } else { PipeEnd::Client };
         let settings = Settings::new(facts::read_mode(handle.as_handle())?, None);
-        let pipe = Arc::new(Pipe::new(handle));
+        let pipe = Arc::new(Pipe::new(handle, Rights::ALL));
         Ok(Connection::new(pipe, side, facts.has_messages, Arc::new(settings)))
     }
 
@@ -70,11 +70,25 @@ impl Connection {
 
     /// Whether calls still mean something.
     pub(super) fn check_usable(&self) -> io::Result<()> {
-        self.pipe.within(self.generation, || Ok(()))
+        self.pipe.within(self.generation, || match facts::state(self.pipe.as_handle()) {
+            Ok(State::Disconnected) => Err(super::thrown_out()),
+            // What the handle may not ask, the call itself will say.
+            _ => match self.pipe.peek(&mut []) {
+                Err(error) if error == PipeErrorKind::NotConnected => Err(error),
+                _ => Ok(()),
+            },
+        })
     }
 
     pub(super) fn set_read_mode(&self, mode: PipeMode) -> io::Result<()> {
-        self.pipe.within(self.generation, || switch(&self.pipe, &self.settings, mode, self.messages))
+        match self.pipe.within(self.generation, || switch(&self.pipe, &self.settings, mode, self.messages)) {
+            // Nothing will be read here any more, in whatever mode. A server's mode is that of its next connection too.
+            Err(error) if error == PipeErrorKind::NotConnected => match self.side {
+                PipeEnd::Client => self.settings.set_read_mode(mode, self.messages),
+                PipeEnd::Server => Ok(()),
+            },
+            outcome => outcome,
+        }
     }
 
     pub(super) fn info(&self) -> io::Result<PipeInfo> {
@@ -112,8 +126,10 @@ impl Connection {
 
 /// Switches how an end reads, here and in the system.
 pub(super) fn switch(pipe: &Pipe, settings: &Settings, mode: PipeMode, has_messages: bool) -> io::Result<()> {
-    if has_messages {
-        pipe.set_read_mode(mode == PipeMode::Message)?;
+    let messages = mode == PipeMode::Message;
+    // Not every end may call it, and none has to for what it does already.
+    if has_messages && messages != settings.reads_messages() {
+        pipe.set_read_mode(messages)?;
     }
     settings.set_read_mode(mode, has_messages)
 }

@@ -29,6 +29,7 @@ const TELL_AGAIN: Duration = Duration::from_millis(1);
 impl Connection {
     /// Waits until the other end has read everything that was written.
     pub(crate) fn drain_written(&self) -> io::Result<()> {
+        self.pipe.check_may_write()?;
         self.check_usable()?;
         let limit = self.write_limit();
         let outcome = if limit.is_endless() { flush(&self.pipe) } else { flush_within(&self.pipe, &limit) };

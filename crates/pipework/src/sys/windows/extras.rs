@@ -135,3 +135,54 @@ impl End {
         Connection::adopt(handle).map(|connection| End::Connection(std::sync::Arc::new(connection)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ClientOptions, NamedPipe, NamedPipeBuilder, PipeName,
+        os::windows::{ClientOptionsExt, NamedPipeBuilderExt, NamedPipeExt},
+        sys::windows::handle::{Event, wait},
+    };
+    use std::{io::Write, os::windows::io::AsHandle};
+    use windows_sys::Win32::System::IO::OVERLAPPED;
+
+    #[test]
+    fn raw_attributes_stand_instead_of_access() {
+        let name = PipeName::unique("extras").unwrap();
+        let mut builder = NamedPipeBuilder::new(&name);
+        // SAFETY: null stands for the default.
+        let server = unsafe { builder.with_security_attributes(ptr::null_mut()) }.unwrap();
+        let anonymous = ClientOptions::new().security_qos_flags(0).open(&name).unwrap();
+        server.connect().unwrap();
+        assert!(anonymous.peer().unwrap().is_same_user());
+    }
+
+    #[test]
+    fn overlapped_calls_end_with_their_events() {
+        let name = PipeName::unique("extras").unwrap();
+        let server = NamedPipe::new(&name).unwrap();
+        let event = Event::lasting().unwrap();
+        let forever = crate::sys::Limit::new(None, None);
+        let mut overlapped =
+            OVERLAPPED { hEvent: event.as_handle().as_raw_handle(), ..OVERLAPPED::default() };
+        let overlapped: *mut c_void = (&raw mut overlapped).cast();
+        // SAFETY: `overlapped` lives to the end, and serves one operation after the other.
+        let was_there = unsafe { server.connect_overlapped(overlapped) }.unwrap();
+        assert!(!was_there);
+        let mut client = crate::connect(&name).unwrap();
+        wait(event.as_handle(), &forever).unwrap();
+        let mut buf = [0; 8];
+        // SAFETY: as above; `buf` is not touched until the operation has ended.
+        let read = unsafe { server.read_overlapped(&mut buf, overlapped) }.unwrap();
+        assert_eq!(read, None);
+        client.write_all(b"later").unwrap();
+        wait(event.as_handle(), &forever).unwrap();
+        // SAFETY: the read was begun with it.
+        let read = unsafe { server.result(overlapped) }.unwrap();
+        assert_eq!(&buf[..read], b"later");
+        // SAFETY: as above.
+        let written = unsafe { server.write_overlapped(b"now", overlapped) }.unwrap();
+        assert_eq!(written, Some(3));
+    }
+}

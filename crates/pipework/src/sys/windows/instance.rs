@@ -10,7 +10,7 @@ use super::{
     facts::{self, State},
     handle::{code, milliseconds, own_or_invalid, system_error, wait, wide},
     operation::{self, Connecting, Listened},
-    pipe::Pipe,
+    pipe::{Pipe, Rights},
 };
 use crate::{
     error::{PipeErrorKind, fail, fail_from},
@@ -98,7 +98,8 @@ impl Instance {
         };
         // SAFETY: the handle was just made for this caller, or stands for a failure.
         let handle = unsafe { own_or_invalid(handle) }.map_err(|error| refused(spec, &path, error))?;
-        Ok(Instance::over(handle, has_messages, spec.mode, instance::Instance::new()))
+        let pipe = Pipe::new(handle, Rights { read: spec.inbound, write: spec.outbound });
+        Ok(Instance::over(pipe, has_messages, spec.mode, instance::Instance::new()))
     }
 
     /// Takes over a handle of a server's end, which is connected, listens, or is disconnected.
@@ -112,21 +113,16 @@ impl Instance {
             machine.disconnect();
         }
         let read_mode = facts::read_mode(handle.as_handle())?;
-        Ok(Instance::over(handle, facts.has_messages, read_mode, machine))
+        Ok(Instance::over(Pipe::new(handle, Rights::ALL), facts.has_messages, read_mode, machine))
     }
 
-    fn over(
-        handle: OwnedHandle,
-        has_messages: bool,
-        read_mode: PipeMode,
-        machine: instance::Instance,
-    ) -> Instance {
+    fn over(pipe: Pipe, has_messages: bool, read_mode: PipeMode, machine: instance::Instance) -> Instance {
         Instance {
             shared: Arc::new(Shared {
                 current: Mutex::new(Current { machine, connecting: None, connection: None }),
                 settings: Arc::new(Settings::new(read_mode, None)),
                 has_messages,
-                pipe: Arc::new(Pipe::new(handle)),
+                pipe: Arc::new(pipe),
             }),
         }
     }
@@ -151,7 +147,7 @@ impl Instance {
         }
         self.accept(&mut current)?;
         if let (Connect::Already, Ok(generation)) = (current.machine.connect(), current.machine.usable())
-            && facts::state(self.handle())? == State::Closing
+            && self.has_left()?
         {
             current.machine.client_left(generation);
         }
@@ -159,6 +155,15 @@ impl Instance {
             Connect::Already => Ok(None),
             Connect::Left => Err(system_error(ERROR_NO_DATA)),
             Connect::Wait | Connect::Listen => Ok(current.connecting.clone()),
+        }
+    }
+
+    /// Whether the client has closed its end.
+    fn has_left(&self) -> io::Result<bool> {
+        match facts::state(self.handle()) {
+            Ok(state) => Ok(state == State::Closing),
+            // The handle of an end that only writes may not ask: listening tells it too.
+            Err(_) => Ok(matches!(operation::listen(&self.shared.pipe)?, Listened::Left)),
         }
     }
 

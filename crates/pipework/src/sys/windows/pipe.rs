@@ -3,7 +3,7 @@
 
 use super::{
     facts,
-    handle::{done, len_of},
+    handle::{done, len_of, system_error},
 };
 use std::{
     io,
@@ -15,6 +15,7 @@ use std::{
     },
 };
 use windows_sys::Win32::{
+    Foundation::ERROR_ACCESS_DENIED,
     Storage::FileSystem::{ReadFile, WriteFile},
     System::{
         IO::OVERLAPPED,
@@ -32,8 +33,21 @@ pub(crate) struct Pipe {
     /// How often a client was thrown out. Held for reading while an operation is begun, which never blocks, and for
     /// writing while one is thrown out: so an operation of one connection can't begin in the next one.
     generation: RwLock<u32>,
+    rights: Rights,
     /// Whether the system has ever told that there is room for bytes; some never do.
     tells_room: AtomicBool,
+}
+
+/// What a handle was opened for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rights {
+    pub(super) read: bool,
+    pub(super) write: bool,
+}
+
+impl Rights {
+    /// Where it is not known: then the system tells, call by call.
+    pub(super) const ALL: Rights = Rights { read: true, write: true };
 }
 
 /// What a look at the unread bytes showed.
@@ -46,13 +60,23 @@ pub(super) struct Seen {
 }
 
 impl Pipe {
-    pub(super) fn new(handle: OwnedHandle) -> Pipe {
-        Pipe { handle, generation: RwLock::new(0), tells_room: AtomicBool::new(false) }
+    pub(super) fn new(handle: OwnedHandle, rights: Rights) -> Pipe {
+        Pipe { handle, generation: RwLock::new(0), rights, tells_room: AtomicBool::new(false) }
     }
 
     /// The handle, for calls that use it while `self` is borrowed.
     pub(super) fn raw(&self) -> RawHandle {
         self.handle.as_raw_handle()
+    }
+
+    /// Whether this end may read (rule C5); told before anything else that may be wrong with a call.
+    pub(super) fn check_may_read(&self) -> io::Result<()> {
+        if self.rights.read { Ok(()) } else { Err(system_error(ERROR_ACCESS_DENIED)) }
+    }
+
+    /// Whether this end may write.
+    pub(super) fn check_may_write(&self) -> io::Result<()> {
+        if self.rights.write { Ok(()) } else { Err(system_error(ERROR_ACCESS_DENIED)) }
     }
 
     /// The handle itself, or another one of the same end where others still use it.

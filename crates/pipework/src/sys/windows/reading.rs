@@ -27,6 +27,7 @@ enum Got {
 impl Connection {
     /// Reads bytes, in either read mode: skips empty messages, so that 0 is the end.
     pub(crate) fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.pipe.check_may_read()?;
         if buf.is_empty() {
             return self.check_usable().map(|()| 0);
         }
@@ -66,6 +67,7 @@ impl Connection {
     /// Not by `TransactNamedPipe`, which has no room for a reply whose length nobody knows: a longer one would have lost
     /// its beginning by the time that is told.
     pub(crate) fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
+        self.pipe.check_may_write()?;
         self.check_message_mode()?;
         let limit = self.read_limit();
         // From the request to the reply nobody else may read, or the replies of two threads could change places.
@@ -82,6 +84,7 @@ impl Connection {
 
     /// Looks at what is there without taking it; never waits.
     pub(crate) fn peek(&self, buf: &mut [u8]) -> io::Result<Peek> {
+        self.pipe.check_may_read()?;
         let seen = match self.pipe.within(self.generation, || self.pipe.peek(buf)) {
             // Rule M4: there is nothing to peek at.
             Err(error) if error == PipeErrorKind::NotConnected => {
@@ -98,6 +101,7 @@ impl Connection {
     }
 
     fn check_message_mode(&self) -> io::Result<()> {
+        self.pipe.check_may_read()?;
         if self.settings.reads_messages() {
             return Ok(());
         }

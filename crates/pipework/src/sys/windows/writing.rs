@@ -24,6 +24,7 @@ impl Connection {
     /// Writes: on a byte pipe as a stream, on a message pipe as one message. Returns when no more than the quota is
     /// unread, or with what was written when the limit is reached.
     pub(crate) fn write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.pipe.check_may_write()?;
         let bytes = gathered(bufs);
         if self.messages {
             return self.write_message(&bytes).map(|()| bytes.len());
@@ -42,6 +43,7 @@ impl Connection {
 
     /// Writes one message, all of it or nothing.
     pub(crate) fn write_message(&self, message: &[u8]) -> io::Result<()> {
+        self.pipe.check_may_write()?;
         if !self.messages {
             return Err(fail(PipeErrorKind::BadPipe, "a byte pipe has no messages: call `write`"));
         }
@@ -99,10 +101,12 @@ impl Connection {
 
     /// How much to write at once.
     fn len_now(&self) -> io::Result<usize> {
-        let room = match self.pipe.room()? {
+        // The handle of an end that only writes may not ask.
+        let quota = || facts::quota(self.pipe.as_handle(), self.side).unwrap_or(UNTOLD_LEN_MAX);
+        let room = match self.pipe.room().unwrap_or(0) {
             0 if self.pipe.tells_room() => 1,
             // More than the quota would be begun for a waiting reader, and not be over with that.
-            0 => facts::quota(self.pipe.as_handle(), self.side)?.clamp(1, UNTOLD_LEN_MAX),
+            0 => quota().clamp(1, UNTOLD_LEN_MAX),
             room => room,
         };
         Ok(usize::try_from(room).unwrap_or(usize::MAX))

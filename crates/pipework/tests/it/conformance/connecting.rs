@@ -181,7 +181,7 @@ fn c2_a_listener_goes_on_when_nothing_was_left(here: &dyn Surface) {
     drop(there.open(&OpenSpec::new(&name)).unwrap());
     thread::scope(|scope| {
         let accepting = blocked(scope, || listener.accept());
-        let client = there.open(&OpenSpec::new(&name)).unwrap();
+        let client = there.connect(&OpenSpec::new(&name)).unwrap();
         let server = accepting.join().unwrap().unwrap();
         expect_alive(server.as_ref(), client.as_ref());
     });
@@ -199,7 +199,7 @@ fn c3_a_left_instance_takes_no_new_client(here: &dyn Surface) {
     server.disconnect().unwrap();
     thread::scope(|scope| {
         let connecting = blocked(scope, || server.connect());
-        let client = here.open(&OpenSpec::new(&name)).unwrap();
+        let client = here.connect(&OpenSpec::new(&name)).unwrap();
         connecting.join().unwrap().unwrap();
         expect_alive(client.as_ref(), server.end());
     });
