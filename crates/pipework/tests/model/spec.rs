@@ -301,6 +301,8 @@ impl Spec {
             Op::At(side, op) if matches!(**op, Op::Peek(_)) => {
                 self.end(*side).is_ok_and(|end| self.shape.messages && !end.reads_messages)
             }
+            // An end that can't write may not change how it reads, unless it was opened for that too.
+            Op::At(Side::Server, op) if matches!(**op, Op::SetReadMode(_)) => !self.shape.outbound,
             // What moves nothing does not ask the system, and a client hears from nobody else that it was thrown out.
             Op::At(side, op) => moves_nothing(op) && self.is_thrown_out(*side),
             _ => false,
