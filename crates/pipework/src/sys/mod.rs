@@ -2,7 +2,7 @@
 //!
 //! | item | what it is |
 //! |---|---|
-//! | [`Canceller`] | a token that ends waits: `new`, `cancel`, `is_cancelled` |
+//! | [`Canceller`] | a token that ends waits, of this module, over the backend's `Event` and `cancel_event` |
 //! | [`Limit`] | a deadline and a canceller, of this module |
 //! | [`Instance`] | a server instance: `create`, `connect`, `disconnect`, `end`, `into_end`, `left_bytes`, `hold_name` |
 //! | [`NameHold`] | keeps a name while a listener has no instance of it |
@@ -22,6 +22,7 @@
 //! The backends know plain data of the surface (names, options, errors, and what calls return), never its types that
 //! hold something open.
 
+mod canceller;
 mod limit;
 mod settings;
 #[cfg(unix)]
@@ -33,8 +34,9 @@ use unix as system;
 #[cfg(windows)]
 use windows as system;
 
+pub(crate) use canceller::Canceller;
 pub(crate) use limit::Limit;
 pub(crate) use system::{
-    Canceller, End, Gate, Instance, NameHold, Peer, PlainListener, Watch, anonymous, connect, kind_of_code,
-    list, location, open, pause, per_user_name, socket_paths, wait,
+    End, Gate, Instance, NameHold, Peer, PlainListener, Watch, anonymous, connect, kind_of_code, list,
+    location, open, pause, per_user_name, socket_paths, wait,
 };

@@ -1,50 +1,26 @@
-//! Ending waits: an event that is never cleared.
+//! What a canceller is made of here, and how it is polled.
 
-use super::os::Event;
+pub(crate) use super::os::Event;
+
+use super::super::Canceller;
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
 };
 
-/// A token that many waits share.
-#[derive(Clone, Debug)]
-pub(crate) struct Canceller {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    cancelled: AtomicBool,
-    event: Event,
+/// A fresh one, not set.
+pub(crate) fn cancel_event() -> io::Result<Event> {
+    Event::new()
 }
 
 impl Canceller {
-    pub(crate) fn new() -> io::Result<Canceller> {
-        let event = Event::new()?;
-        Ok(Canceller { shared: Arc::new(Shared { cancelled: AtomicBool::new(false), event }) })
-    }
-
-    pub(crate) fn cancel(&self) {
-        // Release, so that who sees it used sees all that was done before.
-        self.shared.cancelled.store(true, Ordering::Release);
-        self.shared.event.set();
-    }
-
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.shared.cancelled.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn is_same(&self, other: &Canceller) -> bool {
-        Arc::ptr_eq(&self.shared, &other.shared)
+    pub(super) fn is_same(&self, other: &Canceller) -> bool {
+        std::ptr::eq(self.event(), other.event())
     }
 }
 
 impl AsFd for Canceller {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.shared.event.as_fd()
+        self.event().as_fd()
     }
 }

@@ -37,7 +37,7 @@ mod portable;
 #[cfg(not(all(target_os = "linux", not(pipework_portable))))]
 use portable::{claim, memory, watch};
 
-pub(crate) use canceller::Canceller;
+pub(crate) use canceller::{Event, cancel_event};
 pub(crate) use client::Watch;
 pub(crate) use end::End;
 pub(crate) use gate::Gate;

@@ -1,46 +1,20 @@
-//! Ending waits: an event that is never cleared.
+//! What a canceller is made of here, and how it is waited for.
 
-use super::handle::Event;
+pub(crate) use super::handle::Event;
+
+use super::super::Canceller;
 use std::{
     io,
     os::windows::io::{AsHandle, BorrowedHandle},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
 };
 
-/// A token that many waits share.
-#[derive(Clone, Debug)]
-pub(crate) struct Canceller {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    cancelled: AtomicBool,
-    event: Event,
-}
-
-impl Canceller {
-    pub(crate) fn new() -> io::Result<Canceller> {
-        let event = Event::lasting()?;
-        Ok(Canceller { shared: Arc::new(Shared { cancelled: AtomicBool::new(false), event }) })
-    }
-
-    pub(crate) fn cancel(&self) {
-        // Release, so that who sees it used sees all that was done before.
-        self.shared.cancelled.store(true, Ordering::Release);
-        self.shared.event.set();
-    }
-
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.shared.cancelled.load(Ordering::Acquire)
-    }
+/// A fresh one, not set.
+pub(crate) fn cancel_event() -> io::Result<Event> {
+    Event::lasting()
 }
 
 impl AsHandle for Canceller {
     fn as_handle(&self) -> BorrowedHandle<'_> {
-        self.shared.event.as_handle()
+        self.event().as_handle()
     }
 }

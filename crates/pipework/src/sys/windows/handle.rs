@@ -68,7 +68,7 @@ pub(super) unsafe fn own_or_invalid(handle: RawHandle) -> io::Result<OwnedHandle
 
 /// An event of the system.
 #[derive(Debug)]
-pub(super) struct Event(OwnedHandle);
+pub(crate) struct Event(OwnedHandle);
 
 impl Event {
     /// One that stays set until an operation begins anew.
@@ -88,7 +88,7 @@ impl Event {
         unsafe { own_or_null(handle) }.map(Event)
     }
 
-    pub(super) fn set(&self) {
+    pub(crate) fn set(&self) {
         // SAFETY: the handle is open while `self` is borrowed. It is an event with all rights, so this can't fail.
         unsafe { SetEvent(self.0.as_raw_handle()) };
     }

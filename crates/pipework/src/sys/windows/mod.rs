@@ -28,7 +28,7 @@ mod turn;
 mod writing;
 
 pub(crate) use absent::{Gate, NameHold, PlainListener, Watch};
-pub(crate) use canceller::Canceller;
+pub(crate) use canceller::{Event, cancel_event};
 pub(crate) use end::End;
 pub(crate) use extras::handle_from_raw;
 pub(crate) use instance::Instance;
