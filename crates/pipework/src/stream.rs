@@ -108,6 +108,8 @@ impl PipeStream {
 
     /// Looks at what is there without taking it; never waits (rule M4). Corresponds to `PeekNamedPipe`.
     ///
+    /// On a message pipe it looks at the first message, in byte read mode too, where a read would go on into the next.
+    ///
     /// # Errors
     /// - `Broken`: the other end has closed, and everything was read.
     /// - `BadPipe`: a server end without a client, or a disconnected pipe.

@@ -116,26 +116,6 @@ impl Consumer {
         len
     }
 
-    /// Copies what lies behind the message at the front, over all messages that lie in the ring, and takes nothing;
-    /// says how much.
-    pub(crate) fn copy_behind(&self, buf: &mut [u8]) -> Result<usize, Corrupt> {
-        let Some(current) = self.current else { return Ok(0) };
-        let (mut index, mut copied) = (self.head + current.record.ring_len(), 0);
-        while index < self.tail {
-            let record = self.header_at(index)?;
-            let (_, rest) = buf.split_at_mut(copied);
-            if record.attached || rest.is_empty() {
-                break;
-            }
-            let len = usize::try_from(record.len).unwrap_or(usize::MAX).min(rest.len());
-            let (now, _) = rest.split_at_mut(len);
-            self.copy_out(index + HEADER_LEN, now);
-            copied += len;
-            index += record.ring_len();
-        }
-        Ok(copied)
-    }
-
     /// All payload that can be read now, in bytes, over all messages.
     pub(crate) fn available(&mut self) -> Result<u64, Corrupt> {
         self.refresh()?;

@@ -165,13 +165,15 @@ impl Lane {
         data
     }
 
-    /// Gives bytes over the bounds of messages. A message that lies elsewhere begins a read of its own.
-    fn pop_bytes(&mut self, len: usize) -> Vec<u8> {
+    /// Gives bytes; in byte read mode over the bounds of messages. A message that lies elsewhere begins a read of its
+    /// own.
+    fn pop_bytes(&mut self, len: usize, reads_messages: bool) -> Vec<u8> {
         let mut data = Vec::new();
         while data.len() < len
             && let Some(first) = self.queue.front()
         {
-            if self.messages && !data.is_empty() && self.is_elsewhere(first.data.len()) {
+            let ends_here = reads_messages || (cfg!(unix) && self.is_elsewhere(first.data.len()));
+            if self.messages && !data.is_empty() && ends_here {
                 break;
             }
             data.extend(self.pop(len - data.len()));
@@ -179,27 +181,16 @@ impl Lane {
         data
     }
 
-    fn peek(&self, len: usize, reads_messages: bool) -> Outcome {
+    fn peek(&self, len: usize) -> Outcome {
         let available = self.unread();
         // On Windows empty messages can't be told from none.
         let first = self.queue.front().filter(|_| cfg!(unix) || available > 0);
         let Some(first) = first else {
             return Peeked { data: Vec::new(), available: 0, message_left: None };
         };
-        let mut data = first.left()[..len.min(first.left().len())].to_vec();
-        if !self.messages {
-            return Peeked { data, available, message_left: None };
-        }
-        let message_left = first.left().len() - data.len();
-        if message_left == 0 && !reads_messages {
-            for behind in self.queue.iter().skip(1) {
-                if self.is_elsewhere(behind.data.len()) {
-                    break;
-                }
-                data.extend(&behind.data[..behind.data.len().min(len - data.len())]);
-            }
-        }
-        Peeked { data, available, message_left: Some(message_left) }
+        let data = first.left()[..len.min(first.left().len())].to_vec();
+        let message_left = self.messages.then_some(first.left().len() - data.len());
+        Peeked { data, available, message_left }
     }
 }
 
@@ -297,10 +288,6 @@ impl Spec {
             Op::CreateAgain { first, other_mode } if is_wine() => *first || *other_mode,
             Op::Disconnect if is_wine() => matches!(self.server, Some(Server::Listening)),
             Op::At(side, op) if is_wine() && matches!(**op, Op::Drain) => self.has_lost(*side),
-            // Who reads messages as bytes sees the first of them.
-            Op::At(side, op) if matches!(**op, Op::Peek(_)) => {
-                self.end(*side).is_ok_and(|end| self.shape.messages && !end.reads_messages)
-            }
             // An end that can't write may not change how it reads, unless it was opened for that too.
             Op::At(Side::Server, op) if matches!(**op, Op::SetReadMode(_)) => !self.shape.outbound,
             // What moves nothing does not ask the system, and a client hears from nobody else that it was thrown out.
@@ -510,7 +497,7 @@ impl Spec {
             Ok(lanes) => lanes,
             Err(outcome) => return outcome,
         };
-        let data = lane.pop_bytes(len);
+        let data = lane.pop_bytes(len, end.reads_messages);
         if data.is_empty() && len > 0 && is_open { Fails(TimedOut) } else { Got(data) }
     }
 
@@ -556,7 +543,7 @@ impl Spec {
             return Fails(AccessDenied);
         }
         let Ok((lane, _, is_open)) = self.lanes(end) else { return Fails(BadPipe) };
-        if lane.queue.is_empty() && !is_open { Fails(Broken) } else { lane.peek(len, end.reads_messages) }
+        if lane.queue.is_empty() && !is_open { Fails(Broken) } else { lane.peek(len) }
     }
 
     fn write(&mut self, end: &EndNow, data: &[u8]) -> Expected {

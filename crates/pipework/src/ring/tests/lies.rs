@@ -335,24 +335,6 @@ fn a_message_is_looked_at_as_one_or_not_at_all() {
 }
 
 #[test]
-fn looking_behind_the_first_message() {
-    let (_, _, mut producer, mut consumer) = ring(true, 4096);
-    for message in [&b"one"[..], b"", b"three"] {
-        assert!(write(&mut producer, message));
-    }
-    let mut buf = [0; 16];
-    assert_eq!(consumer.copy_behind(&mut buf), Ok(0), "nothing is at the front yet");
-    consumer.front().unwrap();
-    assert_eq!(consumer.copy_front(&mut buf), 3);
-    assert_eq!(consumer.copy_behind(&mut buf[3..]), Ok(5));
-    assert_eq!(&buf[..8], b"onethree");
-    assert_eq!(consumer.copy_behind(&mut buf[..2]), Ok(2), "as much as fits");
-    producer.announce_attached(10);
-    consumer.available().unwrap();
-    assert_eq!(consumer.copy_behind(&mut buf), Ok(5), "what lies elsewhere is not looked at");
-}
-
-#[test]
 fn the_shape_of_the_memory() {
     let both = Geometry::new(false, Some(65536), Some(100));
     let (inbound, outbound) =

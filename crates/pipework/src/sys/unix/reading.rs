@@ -129,15 +129,9 @@ impl Connection {
             Front::Bytes(_) => Ok(Peek { copied: consumer.copy_front(buf), available, message_left: None }),
             Front::Message { left, taken, attached } => {
                 let left = usize::try_from(left).unwrap_or(usize::MAX);
-                let mut copied =
+                let copied =
                     if attached { self.copy_attached(buf, taken, left)? } else { consumer.copy_front(buf) };
-                let message_left = left - copied;
-                if message_left == 0 && !self.settings.reads_messages() {
-                    // In byte read mode messages have no bounds.
-                    let (_, rest) = buf.split_at_mut(copied);
-                    copied += self.checked(consumer.copy_behind(rest))?;
-                }
-                Ok(Peek { copied, available, message_left: Some(message_left) })
+                Ok(Peek { copied, available, message_left: Some(left - copied) })
             }
         }
     }
@@ -204,8 +198,9 @@ impl Connection {
         }
     }
 
-    /// Fills `buf` with what is there, over the bounds of messages.
+    /// Fills `buf` with what is there, in byte read mode over the bounds of messages.
     fn take_bytes(&self, consumer: &mut Consumer, buf: &mut [u8]) -> io::Result<Taken<usize>> {
+        let reads_messages = self.settings.reads_messages();
         let mut filled = 0;
         loop {
             let (_, rest) = buf.split_at_mut(filled);
@@ -222,7 +217,7 @@ impl Connection {
                     filled += consumer.take(rest);
                     break;
                 }
-                Front::Message { attached: true, .. } if filled > 0 => break,
+                Front::Message { attached, .. } if filled > 0 && (attached || reads_messages) => break,
                 Front::Message { left, taken, attached: true } => {
                     match self.take_attached(consumer, rest, left, taken)? {
                         Some(len) => filled += len,

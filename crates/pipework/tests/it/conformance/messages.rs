@@ -24,6 +24,7 @@ pub(super) fn cases() -> Vec<Case> {
         every("M2", m2_a_short_buffer_gets_its_part),
         every("M2", m2_beyond_the_cap_is_more_data_and_nothing_is_lost),
         every("M2", m2_read_is_bytes_and_never_more_data),
+        every("M2", m2_read_in_message_read_mode_ends_at_a_message),
         every("M2", m2_the_end_comes_after_the_last_message),
         every("M3", m3_a_client_begins_in_byte_read_mode),
         every("M3", m3_messages_merge_in_byte_read_mode),
@@ -31,6 +32,7 @@ pub(super) fn cases() -> Vec<Case> {
         every("M3", m3_the_server_reads_as_the_pipe_is),
         every("M4", m4_peek_takes_nothing),
         every("M4", m4_peek_tells_what_is_left_of_the_first_message),
+        every("M4", m4_peek_looks_at_messages_in_byte_read_mode),
         every("M4", m4_peek_of_a_byte_pipe_shows_all),
         every("M4", m4_peek_of_a_large_message),
         every("M4", m4_peek_of_a_closed_pipe_is_broken),
@@ -234,6 +236,17 @@ fn m2_read_is_bytes_and_never_more_data(here: &dyn Surface) {
     assert_eq!(server.end().read_to_end().unwrap(), b"6789");
 }
 
+/// M2: and ends where a message does, so that the two ways of reading can take turns.
+fn m2_read_in_message_read_mode_ends_at_a_message(here: &dyn Surface) {
+    let (server, client) = message_pair(here, here);
+    for message in [b"012".as_slice(), b"", b"34", b"5"] {
+        client.write_message(message).unwrap();
+    }
+    assert_eq!(server.end().read_some(9).unwrap(), b"012");
+    assert_eq!(server.end().read_some(9).unwrap(), b"34");
+    assert_eq!(next(server.end()), b"5");
+}
+
 /// M2: every message, then `None` and `End`.
 fn m2_the_end_comes_after_the_last_message(here: &dyn Surface) {
     let there = Other::spawn(here);
@@ -338,6 +351,17 @@ fn m4_peek_tells_what_is_left_of_the_first_message(here: &dyn Surface) {
     assert_eq!(peeked(1), Peeked { data: b"6".to_vec(), available: 6, message_left: Some(1) });
     assert_eq!(next(server.end()), b"67");
     assert_eq!(next(server.end()), b"next");
+}
+
+/// M4: in byte read mode too, where reading would go on into the next message.
+fn m4_peek_looks_at_messages_in_byte_read_mode(here: &dyn Surface) {
+    let (server, client) = message_pair(here, here);
+    server.end().set_read_mode(PipeMode::Byte).unwrap();
+    client.write_message(b"0123").unwrap();
+    client.write_message(b"4567").unwrap();
+    let peeked = |len| server.end().peek(len).unwrap();
+    assert_eq!(peeked(9), Peeked { data: b"0123".to_vec(), available: 8, message_left: Some(0) });
+    assert_eq!(server.end().read_some(9).unwrap(), b"01234567");
 }
 
 /// M4: an empty message is there, and nothing is left of it.
