@@ -329,7 +329,8 @@ pub mod windows {
     /// The handle is opened for overlapped use and belongs to no completion port; give it to yours by its raw handle. The
     /// other calls of this crate never make a completion there.
     pub trait NamedPipeExt: Sealed {
-        /// Begins to wait for a client; `true` if one is there already, in which case no completion comes.
+        /// Begins to wait for a client; `true` if one is there already, or was and has left, in which case no completion
+        /// comes.
         ///
         /// # Safety
         /// `overlapped` points to an `OVERLAPPED` that lives until the operation ends and serves no other.
@@ -729,6 +730,14 @@ pub mod windows {
             assert!(std::panic::catch_unwind(panics).is_err());
             assert!(client.impersonate(|| ()).unwrap_err() == PipeErrorKind::Unsupported);
             assert!(server.stream().peer().unwrap().is_same_user());
+        }
+
+        #[test]
+        fn a_client_lets_itself_be_known_and_no_more_unless_it_says_so() {
+            // `SECURITY_IDENTIFICATION`, and then `SECURITY_IMPERSONATION`.
+            let mut options = ClientOptions::new();
+            assert_eq!(options.security_qos_flags, 1 << 16);
+            assert_eq!(options.security_qos_flags(2 << 16).clone().security_qos_flags, 2 << 16);
         }
 
         #[test]

@@ -2,10 +2,7 @@
 
 use std::io::{Write, pipe};
 
-use crate::harness::{Place, Running, Test, is_wine, test};
-
-const DIRECTIONS: &str =
-    "Wine opens a one-way pipe for the other way, if less than all generic rights are asked for";
+use crate::harness::{Place, Running, Test, test};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -17,7 +14,7 @@ pub(crate) fn tests() -> Vec<Test> {
         test(messages_are_not_for_byte_pipes),
         test(hex_shows_bytes_and_messages),
         test(a_pipe_to_the_server_is_written_to),
-        test(a_pipe_to_the_client_is_read_from).skipped_if(is_wine(), DIRECTIONS),
+        test(a_pipe_to_the_client_is_read_from),
         test(a_plain_socket_is_half_closed).only_on_unix("a path is no name of a pipe"),
         test(an_absent_pipe_is_code_3_and_can_be_waited_for),
         test(a_busy_pipe_is_code_4),

@@ -67,8 +67,11 @@ enum Plan {
 }
 
 impl Plan {
-    fn of(case: &Case) -> Plan {
+    fn of(surface: &dyn Surface, case: &Case) -> Plan {
         if let Run::Elsewhere(why) = case.run {
+            return Plan::Skip(why);
+        }
+        if let Some((_, why)) = surface.exempt().iter().find(|(name, _)| *name == case.name) {
             return Plan::Skip(why);
         }
         match elsewhere::reason_against(case.name) {
@@ -86,7 +89,8 @@ pub(crate) fn tests() -> Vec<Test> {
         for case in conformance::cases() {
             if index == 0 || matches!(case.run, Run::Every(_)) {
                 let name = format!("{}::{}", surface.name(), case.name);
-                tests.push(Test { name, rule: case.rule, long: case.long, plan: Plan::of(&case) });
+                let plan = Plan::of(surface, &case);
+                tests.push(Test { name, rule: case.rule, long: case.long, plan });
             }
         }
     }
@@ -174,6 +178,7 @@ pub(crate) fn run_alone(name: &str) -> ExitCode {
     let (surface, case) = find(name);
     let directory = pipes_dir();
     warm_up(&directory);
+    surface.warm_up();
     let before = Resources::count();
     match case.run {
         Run::Every(run) => run(surface),
@@ -276,11 +281,13 @@ pub(crate) fn is_asleep(process: u32, thread: u32) -> bool {
     first.is_some() && (0..10).all(|_| look() == first)
 }
 
-/// Elsewhere nobody can tell. It gets some turns to begin with: the cases are the same, and catch a little less.
+/// Elsewhere nobody can tell. It gets some time, so that it is most probably there: the cases are the same, and catch a
+/// little less.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn is_asleep(_process: u32, _thread: u32) -> bool {
-    const TURNS: usize = 1000;
-    (0..TURNS).for_each(|_| thread::yield_now());
+    const TIME: Duration = Duration::from_millis(20);
+    let start = Instant::now();
+    wait_until(|| start.elapsed() >= TIME);
     true
 }
 
@@ -340,6 +347,12 @@ pub(crate) struct Resources {
 const PROCESS_WIDE: [&str; 1] = ["anon_inode:inotify"];
 
 impl Resources {
+    /// Open descriptors, or handles, by what they are.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn descriptors(&self) -> &BTreeMap<String, usize> {
+        &self.descriptors
+    }
+
     #[cfg(target_os = "linux")]
     pub(crate) fn count() -> Resources {
         let mut descriptors = BTreeMap::new();

@@ -288,16 +288,25 @@ impl Spec {
             Op::CreateAgain { first, other_mode } if is_wine() => *first || *other_mode,
             Op::Disconnect if is_wine() => matches!(self.server, Some(Server::Listening)),
             Op::At(side, op) if is_wine() && matches!(**op, Op::Drain) => self.has_lost(*side),
-            // An end that can't write may not change how it reads, unless it was opened for that too.
+            // The system lets only ends that write change how they read.
             Op::At(Side::Server, op) if matches!(**op, Op::SetReadMode(_)) => !self.shape.outbound,
-            // What moves nothing does not ask the system, and a client hears from nobody else that it was thrown out.
-            Op::At(side, op) => moves_nothing(op) && self.is_thrown_out(*side),
+            // An empty message can't be told from none.
+            Op::At(side, op) if matches!(**op, Op::Transact(..)) => self.has_only_empty_messages(*side),
+            // What moves nothing does not ask the system, and a client that may only write has no other question.
+            Op::At(side, op) => moves_nothing(op) && self.is_thrown_out_and_blind(*side),
             _ => false,
         }
     }
 
-    fn is_thrown_out(&self, side: Side) -> bool {
-        self.end(side).is_ok_and(|end| self.connections[end.connection].is_thrown_out)
+    fn has_only_empty_messages(&self, side: Side) -> bool {
+        let Ok(end) = self.end(side) else { return false };
+        let connection = &self.connections[end.connection];
+        let lane = if end.is_server { &connection.inbound } else { &connection.outbound };
+        !lane.queue.is_empty() && lane.unread() == 0
+    }
+
+    fn is_thrown_out_and_blind(&self, side: Side) -> bool {
+        self.end(side).is_ok_and(|end| !end.read && self.connections[end.connection].is_thrown_out)
     }
 
     /// Whether the other end closed before it had read everything.

@@ -50,16 +50,18 @@ impl Instance {
     /// # Safety
     /// `overlapped` points to an `OVERLAPPED` that lives until the operation ends and serves no other.
     pub(crate) unsafe fn connect_overlapped(&self, overlapped: *mut c_void) -> io::Result<bool> {
-        // SAFETY: the handle is open while `self` is borrowed; the caller answers for the `OVERLAPPED`.
-        let answer = unsafe { ConnectNamedPipe(self.handle().as_raw_handle(), overlapped.cast()) };
-        match done(answer) {
-            Ok(()) => Ok(true),
-            Err(error) => match code(&error) {
-                Some(ERROR_PIPE_CONNECTED | ERROR_NO_DATA) => Ok(true),
-                Some(ERROR_IO_PENDING) => Ok(false),
-                _ => Err(error),
-            },
-        }
+        self.listen_by(|| {
+            // SAFETY: the handle is open while `self` is borrowed; the caller answers for the `OVERLAPPED`.
+            let answer = unsafe { ConnectNamedPipe(self.handle().as_raw_handle(), overlapped.cast()) };
+            match done(answer) {
+                Ok(()) => Ok(true),
+                Err(error) => match code(&error) {
+                    Some(ERROR_PIPE_CONNECTED | ERROR_NO_DATA) => Ok(true),
+                    Some(ERROR_IO_PENDING) => Ok(false),
+                    _ => Err(error),
+                },
+            }
+        })
     }
 
     /// Begins to read; the number of bytes if they were there.

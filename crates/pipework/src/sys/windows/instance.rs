@@ -71,6 +71,28 @@ impl Instance {
         unsafe { Instance::create_with(spec, &attributes) }
     }
 
+    /// The same: here every instance has a handle of its own.
+    pub(crate) fn create_for_listener(spec: &Spec) -> io::Result<Instance> {
+        Instance::create(spec)
+    }
+
+    /// The same, which never waits.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn try_create_for_listener(spec: &Spec) -> io::Result<Option<Instance>> {
+        Instance::create(spec).map(Some)
+    }
+
+    /// Creates the instance that listens after this one.
+    pub(crate) fn create_next(&self, spec: &Spec) -> io::Result<Instance> {
+        Instance::create(spec)
+    }
+
+    /// The same, which never waits.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn try_create_next(&self, spec: &Spec) -> io::Result<Option<Instance>> {
+        Instance::create(spec).map(Some)
+    }
+
     /// Creates an instance with these attributes.
     ///
     /// # Safety
@@ -156,6 +178,15 @@ impl Instance {
             Connect::Left => Err(system_error(ERROR_NO_DATA)),
             Connect::Wait | Connect::Listen => Ok(current.connecting.clone()),
         }
+    }
+
+    /// Listens by an operation of the caller's own, which `begin` begins. Its end is for the caller to hear of; the next
+    /// call here that needs a client asks the system anew.
+    pub(super) fn listen_by<T>(&self, begin: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let mut current = self.current();
+        let begun = begin()?;
+        current.machine.listens();
+        Ok(begun)
     }
 
     /// Whether the client has closed its end.
@@ -327,4 +358,59 @@ fn refused(spec: &Spec, path: &[u16], error: io::Error) -> io::Error {
         return fail_from(PipeErrorKind::NameTaken, text, error);
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Access, NamedPipeBuilder};
+
+    type Setter = fn(&mut NamedPipeBuilder) -> &mut NamedPipeBuilder;
+
+    /// Everything that has nothing to do with other computers.
+    const SETTERS: [Setter; 9] = [
+        |builder| builder,
+        |builder| builder.pipe_mode(PipeMode::Byte),
+        |builder| builder.pipe_mode(PipeMode::Message),
+        |builder| builder.inbound(false).outbound(true),
+        |builder| builder.outbound(false).inbound(true),
+        |builder| builder.first(false),
+        |builder| builder.max_instances(3),
+        |builder| builder.in_buffer_size(1).out_buffer_size(1).default_timeout(Duration::MAX),
+        |builder| builder.access(Access::everyone()),
+    ];
+
+    /// What the system is told after these setters, around one about other computers.
+    fn rejects_remote(first: Setter, about: Setter, second: Setter) -> bool {
+        let mut builder = NamedPipeBuilder::new("x");
+        let mode = pipe_mode(&second(about(first(&mut builder))).spec().unwrap());
+        mode & PIPE_REJECT_REMOTE_CLIENTS != 0
+    }
+
+    #[test]
+    fn clients_of_other_computers_are_rejected_unless_they_were_asked_in() {
+        for first in SETTERS {
+            for second in SETTERS {
+                assert!(rejects_remote(first, |builder| builder, second));
+                assert!(!rejects_remote(first, |builder| builder.accept_remote(true), second));
+                let asked_out: Setter = |builder| builder.accept_remote(true).accept_remote(false);
+                assert!(rejects_remote(first, asked_out, second));
+            }
+        }
+    }
+
+    #[test]
+    fn a_builder_is_told_to_the_system_as_it_is() {
+        let told = |set: Setter| {
+            let spec = set(&mut NamedPipeBuilder::new("x")).spec().unwrap();
+            (open_mode(&spec), pipe_mode(&spec))
+        };
+        // Duplex, overlapped, first; bytes, rejecting other computers.
+        assert_eq!(told(|builder| builder), (0x4008_0003, 0x8));
+        assert_eq!(told(|builder| builder.first(false)), (0x4000_0003, 0x8));
+        assert_eq!(told(|builder| builder.inbound(false)), (0x4008_0002, 0x8));
+        assert_eq!(told(|builder| builder.outbound(false)), (0x4008_0001, 0x8));
+        // Type and read mode of messages.
+        assert_eq!(told(|builder| builder.pipe_mode(PipeMode::Message)), (0x4008_0003, 0xe));
+    }
 }

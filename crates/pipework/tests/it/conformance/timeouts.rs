@@ -1,6 +1,9 @@
 //! T1: every call that waits has a form with a deadline, and after it the pipe is usable.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use pipework::{NamedPipe, PipeErrorKind};
 
@@ -10,7 +13,7 @@ use super::{
 };
 use crate::{
     child::Other,
-    harness::unique,
+    harness::{unique, wait_until},
     surface::{End, OpenSpec, Outcome, Spec, Surface},
 };
 
@@ -197,13 +200,16 @@ fn t1_a_racing_reader_gets_exactly_what_timed_writes_say(here: &dyn Surface) {
     thread::scope(|scope| {
         let reading = scope.spawn(|| {
             let mut data = Vec::new();
-            loop {
+            // Now faster and now slower than the writer's limit.
+            for pause in [0, 100, 1500, 30, 700, 0, 2500, 20].into_iter().cycle() {
                 match server.end().read_some(37).unwrap() {
-                    part if part.is_empty() => return data,
+                    part if part.is_empty() => break,
                     part => data.extend(part),
                 }
-                thread::yield_now();
+                let start = Instant::now();
+                wait_until(|| start.elapsed() >= Duration::from_micros(pause));
             }
+            data
         });
         let mut sent = Vec::new();
         for seed in 0..=255 {
@@ -213,6 +219,7 @@ fn t1_a_racing_reader_gets_exactly_what_timed_writes_say(here: &dyn Surface) {
                 Err(fault) => assert!(fault == PipeErrorKind::TimedOut, "{fault}"),
             }
         }
+        assert!(sent.len() < 256 * 1000, "the limit ended some of them");
         drop(client);
         expect_same(&reading.join().unwrap(), &sent);
     });
