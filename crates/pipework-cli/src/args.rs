@@ -188,10 +188,10 @@ pub(crate) struct ServeArgs {
     /// Let every user of this computer connect
     #[arg(long)]
     pub(crate) everyone: bool,
-    /// Bytes that clients may write ahead [default: 65536]
+    /// Bytes that clients may write ahead [default: 262144]
     #[arg(long, value_name = "BYTES")]
     pub(crate) in_buffer: Option<u32>,
-    /// Bytes that may be written ahead to a client [default: 65536]
+    /// Bytes that may be written ahead to a client [default: 262144]
     #[arg(long, value_name = "BYTES")]
     pub(crate) out_buffer: Option<u32>,
     /// Say when clients come and go

@@ -5,7 +5,7 @@ use crate::{
     error::{PipeErrorKind, fail},
     listener::Listener,
     name::{PipeName, PipeNameKind},
-    options::{PipeMode, Spec},
+    options::{BUFFER_SIZE, PipeMode, Spec},
     stream::PipeStream,
     sys,
 };
@@ -15,8 +15,6 @@ use std::{
     time::Duration,
 };
 
-/// miow's buffer size in bytes.
-const BUFFER_SIZE: u32 = 65536;
 /// The number that stands for "no limit", `PIPE_UNLIMITED_INSTANCES`.
 const UNLIMITED_INSTANCES: u8 = 255;
 /// What Windows takes when the server says nothing.
@@ -52,7 +50,7 @@ pub struct NamedPipe {
 }
 
 impl NamedPipe {
-    /// Creates the first instance: duplex, bytes, 64 KiB each way.
+    /// Creates the first instance: duplex, bytes, 256 KiB each way.
     ///
     /// # Errors
     /// Those of [`NamedPipeBuilder::create`].
@@ -188,8 +186,8 @@ pub struct NamedPipeBuilder {
 }
 
 impl NamedPipeBuilder {
-    /// Begins with miow's defaults (first instance, duplex, bytes, 64 KiB, unlimited), but local and for this user
-    /// only.
+    /// Begins with miow's defaults (first instance, duplex, bytes, unlimited), but with buffers of 256 KiB, local and for
+    /// this user only.
     pub fn new<A: AsRef<OsStr>>(address: A) -> NamedPipeBuilder {
         NamedPipeBuilder {
             address: address.as_ref().to_owned(),
@@ -245,7 +243,7 @@ impl NamedPipeBuilder {
         self
     }
 
-    /// Sets the quota of the server-to-client direction in bytes (default 65,536).
+    /// Sets the quota of the server-to-client direction in bytes (default 262,144).
     ///
     /// Writes return while no more than this is unread; with 0 every write waits for its reader (rule B2). Beyond
     /// 268,435,456 it counts as that.
@@ -255,7 +253,7 @@ impl NamedPipeBuilder {
         self
     }
 
-    /// Sets the quota of the client-to-server direction in bytes (default 65,536); as
+    /// Sets the quota of the client-to-server direction in bytes (default 262,144); as
     /// [`out_buffer_size`](Self::out_buffer_size).
     #[doc(alias = "nInBufferSize")]
     pub fn in_buffer_size(&mut self, len: u32) -> &mut Self {
@@ -295,12 +293,7 @@ impl NamedPipeBuilder {
     /// - The system's own (no space, too many open files): nothing is left behind then.
     #[doc(alias = "CreateNamedPipeW")]
     pub fn create(&self) -> io::Result<NamedPipe> {
-        let spec = self.spec()?;
-        if let PipeNameKind::Socket(path) = spec.name.kind() {
-            let text = format!("{} is a plain socket, which has no instances: call `listen`", path.display());
-            return Err(fail(PipeErrorKind::Unsupported, text));
-        }
-        sys::Instance::create(&spec).map(NamedPipe::over)
+        sys::Instance::create(&self.spec_of_instance()?).map(NamedPipe::over)
     }
 
     /// Creates a listener; the only door for a plain Unix socket.
@@ -310,6 +303,16 @@ impl NamedPipeBuilder {
     /// `Unsupported` for options that a plain socket does not have (one direction, messages, a maximum).
     pub fn listen(&self) -> io::Result<Listener> {
         Listener::new(self.spec()?)
+    }
+
+    /// The same for a single instance.
+    pub(crate) fn spec_of_instance(&self) -> io::Result<Spec> {
+        let spec = self.spec()?;
+        if let PipeNameKind::Socket(path) = spec.name.kind() {
+            let text = format!("{} is a plain socket, which has no instances: call `listen`", path.display());
+            return Err(fail(PipeErrorKind::Unsupported, text));
+        }
+        Ok(spec)
     }
 
     /// Checks what can be checked without the system.

@@ -2,7 +2,7 @@
 
 use super::{
     Corrupt, Direction, Geometry, Memory,
-    layout::{Lane, Word},
+    layout::{Lane, PIECE_LEN, Word},
     record::{HEADER_LEN, Record},
     sync::Ordering,
 };
@@ -82,9 +82,13 @@ impl Consumer {
 
     /// Takes bytes from the front (of the message there, in message mode) and publishes that; says how many.
     pub(crate) fn take(&mut self, buf: &mut [u8]) -> usize {
-        let len = self.copy_front(buf);
-        self.advance(len as u64);
-        len
+        buf.chunks_mut(PIECE_LEN)
+            .map(|piece| {
+                let len = self.copy_front(piece);
+                self.advance(len as u64);
+                len
+            })
+            .sum()
     }
 
     /// Counts bytes of an attached message as taken: they were read from its own memory object.

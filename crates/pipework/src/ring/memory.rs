@@ -25,7 +25,7 @@ pub(crate) trait Mapping: Send + Sync + UnwindSafe + RefUnwindSafe {}
 #[cfg(not(loom))]
 mod mapped {
     use super::{AtomicU64, Mapping, Ordering, Word};
-    use std::{fmt, ptr::NonNull};
+    use std::{fmt, ptr::NonNull, sync::atomic::AtomicU32};
 
     /// A region that another process maps too.
     pub(crate) struct Memory {
@@ -102,8 +102,19 @@ mod mapped {
             self.word(word).store(value, order);
         }
 
-        pub(in crate::ring) fn set(&self, word: Word, bits: u64) {
-            self.word(word).fetch_or(bits, Ordering::Relaxed);
+        /// Sets `bits` and says what the word was.
+        pub(in crate::ring) fn set(&self, word: Word, bits: u64) -> u64 {
+            self.word(word).fetch_or(bits, Ordering::Relaxed)
+        }
+
+        /// The half of a word that has its lowest bits: for a kernel that sleeps and wakes at it, and for nobody else to
+        /// look at.
+        pub(in crate::ring) fn low_half(&self, word: Word) -> &AtomicU32 {
+            let offset = word.offset() + if cfg!(target_endian = "big") { 4 } else { 0 };
+            let place = self.at(offset, size_of::<u32>()).cast::<u32>();
+            // SAFETY: the place is inside the region, which outlives `self`, and aligned to 4 as the word is to 8. This
+            // process never accesses it through the reference, only by its address, which it hands to the kernel.
+            unsafe { AtomicU32::from_ptr(place.as_ptr()) }
         }
 
         /// Clears `bits` and says which of them were set.
@@ -263,8 +274,8 @@ mod heap {
             self.words[word.offset() / 8].store(value, order);
         }
 
-        pub(in crate::ring) fn set(&self, word: Word, bits: u64) {
-            self.words[word.offset() / 8].fetch_or(bits, Ordering::Relaxed);
+        pub(in crate::ring) fn set(&self, word: Word, bits: u64) -> u64 {
+            self.words[word.offset() / 8].fetch_or(bits, Ordering::Relaxed)
         }
 
         pub(in crate::ring) fn clear(&self, word: Word, bits: u64) -> u64 {

@@ -24,11 +24,11 @@ mod sync;
 mod tests;
 
 pub(crate) use consumer::{Consumer, Front};
-pub(crate) use layout::{Direction, Geometry, Side};
+pub(crate) use layout::{Direction, Geometry, PIECE_LEN, Side};
 pub(crate) use memory::{Mapping, Memory};
 pub(crate) use producer::Producer;
 pub(crate) use record::MESSAGE_LEN_MAX;
-pub(crate) use sleepers::{Interest, Mark, Sleepers};
+pub(crate) use sleepers::{Interest, Mark, Sleep, Sleepers, Wake};
 
 /// The peer wrote something into the shared memory that can't be true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

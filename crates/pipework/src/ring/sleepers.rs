@@ -5,7 +5,7 @@ use super::{
     layout::Word,
     sync::{Ordering, fence},
 };
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicU32};
 
 /// What a thread sleeps for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,13 +16,42 @@ pub(crate) enum Interest {
     Space,
 }
 
-impl Interest {
-    fn bit(self) -> u64 {
+/// How a thread sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sleep {
+    /// At the waiting word itself: quick to fall into and to be woken from, but deaf to everything else, so it must
+    /// be short.
+    Light,
+    /// At something outside the memory, where the end of the peer and of the wait are heard too.
+    Deep,
+}
+
+impl Sleep {
+    /// The bits of the waiting word that are of this kind.
+    const fn bits(self) -> u64 {
         match self {
-            Interest::Data => 1,
-            Interest::Space => 2,
+            Sleep::Deep => 0b0011,
+            Sleep::Light => 0b1100,
         }
     }
+}
+
+impl Interest {
+    /// The bits of the waiting word that tell of this interest, one for each kind of sleep.
+    const fn bits(self) -> u64 {
+        match self {
+            Interest::Data => 0b0101,
+            Interest::Space => 0b1010,
+        }
+    }
+}
+
+/// Where the peer's threads must be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) struct Wake {
+    pub(crate) light: bool,
+    pub(crate) deep: bool,
 }
 
 /// How an end has left the connection.
@@ -51,20 +80,49 @@ impl Sleepers {
         Sleepers { memory, side }
     }
 
-    /// Says that a thread of this end is about to sleep. The caller then looks once more, and only then sleeps.
-    pub(crate) fn announce(&self, interest: Interest) {
-        self.memory.set(Word::Waiting(self.side), interest.bit());
+    /// Says that a thread of this end is about to sleep. The caller then looks once more, and only then sleeps; lightly
+    /// only while the waiting word has the value that this gives.
+    pub(crate) fn announce(&self, interest: Interest, sleep: Sleep) -> u64 {
+        let (word, bit) = (Word::Waiting(self.side), interest.bits() & sleep.bits());
+        let value = self.memory.set(word, bit) | bit;
+        if sleep == Sleep::Deep {
+            // The light sleep before it is over.
+            self.memory.clear(word, interest.bits() & Sleep::Light.bits());
+        }
         // SYNC POINT sleep: pairs with the fence in `must_wake`.
         fence(Ordering::SeqCst);
+        value
     }
 
-    /// Whether the peer sleeps for what this end has just published. It says so once for each announcement.
-    pub(crate) fn must_wake(&self, interest: Interest) -> bool {
+    /// Where the peer sleeps for what this end has just published. It says so once for each announcement.
+    pub(crate) fn must_wake(&self, interest: Interest) -> Wake {
+        self.take(interest.bits())
+    }
+
+    /// Where the peer sleeps, for whatever it does.
+    pub(crate) fn must_wake_all(&self) -> Wake {
+        self.take(Interest::Data.bits() | Interest::Space.bits())
+    }
+
+    fn take(&self, bits: u64) -> Wake {
         // SYNC POINT sleep: pairs with the fence in `announce`.
         fence(Ordering::SeqCst);
         let word = Word::Waiting(self.side.other());
-        self.memory.load(word, Ordering::Relaxed) & interest.bit() != 0
-            && self.memory.clear(word, interest.bit()) != 0
+        let is_any = self.memory.load(word, Ordering::Relaxed) & bits != 0;
+        let taken = if is_any { self.memory.clear(word, bits) } else { 0 };
+        Wake { light: taken & Sleep::Light.bits() != 0, deep: taken & Sleep::Deep.bits() != 0 }
+    }
+
+    /// Where this end's light sleepers lie, for the kernel.
+    #[cfg(not(loom))]
+    pub(crate) fn own_bed(&self) -> &AtomicU32 {
+        self.memory.low_half(Word::Waiting(self.side))
+    }
+
+    /// Where the peer's light sleepers lie, for the kernel.
+    #[cfg(not(loom))]
+    pub(crate) fn peers_bed(&self) -> &AtomicU32 {
+        self.memory.low_half(Word::Waiting(self.side.other()))
     }
 
     /// Tells the peer on which processor a thread of this end begins to wait, and says whether the peer last waited on
@@ -77,6 +135,11 @@ impl Sleepers {
             self.memory.store(word, mine, Ordering::Relaxed);
         }
         self.memory.load(Word::Processor(self.side.other()), Ordering::Relaxed) != mine
+    }
+
+    /// Whether the peer has said where it waited.
+    pub(crate) fn has_peer_waited(&self) -> bool {
+        self.memory.load(Word::Processor(self.side.other()), Ordering::Relaxed) != 0
     }
 
     /// Leaves a mark for the peer.

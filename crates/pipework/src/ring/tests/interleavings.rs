@@ -1,6 +1,6 @@
 //! Every interleaving of producer, consumer and waking, by loom.
 
-use super::super::{Consumer, Direction, Front, Geometry, Interest, Memory, Producer, Side, Sleepers};
+use super::super::{Consumer, Direction, Front, Geometry, Interest, Memory, Producer, Side, Sleep, Sleepers};
 use loom::{
     sync::{Arc as LoomArc, Condvar, Mutex},
     thread,
@@ -90,13 +90,40 @@ fn a_sleeping_reader_is_woken() {
         let writer = thread::spawn(move || {
             let sleepers = Sleepers::new(writers_memory, Side::Client);
             producer.write_bytes(b"a").unwrap();
-            if sleepers.must_wake(Interest::Data) {
+            if sleepers.must_wake(Interest::Data).deep {
                 writers_bell.ring();
             }
         });
         let sleepers = Sleepers::new(memory, Side::Server);
         while consumer.front().unwrap() == Front::Empty {
-            sleepers.announce(Interest::Data);
+            sleepers.announce(Interest::Data, Sleep::Deep);
+            if consumer.front().unwrap() == Front::Empty {
+                bell.wait();
+            }
+        }
+        writer.join().unwrap();
+    });
+}
+
+/// Who was woken from a light sleep by its end, just as the writer came to wake it, does not sleep on in the deep one.
+#[test]
+fn a_reader_that_goes_from_light_to_deep_sleep_is_woken() {
+    loom::model(|| {
+        let (memory, mut producer, mut consumer) = ring(false, 2);
+        let bell = LoomArc::new(Bell::default());
+        let (writers_bell, writers_memory) = (LoomArc::clone(&bell), Arc::clone(&memory));
+        let writer = thread::spawn(move || {
+            let sleepers = Sleepers::new(writers_memory, Side::Client);
+            producer.write_bytes(b"a").unwrap();
+            // Who sleeps lightly wakes by itself.
+            if sleepers.must_wake(Interest::Data).deep {
+                writers_bell.ring();
+            }
+        });
+        let sleepers = Sleepers::new(memory, Side::Server);
+        sleepers.announce(Interest::Data, Sleep::Light);
+        while consumer.front().unwrap() == Front::Empty {
+            sleepers.announce(Interest::Data, Sleep::Deep);
             if consumer.front().unwrap() == Front::Empty {
                 bell.wait();
             }
@@ -116,13 +143,13 @@ fn a_sleeping_writer_is_woken() {
             let sleepers = Sleepers::new(readers_memory, Side::Server);
             consumer.front().unwrap();
             consumer.take(&mut [0]);
-            if sleepers.must_wake(Interest::Space) {
+            if sleepers.must_wake(Interest::Space).deep {
                 readers_bell.ring();
             }
         });
         let sleepers = Sleepers::new(memory, Side::Client);
         while producer.write_bytes(b"b").unwrap() == 0 {
-            sleepers.announce(Interest::Space);
+            sleepers.announce(Interest::Space, Sleep::Deep);
             if !producer.is_writable().unwrap() {
                 bell.wait();
             }

@@ -2,7 +2,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "the numbers are small")]
 
 use super::super::{
-    Consumer, Corrupt, Direction, Front, Geometry, Interest, Mark, Memory, Producer, Side, Sleepers,
+    Consumer, Corrupt, Direction, Front, Geometry, Interest, Mark, Memory, Producer, Side, Sleep, Sleepers, Wake,
     layout::Word,
     record::{HEADER_LEN, MESSAGE_LEN_MAX, Record},
     sync::Ordering,
@@ -365,20 +365,43 @@ fn every_word_has_a_place_of_its_own() {
     assert_eq!(places, [0, 128, 256, 264, 384, 392, 512, 640, 768, 896, 1024, 1152]);
 }
 
+const NOBODY: Wake = Wake { light: false, deep: false };
+const LIGHT: Wake = Wake { light: true, deep: false };
+const DEEP: Wake = Wake { light: false, deep: true };
+
 #[test]
 fn one_sleeper_is_woken_once() {
     let memory = Arc::new(Memory::heap(4096));
     let client = Sleepers::new(Arc::clone(&memory), Side::Client);
     let server = Sleepers::new(memory, Side::Server);
-    assert!(!client.must_wake(Interest::Data));
-    server.announce(Interest::Data);
-    assert!(!client.must_wake(Interest::Space), "for data only");
-    assert!(!server.must_wake(Interest::Data), "not by itself");
-    assert!(client.must_wake(Interest::Data));
-    assert!(!client.must_wake(Interest::Data), "once");
-    server.announce(Interest::Data);
-    server.announce(Interest::Space);
-    assert!(client.must_wake(Interest::Space) && client.must_wake(Interest::Data));
+    assert_eq!(client.must_wake(Interest::Data), NOBODY);
+    server.announce(Interest::Data, Sleep::Deep);
+    assert_eq!(client.must_wake(Interest::Space), NOBODY, "for data only");
+    assert_eq!(server.must_wake(Interest::Data), NOBODY, "not by itself");
+    assert_eq!(client.must_wake(Interest::Data), DEEP);
+    assert_eq!(client.must_wake(Interest::Data), NOBODY, "once");
+    server.announce(Interest::Data, Sleep::Deep);
+    server.announce(Interest::Space, Sleep::Deep);
+    assert_eq!((client.must_wake(Interest::Space), client.must_wake(Interest::Data)), (DEEP, DEEP));
+}
+
+#[test]
+fn sleepers_are_woken_where_they_sleep() {
+    let memory = Arc::new(Memory::heap(4096));
+    let client = Sleepers::new(Arc::clone(&memory), Side::Client);
+    let server = Sleepers::new(memory, Side::Server);
+    let value = server.announce(Interest::Data, Sleep::Light);
+    assert_eq!(u64::from(server.own_bed().load(Ordering::Relaxed)), value, "what the kernel will compare");
+    assert_eq!(client.must_wake(Interest::Data), LIGHT);
+    assert_ne!(u64::from(client.peers_bed().load(Ordering::Relaxed)), value, "too late to fall asleep");
+    server.announce(Interest::Data, Sleep::Light);
+    server.announce(Interest::Data, Sleep::Deep);
+    assert_eq!(client.must_wake(Interest::Data), DEEP, "its light sleep is over");
+    server.announce(Interest::Data, Sleep::Deep);
+    server.announce(Interest::Data, Sleep::Light);
+    assert_eq!(client.must_wake(Interest::Data), Wake { light: true, deep: true }, "a thread and a task");
+    server.announce(Interest::Space, Sleep::Light);
+    assert_eq!((client.must_wake_all(), client.must_wake_all()), (LIGHT, NOBODY));
 }
 
 #[test]

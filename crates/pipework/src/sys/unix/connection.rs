@@ -15,7 +15,7 @@ use super::{
 use crate::{
     error::{PipeErrorKind, fail},
     options::{PipeEnd, PipeInfo},
-    ring::{Corrupt, Interest, Mark, Side},
+    ring::{Corrupt, Interest, Mark, Side, Sleep, Wake},
 };
 use rustix::{
     event::PollFlags,
@@ -30,6 +30,7 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 /// A wake-up, and nothing more.
@@ -39,14 +40,24 @@ const THROWN_OUT: u8 = b'D';
 /// With this byte comes the memory of one message.
 pub(super) const ATTACHMENT: u8 = b'F';
 
-/// How often the doorbell of a message pipe is emptied at most before its end looks at its own business again: a peer
+/// How long a thread sleeps at a word of the memory before it goes to the socket, and so how late it may hear that its
+/// peer was killed or its canceller used. Most answers of a program at work come sooner.
+const LIGHT_SLEEP: Duration = Duration::from_millis(10);
+
+/// How much is taken from the doorbell at a time; rarely is there more than one byte in it.
+const DOORBELL_LEN: usize = 64;
+/// How often the doorbell is emptied at most before its end looks at its own business again: a peer
 /// that rings without end must not hold up a deadline.
 const ROUNDS_MAX: usize = 32;
+
+/// For all connections of this process whose peer has not waited yet.
+static SPIN_FOR_STRANGERS: Spin = Spin::new();
 
 /// One end of one connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    socket: OwnedFd,
+    /// Shared with the reactors that it is registered with.
+    pub(super) socket: Arc<OwnedFd>,
     /// Whether the socket can be waited at in the call that takes from it; each such call says whether it does.
     can_wait: bool,
     side: Side,
@@ -63,6 +74,8 @@ pub(crate) struct Connection {
     corrupt: OnceLock<String>,
     spin_for_data: Spin,
     spin_for_space: Spin,
+    /// Whether this end wrote since it last waited for data: then what it waits for may be an answer.
+    has_written: AtomicBool,
     readiness: Readiness,
     /// On a server, the instance's place among those of the name.
     place: Mutex<Option<Arc<Place>>>,
@@ -120,7 +133,7 @@ impl Connection {
     fn new(socket: OwnedFd, side: Side, shape: Shape, may: Rights, settings: Arc<Settings>) -> Connection {
         let can_wait = rustix::io::ioctl_fionbio(&socket, false).is_ok();
         Connection {
-            socket,
+            socket: Arc::new(socket),
             can_wait,
             side,
             shape,
@@ -134,6 +147,7 @@ impl Connection {
             corrupt: OnceLock::new(),
             spin_for_data: Spin::default(),
             spin_for_space: Spin::default(),
+            has_written: AtomicBool::default(),
             readiness: Readiness::default(),
             place: Mutex::default(),
             process: std::process::id(),
@@ -206,7 +220,7 @@ impl Connection {
                 return Ok(None);
             }
             let mut sleeper =
-                AtSocket { connection: self, link: None, interest: Interest::Data, is_ready: || Ok(false) };
+                Waiter { connection: self, link: None, interest: Interest::Data, is_ready: || Ok(false) };
             self.waiting.sleep(&mut sleeper, limit.get())?;
         }
     }
@@ -230,16 +244,25 @@ impl Connection {
         mut is_ready: impl FnMut() -> io::Result<bool>,
     ) -> io::Result<()> {
         let spin = match interest {
+            // A new connection knows nothing of its peer, and one that is short never will: earlier ones tell.
+            _ if !link.sleepers.has_peer_waited() => &SPIN_FOR_STRANGERS,
             Interest::Data => &self.spin_for_data,
             Interest::Space => &self.spin_for_space,
         };
         // On the processor where the other end waits too, spinning would only keep it from running.
         let is_apart = link.sleepers.is_peer_elsewhere(os::processor());
-        if is_apart && spin.until(|| Ok(self.is_over() || is_ready()?))? {
+        let is_stream = interest == Interest::Data && !self.has_written.swap(false, Ordering::Relaxed);
+        if is_apart && spin.until(is_stream, || Ok(self.is_over() || is_ready()?))? {
             return Ok(());
         }
-        self.waiting
-            .sleep(&mut AtSocket { connection: self, link: Some(link), interest, is_ready }, limit.get())
+        let begun = is_apart.then(Instant::now);
+        let slept = self
+            .waiting
+            .sleep(&mut Waiter { connection: self, link: Some(link), interest, is_ready }, limit.get());
+        if let Some(begun) = begun {
+            spin.learn(begun.elapsed());
+        }
+        slept
     }
 
     fn is_over(&self) -> bool {
@@ -248,7 +271,17 @@ impl Connection {
 
     /// Wakes the other end if it sleeps for what this end has just published.
     pub(super) fn wake(&self, link: &Link, interest: Interest) {
-        if link.sleepers.must_wake(interest) {
+        if interest == Interest::Data && !self.has_written.load(Ordering::Relaxed) {
+            self.has_written.store(true, Ordering::Relaxed);
+        }
+        self.wake_at(link, link.sleepers.must_wake(interest));
+    }
+
+    fn wake_at(&self, link: &Link, wake: Wake) {
+        if wake.light {
+            os::wake_at(link.sleepers.peers_bed());
+        }
+        if wake.deep {
             self.ring(BELL);
         }
     }
@@ -267,9 +300,15 @@ impl Connection {
             }
         }
         if !self.shape.messages {
-            return self.receive(os::RECEIVE_FLAGS);
+            // A reactor tells only of what is new, so nothing may be left behind.
+            for _ in 0..ROUNDS_MAX {
+                if !self.receive(os::RECEIVE_FLAGS)? {
+                    break;
+                }
+            }
+            return Ok(());
         }
-        let mut bytes = [0; 64];
+        let mut bytes = [0; DOORBELL_LEN];
         for _ in 0..ROUNDS_MAX {
             let received = receive_with(self.socket.as_fd(), &mut bytes)?;
             let is_last = !matches!(received, Received::Bytes(..));
@@ -281,9 +320,10 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes what is in the doorbell of a byte pipe; waits for it or not, as the flags say.
-    fn receive(&self, flags: RecvFlags) -> io::Result<()> {
-        let mut bytes = [0; 64];
+    /// Takes what is in the doorbell of a byte pipe; waits for it or not, as the flags say. Says whether there may be
+    /// more.
+    fn receive(&self, flags: RecvFlags) -> io::Result<bool> {
+        let mut bytes = [0; DOORBELL_LEN];
         let received = match rustix::net::recv(&self.socket, &mut bytes, flags) {
             Ok((0, _)) | Err(Errno::CONNRESET) => Received::End,
             Ok((len, _)) => Received::Bytes(len, None),
@@ -291,7 +331,8 @@ impl Connection {
             Err(Errno::AGAIN | Errno::INTR) => Received::Nothing,
             Err(error) => return Err(error.into()),
         };
-        self.take_notice(&bytes, received)
+        let is_full = matches!(received, Received::Bytes(DOORBELL_LEN, _));
+        self.take_notice(&bytes, received).map(|()| is_full)
     }
 
     /// What came through the socket, and what that means.
@@ -379,7 +420,11 @@ impl Connection {
         // A hello that waits is taken first, for the mark lies in its memory. A failure leaves it without one.
         let link = self.link_now().ok().flatten();
         match link {
-            Some(link) => link.sleepers.leave(Mark::Disconnected),
+            Some(link) => {
+                link.sleepers.leave(Mark::Disconnected);
+                // This end's own sleepers at the socket hear of the shutdown.
+                os::wake_at(link.sleepers.own_bed());
+            }
             None => self.ring(THROWN_OUT),
         }
         self.shut_down();
@@ -412,6 +457,7 @@ impl Drop for Connection {
             && !self.state.disconnected.load(Ordering::Relaxed)
         {
             link.sleepers.leave(Mark::Closed);
+            self.wake_at(link, Wake { deep: false, ..link.sleepers.must_wake_all() });
         }
         self.shut_down();
     }
@@ -433,19 +479,21 @@ impl<'a> LazyLimit<'a> {
     }
 }
 
-/// A thread that waits at the socket of a connection.
-struct AtSocket<'a, F> {
+/// A thread that waits at a connection.
+struct Waiter<'a, F> {
     connection: &'a Connection,
     link: Option<&'a Link>,
     interest: Interest,
     is_ready: F,
 }
 
-impl<F: FnMut() -> io::Result<bool>> Sleeper for AtSocket<'_, F> {
-    fn announce(&self) {
-        if let Some(link) = self.link {
-            link.sleepers.announce(self.interest);
-        }
+impl<F: FnMut() -> io::Result<bool>> Sleeper for Waiter<'_, F> {
+    fn first_sleep(&self) -> Sleep {
+        if self.link.is_some() && os::CAN_SLEEP_AT_WORDS { Sleep::Light } else { Sleep::Deep }
+    }
+
+    fn announce(&self, sleep: Sleep) -> u64 {
+        self.link.map_or(0, |link| link.sleepers.announce(self.interest, sleep))
     }
 
     fn is_ready(&mut self) -> io::Result<bool> {
@@ -453,12 +501,20 @@ impl<F: FnMut() -> io::Result<bool>> Sleeper for AtSocket<'_, F> {
         Ok(has_come || self.connection.is_over() || (self.is_ready)()?)
     }
 
-    fn wait(&self, limit: &Limit) -> io::Result<()> {
+    fn sleep_lightly(&self, value: u64, limit: &Limit) -> Sleep {
+        let Some(link) = self.link else { return Sleep::Deep };
+        let time = limit.left().unwrap_or(LIGHT_SLEEP).min(LIGHT_SLEEP);
+        #[expect(clippy::cast_possible_truncation, reason = "the kernel compares the half with the bits")]
+        let is_over = os::sleep_at(link.sleepers.own_bed(), value as u32, time);
+        if is_over { Sleep::Deep } else { Sleep::Light }
+    }
+
+    fn sleep_deeply(&self, limit: &Limit) -> io::Result<()> {
         let connection = self.connection;
         let is_plain = self.link.is_some() && !connection.shape.messages;
         if is_plain && connection.can_wait && limit.is_endless() {
             // One call waits and takes: nothing but the socket can end this wait.
-            return connection.receive(RecvFlags::empty());
+            return connection.receive(RecvFlags::empty()).map(drop);
         }
         poll::wait(&[(connection.socket.as_fd(), PollFlags::IN)], limit, None)?;
         connection.drain()

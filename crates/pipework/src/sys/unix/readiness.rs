@@ -12,6 +12,9 @@ use std::{
 pub(crate) struct Readiness {
     read: OnceLock<Gate>,
     write: OnceLock<Gate>,
+    /// Where the tasks of a runtime wait.
+    #[cfg(feature = "tokio")]
+    pub(super) reactor: super::asynchronous::Reactor,
 }
 
 /// A descriptor that is readable when the socket is, or when the doorbell was emptied by somebody else.

@@ -9,12 +9,12 @@ use super::{
 use crate::{
     error::{PipeErrorKind, fail, is_gone},
     message::{MessageRead, Peek},
-    ring::{Consumer, Front, Interest},
+    ring::{Consumer, Front, Interest, Sleep},
 };
 use std::{io, os::fd::OwnedFd};
 
 /// What an attempt to take something came to.
-enum Taken<T> {
+pub(super) enum Taken<T> {
     /// This.
     Got(T),
     /// Nothing is there.
@@ -50,7 +50,7 @@ impl Connection {
             let is_closed = self.is_closed();
             if let Some(link) = self.link_now()? {
                 if is_last_look {
-                    link.sleepers.announce(Interest::Data);
+                    link.sleepers.announce(Interest::Data, Sleep::Deep);
                 }
                 let taken = self.take_bytes(&mut *link.consumer()?, buf)?;
                 if let Taken::Got(len) = taken {
@@ -136,11 +136,11 @@ impl Connection {
         }
     }
 
-    fn check_may_read(&self) -> io::Result<()> {
+    pub(super) fn check_may_read(&self) -> io::Result<()> {
         if self.may.read { Ok(()) } else { Err(denied("read")) }
     }
 
-    fn check_message_mode(&self) -> io::Result<()> {
+    pub(super) fn check_message_mode(&self) -> io::Result<()> {
         self.check_may_read()?;
         if self.settings.reads_messages() {
             return Ok(());
@@ -199,7 +199,7 @@ impl Connection {
     }
 
     /// Fills `buf` with what is there, in byte read mode over the bounds of messages.
-    fn take_bytes(&self, consumer: &mut Consumer, buf: &mut [u8]) -> io::Result<Taken<usize>> {
+    pub(super) fn take_bytes(&self, consumer: &mut Consumer, buf: &mut [u8]) -> io::Result<Taken<usize>> {
         let reads_messages = self.settings.reads_messages();
         let mut filled = 0;
         loop {
@@ -234,7 +234,7 @@ impl Connection {
     }
 
     /// Takes the message at the front, or as much of it as fits.
-    fn take_message(&self, consumer: &mut Consumer, buf: &mut [u8]) -> io::Result<Taken<MessageRead>> {
+    pub(super) fn take_message(&self, consumer: &mut Consumer, buf: &mut [u8]) -> io::Result<Taken<MessageRead>> {
         let Front::Message { left, taken, attached } = self.checked(consumer.front())? else {
             return Ok(Taken::Nothing);
         };
@@ -252,7 +252,7 @@ impl Connection {
     }
 
     /// Takes the whole message at the front, if it is not too long.
-    fn take_whole(&self, consumer: &mut Consumer, len_max: usize) -> io::Result<Taken<Vec<u8>>> {
+    pub(super) fn take_whole(&self, consumer: &mut Consumer, len_max: usize) -> io::Result<Taken<Vec<u8>>> {
         let Front::Message { left, .. } = self.checked(consumer.front())? else {
             return Ok(Taken::Nothing);
         };
@@ -323,6 +323,6 @@ fn read_memory(
     memory::read_at(memory, buf, usize::try_from(offset).unwrap_or(usize::MAX)).map(Ok)
 }
 
-fn broken() -> io::Error {
+pub(super) fn broken() -> io::Error {
     fail(PipeErrorKind::Broken, "the other end has closed, and all that it wrote was read")
 }

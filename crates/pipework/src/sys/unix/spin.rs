@@ -2,20 +2,28 @@
 
 use std::{
     io,
-    sync::{
-        OnceLock,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
-/// The longest spin: about what a wake-up through the kernel takes across processors.
-const SPIN: Duration = Duration::from_micros(30);
+/// The longest spin: what a peer needs to be woken on another processor and to answer, so that one end that spins
+/// brings the other to it.
+const SPIN: Duration = Duration::from_micros(100);
+/// A wait that was over within this time, the sleep and the wake-up included, might have been over within a spin.
+const SHORT: Duration = Duration::from_micros(200);
 /// The most waits that go to sleep at once after a spin that did not pay.
 const WAITS_SKIPPED_MAX: u32 = 255;
+/// How often to look between two looks at the clock, which cost more.
+const LOOKS: u32 = 16;
+/// How long a reader leaves a writer alone that sends one thing after the other. Each look takes the line of memory away
+/// from it into which it tells how far it has come; after a while there is much to read for one look.
+const GATHERING: Duration = Duration::from_micros(1);
 
 /// Whether spinning pays, by what it did lately: each failure doubles how many waits go to sleep at once before the
-/// next try, each success halves it.
+/// next try, each success halves it; and a short sleep halves what is left of them.
+///
+/// The last is for two ends that both sleep. Each waits long only because it wakes the other, and a spin of one of them
+/// alone ends that.
 #[derive(Debug, Default)]
 pub(crate) struct Spin {
     skipped: AtomicU32,
@@ -23,28 +31,39 @@ pub(crate) struct Spin {
 }
 
 impl Spin {
-    /// Waits actively for `is_ready`; says whether it came true.
-    pub(crate) fn until(&self, mut is_ready: impl FnMut() -> io::Result<bool>) -> io::Result<bool> {
-        if !has_several_processors() {
-            return Ok(false);
-        }
-        // Relaxed, and no single steps: a count that is a little off costs a little time.
+    pub(crate) const fn new() -> Spin {
+        Spin { skipped: AtomicU32::new(0), left: AtomicU32::new(0) }
+    }
+
+    /// Waits actively for `is_ready`; says whether it came true. Looks later at what comes in a stream.
+    pub(crate) fn until(
+        &self,
+        is_stream: bool,
+        mut is_ready: impl FnMut() -> io::Result<bool>,
+    ) -> io::Result<bool> {
+        // Relaxed here and below, and no single steps: a count that is a little off costs a little time.
         let left = self.left.load(Ordering::Relaxed);
         if left > 0 {
             self.left.store(left - 1, Ordering::Relaxed);
             return Ok(false);
         }
         let skipped = self.skipped.load(Ordering::Relaxed);
-        let begun = Instant::now();
+        let mut begun = None;
+        if is_stream {
+            let begun = begun.insert(Instant::now());
+            while begun.elapsed() < GATHERING {
+                std::hint::spin_loop();
+            }
+        }
         loop {
-            for _ in 0..16 {
+            for _ in 0..LOOKS {
                 if is_ready()? {
                     self.skipped.store(skipped / 2, Ordering::Relaxed);
                     return Ok(true);
                 }
                 std::hint::spin_loop();
             }
-            if begun.elapsed() >= SPIN {
+            if begun.get_or_insert_with(Instant::now).elapsed() >= SPIN {
                 let skipped = (skipped * 2 + 1).min(WAITS_SKIPPED_MAX);
                 self.skipped.store(skipped, Ordering::Relaxed);
                 self.left.store(skipped, Ordering::Relaxed);
@@ -52,39 +71,53 @@ impl Spin {
             }
         }
     }
-}
 
-fn has_several_processors() -> bool {
-    static COUNT: OnceLock<usize> = OnceLock::new();
-    *COUNT.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from)) > 1
+    /// Takes notice of how long a wait took that was not over within a spin.
+    pub(crate) fn learn(&self, waited: Duration) {
+        if waited < SHORT {
+            self.left.store(self.left.load(Ordering::Relaxed) / 2, Ordering::Relaxed);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// How many of `count` waits spun; each spin pays or none, and each wait takes so long in all.
+    fn spins(spin: &Spin, count: u32, pays: bool, waited: Duration) -> u32 {
+        let mut spun = 0;
+        for _ in 0..count {
+            let mut looked = false;
+            let outcome = spin.until(false, || {
+                looked = true;
+                Ok(pays)
+            });
+            assert_eq!(outcome.unwrap(), looked && pays);
+            if !(looked && pays) {
+                spin.learn(waited);
+            }
+            spun += u32::from(looked);
+        }
+        spun
+    }
+
     #[test]
     fn spinning_that_does_not_pay_becomes_rare_and_one_that_pays_common() {
-        if !has_several_processors() {
-            return;
-        }
         let spin = Spin::default();
-        let tries = |count: u32, pays: bool| {
-            let mut spun = 0;
-            for _ in 0..count {
-                let mut looked = false;
-                let outcome = spin.until(|| {
-                    looked = true;
-                    Ok(pays)
-                });
-                assert_eq!(outcome.unwrap(), looked && pays);
-                spun += u32::from(looked);
-            }
-            spun
-        };
-        assert!(tries(1000, false) <= 11, "each failure doubles the pause");
-        tries(WAITS_SKIPPED_MAX + 1, true);
-        assert_eq!(tries(100, true), 100);
-        assert!(spin.until(|| Err(io::ErrorKind::Other.into())).is_err());
+        assert!(spins(&spin, 1000, false, SHORT) <= 11, "each failure doubles the pause");
+        spins(&spin, WAITS_SKIPPED_MAX + 1, true, SHORT);
+        assert_eq!(spins(&spin, 100, true, SHORT), 100);
+        assert!(spin.until(false, || Err(io::ErrorKind::Other.into())).is_err());
+    }
+
+    #[test]
+    fn two_ends_that_wake_each_other_come_to_spin() {
+        let spin = Spin::default();
+        spins(&spin, 1000, false, SHORT);
+        let short = SHORT / 2;
+        assert!(spins(&spin, 12, true, short) > 2, "soon it is tried again");
+        assert_eq!(spins(&spin, 100, true, short), 100);
+        assert!(spins(&spin, 1000, false, short) < 130, "and seldom where it never pays");
     }
 }

@@ -3,14 +3,19 @@
 //! Of the threads that wait at an end, one leads: it polls the socket, drains the doorbell and wakes the others, which
 //! wait on a condition variable. Two threads that both drained would take each other's wake-ups. No mutex is held while
 //! waiting.
+//!
+//! A leader first sleeps lightly for a moment, at a word of the shared memory, where it is woken for less than through
+//! the socket; only then at the socket, where it also hears of the end of its peer and of its canceller.
 
 use super::super::{Canceller, Limit};
+use crate::ring::Sleep;
 use std::{
     io,
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering, fence},
+        Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU32, Ordering},
     },
+    task::Waker,
     time::Duration,
 };
 
@@ -24,25 +29,35 @@ pub(crate) struct Waiting {
     changed: Condvar,
     reading: Turn,
     writing: Turn,
+    /// Wakes the tasks that wait at this end beside the threads, once there have been any.
+    pub(super) tasks: OnceLock<Waker>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether a thread polls the socket, and what may end its wait.
+    /// Whether a thread sleeps for the others too, and what may end its wait.
     leader: Option<Leader>,
+    /// How many threads wait for the leader's news, or for a turn.
+    followers: usize,
 }
 
 #[derive(Debug)]
 struct Leader {
+    sleep: Sleep,
     canceller: Option<Canceller>,
 }
 
-/// Whether an operation of a kind is under way; the next one of that kind waits for it.
+/// Whether an operation of a kind is under way, and who waits to begin the next one. All in one word: who gives the turn
+/// back and who begins to wait for it change the same word, one after the other, so that neither misses the other.
 #[derive(Debug, Default)]
-struct Turn {
-    is_taken: AtomicBool,
-    waiting: AtomicU32,
-}
+struct Turn(AtomicU32);
+
+/// The bit that says that the turn is taken.
+const TAKEN: u32 = 1;
+/// The bit that says that tasks wait for it.
+const TASKS: u32 = 2;
+/// One thread that waits for it; the rest of the word counts them.
+const THREAD: u32 = 4;
 
 /// The right to read, or to write; given back when it is dropped.
 #[derive(Debug)]
@@ -60,12 +75,16 @@ pub(crate) enum Operation {
 
 /// What a waiting thread needs from its end.
 pub(crate) trait Sleeper {
-    /// Tells the other end that a thread is about to sleep.
-    fn announce(&self);
+    /// How to begin: with a light sleep where it is possible.
+    fn first_sleep(&self) -> Sleep;
+    /// Tells the other end that a thread is about to sleep; gives the value of the word to sleep at.
+    fn announce(&self, sleep: Sleep) -> u64;
     /// Whether what is waited for is there, or can't come any more.
     fn is_ready(&mut self) -> io::Result<bool>;
+    /// Sleeps while the word has this value, as leader; gives how to go on.
+    fn sleep_lightly(&self, value: u64, limit: &Limit) -> Sleep;
     /// Waits at the socket and empties the doorbell, as leader.
-    fn wait(&self, limit: &Limit) -> io::Result<()>;
+    fn sleep_deeply(&self, limit: &Limit) -> io::Result<()>;
 }
 
 impl Waiting {
@@ -77,9 +96,7 @@ impl Waiting {
         let limit = limit();
         let turn = self.turn_of(operation);
         let mut state = self.lock();
-        turn.waiting.fetch_add(1, Ordering::Relaxed);
-        // Pairs with the fence of who gives the turn back: either it sees us wait, or we see it free.
-        fence(Ordering::SeqCst);
+        turn.0.fetch_add(THREAD, Ordering::Relaxed);
         let outcome = loop {
             if turn.try_take() {
                 break Ok(());
@@ -89,7 +106,7 @@ impl Waiting {
             }
             state = self.follow(state, &limit);
         };
-        turn.waiting.fetch_sub(1, Ordering::Relaxed);
+        turn.0.fetch_sub(THREAD, Ordering::Relaxed);
         drop(state);
         outcome.map(|()| TurnGuard { waiting: self, turn })
     }
@@ -101,6 +118,16 @@ impl Waiting {
         turn.try_take().then(|| TurnGuard { waiting: self, turn })
     }
 
+    /// Takes the turn if it is free; else the tasks are woken when it is given back.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn turn_or_wake(&self, operation: Operation) -> Option<TurnGuard<'_>> {
+        if let Some(guard) = self.try_turn(operation) {
+            return Some(guard);
+        }
+        self.turn_of(operation).0.fetch_or(TASKS, Ordering::Relaxed);
+        self.try_turn(operation)
+    }
+
     fn turn_of(&self, operation: Operation) -> &Turn {
         match operation {
             Operation::Read => &self.reading,
@@ -110,9 +137,11 @@ impl Waiting {
 
     /// Sleeps until `sleeper` is ready or the limit is reached.
     pub(crate) fn sleep(&self, sleeper: &mut impl Sleeper, limit: &Limit) -> io::Result<()> {
+        let mut sleep = sleeper.first_sleep();
         let mut state = self.lock();
         loop {
-            sleeper.announce();
+            // Who follows is woken where the leader sleeps.
+            let value = sleeper.announce(state.leader.as_ref().map_or(sleep, |leader| leader.sleep));
             if sleeper.is_ready()? {
                 return Ok(());
             }
@@ -121,38 +150,66 @@ impl Waiting {
                 state = self.follow(state, limit);
                 continue;
             }
-            state.leader = Some(Leader { canceller: limit.canceller().cloned() });
+            state.leader = Some(Leader { sleep, canceller: limit.canceller().cloned() });
             drop(state);
-            let waited = sleeper.wait(limit);
+            let slept = match sleep {
+                Sleep::Light => Ok(sleeper.sleep_lightly(value, limit)),
+                Sleep::Deep => sleeper.sleep_deeply(limit).map(|()| Sleep::Deep),
+            };
             state = self.lock();
             state.leader = None;
-            self.changed.notify_all();
-            waited?;
+            self.tell_followers(&state);
+            sleep = slept?;
+            // Before it is announced again: then the peer need not wake who is awake.
+            if sleeper.is_ready()? {
+                return Ok(());
+            }
         }
     }
 
     /// Drains the doorbell without waiting, unless a leader is there to do it; says whether it did.
     pub(crate) fn drain_now(&self, drain: impl FnOnce() -> io::Result<()>) -> io::Result<bool> {
         let state = self.lock();
-        if state.leader.is_some() {
+        // Who sleeps lightly leaves the socket alone.
+        if state.leader.as_ref().is_some_and(|leader| leader.sleep == Sleep::Deep) {
             return Ok(false);
         }
         let drained = drain();
-        self.changed.notify_all();
+        self.tell_followers(&state);
+        drop(state);
+        self.wake_tasks();
         drained.map(|()| true)
     }
 
+    /// Makes the tasks look for themselves: somebody emptied the doorbell, or gave a turn back. Not under the lock: a task
+    /// that is woken may end at once, and give a turn back.
+    fn wake_tasks(&self) {
+        if let Some(tasks) = self.tasks.get() {
+            tasks.wake_by_ref();
+        }
+    }
+
     /// Waits for the leader's news, or for a turn, or for a while.
-    fn follow<'a>(&'a self, state: MutexGuard<'a, State>, limit: &Limit) -> MutexGuard<'a, State> {
+    fn follow<'a>(&'a self, mut state: MutexGuard<'a, State>, limit: &Limit) -> MutexGuard<'a, State> {
         let leader = state.leader.as_ref();
         let is_foreign = limit.canceller().is_some_and(|mine| {
             let theirs = leader.and_then(|leader| leader.canceller.as_ref());
             theirs.is_none_or(|theirs| !theirs.is_same(mine))
         });
         let pause = is_foreign.then_some(FOREIGN_CANCELLER_PAUSE);
-        match [limit.left(), pause].into_iter().flatten().min() {
+        state.followers += 1;
+        let mut state = match [limit.left(), pause].into_iter().flatten().min() {
             Some(time) => self.changed.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0,
             None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+        };
+        state.followers -= 1;
+        state
+    }
+
+    /// Makes the others look for themselves. It costs a system call, which most ends, with one thread, can do without.
+    fn tell_followers(&self, state: &State) {
+        if state.followers > 0 {
+            self.changed.notify_all();
         }
     }
 
@@ -164,19 +221,20 @@ impl Waiting {
 
 impl Turn {
     fn try_take(&self) -> bool {
-        self.is_taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        self.0.fetch_or(TAKEN, Ordering::Acquire) & TAKEN == 0
     }
 }
 
 impl Drop for TurnGuard<'_> {
     fn drop(&mut self) {
-        self.turn.is_taken.store(false, Ordering::Release);
-        // Pairs with the fence of who waits for the turn.
-        fence(Ordering::SeqCst);
-        if self.turn.waiting.load(Ordering::Relaxed) > 0 {
+        let waiting = self.turn.0.fetch_and(!(TAKEN | TASKS), Ordering::Release);
+        if waiting >= THREAD {
             // Under the lock, so that it can't fall between the other's last look and its sleep.
             let _state = self.waiting.lock();
             self.waiting.changed.notify_all();
+        }
+        if waiting & TASKS != 0 {
+            self.waiting.wake_tasks();
         }
     }
 }

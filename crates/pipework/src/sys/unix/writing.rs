@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::{PipeErrorKind, context, fail},
-    ring::{Interest, MESSAGE_LEN_MAX},
+    ring::{Interest, MESSAGE_LEN_MAX, PIECE_LEN, Sleep},
 };
 use std::{
     io::{self, IoSlice},
@@ -72,7 +72,7 @@ impl Connection {
                 continue;
             };
             if is_last_look {
-                link.sleepers.announce(Interest::Space);
+                link.sleepers.announce(Interest::Space, Sleep::Deep);
             }
             if let Some(len) = self.publish_now(link, buf)? {
                 self.wake(link, Interest::Data);
@@ -98,22 +98,13 @@ impl Connection {
         let mut limit = LazyLimit::new(&make);
         let link = self.link(&mut limit)?.ok_or_else(nobody_reads)?;
         let _turn = self.waiting.turn(Operation::Write, make)?;
-        let is_inline = link.writing()?.producer.is_inline(len);
-        let memory = if is_inline { None } else { Some(memory_of(parts, len)?) };
-        self.when_there_is_room(link, &mut limit, len)?;
-        match memory {
-            Some(memory) => {
-                self.send_attachment(&memory, &mut limit)?;
-                link.writing()?.producer.announce_attached(len);
-            }
-            None => {
-                // This end alone writes here, and it has its turn: what fitted a moment ago fits now.
-                let mut writing = link.writing()?;
-                if !self.checked(writing.producer.write_message(parts))? {
-                    return Err(io::Error::other("room in the ring vanished"));
-                }
-            }
+        if link.writing()?.producer.is_inline(len) {
+            return self.write_inline(link, &mut limit, parts, len);
         }
+        let memory = memory_of(parts, len)?;
+        self.when_there_is_room(link, &mut limit, len)?;
+        self.send_attachment(&memory, &mut limit)?;
+        link.writing()?.producer.announce_attached(len);
         self.wake(link, Interest::Data);
         self.settle(link, &mut limit)
     }
@@ -164,7 +155,9 @@ impl Connection {
             let published = {
                 let mut writing = link.writing()?;
                 self.check_reader(&mut writing)?;
-                self.checked(writing.producer.write_bytes(bytes))?
+                // In pieces, so that the reader reads one while the next is written.
+                let (piece, _) = bytes.split_at(bytes.len().min(PIECE_LEN));
+                self.checked(writing.producer.write_bytes(piece))?
             };
             if published > 0 {
                 self.wake(link, Interest::Data);
@@ -180,6 +173,28 @@ impl Connection {
         Ok(())
     }
 
+    /// Writes a message that lies in the ring.
+    fn write_inline(
+        &self,
+        link: &Link,
+        limit: &mut LazyLimit<'_>,
+        parts: &[IoSlice<'_>],
+        len: u64,
+    ) -> io::Result<()> {
+        let is_settled = loop {
+            {
+                let mut writing = link.writing()?;
+                self.check_reader(&mut writing)?;
+                if self.checked(writing.producer.write_message(parts))? {
+                    break self.checked(writing.producer.is_settled())?;
+                }
+            }
+            self.wait_for_room(link, limit, len)?;
+        };
+        self.wake(link, Interest::Data);
+        if is_settled { Ok(()) } else { self.settle(link, limit) }
+    }
+
     fn when_there_is_room(&self, link: &Link, limit: &mut LazyLimit<'_>, len: u64) -> io::Result<()> {
         loop {
             {
@@ -189,11 +204,15 @@ impl Connection {
                     return Ok(());
                 }
             }
-            self.wait(link, Interest::Space, limit, || {
-                let room = link.writing()?.producer.has_room(len);
-                self.checked(room)
-            })?;
+            self.wait_for_room(link, limit, len)?;
         }
+    }
+
+    fn wait_for_room(&self, link: &Link, limit: &mut LazyLimit<'_>, len: u64) -> io::Result<()> {
+        self.wait(link, Interest::Space, limit, || {
+            let room = link.writing()?.producer.has_room(len);
+            self.checked(room)
+        })
     }
 
     /// Waits until no more than the quota is unread. What was published is written, whatever ends this wait.
@@ -244,7 +263,7 @@ impl Connection {
     }
 
     /// Whether somebody may still read what is about to be written (rule B5).
-    fn check_reader(&self, writing: &mut Writing) -> io::Result<()> {
+    pub(super) fn check_reader(&self, writing: &mut Writing) -> io::Result<()> {
         self.check_usable()?;
         if self.is_closed() {
             return Err(nobody_reads());
@@ -267,7 +286,7 @@ fn was_ended(error: &io::Error) -> bool {
 }
 
 /// A memory that holds a message.
-fn memory_of(parts: &[IoSlice<'_>], len: u64) -> io::Result<OwnedFd> {
+pub(super) fn memory_of(parts: &[IoSlice<'_>], len: u64) -> io::Result<OwnedFd> {
     let making = || format!("making the memory of a message of {len} bytes");
     let len = usize::try_from(len).unwrap_or(usize::MAX);
     let memory = memory::create(len).map_err(|error| context(making(), error))?;

@@ -14,6 +14,7 @@ use std::{
     mem::MaybeUninit,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::Path,
+    sync::atomic::AtomicU32,
     time::Duration,
 };
 
@@ -33,6 +34,18 @@ pub(crate) const RECEIVE_FLAGS: RecvFlags = RecvFlags::DONTWAIT;
 
 /// A look at what waits in a socket shows no descriptors: these kernels would put their own pointers there instead.
 pub(crate) const PEEK_SHOWS_DESCRIPTORS: bool = false;
+
+/// Whether threads of different processes can sleep at a word of a memory that they share: by no call that is the same
+/// on these systems.
+pub(crate) const CAN_SLEEP_AT_WORDS: bool = false;
+
+/// Nobody sleeps at words here.
+pub(crate) fn sleep_at(_: &AtomicU32, _: u32, _: Duration) -> bool {
+    true
+}
+
+/// Nobody sleeps at words here.
+pub(crate) fn wake_at(_: &AtomicU32) {}
 
 /// What to ask `poll` for to be told that the other end is gone.
 #[cfg(target_os = "freebsd")]

@@ -5,6 +5,7 @@ use rustix::{
     event::{EventfdFlags, epoll, eventfd},
     fs::{FileType, Mode, OFlags, XattrFlags},
     io::Errno,
+    thread::futex,
     net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, accept_with, socket_with},
     time::{
         Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
@@ -16,6 +17,7 @@ use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     path::Path,
+    sync::atomic::AtomicU32,
     time::Duration,
 };
 
@@ -180,7 +182,11 @@ impl Gathered {
     /// Adds a descriptor for when it is readable; it leaves by itself when it is closed.
     pub(crate) fn add(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         let events = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
-        Ok(epoll::add(&self.fd, fd, epoll::EventData::new_u64(0), events)?)
+        match epoll::add(&self.fd, fd, epoll::EventData::new_u64(0), events) {
+            // It is there already, which is what is wanted.
+            Err(Errno::EXIST) => Ok(()),
+            outcome => Ok(outcome?),
+        }
     }
 
     /// Adds a descriptor for when it is writable.
@@ -218,6 +224,23 @@ impl AsFd for Alarm {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Whether threads of different processes can sleep at a word of a memory that they share.
+pub(crate) const CAN_SLEEP_AT_WORDS: bool = true;
+
+/// Sleeps while `word` has this value, until somebody wakes who sleeps there, and at most this long; says whether the
+/// time is over.
+pub(crate) fn sleep_at(word: &AtomicU32, value: u32, at_most: Duration) -> bool {
+    let time = Timespec::try_from(at_most).ok();
+    // Another value, a signal, and a word that the kernel can't reach: the caller looks at everything again.
+    futex::wait(word, futex::Flags::empty(), value, time.as_ref()) == Err(Errno::TIMEDOUT)
+}
+
+/// Wakes all who sleep at `word`.
+pub(crate) fn wake_at(word: &AtomicU32) {
+    // It fails for a word that the kernel can't reach, at which nobody sleeps.
+    futex::wake(word, futex::Flags::empty(), i32::MAX.unsigned_abs()).ok();
 }
 
 /// What to poll for to see a peer that closed while nothing is waited for.
