@@ -2,55 +2,40 @@
 
 use std::io::{self, Write};
 
-use crate::{measure::Measure, rounds::Samples};
+use crate::{measure, results::Results};
 
-/// What a peer's samples come to.
-#[derive(Clone, Copy, Debug)]
-struct Summary {
-    median: f64,
-    min: f64,
-    max: f64,
-}
-
-impl Summary {
-    fn of(figures: &[f64]) -> Option<Summary> {
-        let mut sorted = figures.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let upper = *sorted.get(sorted.len() / 2)?;
-        let lower = *sorted.get(sorted.len().saturating_sub(1) / 2)?;
-        Some(Summary { median: f64::midpoint(lower, upper), min: *sorted.first()?, max: *sorted.last()? })
-    }
-}
-
-/// One table for a measure; the ratio is ours over theirs, of the medians.
-pub(crate) fn print(out: &mut impl Write, measure: &Measure, all: &[Samples]) -> io::Result<()> {
-    let rounds = all.first().map_or(0, |samples| samples.figures.len());
-    let (unit, better) = (measure.unit.symbol(), measure.unit.better());
-    writeln!(out, "{} in {unit} ({better} is better; rounds: {rounds})", measure.name)?;
-    writeln!(out, "  {:<26}{:>10}{:>10}{:>10}{:>14}", "peer", "median", "min", "max", "ours/theirs")?;
-    let ours = all.first().and_then(|samples| Summary::of(&samples.figures));
-    for samples in all {
-        let (Some(theirs), Some(ours)) = (Summary::of(&samples.figures), ours) else { continue };
-        let Summary { median, min, max } = theirs;
-        let ratio = ours.median / median;
-        writeln!(out, "  {:<26}{median:>10.3}{min:>10.3}{max:>10.3}{ratio:>14.3}", samples.peer)?;
-    }
-    writeln!(out)
-}
-
-/// The first line of the CSV.
-pub(crate) fn csv_head(out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "measure,unit,peer,round,figure")
-}
-
-/// Every sample, in the order of the rounds. No name here has a comma or a quote.
-pub(crate) fn csv(out: &mut impl Write, measure: &Measure, all: &[Samples]) -> io::Result<()> {
-    let unit = measure.unit.symbol();
-    for Samples { peer, figures } in all {
-        for (round, figure) in (1..).zip(figures) {
-            let round: u32 = round;
-            writeln!(out, "{},{unit},{peer},{round},{figure}", measure.name)?;
+/// A table for each metric of each measure; the ratio is ours over theirs, of the medians.
+pub(crate) fn print(out: &mut impl Write, results: &Results) -> io::Result<()> {
+    for [setting, measure, metric, unit] in results.tables() {
+        let better = measure::named(measure).map_or("?", |measure| measure.unit(metric).better);
+        let colon = if metric.is_empty() { "" } else { ", " };
+        let peers = results.peers(setting, measure);
+        let Some(ours) = peers.first().and_then(|peer| results.summary(setting, measure, metric, peer))
+        else {
+            continue;
+        };
+        let rounds = ours.count;
+        writeln!(out, "{measure}{colon}{metric}; {setting}; {unit} ({better} is better; rounds: {rounds})")?;
+        writeln!(out, "  {:<32}{:>12}{:>12}{:>12}{:>13}", "peer", "median", "min", "max", "ours/theirs")?;
+        for peer in peers {
+            let Some(theirs) = results.summary(setting, measure, metric, peer) else { continue };
+            let [median, min, max] = [theirs.median, theirs.min, theirs.max].map(digits);
+            let ratio = digits(ours.median / theirs.median);
+            writeln!(out, "  {peer:<32}{median:>12}{min:>12}{max:>12}{ratio:>13}")?;
         }
+        writeln!(out)?;
+    }
+    for (what, peer, why) in &results.declined {
+        writeln!(out, "{what}: {peer} is missing: {why}\n")?;
     }
     Ok(())
+}
+
+/// Enough digits to tell figures apart, and no more.
+pub(crate) fn digits(figure: f64) -> String {
+    match figure.abs() {
+        large if large >= 1000.0 => format!("{figure:.0}"),
+        middle if middle >= 10.0 => format!("{figure:.1}"),
+        _ => format!("{figure:.3}"),
+    }
 }

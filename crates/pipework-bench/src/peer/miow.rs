@@ -10,10 +10,9 @@ use crate::far::Far;
 pub(super) struct Miow;
 
 impl Peer for Miow {
-    const NAME: &'static str = "miow";
     type End = MiowEnd;
 
-    async fn near(far: &mut Far) -> io::Result<Self::End> {
+    async fn near(far: &mut Far, _len: usize) -> io::Result<Self::End> {
         let address = format!(r"\\.\pipe\{}", unique_name());
         let server = NamedPipe::new(&address)?;
         far.start(&address)?;
@@ -21,7 +20,7 @@ impl Peer for Miow {
         Ok(MiowEnd::Server(BlockingDuplex(server)))
     }
 
-    async fn far(address: &str) -> io::Result<Self::End> {
+    async fn far(address: &str, _len: usize) -> io::Result<Self::End> {
         connect(address).map(|file| MiowEnd::Client(BlockingDuplex(file)))
     }
 }
@@ -33,17 +32,17 @@ pub(super) enum MiowEnd {
 }
 
 impl End for MiowEnd {
-    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    async fn send(&mut self, piece: &[u8]) -> io::Result<()> {
         match self {
-            MiowEnd::Server(end) => end.send(bytes).await,
-            MiowEnd::Client(end) => end.send(bytes).await,
+            MiowEnd::Server(end) => end.send(piece).await,
+            MiowEnd::Client(end) => end.send(piece).await,
         }
     }
 
-    async fn receive(&mut self, buf: &mut [u8]) -> io::Result<()> {
+    async fn receive(&mut self, piece: &mut Vec<u8>) -> io::Result<()> {
         match self {
-            MiowEnd::Server(end) => end.receive(buf).await,
-            MiowEnd::Client(end) => end.receive(buf).await,
+            MiowEnd::Server(end) => end.receive(piece).await,
+            MiowEnd::Client(end) => end.receive(piece).await,
         }
     }
 }

@@ -1,8 +1,18 @@
-//! Who is measured. A peer makes two connected ends, one here and one in the other process.
+//! Who is measured. A peer makes two connected ends, one here and one in the other process; one that is a server takes
+//! connections from there.
 
+mod anonymous;
+#[cfg(target_os = "linux")]
+mod iceoryx;
+#[cfg(target_os = "linux")]
+mod interprocess;
+#[cfg(target_os = "linux")]
+mod ipc_channel;
 #[cfg(windows)]
 mod miow;
 mod pipework;
+#[cfg(target_os = "linux")]
+mod seqpacket;
 mod std_pipe;
 #[cfg(windows)]
 mod tokio;
@@ -16,29 +26,34 @@ use std::{
 };
 
 use crate::{
-    args::FarJob,
     far::Far,
-    measure::{self, Measure},
+    job::Job,
+    measure::{self, Figures, Measure, Role},
+    near::Sample,
 };
 
 /// One end of a duplex connection. The calls of a blocking peer wait inside, and are ready at once.
 pub(crate) trait End {
-    /// Sends all of it.
-    async fn send(&mut self, bytes: &[u8]) -> io::Result<()>;
-    /// Fills the buffer.
-    async fn receive(&mut self, buf: &mut [u8]) -> io::Result<()>;
+    /// Sends all of it; as one message, where there are messages.
+    async fn send(&mut self, piece: &[u8]) -> io::Result<()>;
+    /// Receives exactly as much as the buffer has; an end that makes a buffer for each message may replace it.
+    async fn receive(&mut self, piece: &mut Vec<u8>) -> io::Result<()>;
 }
 
 /// How a peer makes its ends. It is the first process that makes the connection, and the other one that joins it.
 trait Peer {
-    const NAME: &'static str;
     type End: End;
 
+    /// Why it can't take pieces of this length, if it can't.
+    fn declines(_len: usize) -> io::Result<Option<String>> {
+        Ok(None)
+    }
+
     /// Makes what can be connected to, starts the other process, and waits for it to connect.
-    async fn near(far: &mut Far) -> io::Result<Self::End>;
+    async fn near(far: &mut Far, len: usize) -> io::Result<Self::End>;
 
     /// Connects from the other process.
-    async fn far(address: &str) -> io::Result<Self::End>;
+    async fn far(address: &str, len: usize) -> io::Result<Self::End>;
 
     /// Runs what an end does; peers that do not block bring their runtime.
     fn drive<F: Future>(future: F) -> io::Result<F::Output> {
@@ -49,82 +64,161 @@ trait Peer {
     }
 }
 
+/// A peer that takes connections, as its documentation shows it: one call to listen, one to accept, one to connect.
+pub(crate) trait Server {
+    type Listener: Sync;
+    type Stream: Read + Write;
+
+    /// Listens at an address of its own, which it tells.
+    fn listen() -> io::Result<(Self::Listener, String)>;
+    fn accept(listener: &Self::Listener) -> io::Result<Self::Stream>;
+    fn connect(address: &str) -> io::Result<Self::Stream>;
+}
+
 /// A peer as the rounds see it.
 #[derive(Debug)]
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
-    near: fn(&Measure, u32, &mut Far) -> io::Result<f64>,
-    far: fn(&Measure, &FarJob) -> io::Result<()>,
+    roles: &'static [Role],
+    near: fn(&Measure, &mut Far) -> io::Result<Sample>,
+    far: fn(&Measure, &Job) -> io::Result<()>,
 }
 
-/// The first one is ours, with which the others are compared.
-pub(crate) const ALL: &[Contender] = &[
-    contender::<pipework::Pipework>(),
-    contender::<std_pipe::StdPipe>(),
+use Role::{Anonymous, Buffers, Bulk, Crowd, Duplex, Messages, Server as Serving};
+
+/// What our named pipe is called in every report.
+pub(crate) const OURS: &str = "pipework";
+pub(crate) const OURS_LARGE: &str = "pipework 1 MiB buffers";
+pub(crate) const OURS_MESSAGES: &str = "pipework messages";
+pub(crate) const OURS_ANONYMOUS: &str = "pipework anonymous";
+pub(crate) const OURS_ANONYMOUS_LARGE: &str = "pipework anonymous 1 MiB";
+pub(crate) const STD_PIPE: &str = "std pipes (child stdio)";
+pub(crate) const UNIX_STREAM: &str = "std UnixStream";
+pub(crate) const SEQPACKET: &str = "Unix seqpacket";
+pub(crate) const ICEORYX_SPINS: &str = "iceoryx2 spinning";
+
+/// Ours come first: with the first one of a measure the others are compared.
+const ALL: &[Contender] = &[
+    duplex::<pipework::Bytes<0>>(OURS, &[Duplex, Bulk]),
+    serving::<pipework::Bytes<0>>(OURS, &[Serving, Crowd]),
+    duplex::<pipework::Bytes<{ 1 << 20 }>>(OURS_LARGE, &[Bulk]),
+    duplex::<pipework::Bytes<{ 4 << 10 }>>("pipework 4 KiB buffers", &[Buffers]),
+    duplex::<pipework::Bytes<{ 16 << 10 }>>("pipework 16 KiB buffers", &[Buffers]),
+    duplex::<pipework::Bytes<{ 64 << 10 }>>("pipework 64 KiB buffers", &[Buffers]),
+    duplex::<pipework::Bytes<{ 256 << 10 }>>("pipework 256 KiB buffers", &[Buffers]),
+    duplex::<pipework::Bytes<{ 1 << 20 }>>(OURS_LARGE, &[Buffers]),
+    duplex::<pipework::Bytes<{ 4 << 20 }>>("pipework 4 MiB buffers", &[Buffers]),
+    duplex::<pipework::Messages<0>>(OURS_MESSAGES, &[Messages]),
+    duplex::<pipework::Messages<{ 1 << 20 }>>("pipework messages 1 MiB buffers", &[Messages]),
+    duplex::<anonymous::Anonymous<0>>(OURS_ANONYMOUS, &[Anonymous]),
+    duplex::<anonymous::Anonymous<{ 1 << 20 }>>(OURS_ANONYMOUS_LARGE, &[Anonymous]),
+    duplex::<std_pipe::StdPipe>(STD_PIPE, &[Duplex, Bulk, Anonymous]),
     #[cfg(unix)]
-    contender::<unix_socket::UnixSocket>(),
+    duplex::<unix_socket::UnixSocket>(UNIX_STREAM, &[Duplex, Bulk]),
+    #[cfg(unix)]
+    serving::<unix_socket::UnixSocket>(UNIX_STREAM, &[Serving, Crowd]),
+    #[cfg(target_os = "linux")]
+    duplex::<seqpacket::Seqpacket>(SEQPACKET, &[Duplex, Bulk, Messages]),
+    #[cfg(target_os = "linux")]
+    serving::<seqpacket::Seqpacket>(SEQPACKET, &[Serving]),
+    #[cfg(target_os = "linux")]
+    duplex::<interprocess::Interprocess>("interprocess local socket", &[Duplex, Bulk]),
+    #[cfg(target_os = "linux")]
+    serving::<interprocess::Interprocess>("interprocess local socket", &[Serving]),
+    #[cfg(target_os = "linux")]
+    duplex::<ipc_channel::IpcChannel>("ipc-channel bytes", &[Duplex, Bulk, Messages]),
+    #[cfg(target_os = "linux")]
+    duplex::<iceoryx::Iceoryx<false>>(ICEORYX_SPINS, &[Duplex, Bulk, Messages]),
+    #[cfg(target_os = "linux")]
+    duplex::<iceoryx::Iceoryx<true>>("iceoryx2 waiting", &[Duplex, Bulk, Messages]),
     #[cfg(windows)]
-    contender::<miow::Miow>(),
+    duplex::<miow::Miow>("miow", &[Duplex, Bulk]),
     #[cfg(windows)]
-    contender::<tokio::Tokio>(),
+    duplex::<tokio::Tokio>("tokio (current thread)", &[Duplex, Bulk]),
 ];
 
-const fn contender<P: Peer>() -> Contender {
-    Contender { name: P::NAME, near: near::<P>, far: far::<P> }
+const fn duplex<P: Peer>(name: &'static str, roles: &'static [Role]) -> Contender {
+    Contender { name, roles, near: near::<P>, far: far::<P> }
 }
 
-impl Contender {
-    /// Takes one sample.
-    pub(crate) fn sample(&self, measure: &Measure, count: u32) -> io::Result<f64> {
-        let job = FarJob {
-            peer: self.name.to_owned(),
-            measure: measure.name.to_owned(),
-            count,
-            address: String::new(),
-        };
-        let mut far = Far::new(job);
-        let sample = (self.near)(measure, count, &mut far).map_err(|error| {
-            io::Error::new(error.kind(), format!("{}, {}: {error}", self.name, measure.name))
-        })?;
+const fn serving<S: Server>(name: &'static str, roles: &'static [Role]) -> Contender {
+    Contender { name, roles, near: near_server::<S>, far: far_server::<S> }
+}
+
+/// Those who take part in this measure.
+pub(crate) fn contenders(measure: &Measure) -> impl Iterator<Item = &'static Contender> {
+    ALL.iter().filter(|contender| contender.roles.contains(&measure.role))
+}
+
+fn find(job: &Job) -> io::Result<(&'static Measure, &'static Contender)> {
+    let measure = measure::named(&job.measure)?;
+    let unknown = || {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("no peer of this measure is called {:?}", job.peer),
+        )
+    };
+    let contender = contenders(measure).find(|contender| contender.name == job.peer).ok_or_else(unknown)?;
+    Ok((measure, contender))
+}
+
+/// Takes a sample, as the process that times.
+pub(crate) fn sample(job: &Job) -> io::Result<Sample> {
+    let (measure, contender) = find(job)?;
+    let mut far = Far::new(job);
+    let sample = (contender.near)(measure, &mut far)?;
+    if let Sample::Figures(_) = sample {
         far.finish()?;
-        Ok(sample)
     }
+    Ok(sample)
 }
 
 /// The other process of a sample.
-pub(crate) fn run_far(job: &FarJob) -> io::Result<()> {
-    let unknown = || io::Error::new(io::ErrorKind::InvalidInput, format!("no peer is called {:?}", job.peer));
-    let contender = ALL.iter().find(|contender| contender.name == job.peer).ok_or_else(unknown)?;
-    (contender.far)(measure::named(&job.measure)?, job)
+pub(crate) fn run_far(job: &Job) -> io::Result<()> {
+    let (measure, contender) = find(job)?;
+    (contender.far)(measure, job)
 }
 
-fn near<P: Peer>(measure: &Measure, count: u32, far: &mut Far) -> io::Result<f64> {
+fn near<P: Peer>(measure: &Measure, far: &mut Far) -> io::Result<Sample> {
+    if let Some(why) = P::declines(measure.len)? {
+        return Ok(Sample::Declined(why));
+    }
+    let job = far.job().clone();
+    let figures: Figures = P::drive(async {
+        let mut end = P::near(far, measure.len).await?;
+        measure.near(&mut end, &job).await
+    })??;
+    Ok(Sample::Figures(figures))
+}
+
+fn far<P: Peer>(measure: &Measure, job: &Job) -> io::Result<()> {
     P::drive(async {
-        let mut end = P::near(far).await?;
-        measure.near(&mut end, count).await
+        let mut end = P::far(&job.address, measure.len).await?;
+        measure.far(&mut end, job).await
     })?
 }
 
-fn far<P: Peer>(measure: &Measure, job: &FarJob) -> io::Result<()> {
-    P::drive(async {
-        let mut end = P::far(&job.address).await?;
-        measure.far(&mut end, job.count).await
-    })?
+fn near_server<S: Server>(measure: &Measure, far: &mut Far) -> io::Result<Sample> {
+    measure.near_server::<S>(far).map(Sample::Figures)
 }
 
-/// An end of the standard library's traits: one object each way, which may be the same.
+fn far_server<S: Server>(measure: &Measure, job: &Job) -> io::Result<()> {
+    measure.far_server::<S>(job)
+}
+
+/// An end of the standard library's traits: one object each way.
 struct Blocking<R, W> {
     reader: R,
     writer: W,
 }
 
 impl<R: Read, W: Write> End for Blocking<R, W> {
-    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.writer.write_all(bytes)
+    async fn send(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.writer.write_all(piece)
     }
 
-    async fn receive(&mut self, buf: &mut [u8]) -> io::Result<()> {
-        self.reader.read_exact(buf)
+    async fn receive(&mut self, piece: &mut Vec<u8>) -> io::Result<()> {
+        self.reader.read_exact(piece)
     }
 }
 
@@ -132,13 +226,18 @@ impl<R: Read, W: Write> End for Blocking<R, W> {
 struct BlockingDuplex<T>(T);
 
 impl<T: Read + Write> End for BlockingDuplex<T> {
-    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
+    async fn send(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.0.write_all(piece)
     }
 
-    async fn receive(&mut self, buf: &mut [u8]) -> io::Result<()> {
-        self.0.read_exact(buf)
+    async fn receive(&mut self, piece: &mut Vec<u8>) -> io::Result<()> {
+        self.0.read_exact(piece)
     }
+}
+
+/// A message of another length than was agreed.
+fn wrong_length(len: usize, expected: usize) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("a message of {len} bytes came, not of {expected}"))
 }
 
 /// A name of its own for each connection of this process, for peers that do not make one.

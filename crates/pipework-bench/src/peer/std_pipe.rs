@@ -11,15 +11,14 @@ use crate::far::Far;
 pub(super) struct StdPipe;
 
 impl Peer for StdPipe {
-    const NAME: &'static str = "std pipes (child stdio)";
     type End = Stdio;
 
-    async fn near(far: &mut Far) -> io::Result<Self::End> {
-        let (writer, reader) = far.start_piped()?;
+    async fn near(far: &mut Far, _len: usize) -> io::Result<Self::End> {
+        let (writer, reader) = far.start_piped("")?;
         Ok(Stdio::OfChild(Blocking { reader, writer }))
     }
 
-    async fn far(_address: &str) -> io::Result<Self::End> {
+    async fn far(_address: &str, _len: usize) -> io::Result<Self::End> {
         Ok(Stdio::Own(own()?))
     }
 }
@@ -31,17 +30,17 @@ pub(super) enum Stdio {
 }
 
 impl End for Stdio {
-    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    async fn send(&mut self, piece: &[u8]) -> io::Result<()> {
         match self {
-            Stdio::OfChild(end) => end.send(bytes).await,
-            Stdio::Own(end) => end.send(bytes).await,
+            Stdio::OfChild(end) => end.send(piece).await,
+            Stdio::Own(end) => end.send(piece).await,
         }
     }
 
-    async fn receive(&mut self, buf: &mut [u8]) -> io::Result<()> {
+    async fn receive(&mut self, piece: &mut Vec<u8>) -> io::Result<()> {
         match self {
-            Stdio::OfChild(end) => end.receive(buf).await,
-            Stdio::Own(end) => end.receive(buf).await,
+            Stdio::OfChild(end) => end.receive(piece).await,
+            Stdio::Own(end) => end.receive(piece).await,
         }
     }
 }

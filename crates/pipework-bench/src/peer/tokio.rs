@@ -14,10 +14,9 @@ use crate::far::Far;
 pub(super) struct Tokio;
 
 impl Peer for Tokio {
-    const NAME: &'static str = "tokio (current thread)";
     type End = TokioEnd;
 
-    async fn near(far: &mut Far) -> io::Result<Self::End> {
+    async fn near(far: &mut Far, _len: usize) -> io::Result<Self::End> {
         let address = format!(r"\\.\pipe\{}", unique_name());
         let server = ServerOptions::new().first_pipe_instance(true).create(&address)?;
         far.start(&address)?;
@@ -25,7 +24,7 @@ impl Peer for Tokio {
         Ok(TokioEnd::Server(server))
     }
 
-    async fn far(address: &str) -> io::Result<Self::End> {
+    async fn far(address: &str, _len: usize) -> io::Result<Self::End> {
         ClientOptions::new().open(address).map(TokioEnd::Client)
     }
 
@@ -42,17 +41,17 @@ pub(super) enum TokioEnd {
 }
 
 impl End for TokioEnd {
-    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    async fn send(&mut self, piece: &[u8]) -> io::Result<()> {
         match self {
-            TokioEnd::Server(end) => end.write_all(bytes).await,
-            TokioEnd::Client(end) => end.write_all(bytes).await,
+            TokioEnd::Server(end) => end.write_all(piece).await,
+            TokioEnd::Client(end) => end.write_all(piece).await,
         }
     }
 
-    async fn receive(&mut self, buf: &mut [u8]) -> io::Result<()> {
+    async fn receive(&mut self, piece: &mut Vec<u8>) -> io::Result<()> {
         match self {
-            TokioEnd::Server(end) => end.read_exact(buf).await.map(drop),
-            TokioEnd::Client(end) => end.read_exact(buf).await.map(drop),
+            TokioEnd::Server(end) => end.read_exact(piece).await.map(drop),
+            TokioEnd::Client(end) => end.read_exact(piece).await.map(drop),
         }
     }
 }
