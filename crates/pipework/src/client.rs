@@ -11,7 +11,7 @@ use crate::{
 use std::{ffi::OsStr, io, time::Duration};
 
 /// How long `connect` waits in all, if nothing else is said.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A server may know who its client is, and not act as it; a number of Windows.
 const SECURITY_IDENTIFICATION: u32 = 1 << 16;
@@ -161,7 +161,7 @@ impl ClientOptions {
         self.canceller.as_ref().map(|canceller| canceller.sys().clone())
     }
 
-    fn request(&self, address: &OsStr) -> io::Result<Request> {
+    pub(crate) fn request(&self, address: &OsStr) -> io::Result<Request> {
         let name = PipeName::new(address)?;
         if !self.read && !self.write {
             let text = format!("opening {name} for neither reading nor writing is of no use");

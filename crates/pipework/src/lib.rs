@@ -53,6 +53,7 @@
 //! A child that is forked and does not `exec` shares its parent's sockets. It must not use the parent's ends; dropping
 //! them there does nothing but close, and while it lives, the others see the parent as living.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(loom, allow(dead_code, unused_imports, reason = "only the ring is under test there"))]
 
 mod access;
@@ -73,6 +74,8 @@ mod peer;
 mod ring;
 mod stream;
 mod sys;
+#[cfg(all(feature = "tokio", unix))]
+pub mod tokio;
 
 pub use access::Access;
 pub use anonymous::{AnonRead, AnonWrite, anonymous};

@@ -44,7 +44,7 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 /// ```
 #[derive(Debug)]
 pub struct Listener {
-    spec: Spec,
+    pub(crate) spec: Spec,
     pub(crate) source: Source,
     canceller: Mutex<Option<Canceller>>,
     /// Made where somebody polls for clients, which not every system can offer.
@@ -77,7 +77,7 @@ impl Listener {
         let source = match spec.name.kind() {
             PipeNameKind::Socket(path) => Source::Plain(sys::PlainListener::bind(path, &spec.access)?),
             _ => {
-                let instance = sys::Instance::create(&spec)?;
+                let instance = sys::Instance::create_for_listener(&spec)?;
                 Source::Instances { _name: instance.hold_name(), current: Mutex::new(Some(instance)) }
             }
         };
@@ -163,7 +163,7 @@ impl Listener {
                     // Before the try, so that a place that is given back after it is told of.
                     gate.follow_places(sys::Watch::new(&self.spec.name)?)?;
                 }
-                match sys::Instance::create(&self.spec) {
+                match sys::Instance::create_for_listener(&self.spec) {
                     Ok(instance) => {
                         self.follow(&instance)?;
                         *current = Some(instance.clone());
@@ -190,7 +190,7 @@ impl Listener {
         if current.as_ref().is_none_or(|listening| !listening.is_same(instance)) {
             return false;
         }
-        *current = sys::Instance::create(&self.spec).ok();
+        *current = instance.create_next(&self.spec).ok();
         if let Some(instance) = &*current
             && self.follow(instance).is_err()
         {

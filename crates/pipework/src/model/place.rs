@@ -75,6 +75,17 @@ impl Incarnation {
     }
 }
 
+/// How a listening instance takes its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taking {
+    /// One, and then its socket never takes another.
+    One,
+    /// One; the instance that follows it takes its socket over and gives it a new name.
+    Next,
+    /// The same, and a client has come, whom the server did not take yet.
+    Full,
+}
+
 /// A file of ours in a pipe's directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leaf {
@@ -83,7 +94,7 @@ pub(crate) enum Leaf {
     /// The proof that a server process lives.
     Server { id: Id, incarnation: Incarnation, process: u32 },
     /// An instance that listens, with its own quotas.
-    Instance { id: Id, incarnation: Incarnation, inbound: u32, outbound: u32 },
+    Instance { id: Id, incarnation: Incarnation, inbound: u32, outbound: u32, taking: Taking },
     /// What a client locks to claim an instance, where the system can't queue exactly one client.
     Claim(Id),
 }
@@ -92,6 +103,21 @@ impl Leaf {
     pub(crate) fn id(self) -> Id {
         match self {
             Leaf::Temporary(id) | Leaf::Claim(id) | Leaf::Server { id, .. } | Leaf::Instance { id, .. } => id,
+        }
+    }
+
+    /// Whether an instance of this incarnation listens here and is not known to be full.
+    pub(crate) fn is_listening(self, of: Incarnation) -> bool {
+        matches!(self, Leaf::Instance { incarnation, taking, .. } if incarnation == of && taking != Taking::Full)
+    }
+
+    /// The name of the same instance while its client waits for the server, where its socket lives on after that.
+    pub(crate) fn full(self) -> Option<Leaf> {
+        match self {
+            Leaf::Instance { id, incarnation, inbound, outbound, taking: Taking::Next | Taking::Full } => {
+                Some(Leaf::Instance { id, incarnation, inbound, outbound, taking: Taking::Full })
+            }
+            _ => None,
         }
     }
 
@@ -104,7 +130,9 @@ impl Leaf {
         text.push_str(match self {
             Leaf::Temporary(_) => "t-",
             Leaf::Server { .. } => "s-",
-            Leaf::Instance { .. } => "i-",
+            Leaf::Instance { taking: Taking::One, .. } => "i-",
+            Leaf::Instance { taking: Taking::Next, .. } => "n-",
+            Leaf::Instance { taking: Taking::Full, .. } => "f-",
             Leaf::Claim(_) => "c-",
         });
         push_digits(&mut text, self.id().0, ID_LEN);
@@ -136,10 +164,15 @@ impl Leaf {
                 let incarnation = Incarnation(incarnation()?);
                 Leaf::Server { id, incarnation, process: number(parts.next()?)? }
             }
-            "i" => {
+            "i" | "n" | "f" => {
+                let taking = match kind {
+                    "i" => Taking::One,
+                    "n" => Taking::Next,
+                    _ => Taking::Full,
+                };
                 let incarnation = Incarnation(incarnation()?);
                 let inbound = number(parts.next()?)?;
-                Leaf::Instance { id, incarnation, inbound, outbound: number(parts.next()?)? }
+                Leaf::Instance { id, incarnation, inbound, outbound: number(parts.next()?)?, taking }
             }
             _ => return None,
         };
@@ -286,13 +319,16 @@ mod tests {
     }
 
     fn any_leaf() -> impl Strategy<Value = Leaf> {
-        (0..4, any::<(u64, u64, u64, u32, u32)>()).prop_map(|(kind, (time, random, incarnation, a, b))| {
+        (0..6, any::<(u64, u64, u64, u32, u32)>()).prop_map(|(kind, (time, random, incarnation, a, b))| {
             let (id, incarnation) = (Id::new(time, random), Incarnation::new(incarnation));
+            let instance = |taking| Leaf::Instance { id, incarnation, inbound: a, outbound: b, taking };
             match kind {
                 0 => Leaf::Temporary(id),
                 1 => Leaf::Claim(id),
                 2 => Leaf::Server { id, incarnation, process: a },
-                _ => Leaf::Instance { id, incarnation, inbound: a, outbound: b },
+                3 => instance(Taking::One),
+                4 => instance(Taking::Next),
+                _ => instance(Taking::Full),
             }
         })
     }
@@ -319,7 +355,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_read_is_what_would_be_written(text in "[tsic]-[0-9a-z-]{0,45}") {
+        fn what_is_read_is_what_would_be_written(text in "[tsinfc]-[0-9a-z-]{0,45}") {
             if let Some(leaf) = Leaf::decode(&text) {
                 prop_assert_eq!(leaf.encode(), text);
             }
@@ -343,6 +379,21 @@ mod tests {
         fn noise_is_no_header(text in any::<String>()) {
             prop_assert!(Header::decode(&text).is_err());
         }
+    }
+
+    #[test]
+    fn only_a_socket_that_lives_on_is_named_full() {
+        let (id, incarnation) = (Id::new(1, 2), Incarnation::new(3));
+        let named = |taking| Leaf::Instance { id, incarnation, inbound: 4, outbound: 5, taking };
+        assert_eq!(named(Taking::One).full(), None);
+        assert_eq!(named(Taking::Next).full(), Some(named(Taking::Full)));
+        assert_eq!(named(Taking::Full).full(), Some(named(Taking::Full)));
+        assert_eq!(Leaf::Temporary(id).full(), None);
+        let listening =
+            [Taking::One, Taking::Next, Taking::Full].map(|taking| named(taking).is_listening(incarnation));
+        assert_eq!(listening, [true, true, false]);
+        assert!(!named(Taking::Next).is_listening(Incarnation::new(4)), "of another creation");
+        assert!(!Leaf::Server { id, incarnation, process: 6 }.is_listening(incarnation));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`Canceller`] | a token that ends waits, of this module, over the backend's `Event` and `cancel_event` |
 //! | [`Limit`] | a deadline and a canceller, of this module |
-//! | [`Instance`] | a server instance: `create`, `connect`, `disconnect`, `end`, `into_end`, `left_bytes`, `hold_name` |
+//! | [`Instance`] | a server instance: `create`, `create_for_listener`, `create_next`, `connect`, `disconnect`, `end`, `into_end`, `left_bytes`, `hold_name` |
 //! | [`NameHold`] | keeps a name while a listener has no instance of it |
 //! | [`End`] | a connected end: reading, writing, messages, settings, peer |
 //! | [`Peer`] | who the other end is |
@@ -40,3 +40,22 @@ pub(crate) use system::{
     End, Gate, Instance, NameHold, Peer, PlainListener, Watch, anonymous, connect, kind_of_code, list,
     location, open, pause, per_user_name, socket_paths, wait,
 };
+
+/// What the surface for tasks needs beside that.
+///
+/// | item | what it is |
+/// |---|---|
+/// | [`AsyncEnd`](asynchronous::AsyncEnd) | a connected end, and the server's instance: what [`End`] does, polled |
+/// | [`Accepting`](asynchronous::Accepting) | what a task that waits for clients keeps between polls |
+/// | [`AsyncAnonRead`](asynchronous::AsyncAnonRead), [`AsyncAnonWrite`](asynchronous::AsyncAnonWrite) | the ends of an anonymous pipe |
+/// | [`create`](asynchronous::create), [`open`](asynchronous::open), and both `_with_attributes` | an instance, and a client's end, now |
+/// | [`connect`](asynchronous::connect) | a client's end, waiting |
+///
+/// And `Instance::try_create_for_listener` and `try_create_next`, which do not wait for other creators.
+#[cfg(all(feature = "tokio", unix))]
+pub(crate) mod asynchronous {
+    pub(crate) use super::system::asynchronous::{
+        Accepting, AsyncAnonRead, AsyncAnonWrite, AsyncEnd, connect, create, create_with_attributes, open,
+        open_with_attributes,
+    };
+}

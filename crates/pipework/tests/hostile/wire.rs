@@ -241,7 +241,7 @@ impl Victim {
         let leaf = fs::read_dir(&directory)
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .find(|leaf| leaf.starts_with("i-"))
+            .find(|leaf| leaf.starts_with("i-") || leaf.starts_with("n-"))
             .expect("an instance listens");
         // The directory may lie deeper than an address reaches.
         let opened = fs::File::open(&directory).unwrap();

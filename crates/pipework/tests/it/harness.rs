@@ -311,6 +311,8 @@ fn warm_up(directory: &Path) {
     let error = NamedPipe::wait("no-such-pipe", Some(Duration::ZERO)).expect_err("nobody serves that name");
     assert_eq!(error, pipework::PipeErrorKind::Absent);
     drop(NamedPipe::new(unique()).expect("the warm-up pipe can be made"));
+    #[cfg(all(feature = "tokio", unix))]
+    crate::asynchronous::make_what_stays();
     expect_no_files(directory);
 }
 

@@ -9,6 +9,8 @@
     reason = "a test ends at the first surprise, and its harness reports it"
 )]
 
+#[cfg(all(feature = "tokio", unix))]
+mod asynchronous;
 mod child;
 mod conformance;
 mod harness;

@@ -9,9 +9,12 @@ use std::{
 };
 
 use pipework::{
-    Access, ClientOptions, MessageRead, NamedPipe, NamedPipeBuilder, PipeEnd, PipeErrorKind, PipeMode,
-    PipeStream, ServerCheck,
+    Access, ClientOptions, MessageRead, NamedPipe, NamedPipeBuilder, Peer, PipeEnd, PipeErrorKind, PipeInfo,
+    PipeMode, PipeStream, ServerCheck,
 };
+
+#[cfg(all(feature = "tokio", unix))]
+use crate::asynchronous;
 
 /// A call's result; errors are told in a form that can cross a process boundary.
 pub(crate) type Outcome<T> = Result<T, Fault>;
@@ -157,7 +160,8 @@ impl Spec {
         builder
     }
 
-    fn access(&self) -> Access {
+    /// Whom it lets in.
+    pub(crate) fn access(&self) -> Access {
         let everyone = self.grants.contains(&Grant::Everyone);
         let start = if everyone { Access::everyone() } else { Access::owner() };
         self.grants.iter().fold(start, |access, grant| match grant {
@@ -264,6 +268,18 @@ pub(crate) struct Info {
     pub(crate) in_len: u32,
 }
 
+impl From<PipeInfo> for Info {
+    fn from(info: PipeInfo) -> Info {
+        Info {
+            mode: info.mode,
+            end: info.end,
+            max_instances: info.max_instances,
+            out_len: info.out_buffer_size,
+            in_len: info.in_buffer_size,
+        }
+    }
+}
+
 /// What `peer` tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PeerView {
@@ -275,10 +291,29 @@ pub(crate) struct PeerView {
     pub(crate) account: String,
 }
 
+impl From<&Peer> for PeerView {
+    fn from(peer: &Peer) -> PeerView {
+        PeerView {
+            process_id: peer.process_id(),
+            same_user: peer.is_same_user(),
+            user_id: peer.user_id(),
+            group_ids: peer.group_ids().to_vec(),
+            sid: peer.sid().map(str::to_owned),
+            account: peer.account().unwrap_or_else(|error| format!("unknown: {error}")),
+        }
+    }
+}
+
 /// Who offers pipes.
 pub(crate) trait Surface: Send + Sync {
     /// Its name, the first part of a test's name.
     fn name(&self) -> &'static str;
+    /// Makes what this process makes once and keeps, before anything is counted.
+    fn warm_up(&self) {}
+    /// The cases that it can't run, and why.
+    fn exempt(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
     /// Creates one instance.
     fn create(&self, spec: &Spec) -> Outcome<Box<dyn Instance>>;
     /// Creates a listener.
@@ -379,7 +414,17 @@ impl dyn End + '_ {
 
 /// Every surface that the cases run on.
 pub(crate) fn surfaces() -> Vec<&'static dyn Surface> {
-    vec![&Blocking]
+    vec![
+        &Blocking,
+        #[cfg(all(feature = "tokio", unix))]
+        &asynchronous::TOKIO,
+        #[cfg(all(feature = "tokio", unix))]
+        &asynchronous::TOKIO_CURRENT_THREAD,
+        #[cfg(all(feature = "tokio", unix))]
+        &asynchronous::TOKIO_SERVES,
+        #[cfg(all(feature = "tokio", unix))]
+        &asynchronous::TOKIO_OPENS,
+    ]
 }
 
 /// The blocking calls of this process.
@@ -506,25 +551,10 @@ impl End for PipeStream {
     }
 
     fn info(&self) -> Outcome<Info> {
-        let info = PipeStream::info(self)?;
-        Ok(Info {
-            mode: info.mode,
-            end: info.end,
-            max_instances: info.max_instances,
-            out_len: info.out_buffer_size,
-            in_len: info.in_buffer_size,
-        })
+        Ok(PipeStream::info(self)?.into())
     }
 
     fn peer(&self) -> Outcome<PeerView> {
-        let peer = PipeStream::peer(self)?;
-        Ok(PeerView {
-            process_id: peer.process_id(),
-            same_user: peer.is_same_user(),
-            user_id: peer.user_id(),
-            group_ids: peer.group_ids().to_vec(),
-            sid: peer.sid().map(str::to_owned),
-            account: peer.account().unwrap_or_else(|error| format!("unknown: {error}")),
-        })
+        Ok((&PipeStream::peer(self)?).into())
     }
 }

@@ -11,6 +11,7 @@ use libtest_mimic::{Failed, Trial};
 use crate::{
     conformance::{self, elsewhere},
     harness::{Test, tests},
+    surface::surfaces,
 };
 
 /// The checks, as tests.
@@ -47,15 +48,17 @@ const RULES: [&str; 40] = [
     "A2", "A3", "A4", "A5", "P1", "P2",
 ];
 
-/// Rules that no case can prove yet, and why.
-const EXEMPT: [(&str, &str); 1] =
-    [("T3", "speaks of async operations, which the blocking surface does not have")];
+/// Whether this build has the surface for tasks.
+const HAS_TASKS: bool = cfg!(all(feature = "tokio", unix));
+
+/// Rules that only the surface for tasks has.
+const EXEMPT: [&str; 1] = ["T3"];
 
 fn rules_without_a_case() -> Vec<String> {
     let known: BTreeSet<String> = RULES.iter().map(|rule| (*rule).to_owned()).collect();
     let written = rule_book().map(|text| rules_of(&text)).unwrap_or_default();
     let proven: BTreeSet<&str> = tests().iter().map(|test| test.rule).collect();
-    let exempt = |rule: &str| EXEMPT.iter().any(|(name, _)| *name == rule);
+    let exempt = |rule: &str| !HAS_TASKS && EXEMPT.contains(&rule);
     known
         .union(&written)
         .filter(|rule| !proven.contains(rule.as_str()) && !exempt(rule))
@@ -90,6 +93,7 @@ fn cases_that_do_not_exist() -> Vec<String> {
         .step_by(2)
         .map(|word| word.rsplit("::").next().unwrap_or_default())
         .filter(looks_like_a_case)
+        .filter(|word| HAS_TASKS || !EXEMPT.iter().any(|rule| word.starts_with(&rule.to_lowercase())))
         .filter(|word| !exists(word))
         .map(|word| format!("docs/SEMANTICS.md names the case {word}, which does not exist"))
         .collect()
@@ -116,7 +120,9 @@ fn cases_unknown_elsewhere() -> Vec<String> {
 
 fn skips_of_nothing() -> Vec<String> {
     let tests = tests();
+    let exempt = surfaces().into_iter().flat_map(|surface| surface.exempt()).map(|(name, _)| *name);
     elsewhere::wrong_in_wine()
+        .chain(exempt)
         .filter(|name| !tests.iter().any(|test| case_of(test) == *name))
         .map(|name| format!("{name} is skipped, but does not exist"))
         .collect()
@@ -285,7 +291,8 @@ fn conditions_in_the_surface() -> Vec<String> {
             continue;
         }
         for (number, code) in source.code() {
-            if code.contains("cfg(") && !code.contains("#[cfg(test)]") {
+            let is_allowed = code.contains("#[cfg(test)]") || code.contains("#[cfg(feature =");
+            if code.contains("cfg(") && !is_allowed {
                 faults.push(source.fault(number, "a condition on the system; it belongs below the seam"));
             }
         }
@@ -303,7 +310,8 @@ fn unsafe_code_elsewhere() -> Vec<String> {
             // Lints speak of unsafe code too, as `unsafe_code`.
             let mut uses =
                 code.split("unsafe").skip(1).map(str::trim_start).filter(|rest| !rest.starts_with('_'));
-            let allowed = |rest: &str| source.path == "os.rs" && rest.starts_with("fn");
+            let declares = ["os.rs", "tokio/options.rs"].contains(&source.path.as_str());
+            let allowed = |rest: &str| declares && rest.starts_with("fn");
             if uses.any(|rest| !allowed(rest)) && !code.contains('"') {
                 faults.push(source.fault(number, "unsafe code; it belongs in sys or ring/memory.rs"));
             }

@@ -2,7 +2,8 @@
 #![expect(clippy::cast_possible_truncation, reason = "the numbers are small")]
 
 use super::super::{
-    Consumer, Corrupt, Direction, Front, Geometry, Interest, Mark, Memory, Producer, Side, Sleep, Sleepers, Wake,
+    Consumer, Corrupt, Direction, Front, Geometry, Interest, Mark, Memory, Producer, Side, Sleep, Sleepers,
+    Wake,
     layout::Word,
     record::{HEADER_LEN, MESSAGE_LEN_MAX, Record},
     sync::Ordering,

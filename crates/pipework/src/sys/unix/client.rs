@@ -5,13 +5,12 @@ use super::{
     claim,
     connection::Connection,
     directory::Directory,
-    roots,
+    poll, roots,
     search::{Attempt, Search},
     watch::{Change, Watch as DirectoryWatch},
 };
 use crate::{
     error::{PipeErrorKind, fail},
-    model::place::Leaf,
     name::PipeName,
     options::Request,
 };
@@ -43,6 +42,13 @@ impl Watch {
     }
 }
 
+/// How long a client waits for one instance only. Most servers take theirs within a fraction of that; longer would leave
+/// those of other servers unseen.
+const QUEUE_TIME: Duration = Duration::from_millis(20);
+
+/// When to look again before a watch is made: a server that takes its client makes its next instance within that.
+const LOOKS_SOON_MICROSECONDS: [u64; 4] = [50, 100, 200, 400];
+
 /// Opens now: busy and absent are errors.
 pub(crate) fn open(request: &Request, limit: &Limit) -> io::Result<Connection> {
     match Search::new(request, limit).everywhere(&mut None)? {
@@ -64,8 +70,11 @@ pub(crate) fn connect(request: &Request, limit: &Limit) -> io::Result<Connection
             Attempt::Busy => "was busy",
         };
         let Some(watch) = &watch else {
-            // The first time round nothing was watched yet: look again before sleeping.
             limit.check().map_err(|error| ended(&request.name, why, error))?;
+            if let Some(connection) = soon(&mut search, limit)? {
+                return Ok(connection);
+            }
+            // Nothing was watched yet: look again before sleeping.
             watch = Some(DirectoryWatch::for_instances());
             continue;
         };
@@ -80,6 +89,27 @@ pub(crate) fn connect(request: &Request, limit: &Limit) -> io::Result<Connection
     }
 }
 
+/// Waits for a short time without a watch, which takes milliseconds to be closed: first in the queue of one instance, if
+/// only time can end the wait, then by looking again and again.
+fn soon(search: &mut Search<'_>, limit: &Limit) -> io::Result<Option<Connection>> {
+    if limit.canceller().is_none()
+        && let time = limit.left().map_or(QUEUE_TIME, |left| left.min(QUEUE_TIME))
+        && let Some(connection) = search.in_queue(time)?
+    {
+        return Ok(Some(connection));
+    }
+    for pause in LOOKS_SOON_MICROSECONDS {
+        poll::wait(&[], limit, Some(Duration::from_micros(pause)))?;
+        if limit.check().is_err() {
+            break;
+        }
+        if let Attempt::Open(connection) = search.again()? {
+            return Ok(Some(*connection));
+        }
+    }
+    Ok(None)
+}
+
 /// Waits until an instance listens (rule C4); reserves nothing.
 pub(crate) fn wait(name: &PipeName, timeout: Option<Duration>) -> io::Result<()> {
     let mut limit: Option<Limit> = None;
@@ -90,9 +120,7 @@ pub(crate) fn wait(name: &PipeName, timeout: Option<Duration>) -> io::Result<()>
             let Some(header) = directory.header()? else { continue };
             let listing = directory.listing()?;
             for leaf in &listing.instances {
-                if matches!(leaf, Leaf::Instance { incarnation, .. } if *incarnation == header.incarnation)
-                    && directory.is_alive(*leaf)?
-                {
+                if leaf.is_listening(header.incarnation) && directory.is_alive(*leaf)? {
                     return Ok(());
                 }
             }
@@ -152,7 +180,7 @@ pub(super) fn directories(name: &PipeName, watch: &mut Option<DirectoryWatch>) -
 }
 
 /// The end of a wait, with what was waited for.
-fn ended(name: &PipeName, why: &str, error: io::Error) -> io::Error {
+pub(super) fn ended(name: &PipeName, why: &str, error: io::Error) -> io::Error {
     match PipeErrorKind::of(&error) {
         Some(kind) => fail(kind, format!("{name} {why} until the wait was over: {error}")),
         None => error,
@@ -165,7 +193,7 @@ fn busy(name: &PipeName) -> io::Error {
     fail(PipeErrorKind::Busy, text)
 }
 
-fn absent(name: &PipeName) -> io::Error {
+pub(super) fn absent(name: &PipeName) -> io::Error {
     let places = roots::existing().map(|(_, places)| places).unwrap_or_default();
     let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
     fail(PipeErrorKind::Absent, format!("there is no pipe {name} (looked in {})", places.join(", ")))

@@ -32,6 +32,11 @@ pub(crate) struct Directory {
     pub(crate) identity: (u64, u64),
 }
 
+/// The name of a pipe's directory.
+pub(crate) fn name_of(folded: &str) -> String {
+    place::directory_name(folded, claim::DIRECTORY_NAME_LEN_MAX)
+}
+
 /// What lies in a pipe's directory.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
@@ -52,7 +57,7 @@ pub(crate) struct Server {
 impl Root {
     /// The directory of a pipe, if there is one.
     pub(crate) fn directory(&self, folded: &str) -> io::Result<Option<Directory>> {
-        let leaf = place::directory_name(folded, claim::DIRECTORY_NAME_LEN_MAX);
+        let leaf = name_of(folded);
         self.open_directory(&leaf)
     }
 
@@ -80,7 +85,7 @@ impl Root {
 
     /// The directory of a pipe to be created, made if that is ours to do.
     pub(crate) fn make_directory(&self, folded: &str, for_others: bool) -> io::Result<Directory> {
-        let leaf = place::directory_name(folded, claim::DIRECTORY_NAME_LEN_MAX);
+        let leaf = name_of(folded);
         if self.is_mine {
             let mode = Mode::from_bits_truncate(if for_others { 0o755 } else { 0o700 });
             match rustix::fs::mkdirat(&self.dir, leaf.as_str(), mode) {

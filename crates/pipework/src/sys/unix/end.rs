@@ -177,12 +177,14 @@ impl End {
     /// The socket of an end that is a plain one and has no other handle.
     pub(crate) fn into_socket(self) -> Result<UnixStream, End> {
         match self {
-            End::Plain(plain) => Arc::try_unwrap(plain).map(PlainEnd::into_socket).map_err(End::Plain),
+            End::Plain(plain) => Arc::try_unwrap(plain)
+                .and_then(|plain| plain.into_socket().map_err(Arc::new))
+                .map_err(End::Plain),
             other => Err(other),
         }
     }
 
-    fn connection(&self) -> io::Result<Arc<Connection>> {
+    pub(super) fn connection(&self) -> io::Result<Arc<Connection>> {
         match self {
             End::Connection(connection) => Ok(Arc::clone(connection)),
             End::Instance(instance) => instance.connection_now(),

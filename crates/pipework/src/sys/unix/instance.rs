@@ -7,12 +7,15 @@ use super::{
     link::Shape,
     listening::Listening,
     poll,
-    served::{self, NameHold, Place},
+    served::{self, NameHold, Patience, Place, Takes},
     settings::Settings,
 };
 use crate::{
     error::{PipeErrorKind, fail},
-    model::instance::{self, Connect, Unusable},
+    model::{
+        instance::{self, Connect, Unusable},
+        place::Taking,
+    },
     options::Spec,
 };
 use rustix::event::PollFlags;
@@ -45,13 +48,58 @@ struct Shared {
 struct Current {
     machine: instance::Instance,
     listening: Option<Arc<Listening>>,
+    /// The socket at which it listened, for the instance that follows.
+    renewable: Option<Arc<Listening>>,
     connection: Option<Arc<Connection>>,
 }
 
 impl Instance {
     /// Creates an instance, which listens from now on (rule N8).
     pub(crate) fn create(spec: &Spec) -> io::Result<Instance> {
-        let (place, listening) = served::create(spec)?;
+        let (place, listening) = served::create(spec, Patience::Waits, Takes::One)?;
+        Ok(Instance::over(spec, place, Arc::new(listening)))
+    }
+
+    /// Creates an instance that listens once, so that the next one can take its socket over.
+    pub(crate) fn create_for_listener(spec: &Spec) -> io::Result<Instance> {
+        let (place, listening) = served::create(spec, Patience::Waits, Takes::OneAfterTheOther)?;
+        Ok(Instance::over(spec, place, Arc::new(listening)))
+    }
+
+    /// The same; `None` while another process creates one.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn try_create_for_listener(spec: &Spec) -> io::Result<Option<Instance>> {
+        match served::create(spec, Patience::OneTry, Takes::OneAfterTheOther) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+            Ok((place, listening)) => Ok(Some(Instance::over(spec, place, Arc::new(listening)))),
+        }
+    }
+
+    /// Creates the instance that listens after this one, which has its client.
+    pub(crate) fn create_next(&self, spec: &Spec) -> io::Result<Instance> {
+        self.renewed(spec).map_or_else(|| Instance::create_for_listener(spec), Ok)
+    }
+
+    /// The same; `None` while another process creates one.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn try_create_next(&self, spec: &Spec) -> io::Result<Option<Instance>> {
+        self.renewed(spec).map_or_else(|| Instance::try_create_for_listener(spec), |next| Ok(Some(next)))
+    }
+
+    /// The next instance on the socket of this one, where that can be.
+    fn renewed(&self, spec: &Spec) -> Option<Instance> {
+        let listening = self.current().renewable.take()?;
+        if let Ok(Some(place)) = self.shared.place.next()
+            && listening.renew().is_ok()
+        {
+            return Some(Instance::over(spec, place, listening));
+        }
+        listening.end();
+        None
+    }
+
+    fn over(spec: &Spec, place: Place, listening: Arc<Listening>) -> Instance {
         let (inbound, outbound) = (spec.in_buffer_size, spec.out_buffer_size);
         let header = &place.served.header;
         let shape = Shape {
@@ -63,10 +111,11 @@ impl Instance {
         };
         let current = Current {
             machine: instance::Instance::new(),
-            listening: Some(Arc::new(listening)),
+            listening: Some(listening),
+            renewable: None,
             connection: None,
         };
-        Ok(Instance {
+        Instance {
             shared: Arc::new(Shared {
                 shape,
                 quotas: (inbound, outbound),
@@ -74,7 +123,7 @@ impl Instance {
                 current: Mutex::new(current),
                 place: Arc::new(place),
             }),
-        })
+        }
     }
 
     /// Waits for a client (rules C2, C3, C7). Several threads may: one client serves them all.
@@ -92,7 +141,8 @@ impl Instance {
     fn connect_now(&self) -> io::Result<Option<Arc<Listening>>> {
         let mut current = self.current();
         if current.machine.connect() == Connect::Listen {
-            current.listening = Some(Arc::new(self.shared.place.served.listen(self.shared.quotas)?));
+            let listening = self.shared.place.served.listen(self.shared.quotas, Taking::One)?;
+            current.listening = Some(Arc::new(listening));
             current.machine.listens();
         }
         self.accept(&mut current)?;
@@ -117,7 +167,7 @@ impl Instance {
         if let Some(socket) = listening.accept()? {
             current.connection = Some(Arc::new(self.connection(socket)));
             current.machine.client_came();
-            current.listening = None;
+            current.renewable = current.listening.take().filter(|listening| listening.is_renewed());
         }
         Ok(())
     }
@@ -202,6 +252,12 @@ impl Instance {
     pub(crate) fn with_listening<T>(&self, use_it: impl FnOnce(BorrowedFd<'_>) -> T) -> Option<T> {
         let listening = self.current().listening.clone()?;
         Some(use_it((*listening).as_fd()))
+    }
+
+    /// Where it listens now, if it does.
+    #[cfg(feature = "tokio")]
+    pub(super) fn listening(&self) -> Option<Arc<Listening>> {
+        self.current().listening.clone()
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {

@@ -5,12 +5,7 @@ use super::{
     directory::Directory,
     roots::{self, Root},
 };
-use crate::{
-    list::PipeEntry,
-    model::place::{Header, Leaf},
-    name::PipeName,
-    options::PipeMode,
-};
+use crate::{list::PipeEntry, model::place::Header, name::PipeName, options::PipeMode};
 use rustix::fs::Dir;
 use std::io;
 
@@ -58,9 +53,7 @@ fn entry(directory: &Directory, header: Option<&Header>) -> io::Result<Option<Pi
     }
     let mut listening = 0;
     for leaf in &listing.instances {
-        if matches!(leaf, Leaf::Instance { incarnation, .. } if *incarnation == header.incarnation)
-            && directory.is_alive(*leaf)?
-        {
+        if leaf.is_listening(header.incarnation) && directory.is_alive(*leaf)? {
             listening += 1;
         }
     }

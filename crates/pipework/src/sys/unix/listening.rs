@@ -8,20 +8,26 @@ use super::{
 };
 use crate::{
     error::context,
-    model::place::{Incarnation, Leaf},
+    model::place::{Incarnation, Leaf, Taking},
 };
 use rustix::{io::Errno, net::SocketType};
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// A socket that takes one client.
+/// A socket that takes one client, or, renewed each time, one after the other.
 #[derive(Debug)]
 pub(crate) struct Listening {
-    socket: OwnedFd,
-    leaf: Leaf,
+    /// Shared with the reactors that it is registered with.
+    pub(super) socket: Arc<OwnedFd>,
+    /// Where the tasks of a runtime wait.
+    #[cfg(feature = "tokio")]
+    pub(super) reactor: super::asynchronous::Reactor,
+    /// Its name; `None` once it is gone.
+    leaf: Mutex<Option<Leaf>>,
+    taking: Taking,
     directory: Arc<Directory>,
     ending: claim::Ending,
     /// Who made it: a forked child must not take its name away.
@@ -34,44 +40,68 @@ impl Listening {
         directory: &Arc<Directory>,
         incarnation: Incarnation,
         (inbound, outbound): (u32, u32),
+        taking: Taking,
         permission: &Permission,
     ) -> io::Result<Listening> {
         loop {
             let (id, ending) = (directory::new_id()?, claim::Ending::new()?);
-            let leaf = Leaf::Instance { id, incarnation, inbound, outbound };
+            let leaf = Leaf::Instance { id, incarnation, inbound, outbound, taking };
             let socket = bind_aside(directory, Leaf::Temporary(id), permission)?;
-            // From here on the drop cleans up, whichever of the two names it has.
+            // From here on the drop cleans up what has the final name.
             let listening = Listening {
-                socket,
-                leaf,
+                socket: Arc::new(socket),
+                #[cfg(feature = "tokio")]
+                reactor: super::asynchronous::Reactor::default(),
+                leaf: Mutex::new(Some(leaf)),
+                taking,
                 directory: Arc::clone(directory),
                 ending,
                 process: std::process::id(),
             };
-            rustix::net::listen(&listening.socket, claim::BACKLOG)?;
-            claim::prepare(directory, leaf)?;
+            let prepared = rustix::net::listen(&listening.socket, claim::BACKLOG)
+                .map_err(io::Error::from)
+                .and_then(|()| claim::prepare(directory, leaf));
+            if let Err(error) = prepared {
+                directory.unlink(&Leaf::Temporary(id).encode());
+                return Err(error);
+            }
             match directory.publish(Leaf::Temporary(id), leaf) {
                 Ok(()) => return Ok(listening),
                 // A cleaner saw the name between its making and the socket's, and took it for a dead one's.
                 Err(Errno::NOENT) => {}
-                Err(error) => return Err(context("publishing an instance", error)),
+                Err(error) => {
+                    directory.unlink(&Leaf::Temporary(id).encode());
+                    return Err(context("publishing an instance", error));
+                }
             }
         }
     }
 
-    /// The client, if one is there: from then on the instance takes no other.
+    /// The client, if one is there: from then on the instance takes no other, unless it is renewed.
     pub(crate) fn accept(&self) -> io::Result<Option<OwnedFd>> {
+        if self.is_renewed() {
+            return self.accept_queued();
+        }
         let ready = super::poll::now(self.socket.as_fd(), rustix::event::PollFlags::IN);
         if ready.is_empty() {
             return Ok(None);
         }
         claim::end_queue(self.socket.as_fd());
+        let client = self.accept_queued()?;
+        if client.is_some() {
+            // Now, since another thread may still wait at this socket and so keep it from being dropped.
+            self.remove_name();
+            self.ending.tell();
+        }
+        Ok(client)
+    }
+
+    fn accept_queued(&self) -> io::Result<Option<OwnedFd>> {
         match os::accept(self.socket.as_fd()) {
             Ok(client) => {
-                // Now, since another thread may still wait at this socket and so keep it from being dropped.
-                self.directory.unlink(&self.leaf.encode());
-                claim::forget(&self.directory, self.leaf);
-                self.ending.tell();
+                // Another task may wait for this one.
+                #[cfg(feature = "tokio")]
+                self.reactor.wake();
                 Ok(Some(client))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
@@ -81,6 +111,66 @@ impl Listening {
 }
 
 impl Listening {
+    /// Whether its socket goes on to the instance that follows.
+    pub(crate) fn is_renewed(&self) -> bool {
+        self.taking == Taking::Next
+    }
+
+    /// Takes no client any more, though others may still wait at it: they have to look elsewhere for the next one.
+    pub(crate) fn end(&self) {
+        claim::end_queue(self.socket.as_fd());
+        self.remove_name();
+        #[cfg(feature = "tokio")]
+        self.reactor.wake();
+    }
+
+    /// Gives the socket, whose client was taken, the name of the next instance.
+    pub(crate) fn renew(&self) -> io::Result<()> {
+        let mut leaf = self.leaf();
+        let renewed = leaf.map_or(Err(Errno::NOENT.into()), |old| self.rename(old));
+        match renewed {
+            Ok(new) => {
+                *leaf = Some(new);
+                Ok(())
+            }
+            Err(error) => Err(context("publishing an instance", error)),
+        }
+    }
+
+    fn rename(&self, old: Leaf) -> io::Result<Leaf> {
+        let (Leaf::Instance { incarnation, inbound, outbound, .. }, Some(full)) = (old, old.full()) else {
+            return Err(Errno::NOENT.into());
+        };
+        let new =
+            Leaf::Instance { id: directory::new_id()?, incarnation, inbound, outbound, taking: Taking::Next };
+        match self.directory.publish(old, new) {
+            // Its client has marked it.
+            Err(Errno::NOENT) => self.directory.publish(full, new)?,
+            outcome => outcome?,
+        }
+        // Who came since, by the old name, could not mark the new one.
+        if !super::poll::now(self.socket.as_fd(), rustix::event::PollFlags::IN).is_empty()
+            && let Some(full) = new.full()
+        {
+            self.directory.publish(new, full).ok();
+        }
+        Ok(new)
+    }
+
+    fn leaf(&self) -> MutexGuard<'_, Option<Leaf>> {
+        // It is replaced as a whole.
+        self.leaf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remove_name(&self) {
+        if let Some(leaf) = self.leaf().take() {
+            for name in [Some(leaf), leaf.full()].into_iter().flatten() {
+                self.directory.unlink(&name.encode());
+            }
+            claim::forget(&self.directory, leaf);
+        }
+    }
+
     /// What to wait at beside the socket: other threads may take the client.
     pub(crate) fn ended(&self) -> Option<BorrowedFd<'_>> {
         self.ending.fd()
@@ -96,9 +186,7 @@ impl AsFd for Listening {
 impl Drop for Listening {
     fn drop(&mut self) {
         if std::process::id() == self.process {
-            self.directory.unlink(&self.leaf.encode());
-            self.directory.unlink(&Leaf::Temporary(self.leaf.id()).encode());
-            claim::forget(&self.directory, self.leaf);
+            self.remove_name();
         }
     }
 }

@@ -2,6 +2,8 @@
 
 mod accounts;
 pub(crate) mod anonymous;
+#[cfg(feature = "tokio")]
+pub(crate) mod asynchronous;
 mod canceller;
 mod client;
 mod connection;
@@ -113,9 +115,11 @@ pub(crate) fn socket_paths() -> bool {
     true
 }
 
-/// What a number of the system says of pipes: an errno says nothing that a payload does not say better.
-pub(crate) fn kind_of_code(_code: i32) -> Option<PipeErrorKind> {
-    None
+/// What a number of the system says of pipes: an errno says nothing that a payload does not say better. No errno is the
+/// one number that tokio's programs compare with, and by which the surface for them says "busy".
+pub(crate) fn kind_of_code(code: i32) -> Option<PipeErrorKind> {
+    let is_busy = u32::try_from(code).is_ok_and(|code| code == PipeErrorKind::Busy.code());
+    is_busy.then_some(PipeErrorKind::Busy)
 }
 
 /// Waits for nothing, up to a limit; a canceller ends it sooner.

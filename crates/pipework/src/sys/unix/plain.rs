@@ -31,12 +31,16 @@ use std::{
 /// One end of a connected plain socket.
 #[derive(Debug)]
 pub(crate) struct PlainEnd {
-    socket: OwnedFd,
+    /// Shared with the reactors that it is registered with.
+    pub(super) socket: Arc<OwnedFd>,
     end: PipeEnd,
     pub(super) settings: Arc<Settings>,
     may_read: bool,
     may_write: bool,
     write_readiness: OnceLock<Gathered>,
+    /// Where the tasks of a runtime wait.
+    #[cfg(feature = "tokio")]
+    pub(super) reactor: super::asynchronous::Reactor,
 }
 
 /// Opens a path now; a listener whose queue is full is busy.
@@ -126,8 +130,16 @@ fn owner_of_place(path: &Path) -> u32 {
 
 impl PlainEnd {
     pub(super) fn new(socket: OwnedFd, end: PipeEnd, settings: Settings) -> PlainEnd {
-        let settings = Arc::new(settings);
-        PlainEnd { socket, end, settings, may_read: true, may_write: true, write_readiness: OnceLock::new() }
+        PlainEnd {
+            socket: Arc::new(socket),
+            end,
+            settings: Arc::new(settings),
+            may_read: true,
+            may_write: true,
+            write_readiness: OnceLock::new(),
+            #[cfg(feature = "tokio")]
+            reactor: super::asynchronous::Reactor::default(),
+        }
     }
 
     pub(crate) fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
@@ -285,10 +297,16 @@ impl PlainEnd {
     }
 
     /// The socket, for other code: it waits again in its calls, as other code expects.
-    pub(crate) fn into_socket(self) -> UnixStream {
-        // It can't fail on a socket; if it did, the other code would see `WouldBlock`.
-        rustix::io::ioctl_fionbio(&self.socket, false).ok();
-        UnixStream::from(self.socket)
+    /// Itself, if a reactor has a share of it.
+    pub(crate) fn into_socket(self) -> Result<UnixStream, PlainEnd> {
+        match Arc::try_unwrap(self.socket) {
+            Ok(socket) => {
+                // It can't fail on a socket; if it did, the other code would see `WouldBlock`.
+                rustix::io::ioctl_fionbio(&socket, false).ok();
+                Ok(UnixStream::from(socket))
+            }
+            Err(socket) => Err(PlainEnd { socket, ..self }),
+        }
     }
 }
 
@@ -301,8 +319,12 @@ impl AsFd for PlainEnd {
 /// A listening plain socket.
 #[derive(Debug)]
 pub(crate) struct PlainListener {
-    socket: OwnedFd,
+    /// Shared with the reactors that it is registered with.
+    pub(super) socket: Arc<OwnedFd>,
     place: super::plain_place::PlainPlace,
+    /// Where the tasks of a runtime wait.
+    #[cfg(feature = "tokio")]
+    pub(super) reactor: super::asynchronous::Reactor,
 }
 
 impl PlainListener {
@@ -310,7 +332,12 @@ impl PlainListener {
     /// anything else is left alone.
     pub(crate) fn bind(path: &Path, access: &Access) -> io::Result<PlainListener> {
         let (socket, place) = super::plain_place::bind(path, &Permission::new(access)?)?;
-        Ok(PlainListener { socket, place })
+        Ok(PlainListener {
+            socket: Arc::new(socket),
+            place,
+            #[cfg(feature = "tokio")]
+            reactor: super::asynchronous::Reactor::default(),
+        })
     }
 
     /// Waits for a client.

@@ -234,7 +234,11 @@ impl Connection {
     }
 
     /// Takes the message at the front, or as much of it as fits.
-    pub(super) fn take_message(&self, consumer: &mut Consumer, buf: &mut [u8]) -> io::Result<Taken<MessageRead>> {
+    pub(super) fn take_message(
+        &self,
+        consumer: &mut Consumer,
+        buf: &mut [u8],
+    ) -> io::Result<Taken<MessageRead>> {
         let Front::Message { left, taken, attached } = self.checked(consumer.front())? else {
             return Ok(Taken::Nothing);
         };

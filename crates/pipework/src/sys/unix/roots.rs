@@ -66,6 +66,11 @@ pub(crate) fn existing() -> io::Result<(Vec<Root>, Vec<PathBuf>)> {
     Ok((roots, places))
 }
 
+/// Every place where names are looked up.
+pub(crate) fn places() -> Vec<PathBuf> {
+    private_candidates().into_iter().chain(system_candidate()).map(|candidate| candidate.path).collect()
+}
+
 /// The root in which this process creates pipes for this user; made if it is missing.
 pub(crate) fn private() -> io::Result<Root> {
     for candidate in private_candidates() {

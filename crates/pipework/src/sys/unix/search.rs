@@ -23,6 +23,7 @@ use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 /// What an attempt to open came to, but for errors.
@@ -67,6 +68,11 @@ impl<'a> Search<'a> {
             }
             self.found.push(Found { directory, header });
         }
+        self.again()
+    }
+
+    /// Looks again where the name was found.
+    pub(super) fn again(&mut self) -> io::Result<Attempt> {
         let (found, mut outcome) = (std::mem::take(&mut self.found), Attempt::Absent);
         for pipe in &found {
             match self.in_pipe(pipe)? {
@@ -85,6 +91,26 @@ impl<'a> Search<'a> {
         for leaf in leaves {
             for pipe in &found {
                 if let Some(connection) = self.claim(pipe, *leaf)? {
+                    return Ok(Some(connection));
+                }
+            }
+        }
+        self.found = found;
+        Ok(None)
+    }
+
+    /// Waits for at most so long at the newest instance that another follows on the same socket, if there is one.
+    pub(super) fn in_queue(&mut self, time: Duration) -> io::Result<Option<Connection>> {
+        let found = std::mem::take(&mut self.found);
+        let begun = Instant::now();
+        for pipe in &found {
+            // One that was tried, and did not take its time, is gone.
+            let mut tried: HashSet<Id> = HashSet::new();
+            while let Some(left) = time.checked_sub(begun.elapsed()) {
+                let listing = pipe.directory.listing()?;
+                let newest = listing.instances.iter().rev().find(|leaf| leaf.full().is_some());
+                let Some(newest) = newest.filter(|newest| tried.insert(newest.id())) else { break };
+                if let Some(connection) = self.claim_within(pipe, *newest, Some(left))? {
                     return Ok(Some(connection));
                 }
             }
@@ -124,6 +150,16 @@ impl<'a> Search<'a> {
 
     /// Tries to become the client of one instance.
     fn claim(&mut self, pipe: &Found, leaf: Leaf) -> io::Result<Option<Connection>> {
+        self.claim_within(pipe, leaf, None)
+    }
+
+    /// The same, waiting for the client before us where there is a time for it.
+    fn claim_within(
+        &mut self,
+        pipe: &Found,
+        leaf: Leaf,
+        time: Option<Duration>,
+    ) -> io::Result<Option<Connection>> {
         let Found { directory, header } = pipe;
         let Leaf::Instance { incarnation, inbound, outbound, .. } = leaf else { return Ok(None) };
         if incarnation != header.incarnation {
@@ -145,7 +181,11 @@ impl<'a> Search<'a> {
             Some(socket) => socket,
             None => new_socket(self.request)?,
         };
-        match claim::claim(directory, leaf, &socket) {
+        let claim = match time {
+            None => claim::claim(directory, leaf, &socket),
+            Some(time) => claim::queue(directory, leaf, &socket, time),
+        };
+        match claim {
             Ok(Claim::Taken) => {
                 open_claimed(directory, self.request, self.limit, socket, offer, may).map(Some)
             }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     error::{PipeErrorKind, fail},
-    model::place::{Header, Incarnation, Leaf},
+    model::place::{Header, Incarnation, Leaf, Taking},
     name::PipeNameKind,
     options::{PipeMode, Spec},
 };
@@ -18,6 +18,14 @@ use std::{
     os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+/// How many clients the socket of an instance is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Takes {
+    One,
+    /// It may be handed from each instance to the next.
+    OneAfterTheOther,
+}
 
 /// A pipe that this process serves.
 #[derive(Debug)]
@@ -61,7 +69,7 @@ fn served() -> MutexGuard<'static, Vec<Entry>> {
 }
 
 /// Makes an instance: takes a place under the name, and listens. A failure leaves nothing behind.
-pub(crate) fn create(spec: &Spec) -> io::Result<(Place, Listening)> {
+pub(crate) fn create(spec: &Spec, patience: Patience, takes: Takes) -> io::Result<(Place, Listening)> {
     let permission = Permission::new(&spec.access)?;
     if spec.accept_remote {
         let text = "clients on other computers can't be let in: this build has no network";
@@ -71,8 +79,11 @@ pub(crate) fn create(spec: &Spec) -> io::Result<(Place, Listening)> {
         let text = "on this system a pipe is for the processes of one user: its memory can't be sealed";
         return Err(fail(PipeErrorKind::Unsupported, text));
     }
+    if let Some(created) = create_here(spec, takes) {
+        return Ok(created);
+    }
     let home = if permission.is_for_others() { roots::shared()? } else { roots::private()? };
-    let outcome = create_in(&home, spec, permission);
+    let outcome = create_in(&home, spec, permission, patience, takes);
     if outcome.is_err()
         && let Ok(Some(directory)) = home.directory(spec.name.folded())
     {
@@ -81,15 +92,39 @@ pub(crate) fn create(spec: &Spec) -> io::Result<(Place, Listening)> {
     outcome
 }
 
+/// Another instance of a pipe that this process serves and whose instances nobody counts: it lives, so no lock is needed.
+/// `None` where that is not so, or where anything is in the way, for which the long way finds the words.
+fn create_here(spec: &Spec, takes: Takes) -> Option<(Place, Listening)> {
+    if spec.first {
+        return None;
+    }
+    let (places, leaf) = (roots::places(), directory::name_of(spec.name.folded()));
+    let mode = (spec.mode == PipeMode::Message, spec.inbound, spec.outbound);
+    let is_it = |served: &Served| {
+        let Header { messages, inbound, outbound, .. } = served.header;
+        served.is_unlimited()
+            && (messages, inbound, outbound) == mode
+            && served.directory.path.file_name().is_some_and(|name| name == leaf.as_str())
+            && places.contains(&served.root.path)
+    };
+    listen(spec, Place::another(is_it).ok()??, takes).ok()
+}
+
 /// Joins the pipe if it lives in any root, else begins it at home.
-fn create_in(home: &Root, spec: &Spec, permission: Permission) -> io::Result<(Place, Listening)> {
+fn create_in(
+    home: &Root,
+    spec: &Spec,
+    permission: Permission,
+    patience: Patience,
+    takes: Takes,
+) -> io::Result<(Place, Listening)> {
     let folded = spec.name.folded();
     let (mut roots, _) = roots::existing()?;
     if roots.iter().all(|root| root.path != home.path) {
         roots.push(home.try_clone()?);
     }
     roots.sort_by(|one, other| one.path.cmp(&other.path));
-    let _locks = lock(&roots, folded)?;
+    let _locks = lock(&roots, folded, patience)?;
     for root in roots {
         let Some(directory) = root.directory(folded)? else { continue };
         if directory.owner != roots::my_user() {
@@ -101,30 +136,57 @@ fn create_in(home: &Root, spec: &Spec, permission: Permission) -> io::Result<(Pl
             return if spec.first {
                 Err(taken(spec, &directory))
             } else {
-                join(spec, root, directory, header)
+                join(spec, root, directory, header, takes)
             };
         }
     }
-    begin(spec, home.try_clone()?, folded, permission)
+    begin(spec, home.try_clone()?, folded, permission, takes)
+}
+
+/// Whether a creator waits for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    Waits,
+    /// It fails with `WouldBlock` instead.
+    #[cfg(feature = "tokio")]
+    OneTry,
+}
+
+impl Patience {
+    fn take(self, lock: Lock) -> io::Result<Lock> {
+        match self {
+            Patience::Waits => lock.take(),
+            #[cfg(feature = "tokio")]
+            Patience::OneTry if lock.try_take()? => Ok(lock),
+            #[cfg(feature = "tokio")]
+            Patience::OneTry => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
 }
 
 /// Locks everything that creators of this name could work on, in the order of their paths.
-fn lock(roots: &[Root], folded: &str) -> io::Result<Vec<Lock>> {
+fn lock(roots: &[Root], folded: &str, patience: Patience) -> io::Result<Vec<Lock>> {
     let mut locks = Vec::with_capacity(roots.len());
     for root in roots {
         if root.is_mine {
-            locks.push(Lock::open(&root.dir, &root.path)?.take()?);
+            locks.push(patience.take(Lock::open(&root.dir, &root.path)?)?);
         } else if let Some(directory) = root.directory(folded)?
             && directory.owner == roots::my_user()
         {
-            locks.push(root.lock_for(&directory)?.take()?);
+            locks.push(patience.take(root.lock_for(&directory)?)?);
         }
     }
     Ok(locks)
 }
 
 /// The first instance of a name: fixes what all others have to be.
-fn begin(spec: &Spec, root: Root, folded: &str, permission: Permission) -> io::Result<(Place, Listening)> {
+fn begin(
+    spec: &Spec,
+    root: Root,
+    folded: &str,
+    permission: Permission,
+    takes: Takes,
+) -> io::Result<(Place, Listening)> {
     let header = Header {
         incarnation: Incarnation::new(directory::random()?),
         messages: spec.mode == PipeMode::Message,
@@ -149,14 +211,18 @@ fn begin(spec: &Spec, root: Root, folded: &str, permission: Permission) -> io::R
     directory.write_header(&header, permission.is_for_others())?;
     let (liveness, leaf) = Served::open(&directory, &header, &permission)?;
     let (directory, process) = (Arc::new(directory), std::process::id());
-    listen(
-        spec,
-        Place::first(Served { root, directory, header, permission, _liveness: liveness, leaf, process })?,
-    )
+    let served = Served { root, directory, header, permission, _liveness: liveness, leaf, process };
+    listen(spec, Place::first(served)?, takes)
 }
 
 /// Another instance of a name that is served, by this process or another.
-fn join(spec: &Spec, root: Root, directory: Directory, header: Header) -> io::Result<(Place, Listening)> {
+fn join(
+    spec: &Spec,
+    root: Root,
+    directory: Directory,
+    header: Header,
+    takes: Takes,
+) -> io::Result<(Place, Listening)> {
     let messages = spec.mode == PipeMode::Message;
     if (header.messages, header.inbound, header.outbound) != (messages, spec.inbound, spec.outbound) {
         let text = format!("{} exists with another type or other directions", spec.name);
@@ -170,21 +236,24 @@ fn join(spec: &Spec, root: Root, directory: Directory, header: Header) -> io::Re
             return Err(fail(PipeErrorKind::Busy, text));
         }
     }
-    if let Some(place) = Place::another(&directory, header.incarnation)? {
-        return listen(spec, place);
+    let is_it = |served: &Served| {
+        served.directory.identity == directory.identity && served.header.incarnation == header.incarnation
+    };
+    if let Some(place) = Place::another(is_it)? {
+        return listen(spec, place, takes);
     }
     // The first instance decided who may open the pipe.
     let permission = Permission::from_text(&header.access)?;
     let (liveness, leaf) = Served::open(&directory, &header, &permission)?;
     let (directory, process) = (Arc::new(directory), std::process::id());
-    listen(
-        spec,
-        Place::first(Served { root, directory, header, permission, _liveness: liveness, leaf, process })?,
-    )
+    let served = Served { root, directory, header, permission, _liveness: liveness, leaf, process };
+    listen(spec, Place::first(served)?, takes)
 }
 
-fn listen(spec: &Spec, place: Place) -> io::Result<(Place, Listening)> {
-    let listening = place.served.listen((spec.in_buffer_size, spec.out_buffer_size))?;
+fn listen(spec: &Spec, place: Place, takes: Takes) -> io::Result<(Place, Listening)> {
+    let is_renewed = takes == Takes::OneAfterTheOther && claim::RENEWS && place.served.is_unlimited();
+    let taking = if is_renewed { Taking::Next } else { Taking::One };
+    let listening = place.served.listen((spec.in_buffer_size, spec.out_buffer_size), taking)?;
     Ok((place, listening))
 }
 
@@ -216,8 +285,13 @@ impl Served {
     }
 
     /// A listening socket with these quotas.
-    pub(crate) fn listen(&self, quotas: (u32, u32)) -> io::Result<Listening> {
-        Listening::open(&self.directory, self.header.incarnation, quotas, &self.permission)
+    pub(crate) fn listen(&self, quotas: (u32, u32), taking: Taking) -> io::Result<Listening> {
+        Listening::open(&self.directory, self.header.incarnation, quotas, taking, &self.permission)
+    }
+
+    /// Whether another instance needs nobody's leave: their number is not limited.
+    fn is_unlimited(&self) -> bool {
+        self.header.max_instances == 255
     }
 }
 
@@ -233,18 +307,22 @@ impl Place {
     }
 
     /// One more place of a pipe that this process serves already.
-    fn another(directory: &Directory, incarnation: Incarnation) -> io::Result<Option<Place>> {
-        let mut all = served();
-        let Some(entry) = all.iter_mut().find(|entry| {
-            entry.served.directory.identity == directory.identity
-                && entry.served.header.incarnation == incarnation
-                && entry.served.process == std::process::id()
-        }) else {
-            return Ok(None);
-        };
+    fn another(is_it: impl Fn(&Served) -> bool) -> io::Result<Option<Place>> {
+        let (mut all, process) = (served(), std::process::id());
+        let entry = all.iter_mut().find(|entry| entry.served.process == process && is_it(&entry.served));
+        let Some(entry) = entry else { return Ok(None) };
         entry.served.directory.note_count(entry.served.leaf, entry.instances + 1)?;
         entry.instances += 1;
         Ok(Some(Place { served: Arc::clone(&entry.served) }))
+    }
+
+    /// A place for the next instance on the socket of the one that has this place; `None` where it needs leave, or this is
+    /// a forked child.
+    pub(crate) fn next(&self) -> io::Result<Option<Place>> {
+        if !self.served.is_unlimited() {
+            return Ok(None);
+        }
+        Place::another(|served| std::ptr::eq(served, &*self.served))
     }
 
     /// Keeps the name for as long as the hold lives, also after the last instance is gone.

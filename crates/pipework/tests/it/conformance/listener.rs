@@ -4,7 +4,7 @@ use std::{io::Write, thread};
 
 use pipework::{Listener, NamedPipeBuilder, PipeErrorKind, PipeMode};
 
-use super::{Case, HOUR, every, expect_alive, expect_refused, long, plain};
+use super::{Case, HOUR, SHORT, every, expect, expect_alive, expect_refused, long, plain};
 use crate::{
     child::Other,
     harness::{blocked, unique},
@@ -15,6 +15,7 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         plain("listener", listener_tells_its_name),
         every("listener", listener_replaces_the_instance_before_it_hands_one_out),
+        every("listener", listener_that_did_not_take_its_client_is_busy),
         every("listener", listener_at_its_maximum_goes_on_when_a_place_is_free),
         every("listener", listener_never_waits_for_a_silent_client),
         every("listener", listener_serves_several_accepting_threads),
@@ -50,6 +51,21 @@ fn listener_replaces_the_instance_before_it_hands_one_out(here: &dyn Surface) {
         let server = listener.accept().unwrap();
         expect_alive(client.as_ref(), server.as_ref());
         kept.push((client, server));
+    }
+}
+
+/// One client at a time: until it is taken, the next one finds the name busy, however often that was so before.
+fn listener_that_did_not_take_its_client_is_busy(here: &dyn Surface) {
+    let name = unique();
+    let there = Other::spawn(here);
+    let listener = here.listen(&Spec::new(&name)).unwrap();
+    for _ in 0..5 {
+        let client = there.open(&OpenSpec::new(&name)).unwrap();
+        expect_refused(here.open(&OpenSpec::new(&name)), PipeErrorKind::Busy);
+        expect(here.wait(&name, Some(SHORT)), PipeErrorKind::TimedOut);
+        let server = listener.accept().unwrap();
+        here.wait(&name, Some(SHORT)).unwrap();
+        expect_alive(client.as_ref(), server.as_ref());
     }
 }
 

@@ -1,7 +1,7 @@
 //! Waiting for a change in directories.
 
 use super::super::{super::Limit, poll};
-use crate::model::place::Leaf;
+use crate::model::place::{Leaf, Taking};
 use rustix::{
     event::PollFlags,
     fs::inotify::{self, CreateFlags, WatchFlags},
@@ -92,6 +92,18 @@ impl Watch {
         Ok(Change::Other)
     }
 
+    /// What has changed since the last look, without waiting; no instances, if nothing that matters.
+    #[cfg(feature = "tokio")]
+    pub(in crate::sys::unix) fn changes(&self) -> Change {
+        self.fd.as_ref().map_or(Change::Other, read_changes)
+    }
+
+    /// How long to wait at most before a look at everything.
+    #[cfg(feature = "tokio")]
+    pub(in crate::sys::unix) fn pause(&self) -> Duration {
+        if self.fd.is_some() { PAUSE_TOLD } else { PAUSE_UNTOLD }
+    }
+
     /// A descriptor that is readable after a change; `None` where changes are not told.
     pub(in crate::sys::unix) fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.fd.as_ref().map(AsFd::as_fd)
@@ -118,6 +130,8 @@ fn read_changes(fd: &OwnedFd) -> Change {
     while let Ok(event) = events.next() {
         let leaf = event.file_name().and_then(|name| name.to_str().ok()).and_then(Leaf::decode);
         match leaf {
+            // Told of an instance that has just got its client; the next one has another name.
+            Some(Leaf::Instance { taking: Taking::Full, .. }) => {}
             Some(leaf @ Leaf::Instance { .. }) => instances.push(leaf),
             // Beginnings, of which more will be told when they are finished.
             Some(Leaf::Temporary(_) | Leaf::Claim(_)) => {}

@@ -5,8 +5,8 @@ use rustix::{
     event::{EventfdFlags, epoll, eventfd},
     fs::{FileType, Mode, OFlags, XattrFlags},
     io::Errno,
-    thread::futex,
     net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, accept_with, socket_with},
+    thread::futex,
     time::{
         Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
         timerfd_settime,

@@ -20,6 +20,7 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
+    time::Duration,
 };
 
 /// A socket's path has 104 bytes on most of these systems, a zero at its end included. The length of a hashed name is the
@@ -27,6 +28,8 @@ use std::{
 pub(in crate::sys::unix) const DIRECTORY_NAME_LEN_MAX: usize = 41;
 /// One is needed; the rest is for clients that were killed while they claimed.
 pub(in crate::sys::unix) const BACKLOG: i32 = 4;
+/// Whether a socket that has taken its client can take the next. Here its claim file is gone.
+pub(in crate::sys::unix) const RENEWS: bool = false;
 /// Whether other users may be let in: only where their memory can do no harm.
 pub(in crate::sys::unix) const SERVES_OTHERS: bool = false;
 
@@ -76,6 +79,11 @@ pub(in crate::sys::unix) fn claim(directory: &Directory, leaf: Leaf, socket: &Ow
     directory.unlink(&leaf.encode());
     forget(directory, leaf);
     Ok(Claim::Taken)
+}
+
+/// There is no queue to wait in.
+pub(in crate::sys::unix) fn queue(_: &Directory, _: Leaf, _: &OwnedFd, _: Duration) -> io::Result<Claim> {
+    Ok(Claim::Lost)
 }
 
 /// Ends the queue of a listening socket. Here nobody is in it but who claimed the instance.
@@ -158,7 +166,7 @@ mod tests {
     };
     use crate::{
         access::Access,
-        model::place::{Id, Incarnation},
+        model::place::{Id, Incarnation, Taking},
     };
     use rustix::net::SocketType;
     use std::{
@@ -184,7 +192,8 @@ mod tests {
         fn listen(&self) -> (Listening, Leaf) {
             let before = self.directory.listing().unwrap().instances;
             let listening =
-                Listening::open(&self.directory, Incarnation::new(7), (1, 2), &self.permission).unwrap();
+                Listening::open(&self.directory, Incarnation::new(7), (1, 2), Taking::One, &self.permission)
+                    .unwrap();
             let mut now = self.directory.listing().unwrap().instances;
             now.retain(|leaf| !before.contains(leaf));
             assert_eq!(now.len(), 1);

@@ -48,10 +48,21 @@ impl Watch {
 
     /// Waits for `limit`, or for a short time.
     pub(in crate::sys::unix) fn wait(&self, limit: &Limit) -> io::Result<Change> {
+        poll::wait(&[], limit, Some(self.pause()))?;
+        Ok(Change::Other)
+    }
+
+    /// What has changed, without waiting: nobody knows.
+    #[cfg(feature = "tokio")]
+    pub(in crate::sys::unix) fn changes(&self) -> Change {
+        Change::Other
+    }
+
+    /// How long to wait before the next look.
+    pub(in crate::sys::unix) fn pause(&self) -> Duration {
         let pause = self.pause.load(Ordering::Relaxed);
         self.pause.store((pause * 2).min(PAUSE_MICROSECONDS_MAX), Ordering::Relaxed);
-        poll::wait(&[], limit, Some(Duration::from_micros(pause.into())))?;
-        Ok(Change::Other)
+        Duration::from_micros(pause.into())
     }
 
     /// A descriptor that is readable after a change; none, since changes are not told.

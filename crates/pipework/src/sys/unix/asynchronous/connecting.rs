@@ -1,0 +1,186 @@
+//! Opening a pipe in a task, waiting until it can be opened.
+
+use super::{
+    super::{
+        check_identity,
+        client::{absent, ended},
+        connection::Connection,
+        end::End,
+        no_network, plain,
+        search::{Attempt, Search},
+        watch::{Change, Watch},
+    },
+    at_once,
+    end::AsyncEnd,
+    pause::Pause,
+    reactor::{Keeper, register},
+};
+use crate::{
+    error::{PipeErrorKind, fail},
+    name::PipeNameKind,
+    options::Request,
+};
+use ::tokio::io::Interest;
+use std::{
+    future::poll_fn,
+    io,
+    os::fd::{AsRawFd, RawFd},
+    path::Path,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+/// When to look again whether other connections have taken their descriptors.
+const PAUSE_TOO_MANY: Duration = Duration::from_millis(2);
+/// When to look again for room in the queue of a foreign listener, of which nothing tells.
+const PAUSE_PLAIN: Duration = Duration::from_millis(10);
+
+/// Opens, waiting at most so long, and as the request says.
+pub(crate) async fn connect(request: &Request, timeout: Duration) -> io::Result<AsyncEnd> {
+    check_identity(request)?;
+    let deadline = Deadline::after(timeout);
+    let end = match request.name.kind() {
+        PipeNameKind::Local(_) => End::Connection(Arc::new(connect_local(request, deadline).await?)),
+        PipeNameKind::Socket(path) => connect_plain(request, path, deadline).await?,
+        PipeNameKind::Remote { .. } => return Err(no_network(&request.name)),
+    };
+    Ok(AsyncEnd::new(end))
+}
+
+async fn connect_local(request: &Request, deadline: Deadline) -> io::Result<Connection> {
+    let (limit, name) = (at_once(), &request.name);
+    let mut search = Search::new(request, &limit);
+    let mut watch: Option<Watch> = None;
+    loop {
+        let why = match search.everywhere(&mut watch) {
+            Ok(Attempt::Open(connection)) => return Ok(*connection),
+            Ok(Attempt::Absent) if !request.wait_absent => return Err(absent(name)),
+            Ok(Attempt::Absent) => "did not exist",
+            Ok(Attempt::Busy) => "was busy",
+            // Too many descriptors of this user are under way: others will take theirs.
+            Err(error) if error == PipeErrorKind::TimedOut => {
+                deadline.check().map_err(|_| error)?;
+                deadline.pause(PAUSE_TOO_MANY).await?;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        deadline.check().map_err(|error| ended(name, why, error))?;
+        let Some(watched) = watch.take() else {
+            // The first time round nothing was watched yet: look again before sleeping.
+            watch = Some(Watch::for_instances());
+            continue;
+        };
+        let mut told = Told::new(watched)?;
+        // Of many that wait for the same name each new instance makes all try, so the try is quick.
+        while let Change::Instances(leaves) = told.wait(deadline).await? {
+            if let Some(connection) = search.among(&leaves)? {
+                return Ok(connection);
+            }
+            deadline.check().map_err(|error| ended(name, why, error))?;
+        }
+        watch = Some(told.into_watch());
+    }
+}
+
+async fn connect_plain(request: &Request, path: &Path, deadline: Deadline) -> io::Result<End> {
+    loop {
+        match plain::open(request, path, &at_once()) {
+            Err(error) if error == PipeErrorKind::Busy => {}
+            Err(error) if error == PipeErrorKind::Absent && request.wait_absent => {}
+            outcome => return outcome.map(|plain| End::Plain(Arc::new(plain))),
+        }
+        deadline.check()?;
+        deadline.pause(PAUSE_PLAIN).await?;
+    }
+}
+
+/// When a wait has to end; `None` is never.
+#[derive(Clone, Copy, Debug)]
+struct Deadline(Option<Instant>);
+
+impl Deadline {
+    fn after(timeout: Duration) -> Deadline {
+        Deadline(Instant::now().checked_add(timeout))
+    }
+
+    fn check(self) -> io::Result<()> {
+        if self.0.is_some_and(|end| end <= Instant::now()) {
+            return Err(fail(PipeErrorKind::TimedOut, "the time is over"));
+        }
+        Ok(())
+    }
+
+    /// Waits for a while, or until the deadline.
+    async fn pause(self, time: Duration) -> io::Result<()> {
+        let pause = self.pause_at_most(time)?;
+        poll_fn(|cx| pause.poll(cx)).await
+    }
+
+    fn pause_at_most(self, time: Duration) -> io::Result<Pause> {
+        let left = self.0.map(|end| end.saturating_duration_since(Instant::now()));
+        Pause::new(left.map_or(time, |left| left.min(time)))
+    }
+}
+
+/// A watch that is waited at.
+struct Told {
+    at: At,
+}
+
+enum At {
+    Told(::tokio::io::unix::AsyncFd<Watched>),
+    Untold(Watch),
+}
+
+#[derive(Debug)]
+struct Watched(Watch);
+
+impl AsRawFd for Watched {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.fd().map_or(-1, |fd| fd.as_raw_fd())
+    }
+}
+
+impl Keeper for Watched {}
+
+impl Told {
+    fn new(watch: Watch) -> io::Result<Told> {
+        let at = match watch.fd() {
+            Some(_) => At::Told(register(Watched(watch), Interest::READABLE)?),
+            None => At::Untold(watch),
+        };
+        Ok(Told { at })
+    }
+
+    fn into_watch(self) -> Watch {
+        match self.at {
+            At::Told(told) => told.into_inner().0,
+            At::Untold(watch) => watch,
+        }
+    }
+
+    /// Waits for a change that matters, or for a while.
+    async fn wait(&mut self, deadline: Deadline) -> io::Result<Change> {
+        let watch = match &self.at {
+            At::Told(told) => &told.get_ref().0,
+            At::Untold(watch) => watch,
+        };
+        let pause = deadline.pause_at_most(watch.pause())?;
+        poll_fn(|cx| self.poll(cx, &pause)).await
+    }
+
+    fn poll(&self, cx: &mut Context<'_>, pause: &Pause) -> Poll<io::Result<Change>> {
+        if let At::Told(told) = &self.at {
+            while let Poll::Ready(news) = told.poll_read_ready(cx) {
+                news?.clear_ready();
+                match told.get_ref().0.changes() {
+                    Change::Instances(leaves) if leaves.is_empty() => {}
+                    change => return Poll::Ready(Ok(change)),
+                }
+            }
+        }
+        pause.poll(cx).map_ok(|()| Change::Other)
+    }
+}

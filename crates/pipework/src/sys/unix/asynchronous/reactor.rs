@@ -1,0 +1,150 @@
+#![expect(unsafe_code, reason = "the runtime takes descriptors by their numbers")]
+//! Waiting in the runtime's reactor, at a descriptor that is registered when a task first waits at it.
+
+use super::tasks::{Tasks, Waiter};
+use crate::error::context;
+use ::tokio::{
+    io::{Interest, Ready, unix::AsyncFd},
+    runtime::Handle,
+};
+use std::{
+    fmt::Debug,
+    io::{self, PipeReader, PipeWriter},
+    mem::ManuallyDrop,
+    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+/// What owns a descriptor: keeps it open as long as it lives, and always answers with that one.
+pub(crate) trait Descriptor: AsFd + Debug + Send + Sync {}
+
+impl Descriptor for OwnedFd {}
+impl Descriptor for PipeReader {}
+impl Descriptor for PipeWriter {}
+
+/// Where the tasks of one descriptor wait; costs nothing until one does.
+#[derive(Debug, Default)]
+pub(crate) struct Reactor {
+    made: OnceLock<Box<Made>>,
+}
+
+#[derive(Debug)]
+struct Made {
+    tasks: Arc<Tasks>,
+    registered: Mutex<Option<Registered>>,
+    /// Who made it: a forked child must not take the parent's descriptor out of the reactor, which they share.
+    process: u32,
+}
+
+type Registered = AsyncFd<Share<dyn Descriptor>>;
+
+/// A share of a descriptor, which keeps it open.
+#[derive(Debug)]
+struct Share<D: ?Sized>(Arc<D>);
+
+impl<D: Descriptor + ?Sized> AsRawFd for Share<D> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+impl Reactor {
+    /// Lets a task wait here: from now on, and until it is woken once.
+    pub(crate) fn join(&self, waiter: &mut Waiter, cx: &Context<'_>) {
+        waiter.wait_at(&self.made().tasks, cx);
+    }
+
+    /// Whether something happened at the descriptor since this last said so; what it was, the caller looks for. If nothing
+    /// did, all who wait here are woken when something does.
+    ///
+    /// `interests` is always the same for one descriptor, and `interest` one of them.
+    pub(crate) fn poll<D: Descriptor + 'static>(
+        &self,
+        descriptor: &Arc<D>,
+        interests: Interest,
+        interest: Interest,
+    ) -> Poll<io::Result<Ready>> {
+        let made = self.made();
+        let waker = made.tasks.waker();
+        let mut cx = Context::from_waker(&waker);
+        let mut registered = made.registered.lock().unwrap_or_else(PoisonError::into_inner);
+        for is_second in [false, true] {
+            let at = match &mut *registered {
+                Some(at) => at,
+                none => {
+                    none.insert(register(Share(Arc::clone(descriptor) as Arc<dyn Descriptor>), interests)?)
+                }
+            };
+            let polled = if interest.is_readable() {
+                at.poll_read_ready(&mut cx)
+            } else {
+                at.poll_write_ready(&mut cx)
+            };
+            match polled {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(mut guard)) => {
+                    let ready = guard.ready();
+                    // News that come from here on are told the next time.
+                    guard.clear_ready();
+                    return Poll::Ready(Ok(ready));
+                }
+                Poll::Ready(Err(error)) if is_second => return Poll::Ready(Err(error)),
+                // Its runtime has ended: from now on it belongs to the one that polls it.
+                Poll::Ready(Err(_)) => *registered = None,
+            }
+        }
+        Poll::Pending
+    }
+
+    /// A waker of all that wait here.
+    pub(crate) fn waker(&self) -> Waker {
+        self.made().tasks.waker()
+    }
+
+    /// Wakes all that wait here.
+    pub(crate) fn wake(&self) {
+        if let Some(made) = self.made.get() {
+            made.tasks.wake_all();
+        }
+    }
+
+    fn made(&self) -> &Made {
+        self.made.get_or_init(|| {
+            Box::new(Made {
+                tasks: Arc::default(),
+                registered: Mutex::new(None),
+                process: std::process::id(),
+            })
+        })
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        let registered = self.registered.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if std::process::id() != self.process {
+            let _left_to_the_parent = ManuallyDrop::new(registered);
+            return;
+        }
+        drop(registered);
+        // What they waited at is no more, and nothing else would tell them.
+        self.tasks.wake_all();
+    }
+}
+
+/// What a registration owns: keeps a descriptor open as long as it lives, and always answers with that one.
+pub(super) trait Keeper: AsRawFd {}
+
+impl Keeper for Share<dyn Descriptor> {}
+
+/// Registers a descriptor with the runtime of the caller.
+pub(super) fn register<K: Keeper>(keeper: K, interest: Interest) -> io::Result<AsyncFd<K>> {
+    if let Err(error) = Handle::try_current() {
+        return Err(context("waiting in a task needs a tokio runtime", io::Error::other(error)));
+    }
+    // SAFETY: a keeper, which the registration owns, keeps its descriptor open until it is dropped, and always answers with
+    // that one.
+    let registered = unsafe { AsyncFd::register_with_interest(keeper, interest) };
+    registered.map_err(|error| context("waiting in the runtime's reactor", io::Error::from(error)))
+}

@@ -1,0 +1,208 @@
+//! The accept loop for tasks.
+
+use super::{ends::NamedPipeServer, options::ServerOptions};
+use crate::{
+    error::PipeErrorKind,
+    listener::{Listener as Blocking, Source, lock},
+    name::PipeName,
+    sys::{
+        self, Limit,
+        asynchronous::{Accepting, AsyncEnd},
+    },
+};
+use ::tokio::task::coop;
+use std::{
+    ffi::OsStr,
+    future::poll_fn,
+    io,
+    sync::Mutex,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+/// How long polling pauses after an error that may pass.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
+
+/// Accepts clients without a gap.
+///
+/// It replaces the listening instance before it hands one out (at the maximum it hands out first and listens again when a
+/// place is free), survives clients that came and went (and still hands out what they wrote), and never waits for a silent
+/// client. Several tasks may accept. Dropping it ends the accepting; connections go on.
+///
+/// # Examples
+/// A server that stops when it is told to, and lets its connections finish:
+/// ```
+/// use pipework::{PipeName, tokio::{Listener, connect}};
+/// use tokio::{io::{AsyncReadExt, AsyncWriteExt}, sync::oneshot, task::JoinSet};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let name = PipeName::unique("greeter")?;
+/// let listener = Listener::bind(&name)?;
+/// let (stop, mut stopped) = oneshot::channel::<()>();
+/// let server = tokio::spawn(async move {
+///     let mut connections = JoinSet::new();
+///     loop {
+///         tokio::select! {
+///             client = listener.accept() => {
+///                 let mut client = client?;
+///                 connections.spawn(async move { client.write_all(b"welcome").await });
+///             }
+///             _ = &mut stopped => break,
+///         }
+///     }
+///     drop(listener);
+///     connections.join_all().await.into_iter().collect::<std::io::Result<()>>()
+/// });
+///
+/// let mut text = String::new();
+/// connect(&name).await?.read_to_string(&mut text).await?;
+/// assert_eq!(text, "welcome");
+/// stop.send(()).ok();
+/// server.await.unwrap()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Listener {
+    listener: Blocking,
+    /// Who polled last, and only that one.
+    polling: Mutex<Polling>,
+}
+
+#[derive(Debug, Default)]
+struct Polling {
+    accepting: Accepting,
+    /// Whether the last thing that came was an error.
+    has_failed: bool,
+}
+
+impl Listener {
+    /// Takes the name as its first instance.
+    ///
+    /// # Errors
+    /// `NameTaken` if the name exists, and those of [`ServerOptions::create`].
+    pub fn bind(address: impl AsRef<OsStr>) -> io::Result<Listener> {
+        ServerOptions::new().listen(address)
+    }
+
+    pub(super) fn new(listener: Blocking) -> Listener {
+        Listener { listener, polling: Mutex::default() }
+    }
+
+    /// Waits for the next client; several tasks may.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a client is taken in the moment in which it is returned.
+    ///
+    /// # Errors
+    /// The system's own, such as too many open files, after which it can be called again.
+    pub async fn accept(&self) -> io::Result<NamedPipeServer> {
+        let mut accepting = Accepting::default();
+        poll_fn(|cx| self.poll_accept_with(cx, &mut accepting)).await
+    }
+
+    /// The same for hand-written futures and streams. Of several tasks that poll the last one is woken. After an error it
+    /// pauses.
+    ///
+    /// # Errors
+    /// Those of [`accept`](Listener::accept).
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<NamedPipeServer>> {
+        let Polling { accepting, has_failed } = &mut *lock(&self.polling);
+        // Where not even a pause can be had, there is none.
+        if *has_failed && accepting.poll_pause(cx, PAUSE_AFTER_ERROR).is_pending() {
+            return Poll::Pending;
+        }
+        *has_failed = false;
+        let accepted = ready!(self.poll_accept_with(cx, accepting));
+        *has_failed = accepted.is_err();
+        Poll::Ready(accepted)
+    }
+
+    /// The name it serves.
+    pub fn name(&self) -> &PipeName {
+        self.listener.name()
+    }
+
+    fn poll_accept_with(
+        &self,
+        cx: &mut Context<'_>,
+        accepting: &mut Accepting,
+    ) -> Poll<io::Result<NamedPipeServer>> {
+        let progress = ready!(coop::poll_proceed(cx));
+        loop {
+            let again = match self.listener.look()? {
+                Look::Client(end) => {
+                    progress.made_progress();
+                    return Poll::Ready(Ok(NamedPipeServer::new(end)));
+                }
+                Look::Nobody(instance) => accepting.poll_client(cx, &instance),
+                Look::NobodyAt(listener) => accepting.poll_path(cx, listener),
+                Look::Full => accepting.poll_place(cx, self.listener.name()),
+                Look::Locked => accepting.poll_lock(cx),
+            };
+            ready!(again)?;
+        }
+    }
+}
+
+/// What a look for a client found.
+enum Look<'a> {
+    Client(AsyncEnd),
+    /// This instance listens.
+    Nobody(sys::Instance),
+    /// This socket listens.
+    NobodyAt(&'a sys::PlainListener),
+    /// The pipe has all of its instances.
+    Full,
+    /// Another process is creating an instance, so there can't be one now; a client that is there waits for it.
+    Locked,
+}
+
+impl Blocking {
+    /// Looks for a client, and never waits.
+    fn look(&self) -> io::Result<Look<'_>> {
+        let current = match &self.source {
+            Source::Instances { current, .. } => current,
+            Source::Plain(listener) => {
+                return match listener.accept(&at_once()) {
+                    Ok(end) => Ok(Look::Client(AsyncEnd::new(end))),
+                    Err(error) if error == PipeErrorKind::TimedOut => Ok(Look::NobodyAt(listener)),
+                    Err(error) => Err(error),
+                };
+            }
+        };
+        // Another task may look at the same time: each step is whole, and of two only one replaces an instance.
+        let mut current = lock(current);
+        loop {
+            let instance = match &*current {
+                Some(instance) => instance.clone(),
+                None => match sys::Instance::try_create_for_listener(&self.spec) {
+                    Ok(Some(instance)) => current.insert(instance).clone(),
+                    Ok(None) => return Ok(Look::Locked),
+                    Err(error) if error == PipeErrorKind::Busy => return Ok(Look::Full),
+                    Err(error) => return Err(error),
+                },
+            };
+            let has_left = match instance.connect(&at_once()) {
+                Ok(()) => false,
+                Err(error) if error == PipeErrorKind::NoData => true,
+                Err(error) if error == PipeErrorKind::TimedOut => return Ok(Look::Nobody(instance)),
+                Err(error) => return Err(error),
+            };
+            *current = match instance.try_create_next(&self.spec) {
+                Ok(None) => return Ok(Look::Locked),
+                Ok(next) => next,
+                // Where none can be made now, the next look tries.
+                Err(_) => None,
+            };
+            // A client that came, wrote and left is still a client; one that left nothing is not.
+            if !has_left || instance.left_bytes() {
+                return Ok(Look::Client(AsyncEnd::of_instance(&instance)));
+            }
+        }
+    }
+}
+
+fn at_once() -> Limit {
+    Limit::new(Some(Duration::ZERO), None)
+}

@@ -1,0 +1,354 @@
+//! How to create and to open a pipe for tasks.
+
+use super::{
+    ends::{NamedPipeClient, NamedPipeServer},
+    listener::Listener,
+};
+use crate::{
+    access::Access,
+    client::{self, CONNECT_TIMEOUT, ServerCheck},
+    error::{PipeErrorKind, fail},
+    named::NamedPipeBuilder,
+    options::{BUFFER_SIZE, PipeMode, Request},
+    sys::asynchronous,
+};
+use std::{
+    ffi::{OsStr, c_void},
+    io,
+    time::Duration,
+};
+
+/// The `dwOpenMode` bits of `CreateNamedPipeW` that only Windows knows.
+const WRITE_DAC: u32 = 0x0004_0000;
+const WRITE_OWNER: u32 = 0x0008_0000;
+const ACCESS_SYSTEM_SECURITY: u32 = 0x0100_0000;
+
+/// How to create a pipe, as tokio's; plain data, checked by [`create`](ServerOptions::create) and
+/// [`listen`](ServerOptions::listen).
+///
+/// What is here and not in tokio: [`access`](ServerOptions::access) and `listen`. What differs: a wrong number of instances is
+/// an error and no panic, and by default nobody but this user is let in.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    mode: PipeMode,
+    inbound: bool,
+    outbound: bool,
+    /// Whether it was said; instances and listeners begin differently.
+    first: Option<bool>,
+    /// Bits that only Windows knows.
+    open_mode: u32,
+    reject_remote: bool,
+    max_instances: usize,
+    out_buffer_size: u32,
+    in_buffer_size: u32,
+    access: Access,
+}
+
+impl ServerOptions {
+    /// Begins with tokio's defaults: not the first instance, duplex, bytes, unlimited, local; but with buffers of 256 KiB and
+    /// for this user only.
+    pub fn new() -> ServerOptions {
+        ServerOptions {
+            mode: PipeMode::Byte,
+            inbound: true,
+            outbound: true,
+            first: None,
+            open_mode: 0,
+            reject_remote: true,
+            max_instances: 255,
+            out_buffer_size: BUFFER_SIZE,
+            in_buffer_size: BUFFER_SIZE,
+            access: Access::owner(),
+        }
+    }
+
+    /// Sets the type of the pipe, and the server's read mode (default `Byte`).
+    #[doc(alias = "PIPE_TYPE_MESSAGE")]
+    pub fn pipe_mode(&mut self, mode: PipeMode) -> &mut Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Lets data go from client to server (default true).
+    #[doc(alias = "PIPE_ACCESS_INBOUND")]
+    pub fn access_inbound(&mut self, allowed: bool) -> &mut Self {
+        self.inbound = allowed;
+        self
+    }
+
+    /// Lets data go from server to client (default true).
+    #[doc(alias = "PIPE_ACCESS_OUTBOUND")]
+    pub fn access_outbound(&mut self, allowed: bool) -> &mut Self {
+        self.outbound = allowed;
+        self
+    }
+
+    /// Refuses to create if the name exists (default false for [`create`](ServerOptions::create), as in tokio, and true for
+    /// [`listen`](ServerOptions::listen)).
+    #[doc(alias = "FILE_FLAG_FIRST_PIPE_INSTANCE")]
+    pub fn first_pipe_instance(&mut self, first: bool) -> &mut Self {
+        self.first = Some(first);
+        self
+    }
+
+    /// Asks for the right to change the pipe's access list (default false); `true` is `Unsupported` at `create` outside
+    /// Windows.
+    #[doc(alias = "WRITE_DAC")]
+    pub fn write_dac(&mut self, requested: bool) -> &mut Self {
+        self.set_bit(WRITE_DAC, requested)
+    }
+
+    /// Asks for the right to change the pipe's owner (default false); `true` is `Unsupported` at `create` outside Windows.
+    #[doc(alias = "WRITE_OWNER")]
+    pub fn write_owner(&mut self, requested: bool) -> &mut Self {
+        self.set_bit(WRITE_OWNER, requested)
+    }
+
+    /// Asks for the right to the pipe's audit list (default false); `true` is `Unsupported` at `create` outside Windows.
+    #[doc(alias = "ACCESS_SYSTEM_SECURITY")]
+    pub fn access_system_security(&mut self, requested: bool) -> &mut Self {
+        self.set_bit(ACCESS_SYSTEM_SECURITY, requested)
+    }
+
+    /// Keeps clients on other computers out (default true).
+    #[doc(alias = "PIPE_REJECT_REMOTE_CLIENTS")]
+    pub fn reject_remote_clients(&mut self, reject: bool) -> &mut Self {
+        self.reject_remote = reject;
+        self
+    }
+
+    /// Sets how many instances there may be in all processes: 1 to 254, or 255 for no limit (default). Anything else is
+    /// `Invalid` at `create`. The first instance decides (rule N3).
+    #[doc(alias = "nMaxInstances")]
+    pub fn max_instances(&mut self, instances: usize) -> &mut Self {
+        self.max_instances = instances;
+        self
+    }
+
+    /// Sets the quota of the server-to-client direction in bytes (default 262,144).
+    #[doc(alias = "nOutBufferSize")]
+    pub fn out_buffer_size(&mut self, len: u32) -> &mut Self {
+        self.out_buffer_size = len;
+        self
+    }
+
+    /// Sets the quota of the client-to-server direction in bytes (default 262,144).
+    #[doc(alias = "nInBufferSize")]
+    pub fn in_buffer_size(&mut self, len: u32) -> &mut Self {
+        self.in_buffer_size = len;
+        self
+    }
+
+    /// Says who may open the pipe (default [`Access::owner`]). The first instance decides.
+    pub fn access(&mut self, access: Access) -> &mut Self {
+        self.access = access;
+        self
+    }
+
+    /// Creates one instance, which can be opened from now on. Corresponds to `CreateNamedPipeW`.
+    ///
+    /// # Errors
+    /// Those of [`NamedPipeBuilder::create`](crate::NamedPipeBuilder::create); `Busy` is the error number 231.
+    #[doc(alias = "CreateNamedPipeW")]
+    pub fn create(&self, address: impl AsRef<OsStr>) -> io::Result<NamedPipeServer> {
+        let spec = self.builder(address.as_ref())?.spec_of_instance()?;
+        asynchronous::create(&spec, self.open_mode).map(NamedPipeServer::new).map_err(as_tokio_says)
+    }
+
+    /// Creates one instance with security attributes of Windows instead of [`access`](ServerOptions::access).
+    ///
+    /// # Safety
+    /// `attributes` is null or points to a valid `SECURITY_ATTRIBUTES`.
+    ///
+    /// # Errors
+    /// Those of [`create`](ServerOptions::create); outside Windows `Unsupported` if it is not null.
+    #[expect(
+        unsafe_code,
+        unsafe_op_in_unsafe_fn,
+        reason = "passes the contract of its caller on, word for word"
+    )]
+    pub unsafe fn create_with_security_attributes_raw(
+        &self,
+        address: impl AsRef<OsStr>,
+        attributes: *mut c_void,
+    ) -> io::Result<NamedPipeServer> {
+        let spec = self.builder(address.as_ref())?.spec_of_instance()?;
+        asynchronous::create_with_attributes(&spec, self.open_mode, attributes)
+            .map(NamedPipeServer::new)
+            .map_err(as_tokio_says)
+    }
+
+    /// Creates a listener with these options, as the first instance of the name unless
+    /// [`first_pipe_instance(false)`](ServerOptions::first_pipe_instance) was said; the only door for a plain Unix socket.
+    ///
+    /// # Errors
+    /// Those of [`NamedPipeBuilder::listen`](crate::NamedPipeBuilder::listen), and `Unsupported` for rights that only single
+    /// instances have.
+    pub fn listen(&self, address: impl AsRef<OsStr>) -> io::Result<Listener> {
+        if self.open_mode != 0 {
+            let text = "rights to change the pipe's access are of single instances: call `create`";
+            return Err(fail(PipeErrorKind::Unsupported, text));
+        }
+        let mut builder = self.builder(address.as_ref())?;
+        builder.first(self.first.unwrap_or(true)).listen().map(Listener::new).map_err(as_tokio_says)
+    }
+
+    fn builder(&self, address: &OsStr) -> io::Result<NamedPipeBuilder> {
+        let max_instances = u8::try_from(self.max_instances).map_err(|_| {
+            fail(PipeErrorKind::Invalid, "a pipe has 1 to 254 instances, or 255 for no limit")
+        })?;
+        let mut builder = NamedPipeBuilder::new(address);
+        builder
+            .inbound(self.inbound)
+            .outbound(self.outbound)
+            .first(self.first.unwrap_or(false))
+            .accept_remote(!self.reject_remote)
+            .max_instances(max_instances)
+            .out_buffer_size(self.out_buffer_size)
+            .in_buffer_size(self.in_buffer_size)
+            .pipe_mode(self.mode)
+            .access(self.access.clone());
+        Ok(builder)
+    }
+
+    fn set_bit(&mut self, bit: u32, is_set: bool) -> &mut Self {
+        self.open_mode = if is_set { self.open_mode | bit } else { self.open_mode & !bit };
+        self
+    }
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// How to open the client end, as tokio's; plain data, checked by [`open`](ClientOptions::open) and
+/// [`connect`](ClientOptions::connect).
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    options: client::ClientOptions,
+    timeout: Duration,
+}
+
+impl ClientOptions {
+    /// Begins with tokio's defaults (duplex, byte read mode), [`ServerCheck::Trusted`], and 20 s for
+    /// [`connect`](ClientOptions::connect).
+    pub fn new() -> ClientOptions {
+        ClientOptions { options: client::ClientOptions::new(), timeout: CONNECT_TIMEOUT }
+    }
+
+    /// Asks for reading (default true).
+    pub fn read(&mut self, allowed: bool) -> &mut Self {
+        self.options.read(allowed);
+        self
+    }
+
+    /// Asks for writing (default true).
+    pub fn write(&mut self, allowed: bool) -> &mut Self {
+        self.options.write(allowed);
+        self
+    }
+
+    /// Sets how this end reads a message pipe (default `Byte`, rule M3).
+    pub fn pipe_mode(&mut self, mode: PipeMode) -> &mut Self {
+        self.options.read_mode(mode);
+        self
+    }
+
+    /// Sets how far the server may act as this client, in the `SECURITY_*` flags of Windows. Outside Windows "anonymous" is
+    /// `Unsupported` at `open`, and the others change nothing: there a server never acts as its client.
+    pub fn security_qos_flags(&mut self, flags: u32) -> &mut Self {
+        self.options.security_qos_flags = flags;
+        self
+    }
+
+    /// Sets the longest time [`connect`](ClientOptions::connect) waits, all attempts together (default 20 s). Zero is one
+    /// attempt, [`Duration::MAX`] waits for ever.
+    pub fn timeout(&mut self, timeout: Duration) -> &mut Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Lets [`connect`](ClientOptions::connect) wait also for a name that does not exist yet (default false).
+    pub fn wait_absent(&mut self, wait: bool) -> &mut Self {
+        self.options.wait_absent(wait);
+        self
+    }
+
+    /// Says who the server must be; anyone else is access denied before a byte is sent (default `Trusted`).
+    pub fn server(&mut self, check: ServerCheck) -> &mut Self {
+        self.options.server(check);
+        self
+    }
+
+    /// Opens now: busy and absent are errors, never a wait. Corresponds to `CreateFileW`.
+    ///
+    /// # Errors
+    /// Those of [`pipework::ClientOptions::open`](crate::ClientOptions::open); `Busy` is the error number 231.
+    #[doc(alias = "CreateFileW")]
+    pub fn open(&self, address: impl AsRef<OsStr>) -> io::Result<NamedPipeClient> {
+        let request = self.options.request(address.as_ref())?;
+        asynchronous::open(&request).map(NamedPipeClient::new).map_err(as_tokio_says)
+    }
+
+    /// Opens now, with security attributes of Windows for the handle.
+    ///
+    /// # Safety
+    /// `attributes` is null or points to a valid `SECURITY_ATTRIBUTES`.
+    ///
+    /// # Errors
+    /// Those of [`open`](ClientOptions::open); outside Windows `Unsupported` if it is not null.
+    #[expect(
+        unsafe_code,
+        unsafe_op_in_unsafe_fn,
+        reason = "passes the contract of its caller on, word for word"
+    )]
+    pub unsafe fn open_with_security_attributes_raw(
+        &self,
+        address: impl AsRef<OsStr>,
+        attributes: *mut c_void,
+    ) -> io::Result<NamedPipeClient> {
+        let request = self.options.request(address.as_ref())?;
+        asynchronous::open_with_attributes(&request, attributes)
+            .map(NamedPipeClient::new)
+            .map_err(as_tokio_says)
+    }
+
+    /// Opens, waiting as [`timeout`](ClientOptions::timeout) and [`wait_absent`](ClientOptions::wait_absent) say; without
+    /// looking again and again, where the system can tell.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: nothing is opened until it returns. A server may see a client that came and left.
+    ///
+    /// # Errors
+    /// As [`open`](ClientOptions::open), but instead of `Busy` (and, with `wait_absent`, `Absent`) `TimedOut`.
+    pub async fn connect(&self, address: impl AsRef<OsStr>) -> io::Result<NamedPipeClient> {
+        self.connect_with(&self.options.request(address.as_ref())?).await
+    }
+
+    /// The same; the one direction that a pipe has will do.
+    pub(super) async fn connect_as_it_goes(&self, address: &OsStr) -> io::Result<NamedPipeClient> {
+        let mut request = self.options.request(address)?;
+        request.one_way_will_do = true;
+        self.connect_with(&request).await
+    }
+
+    async fn connect_with(&self, request: &Request) -> io::Result<NamedPipeClient> {
+        asynchronous::connect(request, self.timeout).await.map(NamedPipeClient::new)
+    }
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// tokio's programs compare the error number of a busy pipe; everything else has words.
+fn as_tokio_says(error: io::Error) -> io::Error {
+    match i32::try_from(PipeErrorKind::Busy.code()) {
+        Ok(code) if error == PipeErrorKind::Busy => io::Error::from_raw_os_error(code),
+        _ => error,
+    }
+}
