@@ -19,7 +19,7 @@ use std::{
 use pipework::{MessageRead, PipeMode};
 
 use crate::{
-    harness::{is_asleep, note_kill, thread_id, wait_until},
+    harness::{is_asleep, note_kill, started, thread_id, wait_until},
     surface::{
         End, Fault, Info, Instance, Listener, OpenSpec, Outcome, Peeked, PeerView, Spec, Surface, surfaces,
     },
@@ -291,7 +291,7 @@ struct Process {
 
 impl Process {
     fn start(surface: &'static str, mut command: Command) -> Process {
-        let mut child = command.spawn().expect("the other process starts");
+        let mut child = started(|| command.spawn()).expect("the other process starts");
         let requests = Mutex::new(child.stdin.take().expect("its input is a pipe"));
         let lines = BufReader::new(child.stdout.take().expect("its output is a pipe"));
         let replies = Arc::new(Replies::default());

@@ -138,7 +138,7 @@ fn run_process(test: &Test) -> Result<Completion, Failed> {
         .stdout(output.try_clone()?)
         .stderr(output.try_clone()?);
     own_group(&mut command);
-    let process = Arc::new(SharedChild::spawn(&mut command)?);
+    let process = Arc::new(started(|| SharedChild::spawn(&mut command))?);
     let (ended, end) = mpsc::channel();
     let waiter = thread::spawn({
         let process = Arc::clone(&process);
@@ -398,6 +398,19 @@ impl Resources {
             thread::yield_now();
         }
     }
+}
+
+/// Starts a program. Wine on a busy machine fails to, once in some thousand times, by an error that Windows does not give.
+pub(crate) fn started<T>(mut start: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
+    const INTERNAL_ERROR: i32 = 1359;
+    const TRIES: usize = 3;
+    for _ in 1..TRIES {
+        match start() {
+            Err(error) if cfg!(windows) && error.raw_os_error() == Some(INTERNAL_ERROR) => {}
+            outcome => return outcome,
+        }
+    }
+    start()
 }
 
 /// A process group of its own, so that the watchdog ends a case together with what it started.
