@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use crate::{
     measure::{AMONG_OVER_ALONE, CLIENT_DESCRIPTORS, MEMORY, ONLY, REST, SERVER_DESCRIPTORS},
     peer::{
-        ICEORYX_SPINS, OURS, OURS_ANONYMOUS, OURS_ANONYMOUS_LARGE, OURS_LARGE, OURS_MESSAGES, SEQPACKET,
-        STD_PIPE, UNIX_STREAM,
+        ICEORYX_SPINS, OURS, OURS_ANONYMOUS, OURS_ANONYMOUS_LARGE, OURS_LARGE, OURS_MESSAGES, OURS_TASKS,
+        SEQPACKET, STD_PIPE, TOKIO_STREAM, UNIX_STREAM,
     },
     results::Results,
     setting::Setting::{self, Busy, Defaults, OneCore, Pinned},
@@ -50,6 +50,7 @@ impl Bound {
 }
 
 const ROUND_TRIP: &str = "round trip of 64 B";
+const TASKS: &str = "tasks: round trip of 64 B";
 const WRITES_64: &str = "throughput of 64 KiB writes";
 const WRITES_1024: &str = "throughput of 1 MiB writes";
 const CROWD: &str = "10000 idle connections";
@@ -77,6 +78,10 @@ const ALL: &[Target] = &[
     figure(CROWD, CLIENT_DESCRIPTORS, AtMost(1.0)),
     figure(CROWD, REST, AtMost(10.0)),
     figure(CROWD, AMONG_OVER_ALONE, AtMost(1.2)),
+    ratio(TASKS, Pinned, OURS_TASKS, TOKIO_STREAM, AtMost(0.2)),
+    ratio(TASKS, OneCore, OURS_TASKS, TOKIO_STREAM, AtMost(1.1)),
+    ratio(TASKS, Busy, OURS_TASKS, TOKIO_STREAM, AtMost(1.1)),
+    ratio("tasks: 64 KiB writes", Defaults, OURS_TASKS, TOKIO_STREAM, AtLeast(1.5)),
     ratio("anonymous pipes: 64 KiB writes", Defaults, OURS_ANONYMOUS, STD_PIPE, AtLeast(1.0)),
     ratio("anonymous pipes: 64 KiB writes", Defaults, OURS_ANONYMOUS_LARGE, STD_PIPE, AtLeast(2.0)),
     ratio("anonymous pipes: 1 MiB writes", Defaults, OURS_ANONYMOUS_LARGE, STD_PIPE, AtLeast(2.0)),

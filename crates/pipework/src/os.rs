@@ -32,7 +32,7 @@ pub mod unix {
         sys::{Gate, Watch, anonymous::handle_from_raw},
     };
 
-    /// Non-blocking use from epoll, mio, calloop, smol.
+    /// Non-blocking use from epoll, mio, calloop, smol; and how a thread waits.
     ///
     /// # Examples
     /// ```
@@ -78,6 +78,14 @@ pub mod unix {
         /// As [`read_ready_fd`](Self::read_ready_fd).
         fn write_ready_fd(&self) -> io::Result<BorrowedFd<'_>>;
 
+        /// Lets a thread that waits at this end, or at a clone of it, look actively for some time (up to 100 µs) before it
+        /// sleeps, as it does by default while that pays; or not, for programs that would rather save the processor's time.
+        /// `PIPEWORK_SPIN=0` in the environment does the same for all ends that are not told otherwise.
+        ///
+        /// # Errors
+        /// `Listening` or `NotConnected` on the stream of a `NamedPipe` without a client.
+        fn set_spin(&self, spins: bool) -> io::Result<()>;
+
         /// Gives the socket, if this end is a plain socket and has no other handle.
         ///
         /// # Errors
@@ -100,6 +108,10 @@ pub mod unix {
 
         fn write_ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
             self.end().write_ready_fd()
+        }
+
+        fn set_spin(&self, spins: bool) -> io::Result<()> {
+            self.end().set_spin(spins)
         }
 
         fn into_socket(self) -> Result<UnixStream, Self> {

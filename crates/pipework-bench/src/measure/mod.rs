@@ -65,6 +65,8 @@ pub(crate) enum Role {
     Messages,
     /// Pipes without a name.
     Anonymous,
+    /// A duplex connection, used by tasks on a runtime.
+    Tasks,
     /// One that takes connections.
     Server,
     /// One that holds thousands of them.
@@ -113,6 +115,9 @@ const ALL: &[Measure] = &[
     measure("messages of 64 B", Kind::Messages, Role::Messages, 64, EVERYWHERE),
     measure("messages of 4 KiB", Kind::Messages, Role::Messages, 4 << 10, &[Defaults, Pinned]),
     measure("messages of 1 MiB", Kind::Messages, Role::Messages, 1 << 20, &[Defaults, Pinned]),
+    measure("tasks: round trip of 64 B", Kind::RoundTrip, Role::Tasks, 64, EVERYWHERE),
+    measure("tasks: 4 KiB writes", Kind::Throughput, Role::Tasks, 4 << 10, DEFAULTS),
+    measure("tasks: 64 KiB writes", Kind::Throughput, Role::Tasks, 64 << 10, EVERYWHERE),
     measure("anonymous pipes: round trip of 64 B", Kind::RoundTrip, Role::Anonymous, 64, DEFAULTS),
     measure("anonymous pipes: 4 KiB writes", Kind::Throughput, Role::Anonymous, 4 << 10, DEFAULTS),
     measure("anonymous pipes: 64 KiB writes", Kind::Throughput, Role::Anonymous, 64 << 10, DEFAULTS),

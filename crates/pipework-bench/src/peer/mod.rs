@@ -14,7 +14,6 @@ mod pipework;
 #[cfg(target_os = "linux")]
 mod seqpacket;
 mod std_pipe;
-#[cfg(windows)]
 mod tokio;
 #[cfg(unix)]
 mod unix_socket;
@@ -84,7 +83,7 @@ pub(crate) struct Contender {
     far: fn(&Measure, &Job) -> io::Result<()>,
 }
 
-use Role::{Anonymous, Buffers, Bulk, Crowd, Duplex, Messages, Server as Serving};
+use Role::{Anonymous, Buffers, Bulk, Crowd, Duplex, Messages, Server as Serving, Tasks};
 
 /// What our named pipe is called in every report.
 pub(crate) const OURS: &str = "pipework";
@@ -92,6 +91,8 @@ pub(crate) const OURS_LARGE: &str = "pipework 1 MiB buffers";
 pub(crate) const OURS_MESSAGES: &str = "pipework messages";
 pub(crate) const OURS_ANONYMOUS: &str = "pipework anonymous";
 pub(crate) const OURS_ANONYMOUS_LARGE: &str = "pipework anonymous 1 MiB";
+pub(crate) const OURS_TASKS: &str = "pipework::tokio";
+pub(crate) const TOKIO_STREAM: &str = "tokio UnixStream";
 pub(crate) const STD_PIPE: &str = "std pipes (child stdio)";
 pub(crate) const UNIX_STREAM: &str = "std UnixStream";
 pub(crate) const SEQPACKET: &str = "Unix seqpacket";
@@ -134,7 +135,11 @@ const ALL: &[Contender] = &[
     #[cfg(windows)]
     duplex::<miow::Miow>("miow", &[Duplex, Bulk]),
     #[cfg(windows)]
-    duplex::<tokio::Tokio>("tokio (current thread)", &[Duplex, Bulk]),
+    duplex::<tokio::Theirs>("tokio (current thread)", &[Duplex, Bulk]),
+    #[cfg(unix)]
+    duplex::<tokio::Ours>(OURS_TASKS, &[Tasks]),
+    #[cfg(unix)]
+    duplex::<tokio::UnixSocket>(TOKIO_STREAM, &[Tasks]),
 ];
 
 const fn duplex<P: Peer>(name: &'static str, roles: &'static [Role]) -> Contender {

@@ -69,9 +69,9 @@
 //!
 //! # Runtimes
 //!
-//! Ends are made anywhere, and belong to the runtime in which a task first waits at them; when that runtime has ended, to the
-//! next one. Multi-thread and current-thread runtimes serve alike. A task that waits outside a runtime gets an error; in a
-//! runtime that was built without I/O it panics, as with tokio's own types. Timers are not needed.
+//! Ends are made anywhere, also outside a runtime, and belong to none: a task waits in its own, and may go on in another
+//! when that has ended. Multi-thread and current-thread runtimes serve alike. A task that waits outside a runtime gets an
+//! error; in a runtime that was built without I/O it panics, as with tokio's own types. Timers are not needed.
 //!
 //! No call keeps a thread of the runtime waiting, with one exception that tokio has as well: creating an instance asks the
 //! system and returns when it is there, on Unix after other processes that are creating one at the same moment.

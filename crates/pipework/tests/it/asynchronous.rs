@@ -342,6 +342,7 @@ impl<P: Pipe> TokioEnd<P> {
 
     /// Writes everything; a write for tasks returns as soon as it has written something, so where there is no buffer the
     /// reader is waited for.
+    #[expect(clippy::await_holding_lock, reason = "the thread that holds it waits for this and nothing else")]
     async fn write_parts(&self, parts: &[&[u8]], written: &mut usize) -> io::Result<()> {
         let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
         *written = poll_fn(|cx| self.poll_write(cx, &slices)).await?;

@@ -9,7 +9,7 @@ use super::{
     readiness::Readiness,
     served::Place,
     settings::Settings,
-    spin::Spin,
+    spin::{self, Spin},
     waiting::{Sleeper, Waiting},
 };
 use crate::{
@@ -72,6 +72,8 @@ pub(crate) struct Connection {
     attachments: Mutex<VecDeque<OwnedFd>>,
     state: Flags,
     corrupt: OnceLock<String>,
+    /// Whether this end may spin at all.
+    spins: AtomicBool,
     spin_for_data: Spin,
     spin_for_space: Spin,
     /// Whether this end wrote since it last waited for data: then what it waits for may be an answer.
@@ -145,6 +147,7 @@ impl Connection {
             attachments: Mutex::default(),
             state: Flags::default(),
             corrupt: OnceLock::new(),
+            spins: AtomicBool::new(spin::is_wanted()),
             spin_for_data: Spin::default(),
             spin_for_space: Spin::default(),
             has_written: AtomicBool::default(),
@@ -243,19 +246,13 @@ impl Connection {
         limit: &mut LazyLimit<'_>,
         mut is_ready: impl FnMut() -> io::Result<bool>,
     ) -> io::Result<()> {
-        let spin = match interest {
-            // A new connection knows nothing of its peer, and one that is short never will: earlier ones tell.
-            _ if !link.sleepers.has_peer_waited() => &SPIN_FOR_STRANGERS,
-            Interest::Data => &self.spin_for_data,
-            Interest::Space => &self.spin_for_space,
-        };
-        // On the processor where the other end waits too, spinning would only keep it from running.
-        let is_apart = link.sleepers.is_peer_elsewhere(os::processor());
+        let spin = self.spin_for(interest);
+        let may_spin = self.may_spin(link);
         let is_stream = interest == Interest::Data && !self.has_written.swap(false, Ordering::Relaxed);
-        if is_apart && spin.until(is_stream, || Ok(self.is_over() || is_ready()?))? {
+        if may_spin && spin.until(is_stream, || Ok(self.is_over() || is_ready()?))? {
             return Ok(());
         }
-        let begun = is_apart.then(Instant::now);
+        let begun = may_spin.then(Instant::now);
         let slept = self
             .waiting
             .sleep(&mut Waiter { connection: self, link: Some(link), interest, is_ready }, limit.get());
@@ -263,6 +260,26 @@ impl Connection {
             spin.learn(begun.elapsed());
         }
         slept
+    }
+
+    /// What is known of how long such waits take.
+    pub(super) fn spin_for(&self, interest: Interest) -> &Spin {
+        match interest {
+            // A new connection knows nothing of its peer, and one that is short never will: earlier ones tell.
+            _ if !self.link.get().is_some_and(|link| link.sleepers.has_peer_waited()) => &SPIN_FOR_STRANGERS,
+            Interest::Data => &self.spin_for_data,
+            Interest::Space => &self.spin_for_space,
+        }
+    }
+
+    /// Whether to spin at all: on the processor where the other end waits too, it would only keep that from running.
+    pub(super) fn may_spin(&self, link: &Link) -> bool {
+        self.spins.load(Ordering::Relaxed) && link.sleepers.is_peer_elsewhere(os::processor())
+    }
+
+    /// Lets the threads of this end spin before they sleep, or not.
+    pub(super) fn set_spin(&self, spins: bool) {
+        self.spins.store(spins, Ordering::Relaxed);
     }
 
     fn is_over(&self) -> bool {

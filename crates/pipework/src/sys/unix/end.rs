@@ -47,6 +47,14 @@ impl End {
         }
     }
 
+    pub(crate) fn set_spin(&self, spins: bool) -> io::Result<()> {
+        match self {
+            // The kernel waits there.
+            End::Plain(_) => Ok(()),
+            _ => self.connection().map(|connection| connection.set_spin(spins)),
+        }
+    }
+
     pub(crate) fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
             End::Plain(plain) => plain.try_read(buf),

@@ -1,14 +1,21 @@
 //! Spinning before a sleep, only while that pays.
 
 use std::{
+    ffi::OsStr,
     io,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+/// The variable of the environment that forbids spinning, by `0` or `off`.
+const SPIN_VARIABLE: &str = "PIPEWORK_SPIN";
+
 /// The longest spin: what a peer needs to be woken on another processor and to answer, so that one end that spins
 /// brings the other to it.
-const SPIN: Duration = Duration::from_micros(100);
+pub(crate) const SPIN: Duration = Duration::from_micros(100);
 /// A wait that was over within this time, the sleep and the wake-up included, might have been over within a spin.
 const SHORT: Duration = Duration::from_micros(200);
 /// The most waits that go to sleep at once after a spin that did not pay.
@@ -41,13 +48,9 @@ impl Spin {
         is_stream: bool,
         mut is_ready: impl FnMut() -> io::Result<bool>,
     ) -> io::Result<bool> {
-        // Relaxed here and below, and no single steps: a count that is a little off costs a little time.
-        let left = self.left.load(Ordering::Relaxed);
-        if left > 0 {
-            self.left.store(left - 1, Ordering::Relaxed);
+        if !self.is_due() {
             return Ok(false);
         }
-        let skipped = self.skipped.load(Ordering::Relaxed);
         let mut begun = None;
         if is_stream {
             let begun = begun.insert(Instant::now());
@@ -58,18 +61,38 @@ impl Spin {
         loop {
             for _ in 0..LOOKS {
                 if is_ready()? {
-                    self.skipped.store(skipped / 2, Ordering::Relaxed);
+                    self.paid();
                     return Ok(true);
                 }
                 std::hint::spin_loop();
             }
             if begun.get_or_insert_with(Instant::now).elapsed() >= SPIN {
-                let skipped = (skipped * 2 + 1).min(WAITS_SKIPPED_MAX);
-                self.skipped.store(skipped, Ordering::Relaxed);
-                self.left.store(skipped, Ordering::Relaxed);
+                self.failed();
                 return Ok(false);
             }
         }
+    }
+
+    /// Whether this wait is to begin with a spin.
+    pub(crate) fn is_due(&self) -> bool {
+        // Relaxed here and below, and no single steps: a count that is a little off costs a little time.
+        let left = self.left.load(Ordering::Relaxed);
+        if left > 0 {
+            self.left.store(left - 1, Ordering::Relaxed);
+        }
+        left == 0
+    }
+
+    /// A spin was worth it.
+    pub(crate) fn paid(&self) {
+        self.skipped.store(self.skipped.load(Ordering::Relaxed) / 2, Ordering::Relaxed);
+    }
+
+    /// A spin was in vain.
+    pub(crate) fn failed(&self) {
+        let skipped = (self.skipped.load(Ordering::Relaxed) * 2 + 1).min(WAITS_SKIPPED_MAX);
+        self.skipped.store(skipped, Ordering::Relaxed);
+        self.left.store(skipped, Ordering::Relaxed);
     }
 
     /// Takes notice of how long a wait took that was not over within a spin.
@@ -78,6 +101,16 @@ impl Spin {
             self.left.store(self.left.load(Ordering::Relaxed) / 2, Ordering::Relaxed);
         }
     }
+}
+
+/// Whether ends spin unless they are told otherwise: the environment may forbid it.
+pub(crate) fn is_wanted() -> bool {
+    static IS_WANTED: OnceLock<bool> = OnceLock::new();
+    *IS_WANTED.get_or_init(|| std::env::var_os(SPIN_VARIABLE).is_none_or(|value| !means_no(&value)))
+}
+
+fn means_no(value: &OsStr) -> bool {
+    value == "0" || value == "off"
 }
 
 #[cfg(test)]
@@ -109,6 +142,12 @@ mod tests {
         spins(&spin, WAITS_SKIPPED_MAX + 1, true, SHORT);
         assert_eq!(spins(&spin, 100, true, SHORT), 100);
         assert!(spin.until(false, || Err(io::ErrorKind::Other.into())).is_err());
+    }
+
+    #[test]
+    fn the_environment_forbids_spinning_in_two_ways() {
+        let values = ["0", "off", "", "1", "on"].map(OsStr::new);
+        assert_eq!(values.map(means_no), [true, true, false, false, false]);
     }
 
     #[test]

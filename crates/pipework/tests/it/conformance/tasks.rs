@@ -6,7 +6,11 @@ mod running;
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
-    task::Poll,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
 };
 
 use pipework::{
@@ -28,9 +32,9 @@ fn workers() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-/// A runtime that runs where it is waited for, without timers: the pipes need none.
+/// A runtime that runs where it is waited for.
 fn current_thread() -> Runtime {
-    Builder::new_current_thread().enable_io().build().unwrap()
+    Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 fn unique() -> PipeName {
@@ -53,16 +57,47 @@ fn message_pair(quota: u32) -> (NamedPipeServer, NamedPipeClient) {
     (server, client)
 }
 
-/// Polls once; the task goes on.
-async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
-    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
+/// Whether a task was woken.
+#[derive(Debug, Default)]
+struct Woken(AtomicBool);
+
+impl Woken {
+    /// Since the last time that this was asked.
+    fn again(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
 }
 
-/// Polls so often, other tasks running in between, and drops the future if it is not done by then.
-async fn polled<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Polls until the task would sleep: as long as the future asks for it, it is polled again. Gives what came instead.
+async fn poll_until_asleep<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    loop {
+        let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+        if polled.is_ready() || !woken.again() {
+            return polled;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Polls in so many steps, other tasks running in between, and drops the future if it is not done by then: the first is one
+/// poll, the others go on until it sleeps.
+async fn polled<F: Future>(steps: usize, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
-    for _ in 0..polls {
-        if let Poll::Ready(output) = poll_once(future.as_mut()).await {
+    for step in 0..steps {
+        let polled = if step == 0 {
+            poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
+        } else {
+            poll_until_asleep(future.as_mut()).await
+        };
+        if let Poll::Ready(output) = polled {
             return Some(output);
         }
         tokio::task::yield_now().await;

@@ -5,7 +5,7 @@ use super::{
     tasks::Waiter,
 };
 use crate::ring::{Interest, Sleep};
-use ::tokio::{io::Interest as Readiness, task::coop};
+use ::tokio::{io::Interest as Readiness, runtime::Handle, task::coop};
 use std::{
     io,
     task::{Context, Poll, ready},
@@ -30,6 +30,7 @@ impl Connection {
         let progress = ready!(coop::poll_proceed(cx));
         let outcome = self.poll_unbounded(cx, waiter, operation, interest, &mut attempt);
         if outcome.is_ready() {
+            waiter.patience.end(self.spin_for(interest));
             progress.made_progress();
         }
         outcome
@@ -45,6 +46,10 @@ impl Connection {
     ) -> Poll<io::Result<T>> {
         if let Some(value) = self.attempt_in_turn(operation, false, attempt)? {
             return Poll::Ready(Ok(value));
+        }
+        if waiter.patience.goes_on(self.spin_for(interest), || self.may_look_again()) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         let reactor = &self.readiness().reactor;
         for _ in 0..LOOKS_MAX {
@@ -71,6 +76,12 @@ impl Connection {
         // Whatever keeps it coming back, other tasks run first.
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Whether the other end can run while a task of this one keeps looking, and something runs this task again.
+    fn may_look_again(&self) -> bool {
+        Handle::try_current().is_ok()
+            && self.link_now().is_ok_and(|link| link.is_some_and(|link| self.may_spin(link)))
     }
 
     /// Attempts something in its turn; `None` also where another operation of the kind is under way, in the end of which the

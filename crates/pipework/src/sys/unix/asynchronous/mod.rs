@@ -9,6 +9,7 @@ mod connecting;
 mod connection;
 mod end;
 mod making;
+mod patience;
 mod pause;
 mod plain;
 mod reactor;

@@ -5,7 +5,7 @@ use super::tasks::{Tasks, Waiter};
 use crate::error::context;
 use ::tokio::{
     io::{Interest, Ready, unix::AsyncFd},
-    runtime::Handle,
+    runtime::{Handle, Id},
 };
 use std::{
     fmt::Debug,
@@ -32,7 +32,8 @@ pub(crate) struct Reactor {
 #[derive(Debug)]
 struct Made {
     tasks: Arc<Tasks>,
-    registered: Mutex<Option<Registered>>,
+    /// In each runtime that a task has waited in: none of them has to run for the tasks of another.
+    registered: Mutex<Vec<(Id, Registered)>>,
     /// Who made it: a forked child must not take the parent's descriptor out of the reactor, which they share.
     process: u32,
 }
@@ -66,35 +67,29 @@ impl Reactor {
         interest: Interest,
     ) -> Poll<io::Result<Ready>> {
         let made = self.made();
+        let runtime = current_runtime()?.id();
         let waker = made.tasks.waker();
         let mut cx = Context::from_waker(&waker);
         let mut registered = made.registered.lock().unwrap_or_else(PoisonError::into_inner);
-        for is_second in [false, true] {
-            let at = match &mut *registered {
-                Some(at) => at,
-                none => {
-                    none.insert(register(Share(Arc::clone(descriptor) as Arc<dyn Descriptor>), interests)?)
-                }
-            };
-            let polled = if interest.is_readable() {
-                at.poll_read_ready(&mut cx)
-            } else {
-                at.poll_write_ready(&mut cx)
-            };
-            match polled {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(mut guard)) => {
-                    let ready = guard.ready();
-                    // News that come from here on are told the next time.
-                    guard.clear_ready();
-                    return Poll::Ready(Ok(ready));
-                }
-                Poll::Ready(Err(error)) if is_second => return Poll::Ready(Err(error)),
-                // Its runtime has ended: from now on it belongs to the one that polls it.
-                Poll::Ready(Err(_)) => *registered = None,
+        let at = match registered.iter().position(|(of, _)| *of == runtime) {
+            Some(index) => registered.get(index),
+            None => {
+                // Those of runtimes that have ended are of no more use.
+                registered.retain(|(_, at)| !matches!(at.poll_read_ready(&mut cx), Poll::Ready(Err(_))));
+                let share = Share(Arc::clone(descriptor) as Arc<dyn Descriptor>);
+                registered.push((runtime, register(share, interests)?));
+                registered.last()
             }
-        }
-        Poll::Pending
+        };
+        let Some((_, at)) = at else { return Poll::Pending };
+        let polled =
+            if interest.is_readable() { at.poll_read_ready(&mut cx) } else { at.poll_write_ready(&mut cx) };
+        polled.map_ok(|mut guard| {
+            let ready = guard.ready();
+            // News that come from here on are told the next time.
+            guard.clear_ready();
+            ready
+        })
     }
 
     /// A waker of all that wait here.
@@ -113,7 +108,7 @@ impl Reactor {
         self.made.get_or_init(|| {
             Box::new(Made {
                 tasks: Arc::default(),
-                registered: Mutex::new(None),
+                registered: Mutex::default(),
                 process: std::process::id(),
             })
         })
@@ -122,7 +117,8 @@ impl Reactor {
 
 impl Drop for Made {
     fn drop(&mut self) {
-        let registered = self.registered.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let registered = self.registered.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let registered = std::mem::take(registered);
         if std::process::id() != self.process {
             let _left_to_the_parent = ManuallyDrop::new(registered);
             return;
@@ -133,6 +129,11 @@ impl Drop for Made {
     }
 }
 
+fn current_runtime() -> io::Result<Handle> {
+    Handle::try_current()
+        .map_err(|error| context("waiting in a task needs a tokio runtime", io::Error::other(error)))
+}
+
 /// What a registration owns: keeps a descriptor open as long as it lives, and always answers with that one.
 pub(super) trait Keeper: AsRawFd {}
 
@@ -140,9 +141,7 @@ impl Keeper for Share<dyn Descriptor> {}
 
 /// Registers a descriptor with the runtime of the caller.
 pub(super) fn register<K: Keeper>(keeper: K, interest: Interest) -> io::Result<AsyncFd<K>> {
-    if let Err(error) = Handle::try_current() {
-        return Err(context("waiting in a task needs a tokio runtime", io::Error::other(error)));
-    }
+    current_runtime()?;
     // SAFETY: a keeper, which the registration owns, keeps its descriptor open until it is dropped, and always answers with
     // that one.
     let registered = unsafe { AsyncFd::register_with_interest(keeper, interest) };

@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     super::{Case, SHORT, expect, expect_same, long, pattern, plain},
-    Dice, current_thread, message_pair, pair, poll_once, polled, unique, workers,
+    Dice, current_thread, message_pair, pair, poll_until_asleep, polled, unique, workers,
 };
 
 pub(super) fn cases() -> Vec<Case> {
@@ -302,7 +302,7 @@ fn t3_a_dropped_server_connect_loses_no_client() {
             assert!(polled(polls, server.connect()).await.is_none());
         }
         let mut connecting = Box::pin(server.connect());
-        assert!(poll_once(connecting.as_mut()).await.is_pending());
+        assert!(poll_until_asleep(connecting.as_mut()).await.is_pending());
         let mut client = ClientOptions::new().open(&name).unwrap();
         client.write_all(b"x").await.unwrap();
         // Dropped when it would have been told.
@@ -325,7 +325,7 @@ fn t3_a_dropped_client_connect_takes_no_instance() {
             assert!(polled(polls, options.connect(&name)).await.is_none());
         }
         let mut waiting = Box::pin(options.connect(&name));
-        assert!(poll_once(waiting.as_mut()).await.is_pending());
+        assert!(poll_until_asleep(waiting.as_mut()).await.is_pending());
         let server = ServerOptions::new().create(&name).unwrap();
         drop(waiting);
         assert!(polled(3, server.connect()).await.is_none(), "the instance has no client");
@@ -335,7 +335,7 @@ fn t3_a_dropped_client_connect_takes_no_instance() {
             assert!(polled(polls, options.connect(&name)).await.is_none());
         }
         let mut waiting = Box::pin(options.connect(&name));
-        assert!(poll_once(waiting.as_mut()).await.is_pending());
+        assert!(poll_until_asleep(waiting.as_mut()).await.is_pending());
         drop(first);
         server.disconnect().unwrap();
         assert!(polled(3, server.connect()).await.is_none());

@@ -5,11 +5,8 @@ use std::{
     io::{self, ErrorKind, IoSlice, IoSliceMut, Read},
     pin::{Pin, pin},
     process::Stdio,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll, Wake, Waker},
+    sync::Arc,
+    task::{Context, Poll, Waker},
     thread,
 };
 
@@ -22,15 +19,20 @@ use pipework::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest},
+    runtime::Builder,
     sync::oneshot,
     task::JoinSet,
+    time::timeout,
 };
 
 use super::{
-    super::{Case, expect, expect_same, pattern, plain},
-    current_thread, message_pair, pair, poll_once, polled, unique, workers,
+    super::{Case, SHORT, expect, expect_same, pattern, plain},
+    Woken, current_thread, message_pair, pair, poll_until_asleep, polled, unique, workers,
 };
-use crate::{child, harness::Resources};
+use crate::{
+    child,
+    harness::{DIRECTORY_VARIABLE, Resources},
+};
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = vec![
@@ -49,6 +51,7 @@ pub(super) fn cases() -> Vec<Case> {
         plain("tasks", tasks_see_a_disconnect),
         plain("tasks", tasks_accept_by_polling),
         plain("tasks", tasks_shut_a_listener_down_and_finish),
+        plain("tasks", tasks_accept_while_another_process_creates),
         plain("tasks", tasks_accept_as_tokio_says),
         plain("tasks", tasks_wait_for_a_busy_pipe_as_tokio_says),
         plain("tasks", tasks_have_tokios_options),
@@ -61,9 +64,9 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// Whatever waits: the one thread goes on with other tasks.
+/// Whatever waits: the one thread goes on with other tasks. It needs no timers.
 fn tasks_that_wait_keep_no_thread() {
-    current_thread().block_on(async {
+    Builder::new_current_thread().enable_io().build().unwrap().block_on(async {
         let mut waiting = JoinSet::new();
         let name = unique();
         let (mut reader, _reader_peer) = pair(&ServerOptions::new());
@@ -115,26 +118,17 @@ fn tasks_wait_at_no_descriptor_of_their_own() {
     current_thread().block_on(async {
         let (server, client) = message_pair(100);
         let listener = Listener::bind(unique()).unwrap();
+        // The server's half of the memory is mapped by its first look, and its client is taken.
+        would_block(server.try_read(&mut [0; 9]));
         let before = Resources::count();
         let (mut one, mut two) = (pin!(server.read_message(9)), pin!(client.readable()));
         let (mut three, mut four) = (pin!(client.read_message(9)), pin!(listener.accept()));
-        assert!(poll_once(one.as_mut()).await.is_pending());
-        assert!(poll_once(two.as_mut()).await.is_pending());
-        assert!(poll_once(three.as_mut()).await.is_pending());
-        assert!(poll_once(four.as_mut()).await.is_pending());
-        // The server's half of the memory was mapped by its first look.
+        assert!(poll_until_asleep(one.as_mut()).await.is_pending());
+        assert!(poll_until_asleep(two.as_mut()).await.is_pending());
+        assert!(poll_until_asleep(three.as_mut()).await.is_pending());
+        assert!(poll_until_asleep(four.as_mut()).await.is_pending());
         assert_eq!(Resources::count().descriptors(), before.descriptors());
     });
-}
-
-/// Counts how often its task is woken.
-#[derive(Debug, Default)]
-struct Woken(AtomicUsize);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 /// Neither the news of other connections, nor time, nor an end that was seen.
@@ -145,6 +139,9 @@ fn tasks_that_wait_are_polled_for_news_only() {
         let waker = Waker::from(Arc::clone(&woken));
         let mut buf = [0; 9];
         let mut reading = pin!(idle.read(&mut buf));
+        assert!(poll_until_asleep(reading.as_mut()).await.is_pending());
+        // What the reactor tells of the time before it was asked.
+        tokio::task::yield_now().await;
         assert!(reading.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         let (mut server, mut client) = pair(&ServerOptions::new());
         for _ in 0..100 {
@@ -153,10 +150,9 @@ fn tasks_that_wait_are_polled_for_news_only() {
             read.and(written.map(|()| 0)).unwrap();
             tokio::task::yield_now().await;
         }
-        // The reactor told once at most of what was there when it began.
-        assert!(woken.0.load(Ordering::Relaxed) <= 1);
+        assert!(!woken.again());
         idle_peer.write_all(b"news").await.unwrap();
-        while woken.0.load(Ordering::Relaxed) == 0 {
+        while !woken.again() {
             tokio::task::yield_now().await;
         }
         assert!(reading.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
@@ -300,12 +296,12 @@ fn tasks_try_and_are_told_when_to_try_again() {
         let ready = client.ready(Interest::READABLE | Interest::WRITABLE).await.unwrap();
         assert!(ready.is_writable() && !ready.is_readable());
         let mut waiting = pin!(server.ready(Interest::READABLE));
-        assert!(poll_once(waiting.as_mut()).await.is_pending());
+        assert!(poll_until_asleep(waiting.as_mut()).await.is_pending());
         assert_eq!(client.try_write(&[1; 150]).unwrap(), 100, "what fits");
         would_block(client.try_write(&[1; 50]));
         assert!(waiting.await.unwrap().is_readable());
         let mut waiting = pin!(client.writable());
-        assert!(poll_once(waiting.as_mut()).await.is_pending());
+        assert!(poll_until_asleep(waiting.as_mut()).await.is_pending());
         assert_eq!(server.try_read(&mut [0; 60]).unwrap(), 60);
         waiting.await.unwrap();
         assert_eq!(client.try_write(&[1; 70]).unwrap(), 60);
@@ -328,7 +324,10 @@ fn tasks_are_told_of_room_for_what_they_tried() {
         client.write_message(&[2; 40]).await.unwrap();
         would_block(client.try_write(&[3; 50]));
         let mut waiting = pin!(client.writable());
-        assert!(poll_once(waiting.as_mut()).await.is_pending(), "20 bytes are free, and 50 are wanted");
+        assert!(
+            poll_until_asleep(waiting.as_mut()).await.is_pending(),
+            "20 bytes are free, and 50 are wanted"
+        );
         assert_eq!(server.read_message(99).await.unwrap().unwrap(), [1; 40]);
         waiting.await.unwrap();
         assert_eq!(client.try_write(&[3; 50]).unwrap(), 50);
@@ -341,7 +340,7 @@ fn tasks_are_told_of_the_end() {
     current_thread().block_on(async {
         let (server, client) = pair(&ServerOptions::new());
         let mut waiting = pin!(server.readable());
-        assert!(poll_once(waiting.as_mut()).await.is_pending());
+        assert!(poll_until_asleep(waiting.as_mut()).await.is_pending());
         drop(client);
         waiting.await.unwrap();
         assert_eq!(server.try_read(&mut [0; 9]).unwrap(), 0);
@@ -389,12 +388,13 @@ fn tasks_see_a_disconnect() {
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         let mut cx = Context::from_waker(&waker);
-        assert!(server.poll_read_ready(&mut cx).is_pending());
+        while server.poll_read_ready(&mut cx).is_pending() && woken.again() {}
         let mut buf = [0; 9];
         let mut reading = pin!(client.read(&mut buf));
-        assert!(poll_once(reading.as_mut()).await.is_pending());
+        assert!(poll_until_asleep(reading.as_mut()).await.is_pending());
+        assert!(!woken.again());
         server.disconnect().unwrap();
-        assert!(woken.0.load(Ordering::Relaxed) > 0, "nothing else would tell the task");
+        assert!(woken.again(), "nothing else would tell the task");
         assert!(server.poll_read_ready(&mut cx).is_ready());
         expect(server.try_read(&mut [0; 9]), PipeErrorKind::NotConnected);
         expect(reading.await, PipeErrorKind::NotConnected);
@@ -408,7 +408,7 @@ fn tasks_accept_by_polling() {
         let listener = Listener::bind(unique()).unwrap();
         for _ in 0..3 {
             let mut accepting = pin!(poll_fn(|cx| listener.poll_accept(cx)));
-            assert!(poll_once(accepting.as_mut()).await.is_pending());
+            assert!(poll_until_asleep(accepting.as_mut()).await.is_pending());
             let mut client = connect(listener.name()).await.unwrap();
             let mut server = accepting.await.unwrap();
             client.write_all(b"x").await.unwrap();
@@ -464,6 +464,35 @@ fn tasks_shut_a_listener_down_and_finish() {
         assert_eq!(got, (0..5).map(|number| vec![number, b'!']).collect::<Vec<_>>());
         expect(ClientOptions::new().open(&name).map(drop), PipeErrorKind::Absent);
     });
+}
+
+/// Creators take turns, and one that is stopped keeps its turn: whoever has to wait for it keeps no thread.
+fn tasks_accept_while_another_process_creates() {
+    current_thread().block_on(async {
+        let listener = ServerOptions::new().max_instances(1).listen(unique()).unwrap();
+        let client = connect(listener.name()).await.unwrap();
+        drop((listener.accept().await.unwrap(), client));
+        let lock = creators_lock();
+        let mut accepting = pin!(listener.accept());
+        for _ in 0..3 {
+            assert!(timeout(SHORT, accepting.as_mut()).await.is_err(), "there can be no instance now");
+        }
+        expect(ClientOptions::new().open(listener.name()).map(drop), PipeErrorKind::Busy);
+        drop(lock);
+        let mut connecting = pin!(connect(listener.name()));
+        let (accepted, connected) = tokio::join!(accepting, connecting.as_mut());
+        let (mut server, mut client) = (accepted.unwrap(), connected.unwrap());
+        client.write_all(b"x").await.unwrap();
+        assert_eq!(server.read(&mut [0; 9]).await.unwrap(), 1);
+    });
+}
+
+/// Holds the lock of the directory of pipes, as a creator does.
+fn creators_lock() -> std::fs::File {
+    let directory = std::env::var_os(DIRECTORY_VARIABLE).unwrap();
+    let file = std::fs::File::open(std::path::Path::new(&directory).join(".lock")).unwrap();
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    file
 }
 
 /// The loop of tokio's documentation: the next instance is made before the one with a client is handed out.
@@ -667,7 +696,8 @@ fn tasks_talk_to_a_child() {
 #[cfg(feature = "futures")]
 mod stream {
     use super::{
-        AsyncReadExt, AsyncWriteExt, Listener, Pin, connect, current_thread, pin, poll_fn, poll_once, unique,
+        AsyncReadExt, AsyncWriteExt, Listener, Pin, connect, current_thread, pin, poll_fn, poll_until_asleep,
+        unique,
     };
     use futures_core::Stream;
 
@@ -678,7 +708,7 @@ mod stream {
             let name = listener.name().clone();
             for _ in 0..3 {
                 let mut next = pin!(poll_fn(|cx| Pin::new(&mut listener).poll_next(cx)));
-                assert!(poll_once(next.as_mut()).await.is_pending());
+                assert!(poll_until_asleep(next.as_mut()).await.is_pending());
                 let mut client = connect(&name).await.unwrap();
                 let mut server = next.await.unwrap().unwrap();
                 client.write_all(b"x").await.unwrap();
