@@ -154,7 +154,7 @@ impl PipeStream {
     /// # Errors
     /// `Invalid` for zero, as in `std::net`.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.end.set_read_timeout(timeout)
+        self.end.settings().set_read_timeout(timeout)
     }
 
     /// Limits every later wait for space or, in [`drain`](PipeStream::drain), for the reader; `None` waits for ever.
@@ -165,22 +165,22 @@ impl PipeStream {
     /// # Errors
     /// `Invalid` for zero, as in `std::net`.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.end.set_write_timeout(timeout)
+        self.end.settings().set_write_timeout(timeout)
     }
 
     /// What [`set_read_timeout`](PipeStream::set_read_timeout) set.
     pub fn read_timeout(&self) -> Option<Duration> {
-        self.end.read_timeout()
+        self.end.settings().read_timeout()
     }
 
     /// What [`set_write_timeout`](PipeStream::set_write_timeout) set.
     pub fn write_timeout(&self) -> Option<Duration> {
-        self.end.write_timeout()
+        self.end.settings().write_timeout()
     }
 
     /// Lets `canceller` end the waits of this end that begin from now on; `None` takes it away.
     pub fn set_canceller(&self, canceller: Option<&Canceller>) {
-        self.end.set_canceller(canceller.map(Canceller::sys));
+        self.end.settings().set_canceller(canceller.map(Canceller::sys).cloned());
     }
 
     /// Tells type, end, instances and buffer sizes. Corresponds to `GetNamedPipeInfo`.

@@ -235,12 +235,14 @@ mod mapped {
 #[cfg(loom)]
 mod heap {
     use super::{super::sync::UnsafeCell, AtomicU64, Mapping, Ordering, Word};
-    use std::ptr::NonNull;
+    use std::{ptr::NonNull, sync::atomic::AtomicU32};
 
     #[derive(Debug)]
     pub(crate) struct Memory {
         words: Vec<AtomicU64>,
         bytes: Vec<UnsafeCell<u8>>,
+        /// No kernel puts anybody to sleep here.
+        bed: AtomicU32,
     }
 
     // SAFETY: the cells are touched under loom's eyes only, which reports every unsynchronised access.
@@ -263,6 +265,7 @@ mod heap {
             Memory {
                 words: (0..10 * 16).map(|_| AtomicU64::new(0)).collect(),
                 bytes: (CONTROL_LEN..len).map(|_| UnsafeCell::new(0)).collect(),
+                bed: AtomicU32::default(),
             }
         }
 
@@ -276,6 +279,10 @@ mod heap {
 
         pub(in crate::ring) fn set(&self, word: Word, bits: u64) -> u64 {
             self.words[word.offset() / 8].fetch_or(bits, Ordering::Relaxed)
+        }
+
+        pub(in crate::ring) fn low_half(&self, _: Word) -> &AtomicU32 {
+            &self.bed
         }
 
         pub(in crate::ring) fn clear(&self, word: Word, bits: u64) -> u64 {

@@ -114,13 +114,11 @@ impl Sleepers {
     }
 
     /// Where this end's light sleepers lie, for the kernel.
-    #[cfg(not(loom))]
     pub(crate) fn own_bed(&self) -> &AtomicU32 {
         self.memory.low_half(Word::Waiting(self.side))
     }
 
     /// Where the peer's light sleepers lie, for the kernel.
-    #[cfg(not(loom))]
     pub(crate) fn peers_bed(&self) -> &AtomicU32 {
         self.memory.low_half(Word::Waiting(self.side.other()))
     }

@@ -6,7 +6,7 @@
 //! | [`Limit`] | a deadline and a canceller, of this module |
 //! | [`Instance`] | a server instance: `create`, `create_for_listener`, `create_next`, `connect`, `disconnect`, `end`, `into_end`, `left_bytes`, `hold_name` |
 //! | [`NameHold`] | keeps a name while a listener has no instance of it |
-//! | [`End`] | a connected end: reading, writing, messages, settings, peer |
+//! | [`End`] | a connected end: reading, writing, messages, [`settings`](End::settings), peer; what is alike on every system is in `ends` |
 //! | [`Peer`] | who the other end is |
 //! | [`PlainListener`] | accepts at the path of a plain socket, where there are such |
 //! | [`Gate`] | the one descriptor that tells that a listener has a client |
@@ -23,6 +23,7 @@
 //! hold something open.
 
 mod canceller;
+mod ends;
 mod limit;
 mod settings;
 #[cfg(unix)]

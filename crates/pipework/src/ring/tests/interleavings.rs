@@ -81,34 +81,8 @@ fn a_message_is_seen_whole_or_not_at_all() {
 }
 
 /// Nobody sleeps for ever: the reader announces, looks again and sleeps; the writer publishes and looks for sleepers.
-#[test]
-fn a_sleeping_reader_is_woken() {
-    loom::model(|| {
-        let (memory, mut producer, mut consumer) = ring(false, 2);
-        let bell = LoomArc::new(Bell::default());
-        let (writers_bell, writers_memory) = (LoomArc::clone(&bell), Arc::clone(&memory));
-        let writer = thread::spawn(move || {
-            let sleepers = Sleepers::new(writers_memory, Side::Client);
-            producer.write_bytes(b"a").unwrap();
-            if sleepers.must_wake(Interest::Data).deep {
-                writers_bell.ring();
-            }
-        });
-        let sleepers = Sleepers::new(memory, Side::Server);
-        while consumer.front().unwrap() == Front::Empty {
-            sleepers.announce(Interest::Data, Sleep::Deep);
-            if consumer.front().unwrap() == Front::Empty {
-                bell.wait();
-            }
-        }
-        writer.join().unwrap();
-    });
-}
-
-/// Who was woken from a light sleep by its end, just as the writer came to wake it, does not sleep on in the deep one.
-#[test]
-fn a_reader_that_goes_from_light_to_deep_sleep_is_woken() {
-    loom::model(|| {
+fn a_reader_sleeps(has_slept_lightly: bool) {
+    loom::model(move || {
         let (memory, mut producer, mut consumer) = ring(false, 2);
         let bell = LoomArc::new(Bell::default());
         let (writers_bell, writers_memory) = (LoomArc::clone(&bell), Arc::clone(&memory));
@@ -121,7 +95,9 @@ fn a_reader_that_goes_from_light_to_deep_sleep_is_woken() {
             }
         });
         let sleepers = Sleepers::new(memory, Side::Server);
-        sleepers.announce(Interest::Data, Sleep::Light);
+        if has_slept_lightly {
+            sleepers.announce(Interest::Data, Sleep::Light);
+        }
         while consumer.front().unwrap() == Front::Empty {
             sleepers.announce(Interest::Data, Sleep::Deep);
             if consumer.front().unwrap() == Front::Empty {
@@ -130,6 +106,17 @@ fn a_reader_that_goes_from_light_to_deep_sleep_is_woken() {
         }
         writer.join().unwrap();
     });
+}
+
+#[test]
+fn a_sleeping_reader_is_woken() {
+    a_reader_sleeps(false);
+}
+
+/// Also when the writer comes just as a light sleep turns into the deep one.
+#[test]
+fn a_reader_that_falls_into_deep_sleep_is_woken() {
+    a_reader_sleeps(true);
 }
 
 #[test]

@@ -1,12 +1,11 @@
 //! A connected end, whatever it is made of.
 
 use super::{
-    super::Canceller, connection::Connection, instance::Instance, link::Shape, peer::Peer, plain::PlainEnd,
-    settings::Settings,
+    connection::Connection, instance::Instance, link::Shape, peer::Peer, plain::PlainEnd, settings::Settings,
 };
 use crate::{
     error::{PipeErrorKind, fail},
-    message::{MessageRead, Peek},
+    message::Peek,
     options::{PipeEnd, PipeInfo, PipeMode},
 };
 use std::{
@@ -16,7 +15,6 @@ use std::{
         unix::net::UnixStream,
     },
     sync::Arc,
-    time::Duration,
 };
 
 /// An end of a pipe.
@@ -69,20 +67,8 @@ impl End {
         }
     }
 
-    pub(crate) fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>> {
-        self.connection()?.read_message(len_max)
-    }
-
-    pub(crate) fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead> {
-        self.connection()?.read_message_into(buf)
-    }
-
     pub(crate) fn write_message(&self, message: &[u8]) -> io::Result<()> {
         self.connection()?.write_message(&[IoSlice::new(message)])
-    }
-
-    pub(crate) fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
-        self.connection()?.transact(request, len_max)
     }
 
     pub(crate) fn peek(&self, buf: &mut [u8]) -> io::Result<Peek> {
@@ -121,26 +107,6 @@ impl End {
             End::Plain(_) => false,
         };
         self.settings().set_read_mode(mode, has_messages)
-    }
-
-    pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.settings().set_read_timeout(timeout)
-    }
-
-    pub(crate) fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.settings().set_write_timeout(timeout)
-    }
-
-    pub(crate) fn read_timeout(&self) -> Option<Duration> {
-        self.settings().read_timeout()
-    }
-
-    pub(crate) fn write_timeout(&self) -> Option<Duration> {
-        self.settings().write_timeout()
-    }
-
-    pub(crate) fn set_canceller(&self, canceller: Option<&Canceller>) {
-        self.settings().set_canceller(canceller.cloned());
     }
 
     pub(crate) fn info(&self) -> io::Result<PipeInfo> {
@@ -192,7 +158,7 @@ impl End {
         }
     }
 
-    pub(super) fn connection(&self) -> io::Result<Arc<Connection>> {
+    pub(crate) fn connection(&self) -> io::Result<Arc<Connection>> {
         match self {
             End::Connection(connection) => Ok(Arc::clone(connection)),
             End::Instance(instance) => instance.connection_now(),
@@ -202,7 +168,7 @@ impl End {
         }
     }
 
-    fn settings(&self) -> &Settings {
+    pub(crate) fn settings(&self) -> &Settings {
         match self {
             End::Connection(connection) => &connection.settings,
             End::Instance(instance) => instance.settings(),

@@ -3,7 +3,6 @@
 use super::{
     super::Limit,
     connection::Connection,
-    end::End,
     link::Shape,
     listening::Listening,
     poll,
@@ -23,7 +22,6 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 /// A server instance; clones are the same one.
@@ -210,30 +208,6 @@ impl Instance {
     /// Keeps the name for as long as the hold lives.
     pub(crate) fn hold_name(&self) -> NameHold {
         self.shared.place.hold_name()
-    }
-
-    /// Whether a client that has left wrote something that nobody has read.
-    pub(crate) fn left_bytes(&self) -> bool {
-        let peeked = self.connection_now().and_then(|connection| connection.peek(&mut []));
-        peeked.is_ok_and(|peek| peek.available > 0)
-    }
-
-    /// Whatever connection the instance has at the time of a call.
-    pub(crate) fn end(&self) -> End {
-        End::Instance(self.clone())
-    }
-
-    /// The connection that the instance has now, for good.
-    pub(crate) fn into_end(self) -> End {
-        match self.connection_now() {
-            Ok(connection) => End::Connection(connection),
-            Err(_) => End::Instance(self),
-        }
-    }
-
-    /// How long a `connect` that begins now may wait.
-    pub(crate) fn connect_limit(&self, timeout: Option<Duration>) -> Limit {
-        Limit::new(timeout, self.shared.settings.canceller())
     }
 
     pub(crate) fn is_same(&self, other: &Instance) -> bool {

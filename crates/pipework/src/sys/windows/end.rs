@@ -1,7 +1,7 @@
 //! A connected end, whatever it is made of.
 
 use super::{
-    super::{Canceller, settings::Settings},
+    super::settings::Settings,
     connection::{self, Connection},
     facts,
     instance::Instance,
@@ -9,14 +9,13 @@ use super::{
 };
 use crate::{
     error::{PipeErrorKind, fail},
-    message::{MessageRead, Peek},
+    message::Peek,
     options::{PipeInfo, PipeMode},
 };
 use std::{
     io::{self, IoSlice},
     os::windows::io::{BorrowedHandle, OwnedHandle},
     sync::Arc,
-    time::Duration,
 };
 
 /// An end of a pipe.
@@ -43,20 +42,8 @@ impl End {
         }
     }
 
-    pub(crate) fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>> {
-        self.connection()?.read_message(len_max)
-    }
-
-    pub(crate) fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead> {
-        self.connection()?.read_message_into(buf)
-    }
-
     pub(crate) fn write_message(&self, message: &[u8]) -> io::Result<()> {
         self.connection()?.write_message(message)
-    }
-
-    pub(crate) fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
-        self.connection()?.transact(request, len_max)
     }
 
     pub(crate) fn peek(&self, buf: &mut [u8]) -> io::Result<Peek> {
@@ -88,26 +75,6 @@ impl End {
                 connection::switch(instance.pipe(), instance.settings(), mode, instance.has_messages())
             }
         }
-    }
-
-    pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.settings().set_read_timeout(timeout)
-    }
-
-    pub(crate) fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.settings().set_write_timeout(timeout)
-    }
-
-    pub(crate) fn read_timeout(&self) -> Option<Duration> {
-        self.settings().read_timeout()
-    }
-
-    pub(crate) fn write_timeout(&self) -> Option<Duration> {
-        self.settings().write_timeout()
-    }
-
-    pub(crate) fn set_canceller(&self, canceller: Option<&Canceller>) {
-        self.settings().set_canceller(canceller.cloned());
     }
 
     pub(crate) fn info(&self) -> io::Result<PipeInfo> {
@@ -151,14 +118,14 @@ impl End {
         self.connection()?.as_client(act)
     }
 
-    fn connection(&self) -> io::Result<Arc<Connection>> {
+    pub(crate) fn connection(&self) -> io::Result<Arc<Connection>> {
         match self {
             End::Connection(connection) => Ok(Arc::clone(connection)),
             End::Instance(instance) => instance.connection_now(),
         }
     }
 
-    fn settings(&self) -> &Settings {
+    pub(crate) fn settings(&self) -> &Settings {
         match self {
             End::Connection(connection) => &connection.settings,
             End::Instance(instance) => instance.settings(),

@@ -6,7 +6,6 @@ use super::{
     absent::NameHold,
     connection::Connection,
     descriptor::Descriptor,
-    end::End,
     facts::{self, State},
     handle::{code, milliseconds, own_or_invalid, system_error, wait, wide},
     operation::{self, Connecting, Listened},
@@ -21,7 +20,6 @@ use std::{
     io,
     os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 use windows_sys::Win32::{
     Foundation::{
@@ -275,30 +273,6 @@ impl Instance {
         NameHold
     }
 
-    /// Whether a client that has left wrote something that nobody has read.
-    pub(crate) fn left_bytes(&self) -> bool {
-        let peeked = self.connection_now().and_then(|connection| connection.peek(&mut []));
-        peeked.is_ok_and(|peek| peek.available > 0)
-    }
-
-    /// Whatever connection the instance has at the time of a call.
-    pub(crate) fn end(&self) -> End {
-        End::Instance(self.clone())
-    }
-
-    /// The connection that the instance has now, for good.
-    pub(crate) fn into_end(self) -> End {
-        match self.connection_now() {
-            Ok(connection) => End::Connection(connection),
-            Err(_) => End::Instance(self),
-        }
-    }
-
-    /// How long a `connect` that begins now may wait.
-    pub(crate) fn connect_limit(&self, timeout: Option<Duration>) -> Limit {
-        Limit::new(timeout, self.shared.settings.canceller())
-    }
-
     pub(crate) fn is_same(&self, other: &Instance) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
@@ -314,7 +288,7 @@ impl Instance {
         pipe.into_handle()
     }
 
-    pub(super) fn settings(&self) -> &Settings {
+    pub(crate) fn settings(&self) -> &Settings {
         &self.shared.settings
     }
 
@@ -376,7 +350,7 @@ mod tests {
         |builder| builder.outbound(false).inbound(true),
         |builder| builder.first(false),
         |builder| builder.max_instances(3),
-        |builder| builder.in_buffer_size(1).out_buffer_size(1).default_timeout(Duration::MAX),
+        |builder| builder.in_buffer_size(1).out_buffer_size(1).default_timeout(std::time::Duration::MAX),
         |builder| builder.access(Access::everyone()),
     ];
 
