@@ -47,7 +47,7 @@ impl Watch {
 const QUEUE_TIME: Duration = Duration::from_millis(20);
 
 /// When to look again before a watch is made: a server that takes its client makes its next instance within that.
-const LOOKS_SOON_MICROSECONDS: [u64; 4] = [50, 100, 200, 400];
+pub(super) const LOOKS_SOON_MICROSECONDS: [u64; 4] = [50, 100, 200, 400];
 
 /// Opens now: busy and absent are errors.
 pub(crate) fn open(request: &Request, limit: &Limit) -> io::Result<Connection> {

@@ -3,7 +3,7 @@
 use super::{
     super::{
         check_identity,
-        client::{absent, ended},
+        client::{LOOKS_SOON_MICROSECONDS, absent, ended},
         connection::Connection,
         end::End,
         no_network, plain,
@@ -68,6 +68,9 @@ async fn connect_local(request: &Request, deadline: Deadline) -> io::Result<Conn
         };
         deadline.check().map_err(|error| ended(name, why, error))?;
         let Some(watched) = watch.take() else {
+            if let Some(connection) = soon(&mut search, deadline).await? {
+                return Ok(connection);
+            }
             // The first time round nothing was watched yet: look again before sleeping.
             watch = Some(Watch::for_instances());
             continue;
@@ -82,6 +85,20 @@ async fn connect_local(request: &Request, deadline: Deadline) -> io::Result<Conn
         }
         watch = Some(told.into_watch());
     }
+}
+
+/// Looks again and again for a short time without a watch, which takes milliseconds to be closed.
+async fn soon(search: &mut Search<'_>, deadline: Deadline) -> io::Result<Option<Connection>> {
+    for pause in LOOKS_SOON_MICROSECONDS {
+        deadline.pause(Duration::from_micros(pause)).await?;
+        if deadline.check().is_err() {
+            break;
+        }
+        if let Attempt::Open(connection) = search.again()? {
+            return Ok(Some(*connection));
+        }
+    }
+    Ok(None)
 }
 
 async fn connect_plain(request: &Request, path: &Path, deadline: Deadline) -> io::Result<End> {
