@@ -35,6 +35,11 @@
 //! # }
 //! ```
 //!
+//! # Tasks
+//!
+//! With the feature `tokio` the module `pipework::tokio` has the same pipes for tasks, under the names of tokio's own module for
+//! named pipes. Blocking and async ends mix.
+//!
 //! # Two deadlocks to know
 //!
 //! - **Both sides write and nobody reads.** A write waits while the other end has a buffer full of unread bytes. If
@@ -74,7 +79,7 @@ mod peer;
 mod ring;
 mod stream;
 mod sys;
-#[cfg(all(feature = "tokio", unix))]
+#[cfg(feature = "tokio")]
 pub mod tokio;
 
 pub use access::Access;
@@ -91,7 +96,7 @@ pub use options::{PipeEnd, PipeInfo, PipeMode};
 pub use peer::Peer;
 pub use stream::PipeStream;
 
-#[cfg(all(doctest, unix))]
+#[cfg(all(doctest, unix, feature = "tokio"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
