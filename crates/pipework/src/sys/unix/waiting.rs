@@ -156,6 +156,7 @@ impl Waiting {
                 Sleep::Light => Ok(sleeper.sleep_lightly(value, limit)),
                 Sleep::Deep => sleeper.sleep_deeply(limit).map(|()| Sleep::Deep),
             };
+            self.wake_tasks();
             state = self.lock();
             state.leader = None;
             self.tell_followers(&state);

@@ -68,7 +68,7 @@ impl Connection {
             }
             let news = ready!(reactor.poll(&self.socket, Readiness::READABLE, Readiness::READABLE))?;
             if news.is_read_closed() {
-                // Told once only, and maybe before the doorbell is empty.
+                // Seen at once, also where the doorbell has to be emptied first to find it there.
                 self.look_whether_closed();
             }
             self.waiting.drain_now(|| self.drain())?;

@@ -258,7 +258,7 @@ mod tests {
         },
         task::{Context, Wake, Waker},
         thread,
-        time::Duration,
+        time::{Duration, Instant},
     };
 
     const ROUNDS: u32 = 2000;
@@ -292,14 +292,14 @@ mod tests {
         }
     }
 
-    /// Polls as long as the future asks for it, until nothing but news would wake it.
-    fn fall_asleep<F: Future>(mut future: Pin<&mut F>) {
+    /// Polls as long as the future asks for it, until nothing but news would wake it; they are told from then on.
+    fn fall_asleep<F: Future>(mut future: Pin<&mut F>) -> Arc<Woken> {
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         loop {
             assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
             if !woken.0.swap(false, Ordering::Relaxed) {
-                return;
+                return woken;
             }
         }
     }
@@ -367,6 +367,46 @@ mod tests {
             }
         });
         runtime.block_on(reading).unwrap();
+    }
+
+    /// It sleeps in the socket, and what it hears there is for all.
+    #[test]
+    fn a_thread_that_hears_the_doorbell_tells_the_tasks() {
+        let (server, client, task) = both_ways(PipeMode::Byte, 1);
+        // Nobody takes news from the reactor of this runtime.
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let _context = runtime.enter();
+        thread::scope(|scope| {
+            let reading = scope.spawn(|| (&client).read(&mut [0]).unwrap());
+            assert_eq!(task.try_write(&[IoSlice::new(b"1")]).unwrap(), 1);
+            let mut writing = pin!(write(&task, b"2"));
+            let woken = fall_asleep(writing.as_mut());
+            assert_eq!((&server).read(&mut [0]).unwrap(), 1);
+            let begun = Instant::now();
+            while !woken.0.load(Ordering::Relaxed) && begun.elapsed() < LONG {
+                thread::yield_now();
+            }
+            assert!(woken.0.load(Ordering::Relaxed), "the task hears of room");
+            (&server).write_all(b"3").unwrap();
+            assert_eq!(reading.join().unwrap(), 1);
+        });
+    }
+
+    /// What is there is told to nobody again: the peer was awake, and its news were heard.
+    #[test]
+    fn a_turn_that_is_given_back_wakes_the_tasks_that_wait_for_it() {
+        let (server, _client, task) = both_ways(PipeMode::Message, 100);
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let _context = runtime.enter();
+        let mut asking = Box::pin(task.transact(b"question", 99));
+        fall_asleep(asking.as_mut());
+        let mut reading = pin!(task.read_message(99));
+        let woken = fall_asleep(reading.as_mut());
+        server.stream().write_message(b"answer").unwrap();
+        assert!(!woken.0.load(Ordering::Relaxed));
+        drop(asking);
+        assert!(woken.0.load(Ordering::Relaxed));
+        assert!(reading.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
     }
 
     /// To look empties the doorbell too.
@@ -464,7 +504,7 @@ mod tests {
     #[test]
     fn a_large_message_waits_for_a_full_socket() {
         let (server, _client, task) = both_ways(PipeMode::Message, 1000);
-        let server = AsyncEnd::new(server.into_stream().into_end());
+        let server = Arc::new(AsyncEnd::new(server.into_stream().into_end()));
         let asleep = Builder::new_current_thread().enable_all().build().unwrap();
         let large = vec![7; 100_000];
         {
@@ -478,18 +518,18 @@ mod tests {
             }
         }
         workers().block_on(async {
-            let mut writing = pin!(server.write_message(&large));
+            // A task of its own, which nothing but news of the socket wakes.
+            let mut writing = ::tokio::spawn({
+                let (server, large) = (Arc::clone(&server), large.clone());
+                async move { server.write_message(&large).await }
+            });
             for _ in 0..3 {
-                assert!(
-                    timeout(Duration::from_millis(5), writing.as_mut()).await.is_err(),
-                    "the socket is full"
-                );
+                let waited = timeout(Duration::from_millis(5), &mut writing).await;
+                assert!(waited.is_err(), "the socket is full");
             }
-            let reading =
-                async { timeout(LONG, task.read_message(1 << 20)).await.unwrap().unwrap().unwrap() };
-            let (written, got) = ::tokio::join!(timeout(LONG, writing), reading);
-            written.expect("it hears of room").unwrap();
-            assert_eq!(got, large);
+            let read = timeout(LONG, task.read_message(1 << 20)).await.expect("it hears of room");
+            assert_eq!(read.unwrap().unwrap(), large);
+            writing.await.unwrap().unwrap();
         });
     }
 }

@@ -22,36 +22,34 @@ use tokio::{
     runtime::Builder,
     sync::oneshot,
     task::JoinSet,
-    time::timeout,
 };
 
 use super::{
-    super::{Case, SHORT, expect, expect_same, pattern, plain},
+    super::{Case, expect, expect_same, pattern, plain},
     Woken, current_thread, message_pair, pair, poll_until_asleep, polled, unique, workers,
 };
-use crate::{
-    child,
-    harness::{DIRECTORY_VARIABLE, Resources},
-};
+use crate::child;
+#[cfg(unix)]
+use super::super::SHORT;
+#[cfg(unix)]
+use tokio::time::timeout;
+#[cfg(unix)]
+use crate::harness::{DIRECTORY_VARIABLE, Resources};
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = vec![
         plain("tasks", tasks_that_wait_keep_no_thread),
-        plain("tasks", tasks_wait_at_no_descriptor_of_their_own),
         plain("tasks", tasks_that_wait_are_polled_for_news_only),
         plain("tasks", tasks_need_a_runtime_only_to_wait),
         plain("tasks", tasks_go_on_in_another_runtime),
         plain("tasks", tasks_of_a_runtime_that_ends_are_dropped),
         plain("tasks", tasks_of_one_end_share_it),
         plain("tasks", tasks_take_turns_with_a_transaction),
-        plain("tasks", tasks_try_and_are_told_when_to_try_again),
-        plain("tasks", tasks_are_told_of_room_for_what_they_tried),
         plain("tasks", tasks_are_told_of_the_end),
         plain("tasks", tasks_read_and_write_several_buffers),
         plain("tasks", tasks_see_a_disconnect),
         plain("tasks", tasks_accept_by_polling),
         plain("tasks", tasks_shut_a_listener_down_and_finish),
-        plain("tasks", tasks_accept_while_another_process_creates),
         plain("tasks", tasks_accept_as_tokio_says),
         plain("tasks", tasks_wait_for_a_busy_pipe_as_tokio_says),
         plain("tasks", tasks_have_tokios_options),
@@ -62,6 +60,23 @@ pub(super) fn cases() -> Vec<Case> {
     #[cfg(feature = "futures")]
     cases.push(plain("tasks", stream::tasks_accept_from_a_stream));
     cases
+}
+
+/// The cases that only a system like this one has.
+#[cfg(unix)]
+pub(super) fn cases_of_this_system() -> Vec<Case> {
+    vec![
+        plain("tasks", tasks_wait_at_no_descriptor_of_their_own),
+        plain("tasks", tasks_try_and_are_told_when_to_try_again),
+        plain("tasks", tasks_are_told_of_room_for_what_they_tried),
+        plain("tasks", tasks_accept_while_another_process_creates),
+    ]
+}
+
+/// The same for Windows.
+#[cfg(windows)]
+pub(super) fn cases_of_this_system() -> Vec<Case> {
+    vec![plain("tasks", tasks_write_one_write_ahead), plain("tasks", tasks_that_are_gone_have_written)]
 }
 
 /// Whatever waits: the one thread goes on with other tasks. It needs no timers.
@@ -114,6 +129,7 @@ fn tasks_that_wait_keep_no_thread() {
 }
 
 /// A waiting end has its socket, and no more.
+#[cfg(unix)]
 fn tasks_wait_at_no_descriptor_of_their_own() {
     current_thread().block_on(async {
         let (server, client) = message_pair(100);
@@ -165,12 +181,11 @@ fn tasks_need_a_runtime_only_to_wait() {
     assert_eq!(client.try_write(b"x").unwrap(), 1);
     assert_eq!(server.try_read(&mut [0; 9]).unwrap(), 1);
     let listener = Listener::bind(unique()).unwrap();
-    let mut cx = Context::from_waker(Waker::noop());
     for outcome in [
-        pin!(server.readable()).poll(&mut cx).map_ok(drop),
-        pin!(listener.accept()).poll(&mut cx).map_ok(drop),
-        pin!(ServerOptions::new().create(unique()).unwrap().connect()).poll(&mut cx),
-        pin!(ClientOptions::new().wait_absent(true).connect(unique())).poll(&mut cx).map_ok(drop),
+        without_a_runtime(server.readable()).map_ok(drop),
+        without_a_runtime(listener.accept()).map_ok(drop),
+        without_a_runtime(ServerOptions::new().create(unique()).unwrap().connect()),
+        without_a_runtime(ClientOptions::new().wait_absent(true).connect(unique())).map_ok(drop),
     ] {
         let Poll::Ready(Err(error)) = outcome else { panic!("{outcome:?}") };
         assert!(error.to_string().contains("runtime"), "{error}");
@@ -178,6 +193,18 @@ fn tasks_need_a_runtime_only_to_wait() {
     client.try_write(b"y").unwrap();
     current_thread().block_on(server.readable()).unwrap();
     assert_eq!(server.try_read(&mut [0; 9]).unwrap(), 1);
+}
+
+fn without_a_runtime<F: Future>(future: F) -> Poll<F::Output> {
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut future = pin!(future);
+    loop {
+        let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+        if polled.is_ready() || !woken.again() {
+            return polled;
+        }
+    }
 }
 
 /// A runtime ends; the ends that waited in it wait in the next.
@@ -288,7 +315,65 @@ fn would_block<T: std::fmt::Debug>(outcome: io::Result<T>) {
     assert_eq!(outcome.unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
+/// Trying never waits: what has no room is begun, and while that waits nothing more is.
+#[cfg(windows)]
+fn tasks_write_one_write_ahead() {
+    current_thread().block_on(async {
+        let (server, client) = pair(ServerOptions::new().in_buffer_size(100));
+        would_block(server.try_read(&mut [0; 9]));
+        assert!(client.ready(Interest::WRITABLE).await.unwrap().is_writable());
+        let mut written = client.try_write(&[1; 150]).unwrap();
+        assert_eq!(written, 100, "what fits");
+        written += client.try_write(&[2; 150]).unwrap();
+        would_block(client.try_write(&[3; 50]));
+        let mut waiting = pin!(client.writable());
+        assert!(poll_until_asleep(waiting.as_mut()).await.is_pending());
+        let mut got = vec![0; written];
+        assert_eq!(server.try_read(&mut got[..60]).unwrap(), 60);
+        let mut read = 60;
+        while read < written {
+            server.readable().await.unwrap();
+            read += server.try_read(&mut got[read..]).unwrap();
+        }
+        waiting.await.unwrap();
+        expect_same(&got, &[vec![1; 100], vec![2; written - 100]].concat());
+        would_block(server.try_read(&mut [0; 9]));
+        // The same with messages.
+        let (server, client) = message_pair(100);
+        for message in [[1; 80], [2; 80]] {
+            assert_eq!(client.try_write(&message).unwrap(), 80);
+        }
+        would_block(client.try_write(&[3; 80]));
+        assert_eq!(server.read_message(99).await.unwrap().unwrap(), [1; 80]);
+        client.writable().await.unwrap();
+        assert_eq!(client.try_write(&[3; 80]).unwrap(), 80);
+        assert_eq!(server.read_message(99).await.unwrap().unwrap(), [2; 80]);
+        assert_eq!(server.read_message(99).await.unwrap().unwrap(), [3; 80]);
+    });
+}
+
+/// What a task was told to be written, is: also what waited for room when its end was dropped, and its runtime ended.
+#[cfg(windows)]
+fn tasks_that_are_gone_have_written() {
+    let (mut server, mut client) = pair(ServerOptions::new().in_buffer_size(100));
+    let written = workers().block_on(async move {
+        tokio::spawn(async move {
+            let mut written = client.write(&[1; 100]).await.unwrap();
+            written += client.write(&[1; 100]).await.unwrap();
+            assert!(polled(2, client.write(&[1; 100])).await.is_none());
+            written
+        })
+        .await
+        .unwrap()
+    });
+    let mut got = Vec::new();
+    current_thread().block_on(server.read_to_end(&mut got)).unwrap();
+    expect_same(&got, &vec![1; written]);
+    assert!(written > 100);
+}
+
 /// Trying never waits, and waiting for readiness is not in vain.
+#[cfg(unix)]
 fn tasks_try_and_are_told_when_to_try_again() {
     current_thread().block_on(async {
         let (server, client) = pair(ServerOptions::new().in_buffer_size(100));
@@ -317,6 +402,7 @@ fn tasks_try_and_are_told_when_to_try_again() {
 }
 
 /// A message that had no room is not tried in vain while there is less than it wants.
+#[cfg(unix)]
 fn tasks_are_told_of_room_for_what_they_tried() {
     current_thread().block_on(async {
         let (server, client) = message_pair(100);
@@ -370,9 +456,10 @@ fn tasks_read_and_write_several_buffers() {
         let (server, mut client) = message_pair(100);
         assert_eq!(client.write_vectored(&parts).await.unwrap(), 5);
         client.write_message(b"next").await.unwrap();
-        let mut bufs = [IoSliceMut::new(&mut one), IoSliceMut::new(&mut three)];
+        let mut two = [0; 2];
+        let mut bufs = [IoSliceMut::new(&mut one), IoSliceMut::new(&mut two), IoSliceMut::new(&mut three)];
         assert_eq!(server.try_read_vectored(&mut bufs).unwrap(), 5);
-        assert_eq!((&one, &three[..2]), (b"abc", &b"de"[..]));
+        assert_eq!((&one, &two), (b"abc", b"de"));
         client.write_message(b"four").await.unwrap();
         server.set_read_mode(PipeMode::Byte).unwrap();
         let mut bufs = [IoSliceMut::new(&mut one), IoSliceMut::new(&mut three)];
@@ -467,6 +554,7 @@ fn tasks_shut_a_listener_down_and_finish() {
 }
 
 /// Creators take turns, and one that is stopped keeps its turn: whoever has to wait for it keeps no thread.
+#[cfg(unix)]
 fn tasks_accept_while_another_process_creates() {
     current_thread().block_on(async {
         let listener = ServerOptions::new().max_instances(1).listen(unique()).unwrap();
@@ -488,6 +576,7 @@ fn tasks_accept_while_another_process_creates() {
 }
 
 /// Holds the lock of the directory of pipes, as a creator does.
+#[cfg(unix)]
 fn creators_lock() -> std::fs::File {
     let directory = std::env::var_os(DIRECTORY_VARIABLE).unwrap();
     let file = std::fs::File::open(std::path::Path::new(&directory).join(".lock")).unwrap();
