@@ -311,7 +311,7 @@ fn warm_up(directory: &Path) {
     let error = NamedPipe::wait("no-such-pipe", Some(Duration::ZERO)).expect_err("nobody serves that name");
     assert_eq!(error, pipework::PipeErrorKind::Absent);
     drop(NamedPipe::new(unique()).expect("the warm-up pipe can be made"));
-    #[cfg(all(feature = "tokio", unix))]
+    #[cfg(feature = "tokio")]
     crate::asynchronous::make_what_stays();
     expect_no_files(directory);
 }
@@ -350,7 +350,7 @@ const PROCESS_WIDE: [&str; 1] = ["anon_inode:inotify"];
 
 impl Resources {
     /// Open descriptors, or handles, by what they are.
-    #[cfg(feature = "tokio")]
+    #[cfg(all(feature = "tokio", unix))]
     pub(crate) fn descriptors(&self) -> &BTreeMap<String, usize> {
         &self.descriptors
     }

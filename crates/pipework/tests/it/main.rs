@@ -9,7 +9,7 @@
     reason = "a test ends at the first surprise, and its harness reports it"
 )]
 
-#[cfg(all(feature = "tokio", unix))]
+#[cfg(feature = "tokio")]
 mod asynchronous;
 mod child;
 mod conformance;

@@ -13,7 +13,7 @@ use pipework::{
     PipeMode, PipeStream, ServerCheck,
 };
 
-#[cfg(all(feature = "tokio", unix))]
+#[cfg(feature = "tokio")]
 use crate::asynchronous;
 
 /// A call's result; errors are told in a form that can cross a process boundary.
@@ -416,13 +416,13 @@ impl dyn End + '_ {
 pub(crate) fn surfaces() -> Vec<&'static dyn Surface> {
     vec![
         &Blocking,
-        #[cfg(all(feature = "tokio", unix))]
+        #[cfg(feature = "tokio")]
         &asynchronous::TOKIO,
-        #[cfg(all(feature = "tokio", unix))]
+        #[cfg(feature = "tokio")]
         &asynchronous::TOKIO_CURRENT_THREAD,
-        #[cfg(all(feature = "tokio", unix))]
+        #[cfg(feature = "tokio")]
         &asynchronous::TOKIO_SERVES,
-        #[cfg(all(feature = "tokio", unix))]
+        #[cfg(feature = "tokio")]
         &asynchronous::TOKIO_OPENS,
     ]
 }

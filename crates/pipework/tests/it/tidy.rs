@@ -49,7 +49,7 @@ const RULES: [&str; 40] = [
 ];
 
 /// Whether this build has the surface for tasks.
-const HAS_TASKS: bool = cfg!(all(feature = "tokio", unix));
+const HAS_TASKS: bool = cfg!(feature = "tokio");
 
 /// Rules that only the surface for tasks has.
 const EXEMPT: [&str; 1] = ["T3"];

@@ -15,6 +15,10 @@ const READINESS: &str = "not on this system: no descriptor tells of readiness";
 const SOCKETS: &str = "not on this system: a path is no name of a pipe";
 const PROTOCOL: &str = "not on this system: only the kernel speaks to the other end";
 const NETWORK: &str = "not on this system: its network knows pipes";
+const CREATORS: &str = "not on this system: creating an instance waits for nobody";
+const AHEAD: &str =
+    "not on this system: it tells of room by ending a write, so one more than has room is begun";
+const NOT_AHEAD: &str = "not on this system: no write of a task is begun that has no room";
 const SIGNALS: &str = "not on this system: no thread can look for a signal that was raised";
 const HOLDS: &str = "not on this system: a name lives as long as it has an instance";
 const EMPTY: &str = "not on this system: peeking tells no empty message from none";
@@ -90,6 +94,21 @@ const OF_UNIX: &[Foreign] = &[
     ("socket", "socket_path_that_is_too_long_is_invalid", SOCKETS),
 ];
 
+/// What tasks have on Unix only.
+const OF_UNIX_TASKS: &[Foreign] = &[
+    ("tasks", "tasks_wait_at_no_descriptor_of_their_own", DESCRIPTORS),
+    ("tasks", "tasks_try_and_are_told_when_to_try_again", AHEAD),
+    ("tasks", "tasks_are_told_of_room_for_what_they_tried", AHEAD),
+    ("tasks", "tasks_accept_while_another_process_creates", CREATORS),
+];
+
+/// What tasks have on Windows only.
+const OF_WINDOWS_TASKS: &[Foreign] = &[
+    ("tasks", "tasks_write_one_write_ahead", NOT_AHEAD),
+    ("tasks", "tasks_that_are_gone_have_written", NOT_AHEAD),
+    ("tasks", "tasks_that_are_gone_hold_nobody_up", NOT_AHEAD),
+];
+
 /// What of it only Linux has.
 const OF_LINUX: &[Foreign] = &[
     ("B5", "b5_writing_to_a_closed_end_raises_no_signal", SIGNALS),
@@ -141,6 +160,7 @@ const WRONG_IN_WINE: &[(&str, &str)] = &[
     ("c5_an_inbound_server_is_opened_for_writing_only", DIRECTIONS),
     ("c5_an_outbound_server_is_opened_for_reading_only", DIRECTIONS),
     ("c5_connect_takes_the_one_direction_there_is", DIRECTIONS),
+    ("tasks_have_tokios_options", DIRECTIONS),
     ("c7_disconnect_takes_a_listening_instance_away", "Wine does not disconnect an instance that listens"),
     ("f1_drain_is_broken_when_the_reader_has_gone", "Wine flushes a pipe that is closed"),
     ("a3_a_client_lets_a_server_know_it_and_no_more", LEVEL),
@@ -167,10 +187,18 @@ pub(crate) fn known_elsewhere() -> Vec<&'static str> {
 
 /// The cases of single systems: those that this system has, or those that it does not have.
 fn foreign(is_here: bool) -> impl Iterator<Item = &'static Foreign> {
-    [(OF_UNIX, cfg!(unix)), (OF_LINUX, cfg!(target_os = "linux")), (OF_WINDOWS, cfg!(windows))]
-        .into_iter()
-        .filter(move |(_, here)| *here == is_here)
-        .flat_map(|(cases, _)| cases)
+    let (of_unix, of_windows) =
+        if cfg!(feature = "tokio") { (OF_UNIX_TASKS, OF_WINDOWS_TASKS) } else { (&[][..], &[][..]) };
+    [
+        (OF_UNIX, cfg!(unix)),
+        (of_unix, cfg!(unix)),
+        (OF_LINUX, cfg!(target_os = "linux")),
+        (OF_WINDOWS, cfg!(windows)),
+        (of_windows, cfg!(windows)),
+    ]
+    .into_iter()
+    .filter(move |(_, here)| *here == is_here)
+    .flat_map(|(cases, _)| cases)
 }
 
 /// The names of the cases that Wine gets wrong.

@@ -15,7 +15,7 @@ mod listener;
 mod listing;
 mod messages;
 mod names;
-#[cfg(all(feature = "tokio", unix))]
+#[cfg(feature = "tokio")]
 mod tasks;
 mod timeouts;
 
@@ -80,7 +80,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(listing::cases());
     cases.extend(bad_input::cases());
     cases.extend(access::cases());
-    #[cfg(all(feature = "tokio", unix))]
+    #[cfg(feature = "tokio")]
     cases.extend(tasks::cases());
     cases.extend(cases_of_this_system());
     cases.extend(elsewhere::cases());
@@ -98,6 +98,8 @@ pub(crate) fn cases_of_this_system() -> Vec<Case> {
     cases.extend(names::cases_of_this_system());
     cases.extend(readiness::cases());
     cases.extend(sockets::cases());
+    #[cfg(feature = "tokio")]
+    cases.extend(tasks::cases_of_this_system());
     cases.extend(users::cases());
     #[cfg(target_os = "linux")]
     cases.extend(signals::cases());
@@ -111,6 +113,8 @@ pub(crate) fn cases_of_this_system() -> Vec<Case> {
     cases.extend(descriptors::cases());
     cases.extend(handles::cases());
     cases.extend(overlapped::cases());
+    #[cfg(feature = "tokio")]
+    cases.extend(tasks::cases_of_this_system());
     cases
 }
 

@@ -1,5 +1,6 @@
 //! What only tasks have: futures that are dropped, runtimes that end, readiness, threads that must not be kept waiting.
 
+mod crowd;
 mod dropping;
 mod running;
 
@@ -23,8 +24,14 @@ use super::Case;
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = dropping::cases();
+    cases.extend(crowd::cases());
     cases.extend(running::cases());
     cases
+}
+
+/// The cases that only a system like this one has.
+pub(super) fn cases_of_this_system() -> Vec<Case> {
+    running::cases_of_this_system()
 }
 
 /// A runtime with threads of its own.

@@ -24,17 +24,17 @@ use tokio::{
     task::JoinSet,
 };
 
+#[cfg(unix)]
+use super::super::SHORT;
 use super::{
     super::{Case, expect, expect_same, pattern, plain},
     Woken, current_thread, message_pair, pair, poll_until_asleep, polled, unique, workers,
 };
 use crate::child;
 #[cfg(unix)]
-use super::super::SHORT;
+use crate::harness::{DIRECTORY_VARIABLE, Resources};
 #[cfg(unix)]
 use tokio::time::timeout;
-#[cfg(unix)]
-use crate::harness::{DIRECTORY_VARIABLE, Resources};
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = vec![
@@ -76,7 +76,11 @@ pub(super) fn cases_of_this_system() -> Vec<Case> {
 /// The same for Windows.
 #[cfg(windows)]
 pub(super) fn cases_of_this_system() -> Vec<Case> {
-    vec![plain("tasks", tasks_write_one_write_ahead), plain("tasks", tasks_that_are_gone_have_written)]
+    vec![
+        plain("tasks", tasks_write_one_write_ahead),
+        plain("tasks", tasks_that_are_gone_have_written),
+        plain("tasks", tasks_that_are_gone_hold_nobody_up),
+    ]
 }
 
 /// Whatever waits: the one thread goes on with other tasks. It needs no timers.
@@ -370,6 +374,36 @@ fn tasks_that_are_gone_have_written() {
     current_thread().block_on(server.read_to_end(&mut got)).unwrap();
     expect_same(&got, &vec![1; written]);
     assert!(written > 100);
+}
+
+/// While the last write of an end that was dropped waits for its reader, that one can write, and then sees the end.
+#[cfg(windows)]
+fn tasks_that_are_gone_hold_nobody_up() {
+    current_thread().block_on(async {
+        for mode in [PipeMode::Byte, PipeMode::Message] {
+            let mut options = ServerOptions::new();
+            options.pipe_mode(mode).in_buffer_size(100).out_buffer_size(100);
+            let (mut server, client) = pair(&options);
+            let mut written = 0;
+            while let Ok(count) = client.try_write(&[1; 90]) {
+                written += count;
+            }
+            assert!(written > 100);
+            drop(client);
+            for _ in 0..50 {
+                server.write_all(&[2; 1000]).await.unwrap();
+            }
+            server.set_read_mode(PipeMode::Byte).unwrap();
+            let mut got = Vec::new();
+            server.read_to_end(&mut got).await.unwrap();
+            expect_same(&got, &vec![1; written]);
+            expect(server.write(b"x").await, PipeErrorKind::NoData);
+            // Both at once.
+            let (server, client) = pair(&options);
+            while server.try_write(&[1; 90]).is_ok() {}
+            while client.try_write(&[1; 90]).is_ok() {}
+        }
+    });
 }
 
 /// Trying never waits, and waiting for readiness is not in vain.
