@@ -83,7 +83,9 @@ pub(crate) struct Contender {
     far: fn(&Measure, &Job) -> io::Result<()>,
 }
 
-use Role::{Anonymous, Buffers, Bulk, Crowd, Duplex, Messages, Server as Serving, Tasks};
+#[cfg(unix)]
+use Role::Tasks;
+use Role::{Anonymous, Buffers, Bulk, Crowd, Duplex, Messages, Server as Serving};
 
 /// What our named pipe is called in every report.
 pub(crate) const OURS: &str = "pipework";

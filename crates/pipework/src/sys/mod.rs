@@ -53,7 +53,7 @@ pub(crate) use system::{
 /// | [`connect`](asynchronous::connect) | a client's end, waiting |
 ///
 /// And `Instance::try_create_for_listener` and `try_create_next`, which do not wait for other creators.
-#[cfg(all(feature = "tokio", unix))]
+#[cfg(feature = "tokio")]
 pub(crate) mod asynchronous {
     pub(crate) use super::system::asynchronous::{
         Accepting, AsyncAnonRead, AsyncAnonWrite, AsyncEnd, connect, create, create_with_attributes, open,

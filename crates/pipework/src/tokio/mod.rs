@@ -74,12 +74,22 @@
 //! error; in a runtime that was built without I/O it panics, as with tokio's own types. Timers are not needed.
 //!
 //! No call keeps a thread of the runtime waiting, with one exception that tokio has as well: creating an instance asks the
-//! system and returns when it is there, on Unix after other processes that are creating one at the same moment.
+//! system and returns when it is there, on Unix after other processes that are creating one at the same moment. On Windows, tasks are
+//! woken by threads of the system's own pool; draining, and connecting while a pipe is busy, take a thread that the runtime has for
+//! blocking calls.
 //!
 //! # Cancel safety
 //!
 //! Futures may be dropped at any time: no byte, message or client is lost or doubled, unless a function says otherwise.
 //! There is no buffer in between: what a call has not returned is still in the pipe, and what it took it returns.
+//!
+//! # Platform-specific behavior
+//!
+//! Windows tells of room only by ending a write. So there one write more than has room is begun, of a stream at most as many bytes
+//! as the quota: it counts as written, can be read from then on, and the next one waits until it is over. An end that is dropped
+//! meanwhile closes when that was read, or when the other end closes. If the process ends first, it is lost: wait for
+//! [`drain`](NamedPipeClient::drain) before that. For each end of an anonymous pipe that waits, a thread waits that the runtime has
+//! for blocking calls, and an error of a write is told by the next one.
 //!
 //! # Errors
 //!

@@ -26,6 +26,7 @@ use windows_sys::Win32::{
         ERROR_ACCESS_DENIED, ERROR_FILE_NOT_FOUND, ERROR_INVALID_NAME, ERROR_PATH_NOT_FOUND, ERROR_PIPE_BUSY,
         ERROR_SEM_TIMEOUT, GENERIC_READ,
     },
+    Security::SECURITY_ATTRIBUTES,
     Storage::FileSystem::{
         CreateFileW, FILE_FLAG_OVERLAPPED, FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_WRITE_ATTRIBUTES,
         FILE_WRITE_DATA, OPEN_EXISTING, READ_CONTROL, SECURITY_SQOS_PRESENT, SYNCHRONIZE,
@@ -56,7 +57,22 @@ pub(super) fn exists(path: &[u16]) -> bool {
 
 /// Opens now: busy and absent are errors.
 pub(super) fn open(request: &Request, limit: &Limit) -> io::Result<Connection> {
-    let (handle, rights) = open_allowed(request)?;
+    // SAFETY: null stands for default attributes.
+    unsafe { open_with_attributes(request, limit, ptr::null()) }
+}
+
+/// The same with these attributes for the handle.
+///
+/// # Safety
+/// `attributes` is null or points to valid ones.
+pub(super) unsafe fn open_with_attributes(
+    request: &Request,
+    limit: &Limit,
+    attributes: *const SECURITY_ATTRIBUTES,
+) -> io::Result<Connection> {
+    // SAFETY: the caller promises the same.
+    let open = |access| unsafe { open_with(request, access, attributes) };
+    let (handle, rights) = open_allowed(request, &open)?;
     let has_limits = Settings::new(request.read_mode, limit.canceller().cloned());
     let pipe = Arc::new(Pipe::new(handle, rights));
     let is_local = matches!(request.name.kind(), PipeNameKind::Local(_));
@@ -115,7 +131,7 @@ pub(super) fn wait(name: &PipeName, timeout: Option<Duration>) -> io::Result<()>
 }
 
 /// Waits a while in the system; that nobody listens after it is for the next attempt to say.
-fn wait_while_busy(path: &[u16], limit: &Limit) -> io::Result<()> {
+pub(super) fn wait_while_busy(path: &[u16], limit: &Limit) -> io::Result<()> {
     let slice = limit.canceller().map(|_| LOOK_AT_CANCELLER);
     let time = [limit.left(), slice].into_iter().flatten().min();
     match wait_once(path, time.map_or(FOREVER, |time| milliseconds(time).max(1))) {
@@ -143,21 +159,24 @@ fn wait_once(path: &[u16], milliseconds: u32) -> io::Result<()> {
 }
 
 /// The path for waiting, which for another computer has no form that leaves names alone.
-fn wait_path_of(name: &PipeName) -> String {
+pub(super) fn wait_path_of(name: &PipeName) -> String {
     match name.kind() {
         PipeNameKind::Remote { .. } => name.to_string(),
         _ => path_of(name),
     }
 }
 
+/// Opens with an access mask.
+type Open<'a> = dyn Fn(u32) -> io::Result<OwnedHandle> + 'a;
+
 /// Opens with what was asked for; where it will do, in one direction. Says for what that is.
-fn open_allowed(request: &Request) -> io::Result<(OwnedHandle, Rights)> {
-    let both = open_for(request, request.read, request.write);
+fn open_allowed(request: &Request, open: &Open<'_>) -> io::Result<(OwnedHandle, Rights)> {
+    let both = open_for(request, open, request.read, request.write);
     let is_denied = |error: &io::Error| code(error) == Some(ERROR_ACCESS_DENIED);
     match both {
         Err(error) if is_denied(&error) && request.one_way_will_do && request.read && request.write => {
             for (read, write) in [(true, false), (false, true)] {
-                match open_for(request, read, write) {
+                match open_for(request, open, read, write) {
                     Err(error) if is_denied(&error) => {}
                     one => return one.map(|handle| (handle, Rights { read, write })),
                 }
@@ -170,31 +189,39 @@ fn open_allowed(request: &Request) -> io::Result<(OwnedHandle, Rights)> {
 
 /// Opens with the least access that does it: not `GENERIC_WRITE`, which would ask to make instances. What is only
 /// good to have (to switch the read mode, to see who owns the pipe) is left out where it is refused.
-fn open_for(request: &Request, read: bool, write: bool) -> io::Result<OwnedHandle> {
+fn open_for(request: &Request, open: &Open<'_>, read: bool, write: bool) -> io::Result<OwnedHandle> {
     let reading = if read { GENERIC_READ } else { 0 };
     let writing = if write { FILE_WRITE_DATA } else { 0 };
     let useful = FILE_READ_ATTRIBUTES | SYNCHRONIZE | FILE_WRITE_ATTRIBUTES | READ_CONTROL;
-    match open_with(request, reading | writing | useful) {
+    match open(reading | writing | useful) {
         Err(error) if code(&error) == Some(ERROR_ACCESS_DENIED) && request.read_mode == PipeMode::Byte => {
             let reading = if read { FILE_READ_DATA } else { 0 };
-            open_with(request, reading | writing | FILE_READ_ATTRIBUTES | SYNCHRONIZE).map_err(|_| error)
+            open(reading | writing | FILE_READ_ATTRIBUTES | SYNCHRONIZE).map_err(|_| error)
         }
         outcome => outcome,
     }
 }
 
-fn open_with(request: &Request, access: u32) -> io::Result<OwnedHandle> {
+/// Opens with this access.
+///
+/// # Safety
+/// `attributes` is null or points to valid ones.
+unsafe fn open_with(
+    request: &Request,
+    access: u32,
+    attributes: *const SECURITY_ATTRIBUTES,
+) -> io::Result<OwnedHandle> {
     let path = wide(path_of(&request.name));
     let flags = FILE_FLAG_OVERLAPPED | SECURITY_SQOS_PRESENT | request.security_qos_flags;
-    // SAFETY: the path ends with a NUL; null stands for default attributes and for no template.
+    // SAFETY: the path ends with a NUL; the caller answers for the attributes; null stands for no template.
     let handle =
-        unsafe { CreateFileW(path.as_ptr(), access, 0, ptr::null(), OPEN_EXISTING, flags, ptr::null_mut()) };
+        unsafe { CreateFileW(path.as_ptr(), access, 0, attributes, OPEN_EXISTING, flags, ptr::null_mut()) };
     // SAFETY: the handle was just made for this caller, or stands for a failure.
     unsafe { own_or_invalid(handle) }
 }
 
 /// The end of a wait, with what was waited for.
-fn ended(name: &PipeName, why: &str, error: io::Error) -> io::Error {
+pub(super) fn ended(name: &PipeName, why: &str, error: io::Error) -> io::Error {
     match PipeErrorKind::of(&error) {
         Some(kind) => fail(kind, format!("{name} {why} until the wait was over: {error}")),
         None => error,

@@ -29,6 +29,9 @@ pub(crate) struct Connection {
     pub(super) settings: Arc<Settings>,
     pub(super) reading: Turn,
     pub(super) writing: Turn,
+    /// What tasks wait for, made when one does.
+    #[cfg(feature = "tokio")]
+    pub(super) state: std::sync::OnceLock<Box<super::asynchronous::State>>,
     /// Who the other end is, as far as it was known when last asked.
     peer: Mutex<Option<Peer>>,
 }
@@ -47,6 +50,8 @@ impl Connection {
             settings,
             reading: Turn::default(),
             writing: Turn::default(),
+            #[cfg(feature = "tokio")]
+            state: std::sync::OnceLock::new(),
             peer: Mutex::new(None),
         }
     }

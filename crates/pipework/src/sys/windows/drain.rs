@@ -56,7 +56,8 @@ fn flush_within(pipe: &Arc<Pipe>, limit: &Limit) -> io::Result<()> {
     }
 }
 
-fn flush(pipe: &Pipe) -> io::Result<()> {
+/// Waits for ever, or until somebody ends what this thread waits for.
+pub(super) fn flush(pipe: &Pipe) -> io::Result<()> {
     // SAFETY: the handle is open while `pipe` is borrowed.
     done(unsafe { FlushFileBuffers(pipe.raw()) })
 }

@@ -42,7 +42,7 @@ impl Instance {
     /// `attributes` is null or points to a valid `SECURITY_ATTRIBUTES`.
     pub(crate) unsafe fn create_raw(spec: &Spec, attributes: *mut c_void) -> io::Result<Instance> {
         // SAFETY: the caller promises the same.
-        unsafe { Instance::create_with(spec, attributes.cast_const().cast()) }
+        unsafe { Instance::create_with(spec, 0, attributes.cast_const().cast()) }
     }
 
     /// Begins to wait for a client; `true` if one is there already, or was.

@@ -66,7 +66,7 @@ impl Instance {
         let descriptor = Descriptor::new(&spec.access)?;
         let attributes = descriptor.attributes();
         // SAFETY: the attributes are a local that points to the descriptor, which lives until the end of the call.
-        unsafe { Instance::create_with(spec, &attributes) }
+        unsafe { Instance::create_with(spec, 0, &attributes) }
     }
 
     /// The same: here every instance has a handle of its own.
@@ -91,12 +91,13 @@ impl Instance {
         Instance::create(spec).map(Some)
     }
 
-    /// Creates an instance with these attributes.
+    /// Creates an instance with these attributes, and with more bits of `dwOpenMode` than the specification says.
     ///
     /// # Safety
     /// `attributes` is null or points to valid ones.
     pub(crate) unsafe fn create_with(
         spec: &Spec,
+        more_open_mode: u32,
         attributes: *const SECURITY_ATTRIBUTES,
     ) -> io::Result<Instance> {
         let path = path_of(spec);
@@ -107,7 +108,7 @@ impl Instance {
         let handle = unsafe {
             CreateNamedPipeW(
                 path.as_ptr(),
-                open_mode(spec),
+                open_mode(spec) | more_open_mode,
                 pipe_mode(spec),
                 spec.max_instances.into(),
                 spec.out_buffer_size,
@@ -176,6 +177,12 @@ impl Instance {
             Connect::Left => Err(system_error(ERROR_NO_DATA)),
             Connect::Wait | Connect::Listen => Ok(current.connecting.clone()),
         }
+    }
+
+    /// What is set when a client comes, if the instance listens.
+    #[cfg(feature = "tokio")]
+    pub(super) fn listening(&self) -> Option<Arc<super::handle::Event>> {
+        self.current().connecting.as_ref().map(|connecting| Arc::clone(connecting.event()))
     }
 
     /// Listens by an operation of the caller's own, which `begin` begins. Its end is for the caller to hear of; the next

@@ -7,6 +7,8 @@
 
 mod absent;
 pub(crate) mod anonymous;
+#[cfg(feature = "tokio")]
+pub(crate) mod asynchronous;
 mod canceller;
 mod client;
 mod connection;

@@ -101,7 +101,7 @@ pub(super) enum Listened {
 #[derive(Debug)]
 pub(super) struct Connecting {
     pipe: Arc<Pipe>,
-    event: Event,
+    event: Arc<Event>,
     /// The kernel's, until the event is set.
     overlapped: Box<UnsafeCell<OVERLAPPED>>,
 }
@@ -114,7 +114,7 @@ unsafe impl Sync for Connecting {}
 
 /// Begins to listen, or tells what the instance has already.
 pub(super) fn listen(pipe: &Arc<Pipe>) -> io::Result<Listened> {
-    let event = Event::lasting()?;
+    let event = Arc::new(Event::lasting()?);
     let overlapped = Box::new(UnsafeCell::new(overlapped(&event)));
     let connecting = Connecting { pipe: Arc::clone(pipe), event, overlapped };
     // SAFETY: the box stays where it is, and the drop of `connecting` waits for the end of the operation.
@@ -141,7 +141,7 @@ pub(super) fn listen(pipe: &Arc<Pipe>) -> io::Result<Listened> {
 
 impl Connecting {
     /// What to wait at.
-    pub(super) fn event(&self) -> &Event {
+    pub(super) fn event(&self) -> &Arc<Event> {
         &self.event
     }
 

@@ -5,6 +5,8 @@ use super::{
     facts,
     handle::{done, len_of, system_error},
 };
+#[cfg(feature = "tokio")]
+use std::sync::Mutex;
 use std::{
     io,
     os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle, RawHandle},
@@ -14,6 +16,8 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
+#[cfg(feature = "tokio")]
+use windows_sys::Win32::System::IO::BindIoCompletionCallback;
 use windows_sys::Win32::{
     Foundation::ERROR_ACCESS_DENIED,
     Storage::FileSystem::{ReadFile, WriteFile},
@@ -36,6 +40,9 @@ pub(crate) struct Pipe {
     rights: Rights,
     /// Whether the system has ever told that there is room for bytes; some never do.
     tells_room: AtomicBool,
+    /// Whether the ends of operations without an event are told to a thread of the system's pool.
+    #[cfg(feature = "tokio")]
+    tells_ends: Mutex<bool>,
 }
 
 /// What a handle was opened for.
@@ -61,7 +68,14 @@ pub(super) struct Seen {
 
 impl Pipe {
     pub(super) fn new(handle: OwnedHandle, rights: Rights) -> Pipe {
-        Pipe { handle, generation: RwLock::new(0), rights, tells_room: AtomicBool::new(false) }
+        Pipe {
+            handle,
+            generation: RwLock::new(0),
+            rights,
+            tells_room: AtomicBool::new(false),
+            #[cfg(feature = "tokio")]
+            tells_ends: Mutex::default(),
+        }
     }
 
     /// The handle, for calls that use it while `self` is borrowed.
@@ -127,14 +141,26 @@ impl Pipe {
 
     /// Looks at the unread bytes without taking them.
     pub(super) fn peek(&self, buf: &mut [u8]) -> io::Result<Seen> {
-        let (mut copied, mut available, mut left) = (0, 0, 0);
-        let (bytes, len) = (buf.as_mut_ptr().cast(), len_of(buf));
-        // SAFETY: the length is that of the buffer, which is borrowed for the call; the counts are locals. On an
-        // overlapped handle the call does not wait for other operations.
-        let answer = unsafe { PeekNamedPipe(self.raw(), bytes, len, &mut copied, &mut available, &mut left) };
-        done(answer)?;
-        let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-        Ok(Seen { copied: size(copied), available: size(available), left: size(left) })
+        // On an overlapped handle the call does not wait for other operations.
+        peek(self.as_handle(), buf)
+    }
+
+    /// From now on the end of each operation that has no event is told by a call of `ended`, from a thread of the system's
+    /// pool; always the same function for one handle.
+    #[cfg(feature = "tokio")]
+    pub(super) fn tell_ends_to(
+        &self,
+        ended: unsafe extern "system" fn(u32, u32, *mut OVERLAPPED),
+    ) -> io::Result<()> {
+        let mut tells_ends = self.tells_ends.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*tells_ends {
+            // SAFETY: the handle is open while `self` is borrowed. What the function asks for, those answer for who begin
+            // operations without an event: nobody but them does.
+            let answer = unsafe { BindIoCompletionCallback(self.raw(), Some(ended), 0) };
+            done(answer)?;
+            *tells_ends = true;
+        }
+        Ok(())
     }
 
     /// Switches how the handle reads.
@@ -165,4 +191,15 @@ impl AsHandle for Pipe {
     fn as_handle(&self) -> BorrowedHandle<'_> {
         self.handle.as_handle()
     }
+}
+
+/// Looks at the unread bytes of any pipe without taking them.
+pub(super) fn peek(pipe: BorrowedHandle<'_>, buf: &mut [u8]) -> io::Result<Seen> {
+    let (mut copied, mut available, mut left) = (0, 0, 0);
+    let (pipe, bytes, len) = (pipe.as_raw_handle(), buf.as_mut_ptr().cast(), len_of(buf));
+    // SAFETY: the handle and the buffer, whose length is told, are borrowed for the call; the counts are locals.
+    let answer = unsafe { PeekNamedPipe(pipe, bytes, len, &mut copied, &mut available, &mut left) };
+    done(answer)?;
+    let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    Ok(Seen { copied: size(copied), available: size(available), left: size(left) })
 }

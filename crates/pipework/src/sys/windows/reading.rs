@@ -16,7 +16,7 @@ use std::io;
 use windows_sys::Win32::Foundation::{ERROR_BROKEN_PIPE, ERROR_MORE_DATA, ERROR_NO_DATA};
 
 /// What one read of the system came to.
-enum Got {
+pub(super) enum Got {
     /// So many bytes, and the message ends with them if it is one.
     Whole(usize),
     /// So many bytes, and the message goes on.
@@ -100,7 +100,7 @@ impl Connection {
         })
     }
 
-    fn check_message_mode(&self) -> io::Result<()> {
+    pub(super) fn check_message_mode(&self) -> io::Result<()> {
         self.pipe.check_may_read()?;
         if self.settings.reads_messages() {
             return Ok(());
@@ -114,7 +114,12 @@ impl Connection {
     }
 
     /// Takes the next message once it is there, if it is not too long.
-    fn take_whole(&self, turn: &Taken<'_>, limit: &Limit, len_max: usize) -> io::Result<Option<Vec<u8>>> {
+    pub(super) fn take_whole(
+        &self,
+        turn: &Taken<'_>,
+        limit: &Limit,
+        len_max: usize,
+    ) -> io::Result<Option<Vec<u8>>> {
         // A read of nothing waits for a message and takes only an empty one.
         match self.read_once(turn, &mut [], limit)? {
             Got::Whole(_) => return Ok(Some(Vec::new())),
@@ -142,7 +147,7 @@ impl Connection {
         }
     }
 
-    fn read_once(&self, turn: &Taken<'_>, buf: &mut [u8], limit: &Limit) -> io::Result<Got> {
+    pub(super) fn read_once(&self, turn: &Taken<'_>, buf: &mut [u8], limit: &Limit) -> io::Result<Got> {
         let event = turn.event()?;
         let read = |overlapped| {
             // SAFETY: `buf` is borrowed for writing until `run` returns, and so after the end; the `OVERLAPPED` is its own.

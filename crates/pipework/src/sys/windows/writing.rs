@@ -43,14 +43,7 @@ impl Connection {
 
     /// Writes one message, all of it or nothing.
     pub(crate) fn write_message(&self, message: &[u8]) -> io::Result<()> {
-        self.pipe.check_may_write()?;
-        if !self.messages {
-            return Err(fail(PipeErrorKind::BadPipe, "a byte pipe has no messages: call `write`"));
-        }
-        if u32::try_from(message.len()).is_err() {
-            let text = format!("a message has at most {} bytes, not {}", u32::MAX, message.len());
-            return Err(fail(PipeErrorKind::Invalid, text));
-        }
+        self.check_may_write_message(message.len())?;
         let limit = self.write_limit();
         let turn = self.writing.take(&limit)?;
         let Finished { len, outcome } = self.write_once(&turn, message, &limit);
@@ -58,6 +51,18 @@ impl Connection {
             Err(error) if len < message.len() || message.is_empty() => Err(error),
             _ => Ok(()),
         }
+    }
+
+    pub(super) fn check_may_write_message(&self, len: usize) -> io::Result<()> {
+        self.pipe.check_may_write()?;
+        if !self.messages {
+            return Err(fail(PipeErrorKind::BadPipe, "a byte pipe has no messages: call `write`"));
+        }
+        if u32::try_from(len).is_err() {
+            let text = format!("a message has at most {} bytes, not {len}", u32::MAX);
+            return Err(fail(PipeErrorKind::Invalid, text));
+        }
+        Ok(())
     }
 
     /// One call of the system for all of it: the kernel waits for room.
@@ -112,7 +117,7 @@ impl Connection {
         Ok(usize::try_from(room).unwrap_or(usize::MAX))
     }
 
-    fn write_once(&self, turn: &Taken<'_>, bytes: &[u8], limit: &Limit) -> Finished {
+    pub(super) fn write_once(&self, turn: &Taken<'_>, bytes: &[u8], limit: &Limit) -> Finished {
         let event = match turn.event() {
             Ok(event) => event,
             Err(error) => return Finished { len: 0, outcome: Err(error) },

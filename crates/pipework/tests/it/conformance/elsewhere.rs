@@ -160,7 +160,6 @@ const WRONG_IN_WINE: &[(&str, &str)] = &[
     ("c5_an_inbound_server_is_opened_for_writing_only", DIRECTIONS),
     ("c5_an_outbound_server_is_opened_for_reading_only", DIRECTIONS),
     ("c5_connect_takes_the_one_direction_there_is", DIRECTIONS),
-    ("tasks_have_tokios_options", DIRECTIONS),
     ("c7_disconnect_takes_a_listening_instance_away", "Wine does not disconnect an instance that listens"),
     ("f1_drain_is_broken_when_the_reader_has_gone", "Wine flushes a pipe that is closed"),
     ("a3_a_client_lets_a_server_know_it_and_no_more", LEVEL),
@@ -172,6 +171,9 @@ const WRONG_IN_WINE: &[(&str, &str)] = &[
     ("list_shows_names_as_they_were_given", LIST),
     ("list_is_empty_without_pipes", LIST),
 ];
+
+/// The same of what tasks have.
+const WRONG_IN_WINE_TASKS: &[(&str, &str)] = &[("tasks_have_tokios_options", DIRECTIONS)];
 
 /// The cases of other systems, which only say that they are not run here.
 pub(super) fn cases() -> Vec<Case> {
@@ -203,14 +205,19 @@ fn foreign(is_here: bool) -> impl Iterator<Item = &'static Foreign> {
 
 /// The names of the cases that Wine gets wrong.
 pub(crate) fn wrong_in_wine() -> impl Iterator<Item = &'static str> {
-    WRONG_IN_WINE.iter().map(|(name, _)| *name)
+    all_wrong_in_wine().map(|(name, _)| *name)
+}
+
+fn all_wrong_in_wine() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    let of_tasks = if cfg!(feature = "tokio") { WRONG_IN_WINE_TASKS } else { &[] };
+    WRONG_IN_WINE.iter().chain(of_tasks)
 }
 
 /// Why a case can't pass here, if it can't.
 pub(crate) fn reason_against(name: &str) -> Option<&'static str> {
     #[cfg(windows)]
     if crate::windows::is_wine() {
-        return WRONG_IN_WINE.iter().find(|(wrong, _)| *wrong == name).map(|(_, why)| *why);
+        return all_wrong_in_wine().find(|(wrong, _)| *wrong == name).map(|(_, why)| *why);
     }
     let _elsewhere_all_can_pass = name;
     None

@@ -1,0 +1,73 @@
+//! Waiting for clients in a task.
+
+use super::{
+    super::{absent::PlainListener, instance::Instance},
+    bell::Bell,
+};
+use crate::name::PipeName;
+use std::{
+    io,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+/// How often to look for a free place, since the system does not tell.
+const PAUSE_PLACE: Duration = Duration::from_millis(10);
+
+/// What somebody who waits for clients keeps between polls. `Ready` always means to look again.
+#[derive(Debug, Default)]
+pub(crate) struct Accepting {
+    client: Option<Bell>,
+    pause: Option<Bell>,
+}
+
+impl Accepting {
+    /// Waits for a client of this instance.
+    pub(crate) fn poll_client(&mut self, cx: &mut Context<'_>, instance: &Instance) -> Poll<io::Result<()>> {
+        let Some(event) = instance.listening() else {
+            self.client = None;
+            return Poll::Ready(Ok(()));
+        };
+        let bell = match self.client.take() {
+            Some(bell) if bell.is_at(&event) => bell,
+            _ => Bell::at(&event)?,
+        };
+        if bell.poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        self.client = Some(bell);
+        Poll::Pending
+    }
+
+    /// There are no paths to wait at.
+    #[expect(clippy::unused_self, reason = "as on other systems")]
+    pub(crate) fn poll_path(
+        &mut self,
+        _cx: &mut Context<'_>,
+        listener: &PlainListener,
+    ) -> Poll<io::Result<()>> {
+        match *listener {}
+    }
+
+    /// Waits until a place under the name may be free.
+    pub(crate) fn poll_place(&mut self, cx: &mut Context<'_>, _name: &PipeName) -> Poll<io::Result<()>> {
+        self.poll_pause(cx, PAUSE_PLACE)
+    }
+
+    /// Nobody waits for other creators here, so there is nothing to wait for.
+    #[expect(clippy::unused_self, reason = "as on other systems")]
+    pub(crate) fn poll_lock(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits for a while.
+    pub(crate) fn poll_pause(&mut self, cx: &mut Context<'_>, time: Duration) -> Poll<io::Result<()>> {
+        let pause = match &self.pause {
+            Some(pause) => pause,
+            None => self.pause.insert(Bell::after(time)?),
+        };
+        ready!(pause.poll(cx));
+        self.pause = None;
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,47 @@
+//! Opening a pipe in a task, waiting until it can be opened.
+
+use super::{
+    super::{
+        End,
+        client::{self, ended, wait_while_busy},
+        handle::{code, wide},
+    },
+    aside::Aside,
+    at_once,
+    bell::Bell,
+    end::AsyncEnd,
+};
+use crate::{options::Request, sys::Limit};
+use std::{future::poll_fn, io, sync::Arc, time::Duration};
+use windows_sys::Win32::Foundation::{ERROR_FILE_NOT_FOUND, ERROR_PIPE_BUSY};
+
+/// How often to look for a name that does not exist, of which the system does not tell.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Opens, waiting at most so long, and as the request says.
+pub(crate) async fn connect(request: &Request, timeout: Duration) -> io::Result<AsyncEnd> {
+    let limit = Limit::new(Some(timeout), None);
+    let name = &request.name;
+    loop {
+        let why = match open(request) {
+            Err(error) if code(&error) == Some(ERROR_PIPE_BUSY) => "was busy",
+            Err(error) if code(&error) == Some(ERROR_FILE_NOT_FOUND) && request.wait_absent => {
+                "did not exist"
+            }
+            outcome => return outcome,
+        };
+        limit.check().map_err(|error| ended(name, why, error))?;
+        if why == "was busy" {
+            let (path, limit) = (wide(client::wait_path_of(name)), limit.clone());
+            Aside::begin(None, move || wait_while_busy(&path, &limit))?.await?;
+        } else {
+            let pause = Bell::after(limit.left().map_or(PAUSE, |left| left.min(PAUSE)))?;
+            poll_fn(|cx| pause.poll(cx)).await;
+        }
+    }
+}
+
+fn open(request: &Request) -> io::Result<AsyncEnd> {
+    let connection = client::open(request, &at_once())?;
+    Ok(AsyncEnd::new(End::Connection(Arc::new(connection))))
+}
