@@ -25,6 +25,9 @@ const OTHERS: &[&str] = &[
     "messages of 64 B",
     "messages of 4 KiB",
     "messages of 1 MiB",
+    "tasks: round trip of 64 B",
+    "tasks: 4 KiB writes",
+    "tasks: 64 KiB writes",
     "anonymous pipes: round trip of 64 B",
     "anonymous pipes: 4 KiB writes",
     "anonymous pipes: 64 KiB writes",
@@ -93,7 +96,7 @@ fn the_table_has_every_peer_and_ours_first() {
 fn peers_and_measures_can_be_chosen() {
     let list = run(&["--list", "--only", "64 KiB writes", "--peer", "std", "--setting", "defaults"]);
     let lines: Vec<&str> = list.lines().collect();
-    assert_eq!(lines.len(), 3, "{list}");
+    assert_eq!(lines.len(), 4, "{list}");
     assert!(lines[0].starts_with("throughput of 64 KiB writes; defaults: pipework, std pipes"), "{list}");
     assert!(!list.contains("iceoryx") && !list.contains("miow"), "{list}");
     let output = start(&["--only", "no such thing"]);

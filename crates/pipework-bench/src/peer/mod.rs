@@ -83,9 +83,7 @@ pub(crate) struct Contender {
     far: fn(&Measure, &Job) -> io::Result<()>,
 }
 
-#[cfg(unix)]
-use Role::Tasks;
-use Role::{Anonymous, Buffers, Bulk, Crowd, Duplex, Messages, Server as Serving};
+use Role::{Anonymous, Buffers, Bulk, Crowd, Duplex, Messages, Server as Serving, Tasks};
 
 /// What our named pipe is called in every report.
 pub(crate) const OURS: &str = "pipework";
@@ -134,12 +132,11 @@ const ALL: &[Contender] = &[
     duplex::<iceoryx::Iceoryx<false>>(ICEORYX_SPINS, &[Duplex, Bulk, Messages]),
     #[cfg(target_os = "linux")]
     duplex::<iceoryx::Iceoryx<true>>("iceoryx2 waiting", &[Duplex, Bulk, Messages]),
+    duplex::<tokio::Ours>(OURS_TASKS, &[Tasks]),
     #[cfg(windows)]
     duplex::<miow::Miow>("miow", &[Duplex, Bulk]),
     #[cfg(windows)]
-    duplex::<tokio::Theirs>("tokio (current thread)", &[Duplex, Bulk]),
-    #[cfg(unix)]
-    duplex::<tokio::Ours>(OURS_TASKS, &[Tasks]),
+    duplex::<tokio::Theirs>("tokio (current thread)", &[Duplex, Bulk, Tasks]),
     #[cfg(unix)]
     duplex::<tokio::UnixSocket>(TOKIO_STREAM, &[Tasks]),
 ];

@@ -41,7 +41,6 @@ macro_rules! named_pipe {
     };
 }
 
-#[cfg(unix)]
 named_pipe!(Ours, pipework::tokio);
 #[cfg(windows)]
 named_pipe!(Theirs, tokio::net::windows::named_pipe);
