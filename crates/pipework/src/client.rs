@@ -5,10 +5,11 @@ use crate::{
     error::{PipeErrorKind, fail},
     name::PipeName,
     options::{PipeMode, Request},
+    peer::NetworkCaller,
     stream::PipeStream,
     sys::{self, Limit},
 };
-use std::{ffi::OsStr, io, time::Duration};
+use std::{ffi::OsStr, io, sync::Arc, time::Duration};
 
 /// How long `connect` waits in all, if nothing else is said.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -69,6 +70,7 @@ pub struct ClientOptions {
     server: ServerCheck,
     canceller: Option<Canceller>,
     pub(crate) security_qos_flags: u32,
+    pub(crate) caller: Option<Arc<NetworkCaller>>,
 }
 
 impl ClientOptions {
@@ -83,6 +85,7 @@ impl ClientOptions {
             server: ServerCheck::Trusted,
             canceller: None,
             security_qos_flags: SECURITY_IDENTIFICATION,
+            caller: None,
         }
     }
 
@@ -176,6 +179,7 @@ impl ClientOptions {
             wait_absent: self.wait_absent,
             one_way_will_do: false,
             security_qos_flags: self.security_qos_flags,
+            caller: self.caller.clone(),
         })
     }
 }

@@ -93,7 +93,7 @@ pub use message::{MessageRead, Peek};
 pub use name::{PipeName, PipeNameKind};
 pub use named::{NamedPipe, NamedPipeBuilder};
 pub use options::{PipeEnd, PipeInfo, PipeMode};
-pub use peer::Peer;
+pub use peer::{NetworkCaller, NetworkPeer, Peer};
 pub use stream::PipeStream;
 
 #[cfg(all(doctest, unix, feature = "tokio"))]

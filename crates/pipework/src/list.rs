@@ -49,6 +49,9 @@ pub struct PipeEntry {
     pub directions: Option<(bool, bool)>,
     /// Instances that listen now; `None` where the system does not say.
     pub listening: Option<u32>,
+    /// Whether clients on other computers may come, where a service lets them (`accept_remote`); `None` where the system
+    /// does not say (Windows).
+    pub accept_remote: Option<bool>,
     /// Account that owns the name; `None` where the system does not say.
     pub owner: Option<String>,
     /// Where it lives: a directory on Unix, `\\.\pipe\name` on Windows.

@@ -228,7 +228,9 @@ impl NamedPipeBuilder {
     /// Lets clients on other computers in, if [`access`](Self::access) admits their account (default false).
     ///
     /// # Platform-specific behavior
-    /// This build has no network on Unix: there `true` is `Unsupported` at `create`.
+    /// On Linux they come through Samba and the service `pipework-gateway`, which runs as root. The pipe lives where other
+    /// users' pipes do (see [`Access`]), so the server needs root's grant, and the account counts that the caller was mapped
+    /// to on this computer. All instances of a name accept such clients or none does. Other Unix systems: `Unsupported`.
     #[doc(alias = "PIPE_ACCEPT_REMOTE_CLIENTS")]
     pub fn accept_remote(&mut self, accept: bool) -> &mut Self {
         self.accept_remote = accept;
@@ -289,7 +291,7 @@ impl NamedPipeBuilder {
     /// - `AccessDenied`: the name exists with another type or other directions, or no directory can be trusted with
     ///   it, or its place is not this user's.
     /// - `Invalid`: the address is none, no instances, no direction, an unknown account.
-    /// - `Unsupported`: a socket path (use [`listen`](Self::listen)), another computer, `accept_remote`.
+    /// - `Unsupported`: a socket path (use [`listen`](Self::listen)), another computer, on some systems `accept_remote`.
     /// - The system's own (no space, too many open files): nothing is left behind then.
     #[doc(alias = "CreateNamedPipeW")]
     pub fn create(&self) -> io::Result<NamedPipe> {

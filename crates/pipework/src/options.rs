@@ -1,7 +1,7 @@
 //! Plain data that describes pipes.
 
-use crate::{access::Access, name::PipeName};
-use std::time::Duration;
+use crate::{access::Access, name::PipeName, peer::NetworkCaller};
+use std::{sync::Arc, time::Duration};
 
 /// The quota of a direction in bytes, unless told otherwise: four times that of miow and tokio. On Unix two ends that copy
 /// 64 KiB each at the same time need twice that and some room for one to be late; it is memory that only what is written
@@ -74,4 +74,6 @@ pub(crate) struct Request {
     pub(crate) one_way_will_do: bool,
     /// How far the server may act as the client, in the `SECURITY_*` flags of Windows.
     pub(crate) security_qos_flags: u32,
+    /// For whom on another computer it is opened.
+    pub(crate) caller: Option<Arc<NetworkCaller>>,
 }

@@ -10,6 +10,8 @@ mod seal {
     impl Sealed for crate::NamedPipe {}
     impl Sealed for crate::NamedPipeBuilder {}
     impl Sealed for crate::ClientOptions {}
+    #[cfg(feature = "tokio")]
+    impl Sealed for crate::tokio::ClientOptions {}
     impl Sealed for crate::Access {}
 }
 
@@ -22,12 +24,13 @@ pub mod unix {
             fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
             unix::net::UnixStream,
         },
+        sync::Arc,
         time::Duration,
     };
 
     use super::seal::Sealed;
     use crate::{
-        AnonRead, AnonWrite, Listener, Peer, PipeErrorKind, PipeStream,
+        AnonRead, AnonWrite, ClientOptions, Listener, NetworkCaller, Peer, PipeErrorKind, PipeStream,
         listener::{Source, lock},
         sys::{Gate, Watch, anonymous::handle_from_raw},
     };
@@ -144,6 +147,35 @@ pub mod unix {
 
         fn ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
             gate_of(self).map(AsFd::as_fd)
+        }
+    }
+
+    /// Opening for a caller whom a service of the network has authenticated.
+    pub trait ClientOptionsExt: Sealed {
+        /// Opens for `caller`, whom the server then sees as its peer ([`Peer::network`]), and only pipes that accept clients
+        /// from the network and let this caller in: rules A1 and A2 hold for it as for a user of this computer.
+        ///
+        /// It is for a service that runs as root, since servers believe nobody else: from another process the connection is
+        /// over with the first byte, and the server sees `Corrupt`. The uid and the gids are what counts for access.
+        ///
+        /// # Errors
+        /// `open` and `connect` fail with `AccessDenied` where the pipe does not accept clients from the network or does not
+        /// let the caller in, and with `Invalid` where the caller can't be told (see [`NetworkCaller`]).
+        fn on_behalf_of(&mut self, caller: &NetworkCaller) -> &mut Self;
+    }
+
+    impl ClientOptionsExt for ClientOptions {
+        fn on_behalf_of(&mut self, caller: &NetworkCaller) -> &mut Self {
+            self.caller = Some(Arc::new(caller.clone()));
+            self
+        }
+    }
+
+    #[cfg(feature = "tokio")]
+    impl ClientOptionsExt for crate::tokio::ClientOptions {
+        fn on_behalf_of(&mut self, caller: &NetworkCaller) -> &mut Self {
+            self.options.on_behalf_of(caller);
+            self
         }
     }
 

@@ -3,7 +3,10 @@
 use crate::sys;
 use std::io;
 
-/// Who the other end is, as the kernel says; never what it says of itself.
+/// Who the other end is, as the kernel or the SMB server says; never what it says of itself.
+///
+/// A service that lets callers of the network in, such as `pipework-gateway`, speaks for them: then all of this is about the
+/// caller, not about the service. Only a process of the system's own user (root) is believed in that.
 ///
 /// Corresponds to `GetNamedPipeClientProcessId`, `GetNamedPipeServerProcessId` and the token of the client.
 #[derive(Clone, Debug)]
@@ -42,7 +45,7 @@ impl Peer {
         self.inner.is_member_of(group)
     }
 
-    /// Uid of its process. `None` on Windows.
+    /// Uid: of its process, or the account that a caller of the network was mapped to. `None` on Windows.
     pub fn user_id(&self) -> Option<u32> {
         self.inner.user_id()
     }
@@ -52,8 +55,46 @@ impl Peer {
         self.inner.group_ids()
     }
 
-    /// SID as text; `None` on Unix.
+    /// SID as text: on Windows, and of callers of the network everywhere.
     pub fn sid(&self) -> Option<&str> {
         self.inner.sid()
     }
+
+    /// Its account and computer, if it is on another one.
+    ///
+    /// # Platform-specific behavior
+    /// On Windows a server end knows a client on another computer as such only where the pipe was created with
+    /// `accept_remote`.
+    pub fn network(&self) -> Option<&NetworkPeer> {
+        self.inner.network()
+    }
+}
+
+/// The network side of a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NetworkPeer {
+    /// Authenticated account, `DOMAIN\user`.
+    pub account: String,
+    /// Address or computer name.
+    pub address: String,
+    /// Whether the session is encrypted; `None` where the system does not say (Windows).
+    pub encrypted: Option<bool>,
+}
+
+/// A caller whom a service of the network has authenticated, and for whom it opens a pipe: `on_behalf_of` in `os::unix`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkCaller {
+    /// Its account, `DOMAIN\user`; at most 1,024 bytes, no control characters.
+    pub account: String,
+    /// Its address or computer name; at most 1,024 bytes, no control characters.
+    pub address: String,
+    /// Whether its session is encrypted.
+    pub encrypted: bool,
+    /// The uid that it was mapped to on this computer.
+    pub user_id: u32,
+    /// The gids that it was mapped to, the primary one first.
+    pub group_ids: Vec<u32>,
+    /// Its SIDs as text, that of the account first.
+    pub sids: Vec<String>,
 }

@@ -18,6 +18,8 @@ pub(crate) struct Hello {
     pub(crate) outbound: Option<u32>,
     /// Whether the payload is framed into messages.
     pub(crate) messages: bool,
+    /// Bytes that follow and tell for whom on another computer the client speaks; 0 where it speaks for itself.
+    pub(crate) caller_len: u32,
 }
 
 /// Why a hello is refused.
@@ -41,8 +43,9 @@ impl Hello {
             .chain(flags.to_le_bytes())
             .chain(self.incarnation.to_le_bytes())
             .chain(self.inbound.unwrap_or(0).to_le_bytes())
-            .chain(self.outbound.unwrap_or(0).to_le_bytes());
-        // The last eight bytes stay zero: room for what a later version says.
+            .chain(self.outbound.unwrap_or(0).to_le_bytes())
+            .chain(self.caller_len.to_le_bytes());
+        // The last four bytes stay zero: room for what a later version says.
         for (place, byte) in bytes.iter_mut().zip(fields) {
             *place = byte;
         }
@@ -62,11 +65,13 @@ impl Hello {
         let incarnation = u64::from_le_bytes(take(&mut rest));
         let inbound = u32::from_le_bytes(take(&mut rest));
         let outbound = u32::from_le_bytes(take(&mut rest));
+        let caller_len = u32::from_le_bytes(take(&mut rest));
         let hello = Hello {
             incarnation,
             messages: flags & 1 != 0,
             inbound: (flags & 2 != 0).then_some(inbound),
             outbound: (flags & 4 != 0).then_some(outbound),
+            caller_len,
         };
         // One meaning, one encoding: anything else is not what we would have sent.
         if hello.encode() == *bytes { Ok(hello) } else { Err(Refused::Malformed) }
@@ -89,8 +94,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn any_hello() -> impl Strategy<Value = Hello> {
-        (any::<u64>(), any::<Option<u32>>(), any::<Option<u32>>(), any::<bool>()).prop_map(
-            |(incarnation, inbound, outbound, messages)| Hello { incarnation, inbound, outbound, messages },
+        (any::<u64>(), any::<Option<u32>>(), any::<Option<u32>>(), any::<bool>(), any::<u32>()).prop_map(
+            |(incarnation, inbound, outbound, messages, caller_len)| Hello {
+                incarnation,
+                inbound,
+                outbound,
+                messages,
+                caller_len,
+            },
         )
     }
 
@@ -117,7 +128,7 @@ mod tests {
 
     #[test]
     fn other_versions_are_told_apart_from_noise() {
-        let hello = Hello { incarnation: 1, inbound: Some(2), outbound: None, messages: true };
+        let hello = Hello { incarnation: 1, inbound: Some(2), outbound: None, messages: true, caller_len: 0 };
         let mut bytes = hello.encode();
         bytes[8] = 2;
         assert_eq!(Hello::decode(&bytes), Err(Refused::Version(2)));

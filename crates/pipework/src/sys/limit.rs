@@ -20,6 +20,14 @@ impl Limit {
         Limit { deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)), canceller }
     }
 
+    /// The same, at most so long from now on.
+    #[cfg(unix)]
+    pub(crate) fn at_most(&self, time: Duration) -> Limit {
+        let end = Instant::now().checked_add(time);
+        let deadline = self.deadline.into_iter().chain(end).min();
+        Limit { deadline, canceller: self.canceller.clone() }
+    }
+
     pub(crate) fn canceller(&self) -> Option<&Canceller> {
         self.canceller.as_ref()
     }

@@ -130,12 +130,13 @@ impl Listener {
     ) -> Poll<io::Result<NamedPipeServer>> {
         let progress = ready!(coop::poll_proceed(cx));
         loop {
-            let again = match self.listener.look()? {
+            let again = match self.listener.look(|instance| accepting.poll_known(cx, instance))? {
                 Look::Client(end) => {
                     progress.made_progress();
                     return Poll::Ready(Ok(NamedPipeServer::new(end)));
                 }
                 Look::Nobody(instance) => accepting.poll_client(cx, &instance),
+                Look::Unknown => Poll::Pending,
                 Look::NobodyAt(listener) => accepting.poll_path(cx, listener),
                 Look::Full => accepting.poll_place(cx, self.listener.name()),
                 Look::Locked => accepting.poll_lock(cx),
@@ -150,6 +151,8 @@ enum Look<'a> {
     Client(AsyncEnd),
     /// This instance listens.
     Nobody(sys::Instance),
+    /// An instance has a client of whom it is not known yet who it is.
+    Unknown,
     /// This socket listens.
     NobodyAt(&'a sys::PlainListener),
     /// The pipe has all of its instances.
@@ -159,8 +162,8 @@ enum Look<'a> {
 }
 
 impl Blocking {
-    /// Looks for a client, and never waits.
-    fn look(&self) -> io::Result<Look<'_>> {
+    /// Looks for a client of whom one can know who it is, and never waits.
+    fn look(&self, mut know: impl FnMut(&sys::Instance) -> Poll<io::Result<()>>) -> io::Result<Look<'_>> {
         let current = match &self.source {
             Source::Instances { current, .. } => current,
             Source::Plain(listener) => {
@@ -189,6 +192,9 @@ impl Blocking {
                 Err(error) if error == PipeErrorKind::TimedOut => return Ok(Look::Nobody(instance)),
                 Err(error) => return Err(error),
             };
+            if know(&instance)?.is_pending() {
+                return Ok(Look::Unknown);
+            }
             *current = match instance.try_create_next(&self.spec) {
                 Ok(None) => return Ok(Look::Locked),
                 Ok(next) => next,

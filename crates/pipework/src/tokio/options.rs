@@ -227,7 +227,7 @@ impl Default for ServerOptions {
 /// [`connect`](ClientOptions::connect).
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
-    options: client::ClientOptions,
+    pub(crate) options: client::ClientOptions,
     timeout: Duration,
 }
 

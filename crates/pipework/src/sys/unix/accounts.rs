@@ -28,8 +28,13 @@ pub(crate) fn user_name(uid: u32) -> io::Result<String> {
     }
 }
 
+/// Whether this is the SID of an account of Windows, and no name.
+pub(crate) fn is_sid(account: &str) -> bool {
+    account.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("S-1-"))
+}
+
 fn id_of(account: &str, what: &str, look_up: fn(&str) -> nix::Result<Option<u32>>) -> io::Result<u32> {
-    if account.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("S-1-")) {
+    if is_sid(account) {
         let text = format!(
             "{account} is a SID, and this system has none: give the name or the number of the {what}"
         );

@@ -5,7 +5,9 @@
 use super::{
     super::Limit,
     link::{Arrival, Link, Offer, Received, Shape, Welcome, receive_with},
-    os, poll,
+    os,
+    peer::Peer,
+    poll,
     readiness::Readiness,
     served::Place,
     settings::Settings,
@@ -15,6 +17,7 @@ use super::{
 use crate::{
     error::{PipeErrorKind, fail},
     options::{PipeEnd, PipeInfo},
+    peer::NetworkCaller,
     ring::{Corrupt, Interest, Mark, Side, Sleep, Wake},
 };
 use rustix::{
@@ -44,6 +47,9 @@ pub(super) const ATTACHMENT: u8 = b'F';
 /// peer was killed or its canceller used. Most answers of a program at work come sooner.
 const LIGHT_SLEEP: Duration = Duration::from_millis(10);
 
+/// How long a client that may speak for somebody else is waited for to say so; ours say it at once.
+const GREETING_TIME: Duration = Duration::from_secs(2);
+
 /// How much is taken from the doorbell at a time; rarely is there more than one byte in it.
 const DOORBELL_LEN: usize = 64;
 /// How often the doorbell is emptied at most before its end looks at its own business again: a peer
@@ -68,6 +74,8 @@ pub(crate) struct Connection {
     pub(super) waiting: Waiting,
     link: OnceLock<Link>,
     welcome: Mutex<Welcome>,
+    /// On a server, until when its client may let it wait for the hello, if it may be one that speaks for somebody else.
+    greeted_by: Option<Instant>,
     /// Memories of messages that were announced, or will be.
     attachments: Mutex<VecDeque<OwnedFd>>,
     state: Flags,
@@ -109,10 +117,11 @@ impl Connection {
         offer: Offer,
         may: Rights,
         settings: Arc<Settings>,
+        caller: Option<&NetworkCaller>,
         limit: &Limit,
     ) -> io::Result<Connection> {
         let shape = *offer.shape();
-        let link = offer.send(socket.as_fd(), limit)?;
+        let link = offer.send(socket.as_fd(), caller, limit)?;
         let connection = Connection::new(socket, Side::Client, shape, may, settings);
         // Nobody else has seen the connection yet, so the place is free.
         connection.link.set(link).ok();
@@ -127,8 +136,14 @@ impl Connection {
         place: Arc<Place>,
     ) -> Connection {
         let may = Rights { read: shape.inbound.is_some(), write: shape.outbound.is_some() };
-        let connection = Connection::new(socket, Side::Server, shape, may, settings);
+        let mut connection = Connection::new(socket, Side::Server, shape, may, settings);
         *connection.place() = Some(place);
+        let user =
+            if shape.accept_remote { os::credentials(connection.as_fd()).map(|peer| peer.1) } else { Ok(1) };
+        // Where the kernel does not tell, it may be root.
+        if user.unwrap_or(0) == 0 {
+            connection.greeted_by = Some(Instant::now() + GREETING_TIME);
+        }
         connection
     }
 
@@ -144,6 +159,7 @@ impl Connection {
             waiting: Waiting::default(),
             link: OnceLock::new(),
             welcome: Mutex::new(Welcome::new()),
+            greeted_by: None,
             attachments: Mutex::default(),
             state: Flags::default(),
             corrupt: OnceLock::new(),
@@ -234,6 +250,44 @@ impl Connection {
             self.waiting.drain_now(|| self.drain())?;
         }
         Ok(self.link.get())
+    }
+
+    // ---------------------------------------------------------------- who the other end is
+
+    /// Whether the client may still say for whom it speaks, and so is not known yet.
+    pub(super) fn is_unknown(&self) -> bool {
+        let may_speak = self.greeted_by.is_some() && self.link_now().is_ok_and(|link| link.is_none());
+        // Who went away without a word speaks for nobody, and an end that is over has no more to learn.
+        may_speak && self.check_usable().is_ok() && !self.look_whether_closed()
+    }
+
+    /// Until when to wait for an unknown client, if that is still to come.
+    pub(super) fn greeting_left(&self) -> Option<Duration> {
+        let left = self.greeted_by?.checked_duration_since(Instant::now())?;
+        self.is_unknown().then_some(left)
+    }
+
+    /// Waits until the client is known, or the time for that is over, or the limit reached.
+    pub(super) fn greet(&self, limit: &Limit) -> io::Result<()> {
+        let Some(left) = self.greeting_left() else { return Ok(()) };
+        let make = || limit.at_most(left);
+        match self.link(&mut LazyLimit::new(&make)) {
+            Err(error) if error == PipeErrorKind::Aborted => Err(error),
+            Err(error) if error == PipeErrorKind::TimedOut && self.greeting_left().is_some() => Err(error),
+            // What is wrong with the connection is for its first read or write to say.
+            _ => Ok(()),
+        }
+    }
+
+    /// Who the other end is, if that is known by now.
+    pub(crate) fn peer(&self) -> io::Result<Peer> {
+        if self.is_unknown() {
+            let text =
+                "the client, a process of root's, has not said yet whether it speaks for somebody else";
+            return Err(fail(PipeErrorKind::TimedOut, text));
+        }
+        let welcome = self.welcome();
+        welcome.caller.as_deref().map_or_else(|| Peer::of(self.as_fd()), |caller| Ok(Peer::of_caller(caller)))
     }
 
     // ---------------------------------------------------------------- waiting and waking
@@ -374,10 +428,7 @@ impl Connection {
     }
 
     fn take_hello(&self) -> io::Result<()> {
-        let arrival = {
-            let mut welcome = self.welcome.lock().unwrap_or_else(PoisonError::into_inner);
-            welcome.receive(self.socket.as_fd(), &self.shape)?
-        };
+        let arrival = self.welcome().receive(self.socket.as_fd(), &self.shape)?;
         match arrival {
             Arrival::Pending => {}
             Arrival::Gone => self.state.hung_up.store(true, Ordering::Release),
@@ -388,6 +439,10 @@ impl Connection {
             Arrival::Corrupt(why) => return Err(self.corrupt(why)),
         }
         Ok(())
+    }
+
+    fn welcome(&self) -> MutexGuard<'_, Welcome> {
+        self.welcome.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     // ---------------------------------------------------------------- messages that lie elsewhere

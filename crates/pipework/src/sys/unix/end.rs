@@ -120,7 +120,20 @@ impl End {
     pub(crate) fn peer(&self) -> io::Result<Peer> {
         match self {
             End::Plain(plain) => Peer::of(plain.as_fd()),
-            _ => Peer::of((*self.connection()?).as_fd()),
+            _ => {
+                let connection = self.connection()?;
+                connection.greet(&connection.settings.read_limit())?;
+                connection.peer()
+            }
+        }
+    }
+
+    /// The same, without a wait.
+    #[cfg(feature = "tokio")]
+    pub(super) fn peer_now(&self) -> io::Result<Peer> {
+        match self {
+            End::Plain(plain) => Peer::of(plain.as_fd()),
+            _ => self.connection()?.peer(),
         }
     }
 

@@ -22,6 +22,7 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 /// A server instance; clones are the same one.
@@ -106,6 +107,7 @@ impl Instance {
             inbound: header.inbound.then_some(inbound),
             outbound: header.outbound.then_some(outbound),
             max_instances: header.max_instances,
+            accept_remote: header.accept_remote,
         };
         let current = Current {
             machine: instance::Instance::new(),
@@ -127,12 +129,27 @@ impl Instance {
     /// Waits for a client (rules C2, C3, C7). Several threads may: one client serves them all.
     pub(crate) fn connect(&self, limit: &Limit) -> io::Result<()> {
         loop {
-            let Some(listening) = self.connect_now()? else { return Ok(()) };
+            let Some(listening) = self.connect_now()? else { return self.greet(limit) };
             limit.check()?;
             let fds = [Some((*listening).as_fd()), listening.ended()];
             let fds: Vec<_> = fds.into_iter().flatten().map(|fd| (fd, PollFlags::IN)).collect();
             poll::wait(&fds, limit, None)?;
         }
+    }
+
+    /// Waits until it is known whether the client, which is there, speaks for somebody on another computer. One look does
+    /// not wait for that.
+    fn greet(&self, limit: &Limit) -> io::Result<()> {
+        match self.current().connection.clone() {
+            Some(connection) if limit.check().is_ok() => connection.greet(limit),
+            _ => Ok(()),
+        }
+    }
+
+    /// How long to wait for that at most, if it is to come.
+    #[cfg(feature = "tokio")]
+    pub(super) fn greeting_left(&self) -> Option<Duration> {
+        self.current().connection.clone()?.greeting_left()
     }
 
     /// Takes a client if one is there; else what to wait at.

@@ -1,9 +1,10 @@
 //! The shared memory of a connection, and its hello.
 
-use super::{super::Limit, memory, os, poll};
+use super::{super::Limit, caller, memory, os, poll};
 use crate::{
     error::{PipeErrorKind, context, fail},
     model::hello::{HELLO_LEN, Hello, Refused},
+    peer::NetworkCaller,
     ring::{Consumer, Direction, Geometry, Memory, Producer, Side, Sleepers},
 };
 use rustix::{
@@ -31,6 +32,8 @@ pub(crate) struct Shape {
     pub(crate) outbound: Option<u32>,
     /// 255 is unlimited.
     pub(crate) max_instances: u8,
+    /// Whether a client may speak for somebody on another computer.
+    pub(crate) accept_remote: bool,
 }
 
 impl Shape {
@@ -38,9 +41,10 @@ impl Shape {
         Geometry::new(self.messages, self.inbound, self.outbound)
     }
 
+    /// What a client says that speaks for itself.
     fn hello(&self) -> Hello {
         let Shape { incarnation, messages, inbound, outbound, .. } = *self;
-        Hello { incarnation, inbound, outbound, messages }
+        Hello { incarnation, inbound, outbound, messages, caller_len: 0 }
     }
 }
 
@@ -122,10 +126,18 @@ impl Offer {
         self.shape.hello() == shape.hello()
     }
 
-    /// Says hello to the server.
-    pub(crate) fn send(self, socket: BorrowedFd<'_>, limit: &Limit) -> io::Result<Link> {
+    /// Says hello to the server, for somebody else if there is a caller.
+    pub(crate) fn send(
+        self,
+        socket: BorrowedFd<'_>,
+        caller: Option<&NetworkCaller>,
+        limit: &Limit,
+    ) -> io::Result<Link> {
+        let caller = caller.map(caller::encode).transpose()?.unwrap_or_default();
+        let caller_len = u32::try_from(caller.len()).unwrap_or(u32::MAX);
+        let hello = [&Hello { caller_len, ..self.shape.hello() }.encode()[..], &caller].concat();
         loop {
-            match send_with(socket, &self.shape.hello().encode(), self.fd.as_fd()) {
+            match send_with(socket, &hello, self.fd.as_fd()) {
                 Ok(()) => return Ok(self.link),
                 // The server went away meanwhile: the first call on this end says so.
                 Err(Errno::PIPE | Errno::CONNRESET) => return Ok(self.link),
@@ -140,12 +152,17 @@ impl Offer {
     }
 }
 
+/// How much of a hello is taken at a time; those without a caller are much shorter.
+const PIECE_LEN: usize = 512;
+
 /// A server's side of the hello: its bytes may come in pieces, its memory with any of them.
 #[derive(Debug)]
 pub(crate) struct Welcome {
-    bytes: [u8; HELLO_LEN],
-    len: usize,
+    /// The hello, then the identity of whom it speaks for, as far as they have come.
+    bytes: Vec<u8>,
     memory: Option<OwnedFd>,
+    /// For whom on another computer it was said.
+    pub(crate) caller: Option<Box<NetworkCaller>>,
 }
 
 /// What came of looking for the hello.
@@ -163,39 +180,68 @@ pub(crate) enum Arrival {
 
 impl Welcome {
     pub(crate) fn new() -> Welcome {
-        Welcome { bytes: [0; HELLO_LEN], len: 0, memory: None }
+        Welcome { bytes: Vec::new(), memory: None, caller: None }
     }
 
     /// Takes what is there of the hello, without waiting.
     pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>, shape: &Shape) -> io::Result<Arrival> {
-        while let Some((_, missing)) = self.bytes.split_at_mut_checked(self.len)
-            && !missing.is_empty()
-        {
-            match receive_with(socket, missing)? {
-                Received::Nothing => return Ok(Arrival::Pending),
-                Received::End => return Ok(Arrival::Gone),
-                Received::TooMany => {
-                    return Ok(Arrival::Corrupt("a hello with more than one descriptor".into()));
-                }
-                Received::Bytes(len, None) => self.len += len,
-                Received::Bytes(len, Some(memory)) => {
-                    self.len += len;
-                    if self.memory.replace(memory).is_some() {
-                        return Ok(Arrival::Corrupt("a hello with more than one memory".into()));
-                    }
-                }
-            }
+        if let Some(other) = self.fill(socket, HELLO_LEN)? {
+            return Ok(other);
         }
-        match Hello::decode(&self.bytes) {
-            Ok(hello) if hello == shape.hello() => {}
-            Ok(_) => return Ok(Arrival::Corrupt("a hello for a pipe of another shape".into())),
-            Err(Refused::Malformed) => return Ok(Arrival::Corrupt("no hello of this protocol".into())),
-            Err(Refused::Version(version)) => {
+        let hello = match self.bytes.first_chunk().map(Hello::decode) {
+            Some(Ok(hello)) => hello,
+            Some(Err(Refused::Version(version))) => {
                 return Ok(Arrival::Corrupt(format!(
                     "a hello of version {version}, and this program speaks version 1"
                 )));
             }
+            _ => return Ok(Arrival::Corrupt("no hello of this protocol".into())),
+        };
+        if (Hello { caller_len: 0, ..hello }) != shape.hello() {
+            return Ok(Arrival::Corrupt("a hello for a pipe of another shape".into()));
         }
+        if hello.caller_len > 0 {
+            let len = usize::try_from(hello.caller_len).unwrap_or(usize::MAX);
+            // Believed of root alone: what others say of who they are is worth nothing.
+            if !shape.accept_remote || len > caller::CALLER_LEN_MAX || os::credentials(socket)?.1 != 0 {
+                return Ok(Arrival::Corrupt("a hello for somebody else, which it may not say".into()));
+            }
+            if let Some(other) = self.fill(socket, HELLO_LEN + len)? {
+                return Ok(other);
+            }
+            self.caller = self.bytes.get(HELLO_LEN..).and_then(caller::decode).map(Box::new);
+            if self.caller.is_none() {
+                return Ok(Arrival::Corrupt("a hello for somebody of whom it tells nothing".into()));
+            }
+        }
+        self.take_memory(shape)
+    }
+
+    /// Fills the bytes up to `len`; else what there is instead.
+    fn fill(&mut self, socket: BorrowedFd<'_>, len: usize) -> io::Result<Option<Arrival>> {
+        let mut space = [0; PIECE_LEN];
+        while let Some(missing) = len.checked_sub(self.bytes.len()).filter(|missing| *missing > 0) {
+            let (space, _) = space.split_at_mut(missing.min(PIECE_LEN));
+            match receive_with(socket, space)? {
+                Received::Nothing => return Ok(Some(Arrival::Pending)),
+                Received::End => return Ok(Some(Arrival::Gone)),
+                Received::TooMany => {
+                    return Ok(Some(Arrival::Corrupt("a hello with more than one descriptor".into())));
+                }
+                Received::Bytes(len, memory) => {
+                    self.bytes.extend(space.iter().take(len));
+                    if let Some(memory) = memory
+                        && self.memory.replace(memory).is_some()
+                    {
+                        return Ok(Some(Arrival::Corrupt("a hello with more than one memory".into())));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn take_memory(&mut self, shape: &Shape) -> io::Result<Arrival> {
         let Some(memory) = self.memory.take() else {
             return Ok(Arrival::Corrupt("a hello without its memory".into()));
         };
@@ -206,6 +252,8 @@ impl Welcome {
         if link.is_err() {
             // No room to map it now: it is still there for the next try.
             self.memory = Some(memory);
+        } else {
+            self.bytes = Vec::new();
         }
         link.map(Arrival::Link)
     }

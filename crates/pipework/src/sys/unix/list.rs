@@ -65,6 +65,7 @@ fn entry(directory: &Directory, header: Option<&Header>) -> io::Result<Option<Pi
         servers: servers.iter().map(|server| server.process).collect(),
         directions: Some((header.inbound, header.outbound)),
         listening: Some(listening),
+        accept_remote: Some(header.accept_remote),
         owner: Some(accounts::user_name(directory.owner)?),
         location: directory.path.clone(),
     }))

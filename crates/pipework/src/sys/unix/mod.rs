@@ -4,6 +4,7 @@ mod accounts;
 pub(crate) mod anonymous;
 #[cfg(feature = "tokio")]
 pub(crate) mod asynchronous;
+mod caller;
 mod canceller;
 mod client;
 mod connection;

@@ -1,7 +1,10 @@
 //! Who the other end is, as the kernel says.
 
 use super::{accounts, os, roots};
-use crate::client::ServerCheck;
+use crate::{
+    client::ServerCheck,
+    peer::{NetworkCaller, NetworkPeer},
+};
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -16,6 +19,15 @@ pub(crate) struct Peer {
     /// The effective one first.
     groups: Vec<u32>,
     handle: Option<Arc<OwnedFd>>,
+    elsewhere: Option<Arc<Elsewhere>>,
+}
+
+/// What there is to know of a peer on another computer.
+#[derive(Debug)]
+struct Elsewhere {
+    network: NetworkPeer,
+    /// Its own first.
+    sids: Vec<String>,
 }
 
 impl Peer {
@@ -25,7 +37,23 @@ impl Peer {
         let mut groups = vec![group];
         // Where the kernel does not tell them, the effective one is all that is known.
         groups.extend(os::groups(socket).unwrap_or_default().into_iter().filter(|other| *other != group));
-        Ok(Peer { process, user, groups, handle: os::process_handle(socket).map(Arc::new) })
+        Ok(Peer { process, user, groups, handle: os::process_handle(socket).map(Arc::new), elsewhere: None })
+    }
+
+    /// A caller of the network, as the service says that let it in.
+    pub(super) fn of_caller(caller: &NetworkCaller) -> Peer {
+        let network = NetworkPeer {
+            account: caller.account.clone(),
+            address: caller.address.clone(),
+            encrypted: Some(caller.encrypted),
+        };
+        Peer {
+            process: None,
+            user: caller.user_id,
+            groups: caller.group_ids.clone(),
+            handle: None,
+            elsewhere: Some(Arc::new(Elsewhere { network, sids: caller.sids.clone() })),
+        }
     }
 
     pub(crate) fn process_id(&self) -> Option<u32> {
@@ -33,14 +61,22 @@ impl Peer {
     }
 
     pub(crate) fn is_same_user(&self) -> bool {
-        self.user == roots::my_user()
+        self.elsewhere.is_none() && self.user == roots::my_user()
     }
 
     pub(crate) fn account(&self) -> io::Result<String> {
+        if let Some(elsewhere) = &self.elsewhere {
+            return Ok(elsewhere.network.account.clone());
+        }
         accounts::user_name(self.user)
     }
 
     pub(crate) fn is_member_of(&self, group: &str) -> io::Result<bool> {
+        if let Some(elsewhere) = &self.elsewhere
+            && accounts::is_sid(group)
+        {
+            return Ok(elsewhere.sids.iter().any(|sid| sid.eq_ignore_ascii_case(group)));
+        }
         Ok(self.groups.contains(&accounts::group_id(group)?))
     }
 
@@ -53,7 +89,11 @@ impl Peer {
     }
 
     pub(crate) fn sid(&self) -> Option<&str> {
-        None
+        self.elsewhere.as_ref()?.sids.first().map(String::as_str)
+    }
+
+    pub(crate) fn network(&self) -> Option<&NetworkPeer> {
+        self.elsewhere.as_ref().map(|elsewhere| &elsewhere.network)
     }
 
     pub(crate) fn handle(&self) -> Option<BorrowedFd<'_>> {

@@ -2,6 +2,7 @@
 
 use super::{
     super::Limit,
+    caller,
     claim::{self, Claim},
     client::directories,
     connection::{Connection, Rights},
@@ -123,7 +124,7 @@ impl<'a> Search<'a> {
     /// full never becomes free again, only a new name does.
     fn in_pipe(&mut self, pipe: &Found) -> io::Result<Attempt> {
         let Found { directory, header } = pipe;
-        if let Err(error) = rights(header, self.request) {
+        if let Err(error) = self.admit(pipe) {
             // What a dead server's header says is of no matter.
             let is_served = directory.is_served(&directory.listing()?, header.incarnation)?;
             return if is_served { Err(error) } else { Ok(Attempt::Absent) };
@@ -148,6 +149,12 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// What this client may do, and whether it is for somebody whom the pipe lets in.
+    fn admit(&self, pipe: &Found) -> io::Result<Rights> {
+        caller::check(self.request, &pipe.directory, &pipe.header)?;
+        rights(&pipe.header, self.request)
+    }
+
     /// Tries to become the client of one instance.
     fn claim(&mut self, pipe: &Found, leaf: Leaf) -> io::Result<Option<Connection>> {
         self.claim_within(pipe, leaf, None)
@@ -165,13 +172,14 @@ impl<'a> Search<'a> {
         if incarnation != header.incarnation {
             return Ok(None);
         }
-        let may = rights(header, self.request)?;
+        let may = self.admit(pipe)?;
         let shape = Shape {
             incarnation: incarnation.number(),
             messages: header.messages,
             inbound: header.inbound.then_some(inbound),
             outbound: header.outbound.then_some(outbound),
             max_instances: header.max_instances,
+            accept_remote: header.accept_remote,
         };
         let offer = match self.offer.take() {
             Some(offer) if offer.fits(&shape) => offer,
@@ -213,7 +221,7 @@ fn open_claimed(
         return Err(fail(PipeErrorKind::AccessDenied, text));
     }
     let settings = Settings::new(request.read_mode, limit.canceller().cloned());
-    Connection::client(socket, offer, may, Arc::new(settings), limit)
+    Connection::client(socket, offer, may, Arc::new(settings), request.caller.as_deref(), limit)
         .map_err(|error| context(format!("saying hello to {}", request.name), error))
 }
 

@@ -71,18 +71,16 @@ fn served() -> MutexGuard<'static, Vec<Entry>> {
 /// Makes an instance: takes a place under the name, and listens. A failure leaves nothing behind.
 pub(crate) fn create(spec: &Spec, patience: Patience, takes: Takes) -> io::Result<(Place, Listening)> {
     let permission = Permission::new(&spec.access)?;
-    if spec.accept_remote {
-        let text = "clients on other computers can't be let in: this build has no network";
-        return Err(fail(PipeErrorKind::Unsupported, text));
-    }
-    if permission.is_for_others() && !claim::SERVES_OTHERS {
+    // The service that lets the network in is root's, and looks where root gave the name away.
+    let is_shared = permission.is_for_others() || spec.accept_remote;
+    if is_shared && !claim::SERVES_OTHERS {
         let text = "on this system a pipe is for the processes of one user: its memory can't be sealed";
         return Err(fail(PipeErrorKind::Unsupported, text));
     }
     if let Some(created) = create_here(spec, takes) {
         return Ok(created);
     }
-    let home = if permission.is_for_others() { roots::shared()? } else { roots::private()? };
+    let home = if is_shared { roots::shared()? } else { roots::private()? };
     let outcome = create_in(&home, spec, permission, patience, takes);
     if outcome.is_err()
         && let Ok(Some(directory)) = home.directory(spec.name.folded())
@@ -99,11 +97,9 @@ fn create_here(spec: &Spec, takes: Takes) -> Option<(Place, Listening)> {
         return None;
     }
     let (places, leaf) = (roots::places(), directory::name_of(spec.name.folded()));
-    let mode = (spec.mode == PipeMode::Message, spec.inbound, spec.outbound);
     let is_it = |served: &Served| {
-        let Header { messages, inbound, outbound, .. } = served.header;
         served.is_unlimited()
-            && (messages, inbound, outbound) == mode
+            && is_alike(spec, &served.header)
             && served.directory.path.file_name().is_some_and(|name| name == leaf.as_str())
             && places.contains(&served.root.path)
     };
@@ -223,9 +219,11 @@ fn join(
     header: Header,
     takes: Takes,
 ) -> io::Result<(Place, Listening)> {
-    let messages = spec.mode == PipeMode::Message;
-    if (header.messages, header.inbound, header.outbound) != (messages, spec.inbound, spec.outbound) {
-        let text = format!("{} exists with another type or other directions", spec.name);
+    if !is_alike(spec, &header) {
+        let text = format!(
+            "{} exists with another type, other directions, or other clients from the network",
+            spec.name
+        );
         return Err(fail(PipeErrorKind::AccessDenied, text));
     }
     if header.max_instances < 255 {
@@ -248,6 +246,14 @@ fn join(
     let (directory, process) = (Arc::new(directory), std::process::id());
     let served = Served { root, directory, header, permission, _liveness: liveness, leaf, process };
     listen(spec, Place::first(served)?, takes)
+}
+
+/// Whether an instance can be one of a pipe with this header (rule N3). Who may come from the network is the pipe's, since
+/// clients can't choose among its instances.
+fn is_alike(spec: &Spec, header: &Header) -> bool {
+    let Header { messages, inbound, outbound, accept_remote, .. } = *header;
+    (messages, inbound, outbound, accept_remote)
+        == (spec.mode == PipeMode::Message, spec.inbound, spec.outbound, spec.accept_remote)
 }
 
 fn listen(spec: &Spec, place: Place, takes: Takes) -> io::Result<(Place, Listening)> {

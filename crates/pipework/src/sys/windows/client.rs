@@ -7,7 +7,7 @@ use super::{
     connection::Connection,
     handle::{code, done, milliseconds, own_or_invalid, wide},
     peer,
-    pipe::{Pipe, Rights},
+    pipe::{Computer, Pipe, Rights},
 };
 use crate::{
     error::{PipeErrorKind, fail},
@@ -70,11 +70,19 @@ pub(super) unsafe fn open_with_attributes(
     limit: &Limit,
     attributes: *const SECURITY_ATTRIBUTES,
 ) -> io::Result<Connection> {
+    if request.caller.is_some() {
+        let text = "nobody can be spoken for here: the system lets callers of the network in by itself";
+        return Err(fail(PipeErrorKind::Unsupported, text));
+    }
     // SAFETY: the caller promises the same.
     let open = |access| unsafe { open_with(request, access, attributes) };
     let (handle, rights) = open_allowed(request, &open)?;
     let has_limits = Settings::new(request.read_mode, limit.canceller().cloned());
-    let pipe = Arc::new(Pipe::new(handle, rights));
+    let computer = match request.name.kind() {
+        PipeNameKind::Remote { server, .. } => Computer::Other(server.to_owned()),
+        _ => Computer::This,
+    };
+    let pipe = Arc::new(Pipe::new(handle, rights, computer));
     let is_local = matches!(request.name.kind(), PipeNameKind::Local(_));
     if !peer::accepts(&request.server, &pipe, is_local)? {
         let text = format!("the server of {} is not who was asked for", request.name);

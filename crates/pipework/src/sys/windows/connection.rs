@@ -4,7 +4,7 @@ use super::{
     super::{Limit, settings::Settings},
     facts::{self, State},
     peer::Peer,
-    pipe::{Pipe, Rights},
+    pipe::{Computer, Pipe, Rights},
     turn::Turn,
 };
 use crate::{
@@ -64,7 +64,7 @@ impl Connection {
         }
         let side = if facts.is_server { PipeEnd::Server } else { PipeEnd::Client };
         let settings = Settings::new(facts::read_mode(handle.as_handle())?, None);
-        let pipe = Arc::new(Pipe::new(handle, Rights::ALL));
+        let pipe = Arc::new(Pipe::new(handle, Rights::ALL, Computer::This));
         Ok(Connection::new(pipe, side, facts.has_messages, Arc::new(settings)))
     }
 

@@ -9,7 +9,7 @@ use super::{
     facts::{self, State},
     handle::{code, milliseconds, own_or_invalid, system_error, wait, wide},
     operation::{self, Connecting, Listened},
-    pipe::{Pipe, Rights},
+    pipe::{Computer, Pipe, Rights},
 };
 use crate::{
     error::{PipeErrorKind, fail, fail_from},
@@ -119,7 +119,9 @@ impl Instance {
         };
         // SAFETY: the handle was just made for this caller, or stands for a failure.
         let handle = unsafe { own_or_invalid(handle) }.map_err(|error| refused(spec, &path, error))?;
-        let pipe = Pipe::new(handle, Rights { read: spec.inbound, write: spec.outbound });
+        let rights = Rights { read: spec.inbound, write: spec.outbound };
+        let computer = if spec.accept_remote { Computer::Any } else { Computer::This };
+        let pipe = Pipe::new(handle, rights, computer);
         Ok(Instance::over(pipe, has_messages, spec.mode, instance::Instance::new()))
     }
 
@@ -134,7 +136,12 @@ impl Instance {
             machine.disconnect();
         }
         let read_mode = facts::read_mode(handle.as_handle())?;
-        Ok(Instance::over(Pipe::new(handle, Rights::ALL), facts.has_messages, read_mode, machine))
+        Ok(Instance::over(
+            Pipe::new(handle, Rights::ALL, Computer::This),
+            facts.has_messages,
+            read_mode,
+            machine,
+        ))
     }
 
     fn over(pipe: Pipe, has_messages: bool, read_mode: PipeMode, machine: instance::Instance) -> Instance {

@@ -98,6 +98,7 @@ fn entry(bytes: &[u8]) -> io::Result<Option<PipeEntry>> {
         servers: Vec::new(),
         directions: None,
         listening: None,
+        accept_remote: None,
         owner: None,
         location,
     }))

@@ -3,7 +3,7 @@
 
 use super::{
     handle::{done, system_error},
-    pipe::Pipe,
+    pipe::{Computer, Pipe},
     sid::{Local, Sid},
     token::{self, Identity},
 };
@@ -11,21 +11,29 @@ use crate::{
     client::ServerCheck,
     error::{PipeErrorKind, fail},
     options::PipeEnd,
+    peer::NetworkPeer,
 };
 use std::{io, ptr, sync::Arc};
 use windows_sys::Win32::{
+    Foundation::ERROR_NOT_SUPPORTED,
     Security::{
         Authorization::{GetSecurityInfo, SE_KERNEL_OBJECT},
         OWNER_SECURITY_INFORMATION,
     },
-    System::Pipes::{GetNamedPipeClientProcessId, GetNamedPipeServerProcessId},
+    System::Pipes::{
+        GetNamedPipeClientComputerNameW, GetNamedPipeClientProcessId, GetNamedPipeServerProcessId,
+    },
 };
+
+/// The longest name of a computer, in UTF-16 units, its NUL included.
+const COMPUTER_UNITS_MAX: usize = 256;
 
 /// The identity of the other end.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     process: Option<u32>,
     identity: Option<Arc<Known>>,
+    network: Option<Arc<NetworkPeer>>,
 }
 
 #[derive(Debug)]
@@ -38,7 +46,14 @@ struct Known {
 impl Peer {
     /// Asks the system about the other end of a pipe.
     pub(super) fn of(pipe: &Pipe, side: PipeEnd) -> io::Result<Peer> {
+        let address = match pipe.computer() {
+            Computer::This => None,
+            Computer::Any => client_computer(pipe),
+            Computer::Other(name) => Some(name.clone()),
+        };
         let process = match side {
+            // A number of another computer's says nothing here.
+            _ if address.is_some() => Err(system_error(ERROR_NOT_SUPPORTED)),
             PipeEnd::Server => client_process(pipe),
             PipeEnd::Client => server_process(pipe),
         };
@@ -55,15 +70,19 @@ impl Peer {
             Some(identity) => Some(Arc::new(Known { text: identity.user.to_text()?, identity })),
             None => None,
         };
+        let network = address.map(|address| {
+            let account = identity.as_ref().and_then(|known| known.identity.user.account().ok());
+            Arc::new(NetworkPeer { account: account.unwrap_or_default(), address, encrypted: None })
+        });
         match (process, identity) {
-            (Err(error), None) => Err(error),
-            (process, identity) => Ok(Peer { process: process.ok(), identity }),
+            (Err(error), None) if network.is_none() => Err(error),
+            (process, identity) => Ok(Peer { process: process.ok(), identity, network }),
         }
     }
 
     /// Whether there is nothing left to ask for.
     pub(super) fn is_complete(&self) -> bool {
-        self.process.is_some() && self.identity.is_some()
+        (self.process.is_some() || self.network.is_some()) && self.identity.is_some()
     }
 
     pub(crate) fn process_id(&self) -> Option<u32> {
@@ -72,7 +91,7 @@ impl Peer {
 
     pub(crate) fn is_same_user(&self) -> bool {
         let user = self.identity.as_ref().map(|known| &known.identity.user);
-        token::my_user().is_ok_and(|me| user == Some(me))
+        self.network.is_none() && token::my_user().is_ok_and(|me| user == Some(me))
     }
 
     pub(crate) fn account(&self) -> io::Result<String> {
@@ -94,6 +113,10 @@ impl Peer {
 
     pub(crate) fn sid(&self) -> Option<&str> {
         self.identity.as_ref().map(|known| known.text.as_str())
+    }
+
+    pub(crate) fn network(&self) -> Option<&NetworkPeer> {
+        self.network.as_deref()
     }
 
     fn known(&self) -> io::Result<&Known> {
@@ -146,6 +169,18 @@ fn server_process(pipe: &Pipe) -> io::Result<u32> {
     // SAFETY: the handle is open while `pipe` is borrowed; `process` is a local that the call writes.
     let answer = unsafe { GetNamedPipeServerProcessId(pipe.raw(), &mut process) };
     done(answer).map(|()| process)
+}
+
+/// The computer of a client that is not on this one.
+fn client_computer(pipe: &Pipe) -> Option<String> {
+    let mut name = [0_u16; COMPUTER_UNITS_MAX];
+    let len = u32::try_from(size_of_val(&name)).ok()?;
+    // SAFETY: the handle is open while `pipe` is borrowed; the call writes a name of at most `len` bytes into a local.
+    let answer = unsafe { GetNamedPipeClientComputerNameW(pipe.raw(), name.as_mut_ptr(), len) };
+    // It fails for a client on this computer.
+    done(answer).ok()?;
+    let name = name.split(|unit| *unit == 0).next().unwrap_or_default();
+    Some(String::from_utf16_lossy(name))
 }
 
 /// Who owns the pipe.

@@ -38,6 +38,7 @@ pub(crate) struct Pipe {
     /// writing while one is thrown out: so an operation of one connection can't begin in the next one.
     generation: RwLock<u32>,
     rights: Rights,
+    computer: Computer,
     /// Whether the system has ever told that there is room for bytes; some never do.
     tells_room: AtomicBool,
     /// Whether the ends of operations without an event are told to a thread of the system's pool.
@@ -50,6 +51,18 @@ pub(crate) struct Pipe {
 pub(super) struct Rights {
     pub(super) read: bool,
     pub(super) write: bool,
+}
+
+/// Where the other end is.
+#[derive(Debug, Default)]
+pub(super) enum Computer {
+    /// Here.
+    #[default]
+    This,
+    /// Clients come from anywhere: the system tells, of each.
+    Any,
+    /// On the one that was opened.
+    Other(String),
 }
 
 impl Rights {
@@ -67,11 +80,12 @@ pub(super) struct Seen {
 }
 
 impl Pipe {
-    pub(super) fn new(handle: OwnedHandle, rights: Rights) -> Pipe {
+    pub(super) fn new(handle: OwnedHandle, rights: Rights, computer: Computer) -> Pipe {
         Pipe {
             handle,
             generation: RwLock::new(0),
             rights,
+            computer,
             tells_room: AtomicBool::new(false),
             #[cfg(feature = "tokio")]
             tells_ends: Mutex::default(),
@@ -81,6 +95,11 @@ impl Pipe {
     /// The handle, for calls that use it while `self` is borrowed.
     pub(super) fn raw(&self) -> RawHandle {
         self.handle.as_raw_handle()
+    }
+
+    /// Where the other end is.
+    pub(super) fn computer(&self) -> &Computer {
+        &self.computer
     }
 
     /// Whether this end may read (rule C5); told before anything else that may be wrong with a call.

@@ -64,6 +64,19 @@ impl Accepting {
         listening.reactor.poll(&listening.socket, Interest::READABLE, Interest::READABLE).map_ok(drop)
     }
 
+    /// Waits until it is known whether the client of this instance speaks for somebody else; not for long.
+    pub(crate) fn poll_known(&mut self, cx: &mut Context<'_>, instance: &Instance) -> Poll<io::Result<()>> {
+        let (Some(left), Ok(connection)) = (instance.greeting_left(), instance.connection_now()) else {
+            self.pause = None;
+            return Poll::Ready(Ok(()));
+        };
+        if connection.poll_known(cx, &mut self.waiter).is_ready() {
+            self.pause = None;
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_pause(cx, left)
+    }
+
     /// Waits for a client at a path.
     pub(crate) fn poll_path(
         &mut self,

@@ -60,8 +60,9 @@ impl AsyncEnd {
         poll_fn(|cx| {
             loop {
                 match instance.connect(&at_once()) {
+                    Ok(()) => return accepting.poll_known(cx, instance),
                     Err(error) if error == PipeErrorKind::TimedOut => {}
-                    outcome => return Poll::Ready(outcome),
+                    failed => return Poll::Ready(failed),
                 }
                 ready!(accepting.poll_client(cx, instance))?;
             }
@@ -87,7 +88,7 @@ impl AsyncEnd {
     }
 
     pub(crate) fn peer(&self) -> io::Result<Peer> {
-        self.end.peer()
+        self.end.peer_now()
     }
 
     pub(crate) fn peek(&self, buf: &mut [u8]) -> io::Result<Peek> {

@@ -70,6 +70,11 @@ impl Connection {
         })
     }
 
+    /// Whether it is known who the client is.
+    pub(super) fn poll_known(&self, cx: &mut Context<'_>, waiter: &mut Waiter) -> Poll<io::Result<()>> {
+        self.poll_for(cx, waiter, None, Interest::Data, || Ok((!self.is_unknown()).then_some(())))
+    }
+
     /// Reads one message, or the part of it that fits.
     pub(super) fn poll_message_into(
         &self,

@@ -39,6 +39,12 @@ impl Accepting {
         Poll::Pending
     }
 
+    /// The system knows at once who a client is.
+    #[expect(clippy::unused_self, reason = "as on other systems")]
+    pub(crate) fn poll_known(&mut self, _cx: &mut Context<'_>, _instance: &Instance) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
     /// There are no paths to wait at.
     #[expect(clippy::unused_self, reason = "as on other systems")]
     pub(crate) fn poll_path(
