@@ -4,8 +4,8 @@ use crate::{
     cancel::Canceller,
     error::{PipeErrorKind, fail},
     name::PipeName,
+    network::NetworkCaller,
     options::{PipeMode, Request},
-    peer::NetworkCaller,
     stream::PipeStream,
     sys::{self, Limit},
 };

@@ -72,6 +72,7 @@ mod message;
 mod model;
 mod name;
 mod named;
+mod network;
 mod options;
 pub mod os;
 mod peer;
@@ -92,8 +93,9 @@ pub use listener::{Incoming, Listener};
 pub use message::{MessageRead, Peek};
 pub use name::{PipeName, PipeNameKind};
 pub use named::{NamedPipe, NamedPipeBuilder};
+pub use network::{NetworkCaller, NetworkPeer};
 pub use options::{PipeEnd, PipeInfo, PipeMode};
-pub use peer::{NetworkCaller, NetworkPeer, Peer};
+pub use peer::Peer;
 pub use stream::PipeStream;
 
 #[cfg(all(doctest, unix, feature = "tokio"))]

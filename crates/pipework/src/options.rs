@@ -1,6 +1,6 @@
 //! Plain data that describes pipes.
 
-use crate::{access::Access, name::PipeName, peer::NetworkCaller};
+use crate::{access::Access, name::PipeName, network::NetworkCaller};
 use std::{sync::Arc, time::Duration};
 
 /// The quota of a direction in bytes, unless told otherwise: four times that of miow and tokio. On Unix two ends that copy

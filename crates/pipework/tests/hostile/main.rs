@@ -13,6 +13,8 @@ mod by_clients;
 #[cfg(target_os = "linux")]
 mod by_servers;
 #[cfg(target_os = "linux")]
+mod callers;
+#[cfg(target_os = "linux")]
 mod floods;
 #[cfg(target_os = "linux")]
 mod harness;
@@ -29,8 +31,12 @@ fn main() -> std::process::ExitCode {
     if cfg!(pipework_portable) {
         return std::process::ExitCode::SUCCESS;
     }
-    let cases =
+    let mut cases =
         [hellos::CASES, by_clients::CASES, messages::CASES, floods::CASES, by_servers::CASES].concat();
+    // Whom servers believe is root.
+    if rustix::process::geteuid().is_root() {
+        cases.extend(callers::CASES);
+    }
     harness::main(cases)
 }
 

@@ -13,7 +13,7 @@ use std::{
     mem::MaybeUninit,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-        unix::net::UnixStream,
+        unix::{fs::PermissionsExt, net::UnixStream},
     },
     path::PathBuf,
     time::Duration,
@@ -229,8 +229,20 @@ pub(crate) struct Victim {
 
 impl Victim {
     pub(crate) fn new(mode: PipeMode, quota: u32) -> Victim {
+        Victim::with(mode, quota, false)
+    }
+
+    /// One that clients from the network may reach, by way of a service of root's.
+    pub(crate) fn for_the_network() -> Victim {
+        let pipes = std::env::var_os("PIPEWORK_DIR").unwrap();
+        fs::set_permissions(pipes, fs::Permissions::from_mode(0o711)).unwrap();
+        Victim::with(PipeMode::Byte, 4096, true)
+    }
+
+    fn with(mode: PipeMode, quota: u32, accept_remote: bool) -> Victim {
         let name = PipeName::unique("victim").unwrap().to_string().rsplit('\\').next().unwrap().to_owned();
         let mut builder = NamedPipeBuilder::new(&name);
+        builder.accept_remote(accept_remote);
         let listener = builder.pipe_mode(mode).in_buffer_size(quota).out_buffer_size(quota).listen().unwrap();
         Victim { name, listener, mode }
     }

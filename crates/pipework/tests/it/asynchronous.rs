@@ -140,6 +140,13 @@ impl Tokio {
         if let Some(limit) = spec.timeout {
             options.timeout(limit);
         }
+        #[cfg(unix)]
+        if let Some(user) = spec.caller {
+            pipework::os::unix::ClientOptionsExt::on_behalf_of(
+                &mut options,
+                &crate::surface::caller_of(user),
+            );
+        }
         options
     }
 
@@ -153,6 +160,7 @@ impl Tokio {
             .out_buffer_size(spec.out_len)
             .in_buffer_size(spec.in_len)
             .pipe_mode(spec.mode)
+            .reject_remote_clients(!spec.accept_remote)
             .access(spec.access());
         options
     }

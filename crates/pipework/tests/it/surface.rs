@@ -13,6 +13,9 @@ use pipework::{
     PipeMode, PipeStream, ServerCheck,
 };
 
+#[cfg(unix)]
+use pipework::{NetworkCaller, os::unix::ClientOptionsExt};
+
 #[cfg(feature = "tokio")]
 use crate::asynchronous;
 
@@ -76,6 +79,7 @@ pub(crate) struct Spec {
     pub(crate) mode: PipeMode,
     pub(crate) default_timeout: Duration,
     pub(crate) grants: Vec<Grant>,
+    pub(crate) accept_remote: bool,
 }
 
 impl Spec {
@@ -92,6 +96,7 @@ impl Spec {
             mode: PipeMode::Byte,
             default_timeout: Duration::from_millis(50),
             grants: Vec::new(),
+            accept_remote: false,
         }
     }
 
@@ -144,6 +149,12 @@ impl Spec {
         self
     }
 
+    /// Clients on other computers may come.
+    pub(crate) fn accept_remote(mut self) -> Spec {
+        self.accept_remote = true;
+        self
+    }
+
     /// The builder of the blocking surface that says the same.
     pub(crate) fn builder(&self) -> NamedPipeBuilder {
         let mut builder = NamedPipeBuilder::new(&self.name);
@@ -156,6 +167,7 @@ impl Spec {
             .in_buffer_size(self.in_len)
             .pipe_mode(self.mode)
             .default_timeout(self.default_timeout)
+            .accept_remote(self.accept_remote)
             .access(self.access());
         builder
     }
@@ -182,6 +194,8 @@ pub(crate) struct OpenSpec {
     pub(crate) timeout: Option<Duration>,
     pub(crate) wait_absent: bool,
     pub(crate) server: ServerCheck,
+    /// The uid of a caller of the network for whom it is opened.
+    pub(crate) caller: Option<u32>,
 }
 
 impl OpenSpec {
@@ -195,6 +209,7 @@ impl OpenSpec {
             timeout: None,
             wait_absent: false,
             server: ServerCheck::Trusted,
+            caller: None,
         }
     }
 
@@ -234,6 +249,12 @@ impl OpenSpec {
         self
     }
 
+    /// For a caller of the network.
+    pub(crate) fn on_behalf_of(mut self, user: u32) -> OpenSpec {
+        self.caller = Some(user);
+        self
+    }
+
     /// The options of the blocking surface that say the same.
     pub(crate) fn options(&self) -> ClientOptions {
         let mut options = ClientOptions::new();
@@ -246,7 +267,24 @@ impl OpenSpec {
         if let Some(timeout) = self.timeout {
             options.timeout(timeout);
         }
+        #[cfg(unix)]
+        if let Some(user) = self.caller {
+            options.on_behalf_of(&caller_of(user));
+        }
         options
+    }
+}
+
+/// What a service of the network tells of its caller who was mapped to this user; the group has the same number.
+#[cfg(unix)]
+pub(crate) fn caller_of(user: u32) -> NetworkCaller {
+    NetworkCaller {
+        account: format!(r"WORKGROUP\caller-{user}"),
+        address: "192.0.2.7".to_owned(),
+        encrypted: true,
+        user_id: user,
+        group_ids: vec![user, 4_242],
+        sids: vec![format!("S-1-5-21-1-2-3-{user}"), "S-1-5-11".to_owned()],
     }
 }
 
@@ -289,6 +327,7 @@ pub(crate) struct PeerView {
     pub(crate) group_ids: Vec<u32>,
     pub(crate) sid: Option<String>,
     pub(crate) account: String,
+    pub(crate) network: Option<(String, String, Option<bool>)>,
 }
 
 impl From<&Peer> for PeerView {
@@ -300,6 +339,7 @@ impl From<&Peer> for PeerView {
             group_ids: peer.group_ids().to_vec(),
             sid: peer.sid().map(str::to_owned),
             account: peer.account().unwrap_or_else(|error| format!("unknown: {error}")),
+            network: peer.network().map(|from| (from.account.clone(), from.address.clone(), from.encrypted)),
         }
     }
 }

@@ -77,6 +77,7 @@ impl Words {
             .number(spec.in_len)
             .mode(spec.mode)
             .duration(spec.default_timeout)
+            .flag(spec.accept_remote)
             .len(spec.grants.len());
         spec.grants.iter().fold(words, |words, grant| match grant {
             Grant::Everyone => words.word("everyone").text(""),
@@ -92,7 +93,8 @@ impl Words {
             .flag(spec.write)
             .mode(spec.mode)
             .maybe(spec.timeout, Words::duration)
-            .flag(spec.wait_absent);
+            .flag(spec.wait_absent)
+            .maybe(spec.caller, Words::number);
         match &spec.server {
             ServerCheck::User(account) => words.word("user").text(account),
             ServerCheck::Anyone => words.word("anyone"),
@@ -132,7 +134,10 @@ impl Words {
             .maybe(peer.user_id, Words::number)
             .len(peer.group_ids.len());
         let words = peer.group_ids.iter().fold(words, |words, group| words.number(*group));
-        words.maybe(peer.sid.as_deref(), Words::text).text(&peer.account)
+        let words = words.maybe(peer.sid.as_deref(), Words::text).text(&peer.account);
+        words.maybe(peer.network.as_ref(), |words, (account, address, encrypted)| {
+            words.text(account).text(address).maybe(*encrypted, Words::flag)
+        })
     }
 }
 
@@ -191,6 +196,7 @@ impl<'a> Line<'a> {
         spec.in_len = self.number();
         spec.mode = self.mode();
         spec.default_timeout = self.duration();
+        spec.accept_remote = self.flag();
         for _ in 0..self.number::<usize>() {
             let grant = match self.word() {
                 "user" => Grant::User(self.text()),
@@ -212,6 +218,7 @@ impl<'a> Line<'a> {
         spec.mode = self.mode();
         spec.timeout = self.maybe(Line::duration);
         spec.wait_absent = self.flag();
+        spec.caller = self.maybe(Line::number);
         spec.server = match self.word() {
             "user" => ServerCheck::User(self.text()),
             "anyone" => ServerCheck::Anyone,
@@ -256,7 +263,9 @@ impl<'a> Line<'a> {
         let user_id = self.maybe(Line::number);
         let group_ids = (0..self.number::<usize>()).map(|_| self.number()).collect();
         let sid = self.maybe(Line::text);
-        PeerView { process_id, same_user, user_id, group_ids, sid, account: self.text() }
+        let account = self.text();
+        let network = self.maybe(|line| (line.text(), line.text(), line.maybe(Line::flag)));
+        PeerView { process_id, same_user, user_id, group_ids, sid, account, network }
     }
 }
 

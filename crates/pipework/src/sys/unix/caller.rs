@@ -4,8 +4,8 @@ use super::{directory::Directory, permission};
 use crate::{
     error::{PipeErrorKind, fail},
     model::place::Header,
+    network::NetworkCaller,
     options::Request,
-    peer::NetworkCaller,
 };
 use std::io;
 

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     error::{PipeErrorKind, fail},
+    network::NetworkCaller,
     options::{PipeEnd, PipeInfo},
-    peer::NetworkCaller,
     ring::{Corrupt, Interest, Mark, Side, Sleep, Wake},
 };
 use rustix::{

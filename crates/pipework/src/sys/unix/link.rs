@@ -4,7 +4,7 @@ use super::{super::Limit, caller, memory, os, poll};
 use crate::{
     error::{PipeErrorKind, context, fail},
     model::hello::{HELLO_LEN, Hello, Refused},
-    peer::NetworkCaller,
+    network::NetworkCaller,
     ring::{Consumer, Direction, Geometry, Memory, Producer, Side, Sleepers},
 };
 use rustix::{

@@ -78,14 +78,23 @@ pub(crate) fn connect(request: &Request, limit: &Limit) -> io::Result<End> {
     }
 }
 
-/// The kernel tells a server who its client is, whatever that asks for; acting as the client can't be had.
+/// Whether the client is one that can be told to its server. The kernel tells who it is, whatever it asks for; acting as the
+/// client can't be had.
 fn check_identity(request: &Request) -> io::Result<()> {
     /// The bits of `SECURITY_ANONYMOUS` to `SECURITY_DELEGATION`; the first of them is none.
     const LEVEL: u32 = 3 << 16;
     if request.security_qos_flags & LEVEL == 0 {
         return Err(fail(PipeErrorKind::Unsupported, "a client can't be anonymous to its server here"));
     }
-    Ok(())
+    match (&request.caller, request.name.kind()) {
+        (None, _) => Ok(()),
+        // Said before an instance is taken.
+        (Some(caller), PipeNameKind::Local(_)) => caller::encode(caller).map(drop),
+        (Some(_), _) => {
+            let text = "nobody can be spoken for here: only the named pipes of this computer hear of callers";
+            Err(fail(PipeErrorKind::Unsupported, text))
+        }
+    }
 }
 
 /// Waits until an instance listens; a timeout of zero is what the server chose.

@@ -3,7 +3,7 @@
 use super::{accounts, os, roots};
 use crate::{
     client::ServerCheck,
-    peer::{NetworkCaller, NetworkPeer},
+    network::{NetworkCaller, NetworkPeer},
 };
 use std::{
     io,

@@ -10,8 +10,8 @@ use super::{
 use crate::{
     client::ServerCheck,
     error::{PipeErrorKind, fail},
+    network::NetworkPeer,
     options::PipeEnd,
-    peer::NetworkPeer,
 };
 use std::{io, ptr, sync::Arc};
 use windows_sys::Win32::{

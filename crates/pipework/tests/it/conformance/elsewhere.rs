@@ -14,7 +14,7 @@ const DESCRIPTORS: &str = "not on this system: handles are no descriptors";
 const READINESS: &str = "not on this system: no descriptor tells of readiness";
 const SOCKETS: &str = "not on this system: a path is no name of a pipe";
 const PROTOCOL: &str = "not on this system: only the kernel speaks to the other end";
-const NETWORK: &str = "not on this system: its network knows pipes";
+const NETWORK: &str = "not on this system: its network knows pipes, and nobody has to speak for a caller";
 const CREATORS: &str = "not on this system: creating an instance waits for nobody";
 const AHEAD: &str =
     "not on this system: it tells of room by ending a write, so one more than has room is begun";
@@ -42,7 +42,17 @@ const OF_UNIX: &[Foreign] = &[
     ("A1", "a1_one_group_may_be_let_in", USERS),
     ("A1", "a1_whoever_is_let_in_may_not_create_instances", USERS),
     ("A1", "a1_nobody_is_let_in_where_memory_cannot_be_sealed", SEALS),
-    ("A1", "a1_the_network_is_refused_where_there_is_none", NETWORK),
+    ("N3", "n3_all_instances_accept_the_network_or_none", NETWORK),
+    ("A1", "a1_the_network_is_refused_where_memory_cannot_be_sealed", NETWORK),
+    ("A1", "a1_the_network_comes_only_where_it_was_asked_for", NETWORK),
+    ("A1", "a1_access_counts_for_callers_of_the_network", NETWORK),
+    ("A1", "a1_a_pipe_for_the_network_needs_roots_grant", NETWORK),
+    ("A2", "a2_a_refused_caller_of_the_network_takes_no_instance", NETWORK),
+    ("A3", "a3_a_caller_of_the_network_is_known", NETWORK),
+    ("A3", "a3_a_caller_of_the_network_is_known_after_it_has_gone", NETWORK),
+    ("A3", "a3_only_root_is_believed_about_the_network", NETWORK),
+    ("A3", "a3_a_caller_that_cannot_be_told_is_invalid", NETWORK),
+    ("list", "list_tells_what_accepts_the_network", NETWORK),
     ("A2", "a2_refusal_takes_no_instance_and_moves_no_byte", USERS),
     ("A3", "a3_a_peer_of_another_user_is_told_apart", USERS),
     ("A4", "a4_a_strangers_directory_is_not_trusted", FILES),

@@ -23,6 +23,8 @@ mod timeouts;
 mod descriptors;
 #[cfg(windows)]
 mod handles;
+#[cfg(unix)]
+mod network;
 #[cfg(windows)]
 mod overlapped;
 #[cfg(unix)]
@@ -96,6 +98,7 @@ pub(crate) fn cases_of_this_system() -> Vec<Case> {
     cases.extend(listing::cases_of_this_system());
     cases.extend(messages::cases_of_this_system());
     cases.extend(names::cases_of_this_system());
+    cases.extend(network::cases());
     cases.extend(readiness::cases());
     cases.extend(sockets::cases());
     #[cfg(feature = "tokio")]

@@ -13,9 +13,9 @@ use std::{
     time::Duration,
 };
 
-use pipework::{NamedPipeBuilder, PipeErrorKind};
+use pipework::PipeErrorKind;
 
-use super::{Case, access::expect_denied, every, expect, expect_alive, expect_refused, pair_with, plain};
+use super::{Case, access::expect_denied, every, expect, expect_alive, expect_refused, pair_with};
 use crate::{
     child::Other,
     harness::{beside_pipes, needs_root, pipes_dir, skip, unique},
@@ -30,7 +30,6 @@ pub(super) fn cases() -> Vec<Case> {
         every("A1", a1_one_group_may_be_let_in),
         every("A1", a1_whoever_is_let_in_may_not_create_instances),
         every("A1", a1_nobody_is_let_in_where_memory_cannot_be_sealed),
-        plain("A1", a1_the_network_is_refused_where_there_is_none),
         every("A2", a2_refusal_takes_no_instance_and_moves_no_byte),
         every("A3", a3_a_peer_of_another_user_is_told_apart),
         every("A4", a4_a_strangers_directory_is_not_trusted),
@@ -42,28 +41,28 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 /// Two users that no machine has.
-const ONE: u32 = 12_345;
-const TWO: u32 = 12_346;
+pub(super) const ONE: u32 = 12_345;
+pub(super) const TWO: u32 = 12_346;
 
 /// Lets other users look names up, as they can in a directory that serves several users.
-fn open_directory() {
+pub(super) fn open_directory() {
     for path in [pipes_dir().parent().unwrap(), pipes_dir().as_path()] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 }
 
 /// Whether a pipe can serve several users here: its memory is sealed against a hostile one.
-const SERVES_OTHERS: bool = cfg!(all(target_os = "linux", not(pipework_portable)));
+pub(super) const SERVES_OTHERS: bool = cfg!(all(target_os = "linux", not(pipework_portable)));
 
 /// Skips the case where a pipe is for the processes of one user.
-fn needs_pipes_for_others() {
+pub(super) fn needs_pipes_for_others() {
     if !SERVES_OTHERS {
         skip("needs memory that can be sealed, to share it with other users");
     }
 }
 
 /// A process of another user.
-fn other_user(here: &dyn Surface, user: u32, group: u32) -> Other {
+pub(super) fn other_user(here: &dyn Surface, user: u32, group: u32) -> Other {
     Other::spawn_with(here, |command| {
         command.uid(user).gid(group);
     })
@@ -163,16 +162,6 @@ fn a1_nobody_is_let_in_where_memory_cannot_be_sealed(here: &dyn Surface) {
         expect_refused(here.create(&Spec::new(&name).grant(grant)), PipeErrorKind::Unsupported);
         expect_refused(here.open(&OpenSpec::new(&name)), PipeErrorKind::Absent);
     }
-}
-
-/// A1: a server that asks for clients on other computers is told that none can come, not left to wait for them.
-fn a1_the_network_is_refused_where_there_is_none() {
-    let name = unique();
-    let mut builder = NamedPipeBuilder::new(&name);
-    builder.accept_remote(true);
-    expect(builder.create(), PipeErrorKind::Unsupported);
-    expect(builder.listen(), PipeErrorKind::Unsupported);
-    drop(builder.accept_remote(false).create().unwrap());
 }
 
 /// A2: the one refused learns so at once; the server never hears of it.
