@@ -150,6 +150,7 @@ impl Spec {
     }
 
     /// Clients on other computers may come.
+    #[cfg(unix)]
     pub(crate) fn accept_remote(mut self) -> Spec {
         self.accept_remote = true;
         self
@@ -250,6 +251,7 @@ impl OpenSpec {
     }
 
     /// For a caller of the network.
+    #[cfg(unix)]
     pub(crate) fn on_behalf_of(mut self, user: u32) -> OpenSpec {
         self.caller = Some(user);
         self
