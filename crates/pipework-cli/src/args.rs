@@ -14,6 +14,7 @@ EXAMPLES
 
 NAMES
   A name is \"hello\" or \\\\.\\pipe\\hello (the same pipe); on Unix an absolute path is a plain Unix socket.
+  \\\\server\\pipe\\hello is a pipe on another computer (connect only); quote it, or the shell eats backslashes.
 
 EXIT CODES
   0    done; also when stdout was closed early
@@ -45,6 +46,8 @@ EXAMPLES
                                                   clients only read
   pipework serve job --max-instances 1 --echo     one client at a time
   pipework serve db --group staff --echo          let a group in, too
+  pipework serve db --user eve --accept-remote --echo
+                                                  also from other computers, through pipework-gateway
 
 A command gets what its client sends as stdin; what it writes to stdout goes to the client. When it ends, the
 client gets the rest and the connection is closed. When the client leaves, the command's stdin ends (not
@@ -59,6 +62,8 @@ EXAMPLES
   pipework connect hello --message                each line of stdin is a message
   pipework connect log --stay < /dev/null         only watch
   pipework connect hello --wait --timeout 1m      also if it does not exist yet
+  pipework connect '\\\\server\\pipe\\hello' --user eve
+                                                  on another computer; asks for the password
 
 A named pipe can't be half closed, so the server never sees that stdin has ended. After the end of stdin,
 connect waits until the server has read everything, prints what still comes, and leaves when nothing came for
@@ -71,7 +76,8 @@ EXAMPLES
   pipework list
   pipework list --json | jq -r '.[].name'
 
-DIRECTION is seen from the server: \"in\" pipes are written by clients, \"out\" pipes are read by them.";
+DIRECTION is seen from the server: \"in\" pipes are written by clients, \"out\" pipes are read by them.
+NETWORK says whether clients on other computers may come, where pipework-gateway lets them.";
 
 const WAIT_HELP: &str = "\
 EXAMPLES
@@ -188,6 +194,9 @@ pub(crate) struct ServeArgs {
     /// Let every user of this computer connect
     #[arg(long)]
     pub(crate) everyone: bool,
+    /// Let clients on other computers connect, too, if their account may (on Linux through pipework-gateway)
+    #[arg(long)]
+    pub(crate) accept_remote: bool,
     /// Bytes that clients may write ahead [default: 262144]
     #[arg(long, value_name = "BYTES")]
     pub(crate) in_buffer: Option<u32>,
@@ -229,6 +238,26 @@ pub(crate) struct ConnectArgs {
     /// Stay until the server closes, also after the end of stdin
     #[arg(long, conflicts_with = "idle")]
     pub(crate) stay: bool,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+}
+
+/// For a pipe on another computer.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "For a pipe on another computer")]
+pub(crate) struct RemoteArgs {
+    /// The account there: user, DOMAIN\user or user@realm; asks for its password [default: your Kerberos tickets]
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// Take the password from the first line of this file instead of asking
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Go on also where the server can't encrypt; it still has to sign
+    #[arg(long, requires = "user")]
+    pub(crate) allow_unencrypted: bool,
+    /// TCP port of the SMB service [default: 445]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -25,19 +25,21 @@ pub(crate) fn run(args: &ListArgs) -> Result<(), Failure> {
         say(format_args!("no pipes here; `pipework serve NAME --echo` makes one"));
         return Ok(());
     }
-    let head = ["NAME", "MODE", "DIRECTION", "INSTANCES", "MAX", "LISTENING", "SERVERS", "OWNER", "PLACE"];
+    let head =
+        ["NAME", "MODE", "DIRECTION", "NETWORK", "INSTANCES", "MAX", "LISTENING", "SERVERS", "OWNER", "PLACE"];
     let mut rows = vec![head.map(str::to_owned)];
     rows.extend(entries.iter().map(to_row));
-    print(|out| write_table(out, &rows, &[3, 4, 5]))
+    print(|out| write_table(out, &rows, &[4, 5, 6]))
 }
 
-fn to_row(entry: &PipeEntry) -> [String; 9] {
+fn to_row(entry: &PipeEntry) -> [String; 10] {
     let unknown = || "-".to_owned();
     let servers: Vec<String> = entry.servers.iter().map(u32::to_string).collect();
     [
         printable(&bare(&entry.name)),
         mode(entry).unwrap_or("-").to_owned(),
         direction(entry).unwrap_or("-").to_owned(),
+        network(entry).to_owned(),
         entry.instances.to_string(),
         if entry.max_instances == UNLIMITED { unknown() } else { entry.max_instances.to_string() },
         entry.listening.map_or_else(unknown, |count| count.to_string()),
@@ -53,6 +55,7 @@ fn to_json(entry: &PipeEntry) -> Value {
         "mode": mode(entry),
         "direction": direction(entry),
         "instances": entry.instances,
+        "accept_remote": entry.accept_remote,
         "max_instances": (entry.max_instances != UNLIMITED).then_some(entry.max_instances),
         "listening": entry.listening,
         "servers": entry.servers,
@@ -83,6 +86,15 @@ fn direction(entry: &PipeEntry) -> Option<&'static str> {
         (true, false) => Some("in"),
         (false, true) => Some("out"),
         (false, false) => None,
+    }
+}
+
+/// Whether clients on other computers may come.
+fn network(entry: &PipeEntry) -> &'static str {
+    match entry.accept_remote {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "-",
     }
 }
 

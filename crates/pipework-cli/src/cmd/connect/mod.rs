@@ -3,6 +3,7 @@
 //! One thread sends, this one receives. A read from stdin can't be ended from outside, so the sender is never waited
 //! for unless the pipe is one that clients only write.
 
+mod credentials;
 mod hex;
 
 use std::{
@@ -57,16 +58,21 @@ pub(crate) fn run(args: &ConnectArgs) -> Result<(), Failure> {
     let (stream, direction) = open(args, &name, &interrupted)?;
     let stream = Arc::new(stream);
     stream.set_canceller(Some(&ended));
-    let half_close = matches!(name.kind(), PipeNameKind::Socket(_));
+    let at_the_end = match name.kind() {
+        PipeNameKind::Socket(_) => AtTheEnd::HalfClose,
+        // What was written there was taken by the computer.
+        PipeNameKind::Remote { .. } => AtTheEnd::Nothing,
+        _ => AtTheEnd::Drain,
+    };
     let writing = Arc::new(AtomicBool::new(false));
     if direction != Direction::Out {
         let (stream, writing) = (Arc::clone(&stream), Arc::clone(&writing));
-        let sender = Sending { stream, half_close, writing, report, ended };
+        let sender = Sending { stream, at_the_end, writing, report, ended };
         let message = args.message;
         thread::spawn(move || sender.run(message));
     }
     let idle = match args.idle {
-        None if args.stay || half_close => None,
+        None if args.stay || at_the_end == AtTheEnd::HalfClose => None,
         idle => Some(idle.unwrap_or(IDLE)),
     };
     let printer = Printer { message: args.message, hex: args.hex.then(HexDump::default) };
@@ -90,6 +96,7 @@ fn open(
 ) -> Result<(PipeStream, Direction), Failure> {
     let mut options = ClientOptions::new();
     options.wait_absent(args.wait).canceller(interrupted);
+    credentials::apply(&args.remote, name, interrupted, &mut options)?;
     match args.timeout {
         Some(timeout) => _ = options.timeout(timeout),
         None if args.wait => _ = options.timeout(Duration::MAX),
@@ -128,11 +135,20 @@ fn open(
 
 // ---------------------------------------------------------------------- sending
 
+/// What the sender does when stdin has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AtTheEnd {
+    /// Tells the other end.
+    HalfClose,
+    /// Waits until the other end has read everything, since it can't be told.
+    Drain,
+    Nothing,
+}
+
 /// What the sending thread works with.
 struct Sending {
     stream: Arc<PipeStream>,
-    /// Whether the other end can be told that stdin has ended.
-    half_close: bool,
+    at_the_end: AtTheEnd,
     /// Whether bytes of stdin are on their way.
     writing: Arc<AtomicBool>,
     report: Sender<io::Result<()>>,
@@ -144,7 +160,11 @@ impl Sending {
     fn run(self, message: bool) {
         let stdin = io::stdin().lock();
         let result = if message { self.send_lines(stdin) } else { self.send_bytes(stdin) };
-        let end = || if self.half_close { self.stream.shutdown_write() } else { self.stream.drain() };
+        let end = || match self.at_the_end {
+            AtTheEnd::HalfClose => self.stream.shutdown_write(),
+            AtTheEnd::Drain => self.stream.drain(),
+            AtTheEnd::Nothing => Ok(()),
+        };
         let result = result.and_then(|()| match end() {
             // It has closed. Whether it wanted the rest is for it to know.
             Err(error) if is_gone(&error) => Ok(()),

@@ -69,6 +69,7 @@ fn listen(args: &ServeArgs, name: &PipeName) -> io::Result<Listener> {
         .inbound(args.direction != Direction::Out)
         .outbound(args.direction != Direction::In)
         .first(!args.join)
+        .accept_remote(args.accept_remote)
         .access(access);
     if let Some(count) = args.max_instances {
         builder.max_instances(count.get());
@@ -173,6 +174,10 @@ impl Server<'_> {
 
 fn describe_peer(stream: &PipeStream) -> String {
     let Ok(peer) = stream.peer() else { return "unknown".to_owned() };
+    if let Some(from) = peer.network() {
+        let how = if from.encrypted == Some(true) { ", encrypted" } else { "" };
+        return format!("{} at {}{how}", from.account, from.address);
+    }
     let process =
         peer.process_id().map_or_else(|| "unknown process".to_owned(), |id| format!("process {id}"));
     match peer.account() {
