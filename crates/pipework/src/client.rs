@@ -2,10 +2,11 @@
 
 use crate::{
     cancel::Canceller,
+    credentials::Credentials,
     error::{PipeErrorKind, fail},
-    name::PipeName,
+    name::{PipeName, PipeNameKind},
     network::NetworkCaller,
-    options::{PipeMode, Request},
+    options::{PipeMode, RemoteRequest, Request},
     stream::PipeStream,
     sys::{self, Limit},
 };
@@ -23,8 +24,12 @@ const SECURITY_IDENTIFICATION: u32 = 1 << 16;
 /// [`ServerCheck::Trusted`] trusts. Corresponds to `CallNamedPipe`'s way of opening: `CreateFileW`, and
 /// `WaitNamedPipeW` while it is busy.
 ///
+/// A pipe on another computer (`\\server\pipe\name`) is opened as the caller's own
+/// [`Credentials::current`]; [`ClientOptions::credentials`] takes others.
+///
 /// # Platform-specific behavior
-/// An absolute path is a plain Unix domain socket on Unix, and invalid on Windows.
+/// An absolute path is a plain Unix domain socket on Unix, and invalid on Windows. Other computers are reached by the system
+/// on Windows and with the feature `remote` on Unix.
 ///
 /// # Errors
 /// - `Absent`: there is no such pipe.
@@ -69,12 +74,15 @@ pub struct ClientOptions {
     wait_absent: bool,
     server: ServerCheck,
     canceller: Option<Canceller>,
+    credentials: Option<Credentials>,
+    require_encryption: Option<bool>,
+    remote_port: Option<u16>,
     pub(crate) security_qos_flags: u32,
     pub(crate) caller: Option<Arc<NetworkCaller>>,
 }
 
 impl ClientOptions {
-    /// Begins with: duplex, byte read mode, 20 s, [`ServerCheck::Trusted`].
+    /// Begins with: duplex, byte read mode, 20 s, [`ServerCheck::Trusted`], the caller's own network identity.
     pub fn new() -> Self {
         ClientOptions {
             read: true,
@@ -84,6 +92,9 @@ impl ClientOptions {
             wait_absent: false,
             server: ServerCheck::Trusted,
             canceller: None,
+            credentials: None,
+            require_encryption: None,
+            remote_port: None,
             security_qos_flags: SECURITY_IDENTIFICATION,
             caller: None,
         }
@@ -121,8 +132,41 @@ impl ClientOptions {
     }
 
     /// Says who the server must be; anyone else is access denied before a byte is sent (default `Trusted`).
+    ///
+    /// Of another computer, SMB proves no more than that it knows the caller's password, or has a ticket for its name: that is
+    /// always asked for, a guest's session is never taken, and `User` is `Unsupported`.
     pub fn server(&mut self, check: ServerCheck) -> &mut Self {
         self.server = check;
+        self
+    }
+
+    /// Says who to be on another computer, `\\server\pipe\name` (default [`Credentials::current`]); `Invalid` with a name of
+    /// this one.
+    ///
+    /// # Platform-specific behavior
+    /// On Windows the system signs in; a password there is `Unsupported`: give it to the system first, by
+    /// `net use \\server\IPC$`.
+    pub fn credentials(&mut self, credentials: Credentials) -> &mut Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
+    /// Refuses a network connection that is not encrypted, before anything is sent that could be read (default true with
+    /// [`Credentials::password`], else false).
+    ///
+    /// # Platform-specific behavior
+    /// On Windows the system doesn't tell: `true` is `Unsupported` with a name of another computer.
+    pub fn require_encryption(&mut self, required: bool) -> &mut Self {
+        self.require_encryption = Some(required);
+        self
+    }
+
+    /// Sets the TCP port of the SMB service (default 445); `Invalid` with a name of this computer.
+    ///
+    /// # Platform-specific behavior
+    /// `Unsupported` on Windows.
+    pub fn remote_port(&mut self, port: u16) -> &mut Self {
+        self.remote_port = Some(port);
         self
     }
 
@@ -134,6 +178,8 @@ impl ClientOptions {
 
     /// Opens now: busy and absent are errors, never a wait. Corresponds to `CreateFileW`.
     ///
+    /// To reach another computer takes its time, at most [`timeout`](Self::timeout) in all.
+    ///
     /// # Errors
     /// - `Absent`: there is no such pipe.
     /// - `Busy`: no instance listens.
@@ -141,7 +187,9 @@ impl ClientOptions {
     ///   not who it must be.
     /// - `Invalid`: the address is none, neither reading nor writing was asked for, or message read mode of a byte
     ///   pipe.
-    /// - `Unsupported`: the pipe is on another computer, or of another version of this crate.
+    /// - `Unsupported`: the pipe is of another version of this crate, or on another computer and this build can't reach it.
+    /// - `TimedOut`: the network did not answer in time.
+    /// - With the system's kind: another computer can't be reached; the source has the system's code.
     #[doc(alias = "CreateFileW")]
     pub fn open<A: AsRef<OsStr>>(&self, address: A) -> io::Result<PipeStream> {
         sys::open(&self.request(address.as_ref())?, &Limit::new(None, self.sys_canceller()))
@@ -170,6 +218,7 @@ impl ClientOptions {
             let text = format!("opening {name} for neither reading nor writing is of no use");
             return Err(fail(PipeErrorKind::Invalid, text));
         }
+        self.check_remote(&name)?;
         Ok(Request {
             name,
             read: self.read,
@@ -180,7 +229,28 @@ impl ClientOptions {
             one_way_will_do: false,
             security_qos_flags: self.security_qos_flags,
             caller: self.caller.clone(),
+            remote: RemoteRequest {
+                credentials: self.credentials.clone(),
+                require_encryption: self.require_encryption,
+                port: self.remote_port,
+                network_timeout: self.timeout,
+            },
         })
+    }
+
+    /// What is said of another computer must not be lost on a name of this one.
+    fn check_remote(&self, name: &PipeName) -> io::Result<()> {
+        let is_remote = matches!(name.kind(), PipeNameKind::Remote { .. });
+        let said = match (&self.credentials, self.remote_port) {
+            (Some(_), _) => "credentials",
+            (None, Some(_)) => "a port",
+            (None, None) => return Ok(()),
+        };
+        if is_remote {
+            return Ok(());
+        }
+        let text = format!("{name} is on this computer: {said} can be given for another one only");
+        Err(fail(PipeErrorKind::Invalid, text))
     }
 }
 

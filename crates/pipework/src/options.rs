@@ -1,6 +1,6 @@
 //! Plain data that describes pipes.
 
-use crate::{access::Access, name::PipeName, network::NetworkCaller};
+use crate::{access::Access, credentials::Credentials, name::PipeName, network::NetworkCaller};
 use std::{sync::Arc, time::Duration};
 
 /// The quota of a direction in bytes, unless told otherwise: four times that of miow and tokio. On Unix two ends that copy
@@ -76,4 +76,16 @@ pub(crate) struct Request {
     pub(crate) security_qos_flags: u32,
     /// For whom on another computer it is opened.
     pub(crate) caller: Option<Arc<NetworkCaller>>,
+    /// What matters for a pipe on another computer only.
+    pub(crate) remote: RemoteRequest,
+}
+
+/// What a client asks for of another computer; `None` is what is usual there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RemoteRequest {
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) require_encryption: Option<bool>,
+    pub(crate) port: Option<u16>,
+    /// How long the network may take where the caller's limit does not say: to open now is not to wait for an instance.
+    pub(crate) network_timeout: Duration,
 }

@@ -1,22 +1,7 @@
-//! What ends and instances do alike on every system, over the few things that each backend tells of its own.
+//! What instances do alike on every system, over the few things that each backend tells of its own.
 
 use super::{End, Instance, Limit};
-use crate::message::MessageRead;
 use std::{io, time::Duration};
-
-impl End {
-    pub(crate) fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>> {
-        self.connection()?.read_message(len_max)
-    }
-
-    pub(crate) fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead> {
-        self.connection()?.read_message_into(buf)
-    }
-
-    pub(crate) fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
-        self.connection()?.transact(request, len_max)
-    }
-}
 
 impl Instance {
     /// Whatever connection the instance has at the time of a call.

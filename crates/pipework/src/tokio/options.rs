@@ -7,6 +7,7 @@ use super::{
 use crate::{
     access::Access,
     client::{self, CONNECT_TIMEOUT, ServerCheck},
+    credentials::Credentials,
     error::{PipeErrorKind, fail},
     named::NamedPipeBuilder,
     options::{BUFFER_SIZE, PipeMode, Request},
@@ -282,7 +283,30 @@ impl ClientOptions {
         self
     }
 
+    /// Says who to be on another computer, as [`pipework::ClientOptions`](crate::ClientOptions::credentials) does.
+    pub fn credentials(&mut self, credentials: Credentials) -> &mut Self {
+        self.options.credentials(credentials);
+        self
+    }
+
+    /// Refuses a network connection that is not encrypted, as
+    /// [`pipework::ClientOptions`](crate::ClientOptions::require_encryption) does.
+    pub fn require_encryption(&mut self, required: bool) -> &mut Self {
+        self.options.require_encryption(required);
+        self
+    }
+
+    /// Sets the TCP port of the SMB service, as [`pipework::ClientOptions`](crate::ClientOptions::remote_port) does.
+    pub fn remote_port(&mut self, port: u16) -> &mut Self {
+        self.options.remote_port(port);
+        self
+    }
+
     /// Opens now: busy and absent are errors, never a wait. Corresponds to `CreateFileW`.
+    ///
+    /// # Platform-specific behavior
+    /// To reach another computer takes time, in which a task must not keep its thread: outside Windows such a name is
+    /// `Unsupported` here. Use [`connect`](ClientOptions::connect).
     ///
     /// # Errors
     /// Those of [`pipework::ClientOptions::open`](crate::ClientOptions::open); `Busy` is the error number 231.

@@ -1,11 +1,13 @@
 //! A connected end, whatever it is made of.
 
+#[cfg(feature = "remote")]
+use super::remote::RemoteEnd;
 use super::{
     connection::Connection, instance::Instance, link::Shape, peer::Peer, plain::PlainEnd, settings::Settings,
 };
 use crate::{
     error::{PipeErrorKind, fail},
-    message::Peek,
+    message::{MessageRead, Peek},
     options::{PipeEnd, PipeInfo, PipeMode},
 };
 use std::{
@@ -26,6 +28,9 @@ pub(crate) enum End {
     Instance(Instance),
     /// A plain socket.
     Plain(Arc<PlainEnd>),
+    /// A pipe on another computer.
+    #[cfg(feature = "remote")]
+    Remote(Arc<RemoteEnd>),
 }
 
 impl End {
@@ -34,6 +39,8 @@ impl End {
             End::Connection(connection) => connection.read(buf),
             End::Instance(instance) => instance.connection_now()?.read(buf),
             End::Plain(plain) => plain.read(buf),
+            #[cfg(feature = "remote")]
+            End::Remote(remote) => remote.read(buf),
         }
     }
 
@@ -42,6 +49,8 @@ impl End {
             End::Connection(connection) => connection.write(bufs),
             End::Instance(instance) => instance.connection_now()?.write(bufs),
             End::Plain(plain) => plain.write(bufs),
+            #[cfg(feature = "remote")]
+            End::Remote(remote) => remote.write(bufs),
         }
     }
 
@@ -49,6 +58,8 @@ impl End {
         match self {
             // The kernel waits there.
             End::Plain(_) => Ok(()),
+            #[cfg(feature = "remote")]
+            End::Remote(_) => Ok(()),
             _ => self.connection().map(|connection| connection.set_spin(spins)),
         }
     }
@@ -56,6 +67,8 @@ impl End {
     pub(crate) fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
             End::Plain(plain) => plain.try_read(buf),
+            #[cfg(feature = "remote")]
+            End::Remote(remote) => remote.read_now(&mut [io::IoSliceMut::new(buf)]),
             _ => self.connection()?.try_read(buf),
         }
     }
@@ -63,18 +76,50 @@ impl End {
     pub(crate) fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
         match self {
             End::Plain(plain) => plain.try_write(buf),
+            #[cfg(feature = "remote")]
+            End::Remote(remote) => remote.write_now(&[IoSlice::new(buf)]),
             _ => self.connection()?.try_write(buf),
         }
     }
 
+    pub(crate) fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>> {
+        match self {
+            #[cfg(feature = "remote")]
+            End::Remote(remote) => remote.read_message(len_max),
+            _ => self.connection()?.read_message(len_max),
+        }
+    }
+
+    pub(crate) fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead> {
+        match self {
+            #[cfg(feature = "remote")]
+            End::Remote(remote) => remote.read_message_into(buf),
+            _ => self.connection()?.read_message_into(buf),
+        }
+    }
+
     pub(crate) fn write_message(&self, message: &[u8]) -> io::Result<()> {
-        self.connection()?.write_message(&[IoSlice::new(message)])
+        match self {
+            #[cfg(feature = "remote")]
+            End::Remote(remote) => remote.write_message(message),
+            _ => self.connection()?.write_message(&[IoSlice::new(message)]),
+        }
+    }
+
+    pub(crate) fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
+        match self {
+            #[cfg(feature = "remote")]
+            End::Remote(remote) => remote.transact(request, len_max),
+            _ => self.connection()?.transact(request, len_max),
+        }
     }
 
     pub(crate) fn peek(&self, buf: &mut [u8]) -> io::Result<Peek> {
         match self {
             End::Connection(connection) => connection.peek(buf),
             End::Plain(plain) => plain.peek(buf),
+            #[cfg(feature = "remote")]
+            End::Remote(remote) => remote.peek(buf),
             // Rule M4.
             End::Instance(instance) => instance
                 .connection_now()
@@ -86,6 +131,8 @@ impl End {
     pub(crate) fn drain(&self) -> io::Result<()> {
         match self {
             End::Plain(plain) => plain.drain_written(),
+            #[cfg(feature = "remote")]
+            End::Remote(remote) => remote.drain(),
             _ => self.connection()?.drain_written(),
         }
     }
@@ -105,6 +152,8 @@ impl End {
             End::Connection(connection) => connection.shape.messages,
             End::Instance(instance) => instance.shape().messages,
             End::Plain(_) => false,
+            #[cfg(feature = "remote")]
+            End::Remote(remote) => return remote.set_read_mode(mode),
         };
         self.settings().set_read_mode(mode, has_messages)
     }
@@ -113,6 +162,8 @@ impl End {
         match self {
             End::Connection(connection) => Ok(connection.info()),
             End::Plain(plain) => plain.info(),
+            #[cfg(feature = "remote")]
+            End::Remote(remote) => remote.info(),
             End::Instance(instance) => Ok(instance.shape().info(PipeEnd::Server)),
         }
     }
@@ -120,6 +171,8 @@ impl End {
     pub(crate) fn peer(&self) -> io::Result<Peer> {
         match self {
             End::Plain(plain) => Peer::of(plain.as_fd()),
+            #[cfg(feature = "remote")]
+            End::Remote(remote) => remote.peer(),
             _ => {
                 let connection = self.connection()?;
                 connection.greet(&connection.settings.read_limit())?;
@@ -133,6 +186,8 @@ impl End {
     pub(super) fn peer_now(&self) -> io::Result<Peer> {
         match self {
             End::Plain(plain) => Peer::of(plain.as_fd()),
+            #[cfg(feature = "remote")]
+            End::Remote(remote) => remote.peer(),
             _ => self.connection()?.peer(),
         }
     }
@@ -140,6 +195,8 @@ impl End {
     pub(crate) fn try_clone(&self) -> io::Result<End> {
         match self {
             End::Plain(plain) => Ok(End::Plain(Arc::clone(plain))),
+            #[cfg(feature = "remote")]
+            End::Remote(remote) => Ok(End::Remote(Arc::clone(remote))),
             // A clone belongs to one generation.
             _ => self.connection().map(End::Connection),
         }
@@ -149,6 +206,8 @@ impl End {
         match self {
             End::Connection(connection) => connection.readiness().read_fd((**connection).as_fd()),
             End::Plain(plain) => Ok(plain.read_ready_fd()),
+            #[cfg(feature = "remote")]
+            End::Remote(_) => Err(no_descriptor()),
             End::Instance(_) => Err(clone_first()),
         }
     }
@@ -157,6 +216,8 @@ impl End {
         match self {
             End::Connection(connection) => connection.readiness().write_fd((**connection).as_fd()),
             End::Plain(plain) => plain.write_ready_fd(),
+            #[cfg(feature = "remote")]
+            End::Remote(_) => Err(no_descriptor()),
             End::Instance(_) => Err(clone_first()),
         }
     }
@@ -178,6 +239,8 @@ impl End {
             End::Plain(_) => {
                 Err(fail(PipeErrorKind::BadPipe, "a plain socket has bytes only, and no messages"))
             }
+            #[cfg(feature = "remote")]
+            End::Remote(_) => Err(fail(PipeErrorKind::Unsupported, "a pipe on another computer can't do this")),
         }
     }
 
@@ -186,6 +249,8 @@ impl End {
             End::Connection(connection) => &connection.settings,
             End::Instance(instance) => instance.settings(),
             End::Plain(plain) => &plain.settings,
+            #[cfg(feature = "remote")]
+            End::Remote(remote) => remote.settings(),
         }
     }
 }
@@ -208,4 +273,10 @@ fn clone_first() -> io::Error {
         PipeErrorKind::Unsupported,
         "an instance changes its connection: ask a clone of the stream, which stays with one",
     )
+}
+
+#[cfg(feature = "remote")]
+fn no_descriptor() -> io::Error {
+    let text = "a pipe on another computer has no descriptor of its own: use threads, or tasks of `pipework::tokio`";
+    fail(PipeErrorKind::Unsupported, text)
 }

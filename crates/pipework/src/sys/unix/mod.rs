@@ -24,6 +24,12 @@ mod plain_place;
 mod poll;
 mod readiness;
 mod reading;
+#[cfg(feature = "remote")]
+mod remote;
+#[cfg(not(feature = "remote"))]
+mod remote_absent;
+#[cfg(not(feature = "remote"))]
+use remote_absent as remote;
 mod roots;
 mod search;
 mod served;
@@ -64,7 +70,7 @@ pub(crate) fn open(request: &Request, limit: &Limit) -> io::Result<End> {
     match request.name.kind() {
         PipeNameKind::Local(_) => Ok(End::Connection(Arc::new(client::open(request, limit)?))),
         PipeNameKind::Socket(path) => Ok(End::Plain(Arc::new(plain::open(request, path, limit)?))),
-        PipeNameKind::Remote { .. } => Err(no_network(&request.name)),
+        PipeNameKind::Remote { .. } => remote::open(request, limit),
     }
 }
 
@@ -74,7 +80,7 @@ pub(crate) fn connect(request: &Request, limit: &Limit) -> io::Result<End> {
     match request.name.kind() {
         PipeNameKind::Local(_) => Ok(End::Connection(Arc::new(client::connect(request, limit)?))),
         PipeNameKind::Socket(path) => Ok(End::Plain(Arc::new(plain::connect(request, path, limit)?))),
-        PipeNameKind::Remote { .. } => Err(no_network(&request.name)),
+        PipeNameKind::Remote { .. } => remote::connect(request, limit),
     }
 }
 
@@ -102,7 +108,10 @@ pub(crate) fn wait(name: &PipeName, timeout: Option<Duration>) -> io::Result<()>
     match name.kind() {
         PipeNameKind::Local(_) => client::wait(name, timeout),
         PipeNameKind::Socket(path) => plain::wait(name, path),
-        PipeNameKind::Remote { .. } => Err(no_network(name)),
+        PipeNameKind::Remote { .. } => {
+            let text = format!("{name} is on another computer, which does not tell when an instance listens: call `connect`");
+            Err(fail(PipeErrorKind::Unsupported, text))
+        }
     }
 }
 
@@ -111,7 +120,9 @@ pub(crate) fn location(name: &PipeName) -> io::Result<PathBuf> {
     match name.kind() {
         PipeNameKind::Local(_) => client::location(name),
         PipeNameKind::Socket(path) => Ok(path.to_owned()),
-        PipeNameKind::Remote { .. } => Err(no_network(name)),
+        PipeNameKind::Remote { .. } => {
+            Err(fail(PipeErrorKind::Unsupported, format!("{name} is on another computer")))
+        }
     }
 }
 
@@ -135,8 +146,4 @@ pub(crate) fn kind_of_code(code: i32) -> Option<PipeErrorKind> {
 /// Waits for nothing, up to a limit; a canceller ends it sooner.
 pub(crate) fn pause(limit: &Limit) -> io::Result<()> {
     poll::wait(&[], limit, None).map(|_| ())
-}
-
-fn no_network(name: &PipeName) -> io::Error {
-    fail(PipeErrorKind::Unsupported, format!("{name} is on another computer, which this build can't reach"))
 }

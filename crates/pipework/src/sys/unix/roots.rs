@@ -147,7 +147,7 @@ fn system_candidate() -> Option<Candidate> {
     (!named).then_some(Candidate { path, parent_is_mine: false, may_be_foreign: true })
 }
 
-fn ignores_environment() -> bool {
+pub(crate) fn ignores_environment() -> bool {
     super::os::is_privileged_start()
 }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     error::{PipeErrorKind, fail},
-    message::Peek,
+    message::{MessageRead, Peek},
     options::{PipeInfo, PipeMode},
 };
 use std::{
@@ -40,6 +40,18 @@ impl End {
             End::Connection(connection) => connection.write(bufs),
             End::Instance(instance) => instance.connection_now()?.write(bufs),
         }
+    }
+
+    pub(crate) fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>> {
+        self.connection()?.read_message(len_max)
+    }
+
+    pub(crate) fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead> {
+        self.connection()?.read_message_into(buf)
+    }
+
+    pub(crate) fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
+        self.connection()?.transact(request, len_max)
     }
 
     pub(crate) fn write_message(&self, message: &[u8]) -> io::Result<()> {

@@ -6,7 +6,7 @@ use super::{
         client::{LOOKS_SOON_MICROSECONDS, absent, ended},
         connection::Connection,
         end::End,
-        no_network, plain,
+        plain, remote,
         search::{Attempt, Search},
         watch::{Change, Watch},
     },
@@ -43,7 +43,7 @@ pub(crate) async fn connect(request: &Request, timeout: Duration) -> io::Result<
     let end = match request.name.kind() {
         PipeNameKind::Local(_) => End::Connection(Arc::new(connect_local(request, deadline).await?)),
         PipeNameKind::Socket(path) => connect_plain(request, path, deadline).await?,
-        PipeNameKind::Remote { .. } => return Err(no_network(&request.name)),
+        PipeNameKind::Remote { .. } => remote::connect_in_task(request, timeout).await?,
     };
     Ok(AsyncEnd::new(end))
 }

@@ -1,5 +1,7 @@
 //! A connected end for tasks, whatever it is made of.
 
+#[cfg(feature = "remote")]
+use super::super::remote::RemoteEnd;
 use super::{
     super::{connection::Connection, end::End, instance::Instance, peer::Peer, plain::PlainEnd},
     accepting::Accepting,
@@ -39,6 +41,8 @@ pub(crate) struct AsyncEnd {
 enum Now<'a> {
     Connection(Arc<Connection>),
     Plain(&'a PlainEnd),
+    #[cfg(feature = "remote")]
+    Remote(&'a RemoteEnd),
 }
 
 impl AsyncEnd {
@@ -103,6 +107,8 @@ impl AsyncEnd {
         match self.now()? {
             Now::Connection(connection) => connection.read_now(bufs),
             Now::Plain(plain) => plain.read_now(bufs),
+            #[cfg(feature = "remote")]
+            Now::Remote(remote) => remote.read_now(bufs),
         }
     }
 
@@ -110,6 +116,8 @@ impl AsyncEnd {
         let written = match self.now()? {
             Now::Connection(connection) => connection.write_now(bufs),
             Now::Plain(plain) => plain.write_now(bufs),
+            #[cfg(feature = "remote")]
+            Now::Remote(remote) => remote.write_now(bufs),
         };
         let has_no_room = written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
         let wanted = if has_no_room { bufs.iter().map(|buf| buf.len()).sum() } else { 1 };
@@ -122,7 +130,7 @@ impl AsyncEnd {
     pub(crate) fn shut_down(&self) -> io::Result<()> {
         match &self.end {
             End::Plain(plain) => plain.shutdown_write(),
-            End::Connection(_) | End::Instance(_) => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -137,6 +145,8 @@ impl AsyncEnd {
         match self.now()? {
             Now::Connection(connection) => connection.poll_read(cx, &mut waiter, bufs),
             Now::Plain(plain) => plain.poll_read(cx, &mut waiter, bufs),
+            #[cfg(feature = "remote")]
+            Now::Remote(remote) => remote.poll_read(cx, &mut waiter, bufs),
         }
     }
 
@@ -145,6 +155,8 @@ impl AsyncEnd {
         match self.now()? {
             Now::Connection(connection) => connection.poll_write(cx, &mut writer, bufs),
             Now::Plain(plain) => plain.poll_write(cx, &mut writer.waiter, bufs),
+            #[cfg(feature = "remote")]
+            Now::Remote(remote) => remote.poll_write(cx, &mut writer.waiter, bufs),
         }
     }
 
@@ -160,6 +172,8 @@ impl AsyncEnd {
         match self.now() {
             Ok(Now::Connection(connection)) => connection.poll_readable(cx, waiter),
             Ok(Now::Plain(plain)) => plain.poll_ready(cx, waiter, Interest::READABLE),
+            #[cfg(feature = "remote")]
+            Ok(Now::Remote(remote)) => remote.poll_readable(cx, waiter),
             // The read will say it.
             Err(_) => Poll::Ready(Ok(())),
         }
@@ -170,6 +184,8 @@ impl AsyncEnd {
         match self.now() {
             Ok(Now::Connection(connection)) => connection.poll_writable(cx, waiter, wanted as u64),
             Ok(Now::Plain(plain)) => plain.poll_ready(cx, waiter, Interest::WRITABLE),
+            #[cfg(feature = "remote")]
+            Ok(Now::Remote(remote)) => remote.poll_writable(cx, waiter),
             // The write will say it.
             Err(_) => Poll::Ready(Ok(())),
         }
@@ -195,26 +211,44 @@ impl AsyncEnd {
     }
 
     pub(crate) async fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>> {
+        #[cfg(feature = "remote")]
+        if let End::Remote(remote) = &self.end {
+            return remote.read_message_in_task(len_max).await;
+        }
         let (connection, mut waiter) = (self.connection()?, Waiter::default());
         poll_fn(|cx| connection.poll_message(cx, &mut waiter, len_max)).await
     }
 
     pub(crate) async fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead> {
+        #[cfg(feature = "remote")]
+        if let End::Remote(remote) = &self.end {
+            return remote.read_message_into_in_task(buf).await;
+        }
         let (connection, mut waiter) = (self.connection()?, Waiter::default());
         poll_fn(|cx| connection.poll_message_into(cx, &mut waiter, buf)).await
     }
 
     pub(crate) async fn write_message(&self, message: &[u8]) -> io::Result<()> {
+        #[cfg(feature = "remote")]
+        if let End::Remote(remote) = &self.end {
+            return remote.write_message_in_task(message).await;
+        }
         self.connection()?.write_message_in_task(&[IoSlice::new(message)]).await
     }
 
     pub(crate) async fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
+        #[cfg(feature = "remote")]
+        if let End::Remote(remote) = &self.end {
+            return remote.transact_in_task(request, len_max).await;
+        }
         self.connection()?.transact_in_task(request, len_max).await
     }
 
     pub(crate) async fn drain(&self) -> io::Result<()> {
         match self.now()? {
             Now::Plain(plain) => plain.drain_in_task().await,
+            #[cfg(feature = "remote")]
+            Now::Remote(remote) => remote.drain_in_task().await,
             Now::Connection(connection) => {
                 let mut waiter = Waiter::default();
                 poll_fn(|cx| connection.poll_drained(cx, &mut waiter)).await
@@ -225,6 +259,8 @@ impl AsyncEnd {
     fn now(&self) -> io::Result<Now<'_>> {
         match &self.end {
             End::Plain(plain) => Ok(Now::Plain(plain)),
+            #[cfg(feature = "remote")]
+            End::Remote(remote) => Ok(Now::Remote(remote)),
             _ => self.connection().map(Now::Connection),
         }
     }

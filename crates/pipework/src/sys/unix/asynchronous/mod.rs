@@ -14,7 +14,7 @@ mod pause;
 mod plain;
 mod reactor;
 mod reading;
-mod tasks;
+pub(super) mod tasks;
 mod writing;
 
 pub(crate) use accepting::Accepting;

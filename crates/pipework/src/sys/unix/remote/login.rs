@@ -1,0 +1,141 @@
+//! Signing in: what must hold before anything of the caller goes over the wire.
+
+use super::{
+    target::{Identity, Target},
+    tickets,
+};
+use crate::error::{PipeErrorKind, context, fail, fail_from};
+use smb2::{
+    Error, Session, Tree,
+    client::{Cipher, Connection},
+    types::{Dialect, TreeId, flags::Capabilities},
+};
+use std::io;
+
+/// The share of pipes.
+const SHARE: &str = "IPC$";
+
+/// Where signing in stopped.
+pub(super) enum Failure {
+    /// Before anything of the caller was sent, or by a rule of ours.
+    Here(io::Error),
+    /// The two sides had nothing in common, or the connection broke.
+    Negotiating(Error),
+    /// The server did not take the identity, or did not prove itself.
+    SigningIn(Error),
+    /// The share of pipes was refused.
+    Opening(Error),
+}
+
+/// Signs in and opens the share of pipes.
+pub(super) async fn login(connection: &mut Connection, target: &Target) -> Result<TreeId, Failure> {
+    connection.negotiate().await.map_err(Failure::Negotiating)?;
+    if target.is_encrypted {
+        // Before the proof of the password is sent, too.
+        check_can_encrypt(connection, target).map_err(Failure::Here)?;
+    }
+    let session = match &target.identity {
+        Identity::Password { user, domain, password } => {
+            Session::setup(connection, user, password, domain).await.map_err(Failure::SigningIn)?
+        }
+        Identity::Tickets => tickets::sign_in(connection, target).await?,
+    };
+    if !session.should_sign {
+        let text = format!("{} signs nothing, so anybody on the way could change it", target.server);
+        return Err(Failure::Here(fail(PipeErrorKind::AccessDenied, text)));
+    }
+    if target.is_encrypted {
+        encrypt(connection, &session, target).map_err(Failure::Here)?;
+    }
+    let tree = Tree::connect(connection, SHARE).await.map_err(Failure::Opening)?;
+    if tree.encrypt_data {
+        encrypt(connection, &session, target).map_err(Failure::Here)?;
+    }
+    Ok(tree.tree_id)
+}
+
+fn check_can_encrypt(connection: &Connection, target: &Target) -> io::Result<()> {
+    cipher(connection).map(drop).ok_or_else(|| not_encrypted(target))
+}
+
+/// What encrypts here, if anything does.
+fn cipher(connection: &Connection) -> Option<Cipher> {
+    let params = connection.params()?;
+    match params.dialect {
+        Dialect::Smb3_1_1 => params.cipher,
+        // Before 3.1.1 there was one cipher, and a flag.
+        Dialect::Smb3_0 | Dialect::Smb3_0_2 => {
+            params.capabilities.contains(Capabilities::ENCRYPTION).then_some(Cipher::Aes128Ccm)
+        }
+        _ => None,
+    }
+}
+
+/// From now on everything is encrypted, also where the server does not insist.
+fn encrypt(connection: &mut Connection, session: &Session, target: &Target) -> io::Result<()> {
+    if connection.should_encrypt() {
+        return Ok(());
+    }
+    match (cipher(connection), &session.encryption_key, &session.decryption_key) {
+        (Some(cipher), Some(ours), Some(theirs)) => {
+            connection.activate_encryption(ours.clone(), theirs.clone(), cipher);
+            Ok(())
+        }
+        _ => Err(not_encrypted(target)),
+    }
+}
+
+fn not_encrypted(target: &Target) -> io::Error {
+    let text = format!("{} does not encrypt, which is required; no password was sent", target.server);
+    fail(PipeErrorKind::AccessDenied, text)
+}
+
+/// Why a session was not to be had, for the caller; `broke` is what the system says of the connection.
+pub(super) fn refused(target: &Target, failure: Failure, broke: Option<io::Error>) -> io::Error {
+    let server = &target.server;
+    let (what, error) = match failure {
+        Failure::Here(error) => return error,
+        Failure::Negotiating(error) => ("beginning to talk", error),
+        Failure::SigningIn(error) => ("signing in", error),
+        Failure::Opening(error) => ("opening the share of pipes", error),
+    };
+    if let Some(broke) = broke {
+        return context(format!("{what} at {server}, port {}", target.port), broke);
+    }
+    let (kind, why) = match &error {
+        Error::Protocol { status, .. } => match reason(status.0) {
+            Some(why) => (PipeErrorKind::AccessDenied, why.to_owned()),
+            None => return io::Error::other(format!("{what} at {server}: {error}")),
+        },
+        Error::GuestSessionRefused { .. } => {
+            (PipeErrorKind::AccessDenied, "the user or the password is wrong: it offers a guest's place only".to_owned())
+        }
+        Error::SignatureInvalid { .. } => {
+            (PipeErrorKind::AccessDenied, format!("it does not prove who it is: {error}"))
+        }
+        Error::Auth { message } => (PipeErrorKind::AccessDenied, message.clone()),
+        Error::Timeout => (PipeErrorKind::TimedOut, "it does not answer".to_owned()),
+        Error::Disconnected | Error::SendFailed { .. } => {
+            let text = format!("{what} at {server}, port {}: it closed the connection", target.port);
+            return fail_from(PipeErrorKind::Broken, text, io::Error::from(io::ErrorKind::ConnectionReset));
+        }
+        _ => (PipeErrorKind::Corrupt, format!("it is no server of SMB 2 or 3, or broke the protocol: {error}")),
+    };
+    fail(kind, format!("{what} at {server}: {why}"))
+}
+
+/// What a status says of an identity that was not taken.
+fn reason(status: u32) -> Option<&'static str> {
+    Some(match status {
+        0xC000_006D | 0xC000_006A | 0xC000_0064 => "the user or the password is wrong",
+        0xC000_006E | 0xC000_006F | 0xC000_0070 => "the account may not be used in this way, here or at this time",
+        0xC000_0071 | 0xC000_0224 => "the password has expired",
+        0xC000_0072 => "the account is disabled",
+        0xC000_0193 => "the account has expired",
+        0xC000_0234 => "the account is locked out",
+        0xC000_015B => "the account may not sign in over the network",
+        0xC000_0022 | 0xC000_00CA => "access was refused",
+        0xC000_0133 => "the clocks differ too much",
+        _ => return None,
+    })
+}

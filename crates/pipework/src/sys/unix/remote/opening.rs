@@ -1,0 +1,166 @@
+//! Opening a pipe on another computer, and waiting until it can be opened.
+
+use super::{
+    background::background,
+    blocking,
+    end::RemoteEnd,
+    pipe::Pipe,
+    session::{self, Session},
+    target::Target,
+    wire::{self, READ_ACCESS, WRITE_ACCESS},
+};
+use crate::{
+    client::CONNECT_TIMEOUT,
+    error::{PipeErrorKind, fail},
+    name::PipeNameKind,
+    options::{PipeMode, Request},
+    sys::{Canceller, Limit, settings::Settings, unix::client::ended},
+};
+use ::tokio::time;
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// How soon to look again for a free instance, or for a name; from then on twice as long each time.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// Opens now: busy and absent are errors. The network takes its time, up to that of the request.
+pub(super) fn open(request: &Request, limit: &Limit) -> io::Result<RemoteEnd> {
+    let limit = Limit::new(Some(network_timeout(request)), limit.canceller().cloned());
+    wait(request, &limit, false)
+}
+
+/// Opens, waiting as the request says.
+pub(super) fn connect(request: &Request, limit: &Limit) -> io::Result<RemoteEnd> {
+    if limit.left() == Some(Duration::ZERO) {
+        return open(request, limit).map_err(|error| one_attempt(request, error));
+    }
+    wait(request, limit, true)
+}
+
+/// The same for a task, waiting at most so long.
+pub(super) async fn connect_in_task(request: &Request, timeout: Duration) -> io::Result<RemoteEnd> {
+    let waits = !timeout.is_zero();
+    let timeout = if waits { timeout } else { network_timeout(request) };
+    let opening = Opening::new(request, None, waits)?;
+    match background()?.run(time::timeout(timeout, opening.clone().reach())).await? {
+        Ok(Err(error)) if !waits => Err(one_attempt(request, error)),
+        Ok(outcome) => outcome,
+        Err(_) => Err(opening.ended(fail(PipeErrorKind::TimedOut, "the time is over"))),
+    }
+}
+
+/// To wait for nothing is one attempt, and how that ends is always told in the same way.
+fn one_attempt(request: &Request, error: io::Error) -> io::Error {
+    let would_wait = error == PipeErrorKind::Busy || (error == PipeErrorKind::Absent && request.wait_absent);
+    if would_wait { fail(PipeErrorKind::TimedOut, format!("the time is over: {error}")) } else { error }
+}
+
+fn network_timeout(request: &Request) -> Duration {
+    let timeout = request.remote.network_timeout;
+    if timeout.is_zero() { CONNECT_TIMEOUT } else { timeout }
+}
+
+fn wait(request: &Request, limit: &Limit, waits: bool) -> io::Result<RemoteEnd> {
+    let opening = Opening::new(request, limit.canceller().cloned(), waits)?;
+    blocking::wait(limit, background()?.run(opening.clone().reach())).map_err(|error| opening.ended(error))??
+}
+
+/// What is opened, and how.
+#[derive(Clone)]
+struct Opening {
+    target: Target,
+    request: Request,
+    canceller: Option<Canceller>,
+    waits: bool,
+    /// What it waits for, in words.
+    stage: Arc<Mutex<&'static str>>,
+}
+
+impl Opening {
+    /// Checks the request.
+    fn new(request: &Request, canceller: Option<Canceller>, waits: bool) -> io::Result<Opening> {
+        let target = Target::of(request)?;
+        let stage = Arc::new(Mutex::new("could not be reached"));
+        Ok(Opening { target, request: request.clone(), canceller, waits, stage })
+    }
+
+    async fn reach(self) -> io::Result<RemoteEnd> {
+        let mut session = session::session(&self.target).await?;
+        let mut pause = PAUSE_MIN;
+        let mut is_renewed = false;
+        loop {
+            match self.attempt(&session).await {
+                Err(error) if error == PipeErrorKind::Busy && self.waits => self.wait_because("was busy"),
+                Err(error) if error == PipeErrorKind::Absent && self.waits && self.request.wait_absent => {
+                    self.wait_because("did not exist");
+                }
+                // An old session may have ended long ago, which only now is seen.
+                Err(error) if error == PipeErrorKind::Broken && !is_renewed => {
+                    is_renewed = true;
+                    session = session::session(&self.target).await?;
+                    continue;
+                }
+                outcome => return outcome,
+            }
+            time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    fn wait_because(&self, why: &'static str) {
+        *self.stage() = why;
+    }
+
+    /// The end of a wait, with what was waited for.
+    fn ended(&self, error: io::Error) -> io::Error {
+        ended(&self.request.name, *self.stage(), error)
+    }
+
+    fn stage(&self) -> MutexGuard<'_, &'static str> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One attempt, which is never left half-way: a pipe that opens when nobody waits for it any more is closed.
+    async fn attempt(&self, session: &Arc<Session>) -> io::Result<RemoteEnd> {
+        let (opening, session) = (self.clone(), Arc::clone(session));
+        ::tokio::spawn(async move { opening.open(session).await }).await?
+    }
+
+    async fn open(self, session: Arc<Session>) -> io::Result<RemoteEnd> {
+        let (read, write) = (self.request.read, self.request.write);
+        let both = self.open_for(&session, (read, write)).await;
+        let is_denied = |error: &io::Error| *error == PipeErrorKind::AccessDenied;
+        match both {
+            Err(error) if is_denied(&error) && self.request.one_way_will_do && read && write => {
+                for one in [(true, false), (false, true)] {
+                    match self.open_for(&session, one).await {
+                        Err(error) if is_denied(&error) => {}
+                        outcome => return outcome,
+                    }
+                }
+                Err(error)
+            }
+            both => both,
+        }
+    }
+
+    async fn open_for(&self, session: &Arc<Session>, (read, write): (bool, bool)) -> io::Result<RemoteEnd> {
+        let PipeNameKind::Remote { name, .. } = self.request.name.kind() else {
+            return Err(fail(PipeErrorKind::Invalid, format!("{} is on this computer", self.request.name)));
+        };
+        let access = if read { READ_ACCESS } else { 0 } | if write { WRITE_ACCESS } else { 0 };
+        // The two bits of the flags that say how far the server may act as the client.
+        let level = self.request.security_qos_flags >> 16 & 3;
+        let file = wire::open(session, &self.request.name, name, access, level).await?;
+        let settings = Settings::new(self.request.read_mode, self.canceller.clone());
+        let end = RemoteEnd::new(Arc::new(Pipe::new(Arc::clone(session), file)), settings, (read, write));
+        if self.request.read_mode == PipeMode::Message {
+            end.tell_read_mode().await?;
+        }
+        Ok(end)
+    }
+}

@@ -1,0 +1,481 @@
+//! An opened pipe: what is under way with the server, and who waits for it.
+//!
+//! A request that was begun is never taken back: its answer goes into the pipe's state, whoever waits for it then. So a read
+//! that ends early loses nothing, and a write counts as written once it was handed over.
+
+use super::{
+    background::background,
+    queue::Queue,
+    session::Session,
+    wire::{self, Over, Received},
+};
+use crate::{
+    error::{PipeErrorKind, fail},
+    sys::unix::asynchronous::tasks::{Tasks, Waiter},
+};
+use ::tokio::{sync::oneshot, time};
+use smb2::types::FileId;
+use std::{
+    future::poll_fn,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// How long closing waits for what was handed over to be written, and then for the server's word.
+const LAST_WRITE: Duration = Duration::from_secs(10);
+const LAST_WORD: Duration = Duration::from_secs(5);
+
+/// One opened pipe.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    pub(super) session: Arc<Session>,
+    file: FileId,
+    state: Mutex<State>,
+    readers: Arc<Tasks>,
+    writers: Arc<Tasks>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: Queue,
+    /// Whether an answer is under way that goes into the queue.
+    is_reading: bool,
+    /// Why the last read gave nothing, for the next one who reads.
+    read_failure: Option<io::Error>,
+    /// How it is over, once everything in the queue is taken.
+    over: Option<Over>,
+    /// Whether somebody may read and nobody else.
+    reading_turn: bool,
+    /// Whether a write is under way.
+    is_writing: bool,
+    /// Why a write failed that nobody waited for, for the next one who writes.
+    write_failure: Option<io::Error>,
+    /// Whether somebody may write and nobody else.
+    writing_turn: bool,
+    /// A read mode that the server has not been told yet: whether to read messages.
+    mode: Option<bool>,
+}
+
+/// The right to read, or to write, given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    pipe: &'a Pipe,
+    kind: TurnKind,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum TurnKind {
+    Read,
+    Write,
+}
+
+/// A write that is under way; if it is dropped, the next write tells of its failure.
+#[derive(Debug)]
+struct Sent<'a> {
+    pipe: &'a Pipe,
+    result: oneshot::Receiver<io::Result<()>>,
+}
+
+impl Pipe {
+    pub(super) fn new(session: Arc<Session>, file: FileId) -> Pipe {
+        Pipe {
+            session,
+            file,
+            state: Mutex::default(),
+            readers: Arc::default(),
+            writers: Arc::default(),
+        }
+    }
+
+    // ---------------------------------------------------------------- reading
+
+    /// Takes something from the queue as soon as it is there; `None` is the end of the pipe. `turn` is the reader's, if it
+    /// has one.
+    pub(super) fn poll_take<T>(
+        self: &Arc<Pipe>,
+        cx: &mut Context<'_>,
+        waiter: &mut Waiter,
+        turn: Option<&Turn<'_>>,
+        take: &mut dyn FnMut(&mut Queue) -> Option<T>,
+    ) -> Poll<io::Result<Option<T>>> {
+        let background = background()?;
+        let mut state = self.lock();
+        if state.reading_turn && turn.is_none() {
+            waiter.wait_at(&self.readers, cx);
+            return Poll::Pending;
+        }
+        if let Some(outcome) = self.look(&mut state, take) {
+            return Poll::Ready(outcome);
+        }
+        waiter.wait_at(&self.readers, cx);
+        if !std::mem::replace(&mut state.is_reading, true) {
+            drop(state);
+            background.spawn(read(Arc::clone(self)));
+        }
+        Poll::Pending
+    }
+
+    /// The same without waiting, else `WouldBlock`; then an answer is under way.
+    pub(super) fn take_now<T>(
+        self: &Arc<Pipe>,
+        take: &mut dyn FnMut(&mut Queue) -> Option<T>,
+    ) -> io::Result<Option<T>> {
+        let background = background()?;
+        let mut state = self.lock();
+        if !state.reading_turn {
+            if let Some(outcome) = self.look(&mut state, take) {
+                return outcome;
+            }
+            if !std::mem::replace(&mut state.is_reading, true) {
+                drop(state);
+                background.spawn(read(Arc::clone(self)));
+            }
+        }
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    /// What a reader gets now, if it gets anything.
+    fn look<T>(
+        &self,
+        state: &mut State,
+        take: &mut dyn FnMut(&mut Queue) -> Option<T>,
+    ) -> Option<io::Result<Option<T>>> {
+        if let Some(taken) = take(&mut state.queue) {
+            return Some(Ok(Some(taken)));
+        }
+        if let Some(failure) = state.read_failure.take() {
+            return Some(Err(failure));
+        }
+        match state.over? {
+            Over::Closed => Some(Ok(None)),
+            Over::Disconnected => Some(Err(wire::disconnected())),
+            Over::Lost => Some(Err(self.session.loss())),
+        }
+    }
+
+    /// Whether a read would not wait; if it would, an answer is under way.
+    pub(super) fn poll_readable(self: &Arc<Pipe>, cx: &mut Context<'_>, waiter: &mut Waiter) -> Poll<io::Result<()>> {
+        background()?;
+        let state = self.lock();
+        // What failed is told by the read.
+        if state.read_failure.is_some() || state.over.is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        drop(state);
+        self.poll_take(cx, waiter, None, &mut |queue| queue.is_readable().then_some(())).map_ok(drop)
+    }
+
+    /// Before the next read, the server is told how this end reads.
+    pub(super) fn set_read_mode(&self, messages: bool) -> io::Result<()> {
+        background()?;
+        self.lock().mode = Some(messages);
+        Ok(())
+    }
+
+    /// Tells the server now.
+    pub(super) async fn tell_read_mode(&self, messages: bool) -> io::Result<()> {
+        wire::set_read_mode(&self.session, self.file, messages).await
+    }
+
+    /// Writes a message and takes the reply, by one request where nothing is under way.
+    pub(super) async fn transact(self: &Arc<Pipe>, request: Vec<u8>, len_max: usize) -> io::Result<Vec<u8>> {
+        let mut waiter = Waiter::default();
+        // From the request to the reply nobody else may read, or two replies could change places.
+        let reading = poll_fn(|cx| self.poll_turn(cx, &mut waiter, TurnKind::Read)).await?;
+        let writing = poll_fn(|cx| self.poll_turn(cx, &mut waiter, TurnKind::Write)).await?;
+        let is_one_request = self.begin_transaction()?;
+        if is_one_request {
+            background()?.spawn(transceive(Arc::clone(self), request));
+        } else {
+            let written = self.send(request)?.done().await;
+            written.map_err(|error| if error == PipeErrorKind::NoData { over() } else { error })?;
+        }
+        drop(writing);
+        let reply = poll_fn(|cx| {
+            self.poll_take(cx, &mut waiter, Some(&reading), &mut |queue| queue.take_whole(len_max))
+        });
+        reply.await?.ok_or_else(over)?
+    }
+
+    /// Whether the reply can come with the request; else a read for it is under way already.
+    fn begin_transaction(&self) -> io::Result<bool> {
+        let mut state = self.lock();
+        if !state.queue.is_empty() {
+            return Err(fail(PipeErrorKind::Busy, "a transaction can't begin while something is unread"));
+        }
+        if let Some(failure) = state.read_failure.take() {
+            return Err(failure);
+        }
+        match state.over {
+            Some(Over::Closed) => return Err(over()),
+            Some(Over::Disconnected) => return Err(wire::disconnected()),
+            Some(Over::Lost) => return Err(self.session.loss()),
+            None => {}
+        }
+        // A mode that has to be told goes before a read of its own.
+        Ok(state.mode.is_none() && !std::mem::replace(&mut state.is_reading, true))
+    }
+
+    fn received(&self, received: Received) {
+        let mut state = self.lock();
+        state.is_reading = false;
+        match received {
+            Received::Data { data, is_end } => state.queue.push(data, is_end),
+            Received::Failed(error) => state.read_failure = Some(error),
+            Received::Over(over) => {
+                state.queue.finish();
+                state.over = Some(over);
+            }
+        }
+        drop(state);
+        self.readers.wake_all();
+    }
+
+    // ---------------------------------------------------------------- writing
+
+    /// Writes all of it, in pieces; `written` counts what was handed over, but for a piece that failed.
+    pub(super) async fn write(
+        self: &Arc<Pipe>,
+        len: usize,
+        piece: impl Fn(usize, usize) -> Vec<u8>,
+        written: &mut usize,
+    ) -> io::Result<()> {
+        let mut waiter = Waiter::default();
+        let _turn = poll_fn(|cx| self.poll_turn(cx, &mut waiter, TurnKind::Write)).await?;
+        while *written < len {
+            let data = piece(*written, self.session.len_max());
+            let before = *written;
+            *written += data.len();
+            if let Err(error) = self.send(data)?.done().await {
+                *written = before;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands data over without waiting for its end, once nothing is under way.
+    pub(super) fn poll_hand_over(
+        self: &Arc<Pipe>,
+        cx: &mut Context<'_>,
+        waiter: &mut Waiter,
+        data: impl FnOnce(usize) -> Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        match self.poll_turn(cx, waiter, TurnKind::Write)? {
+            Poll::Ready(_turn) => Poll::Ready(self.hand_over(data)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// The same at once, else `WouldBlock`.
+    pub(super) fn hand_over_now(self: &Arc<Pipe>, data: impl FnOnce(usize) -> Vec<u8>) -> io::Result<usize> {
+        background()?;
+        match self.try_turn(TurnKind::Write) {
+            Some(turn) => turn.and_then(|_turn| self.hand_over(data)),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn hand_over(self: &Arc<Pipe>, data: impl FnOnce(usize) -> Vec<u8>) -> io::Result<usize> {
+        let data = data(self.session.len_max());
+        let len = data.len();
+        self.send(data).map(|_sent| len)
+    }
+
+    /// Whether a write would not wait.
+    pub(super) fn poll_writable(&self, cx: &mut Context<'_>, waiter: &mut Waiter) -> Poll<io::Result<()>> {
+        background()?;
+        let state = self.lock();
+        if state.is_writing || state.writing_turn {
+            waiter.wait_at(&self.writers, cx);
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Keeps a failure for the next one who writes.
+    pub(super) fn keep_write_failure(&self, failure: io::Error) {
+        self.lock().write_failure = Some(failure);
+    }
+
+    /// Waits until the other end has read everything, where the server can tell.
+    pub(super) async fn drain(self: &Arc<Pipe>) -> io::Result<()> {
+        let mut waiter = Waiter::default();
+        let _turn = poll_fn(|cx| self.poll_turn(cx, &mut waiter, TurnKind::Write)).await?;
+        let (sender, done) = oneshot::channel();
+        let pipe = Arc::clone(self);
+        background()?.spawn(async move {
+            // Nobody may wait for it any more.
+            sender.send(wire::flush(&pipe.session, pipe.file).await).ok();
+        });
+        done.await.unwrap_or_else(|_| Err(self.session.loss()))
+    }
+
+    /// Begins a write; the caller has the turn, and nothing is under way.
+    fn send(self: &Arc<Pipe>, data: Vec<u8>) -> io::Result<Sent<'_>> {
+        let background = background()?;
+        self.lock().is_writing = true;
+        let (sender, result) = oneshot::channel();
+        background.spawn(write(Writing { pipe: Arc::clone(self), sender: Some(sender) }, data));
+        Ok(Sent { pipe: self, result })
+    }
+
+    fn wrote(&self, result: io::Result<()>, sender: WriteSender) {
+        let mut state = self.lock();
+        state.is_writing = false;
+        // Who waits for it gets it, else the next one.
+        if let Err(Err(failure)) = sender.send(result) {
+            state.write_failure = Some(failure);
+        }
+        drop(state);
+        self.writers.wake_all();
+    }
+
+    // ---------------------------------------------------------------- turns
+
+    fn poll_turn(
+        &self,
+        cx: &mut Context<'_>,
+        waiter: &mut Waiter,
+        kind: TurnKind,
+    ) -> Poll<io::Result<Turn<'_>>> {
+        background()?;
+        if let Some(turn) = self.try_turn(kind) {
+            return Poll::Ready(turn);
+        }
+        waiter.wait_at(self.tasks_of(kind), cx);
+        // It may have been given back in between.
+        self.try_turn(kind).map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// The turn if it is free; for a writer, an error if an earlier write has failed.
+    fn try_turn(&self, kind: TurnKind) -> Option<io::Result<Turn<'_>>> {
+        let mut state = self.lock();
+        match kind {
+            TurnKind::Read if state.reading_turn => return None,
+            TurnKind::Read => state.reading_turn = true,
+            TurnKind::Write if state.writing_turn || state.is_writing => return None,
+            TurnKind::Write => match state.write_failure.take() {
+                Some(failure) => return Some(Err(failure)),
+                None => state.writing_turn = true,
+            },
+        }
+        Some(Ok(Turn { pipe: self, kind }))
+    }
+
+    fn tasks_of(&self, kind: TurnKind) -> &Arc<Tasks> {
+        match kind {
+            TurnKind::Read => &self.readers,
+            TurnKind::Write => &self.writers,
+        }
+    }
+
+    // ---------------------------------------------------------------- closing
+
+    /// Closes the pipe, after what was handed over; no handle to it is left.
+    pub(super) async fn close(self: Arc<Pipe>) {
+        let mut waiter = Waiter::default();
+        let written = poll_fn(|cx| self.poll_writable(cx, &mut waiter));
+        // What is not written by then is lost.
+        time::timeout(LAST_WRITE, written).await.ok();
+        time::timeout(LAST_WORD, wire::close(&self.session, self.file)).await.ok();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in the state can be left half-changed by a panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends what is under way however its task ends.
+struct Answer(Option<Arc<Pipe>>);
+
+impl Answer {
+    fn is(mut self, received: Received) {
+        if let Some(pipe) = self.0.take() {
+            pipe.received(received);
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(pipe) = self.0.take() {
+            pipe.received(Received::Over(Over::Lost));
+        }
+    }
+}
+
+async fn read(pipe: Arc<Pipe>) {
+    let answer = Answer(Some(Arc::clone(&pipe)));
+    let mode = pipe.lock().mode.take();
+    if let Some(messages) = mode
+        && let Err(error) = pipe.tell_read_mode(messages).await
+    {
+        return answer.is(Received::Failed(error));
+    }
+    answer.is(wire::read(&pipe.session, pipe.file).await);
+}
+
+async fn transceive(pipe: Arc<Pipe>, request: Vec<u8>) {
+    let answer = Answer(Some(Arc::clone(&pipe)));
+    answer.is(wire::transceive(&pipe.session, pipe.file, request).await);
+}
+
+async fn write(mut writing: Writing, data: Vec<u8>) {
+    let pipe = Arc::clone(&writing.pipe);
+    let result = wire::write(&pipe.session, pipe.file, data).await;
+    if let Some(sender) = writing.sender.take() {
+        pipe.wrote(result, sender);
+    }
+}
+
+/// Where the outcome of a write goes.
+type WriteSender = oneshot::Sender<io::Result<()>>;
+
+/// A write that is under way, for its task: ended however that ends.
+struct Writing {
+    pipe: Arc<Pipe>,
+    sender: Option<WriteSender>,
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if let Some(sender) = self.sender.take() {
+            self.pipe.wrote(Err(self.pipe.session.loss()), sender);
+        }
+    }
+}
+
+impl Sent<'_> {
+    async fn done(mut self) -> io::Result<()> {
+        (&mut self.result).await.unwrap_or_else(|_| Err(self.pipe.session.loss()))
+    }
+}
+
+impl Drop for Sent<'_> {
+    fn drop(&mut self) {
+        self.result.close();
+        if let Ok(Err(failure)) = self.result.try_recv() {
+            self.pipe.keep_write_failure(failure);
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.pipe.lock();
+        match self.kind {
+            TurnKind::Read => state.reading_turn = false,
+            TurnKind::Write => state.writing_turn = false,
+        }
+        drop(state);
+        self.pipe.tasks_of(self.kind).wake_all();
+    }
+}
+
+fn over() -> io::Error {
+    crate::sys::unix::reading::broken()
+}

@@ -1,0 +1,171 @@
+//! What was read and not yet taken, with the ends of messages.
+
+use crate::{
+    error::{PipeErrorKind, fail},
+    message::MessageRead,
+};
+use std::{collections::VecDeque, io};
+
+/// Messages, of which the last one may go on.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    messages: VecDeque<Message>,
+}
+
+#[derive(Debug)]
+struct Message {
+    data: Vec<u8>,
+    taken: usize,
+    /// Whether all of it is here.
+    is_whole: bool,
+}
+
+impl Message {
+    fn left(&self) -> &[u8] {
+        self.data.get(self.taken..).unwrap_or_default()
+    }
+
+    /// Moves what fits; says how much.
+    fn take_into(&mut self, buf: &mut [u8]) -> usize {
+        let left = self.left();
+        let len = left.len().min(buf.len());
+        if let (Some(from), Some(to)) = (left.get(..len), buf.get_mut(..len)) {
+            to.copy_from_slice(from);
+        }
+        self.taken += len;
+        len
+    }
+}
+
+impl Queue {
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Whether there is something that a read would give, be it an empty message.
+    pub(super) fn is_readable(&self) -> bool {
+        self.messages.iter().any(|message| message.is_whole || !message.left().is_empty())
+    }
+
+    /// Adds what one read gave; `is_end` says whether a message ends with it.
+    pub(super) fn push(&mut self, data: Vec<u8>, is_end: bool) {
+        match self.messages.back_mut() {
+            Some(last) if !last.is_whole => {
+                last.data.extend_from_slice(&data);
+                last.is_whole = is_end;
+            }
+            _ => self.messages.push_back(Message { data, taken: 0, is_whole: is_end }),
+        }
+    }
+
+    /// Nothing more comes: what was begun is all there is of it.
+    pub(super) fn finish(&mut self) {
+        if let Some(last) = self.messages.back_mut() {
+            last.is_whole = true;
+        }
+    }
+
+    /// Takes bytes, across the ends of messages; `None` if there are none.
+    pub(super) fn take_bytes(&mut self, buf: &mut [u8]) -> Option<usize> {
+        let mut len = 0;
+        while let Some(message) = self.messages.front_mut() {
+            len += buf.get_mut(len..).map_or(0, |rest| message.take_into(rest));
+            if !message.left().is_empty() {
+                break;
+            }
+            if !message.is_whole {
+                // It goes on; what was taken of it needs no place any more.
+                message.data.clear();
+                message.taken = 0;
+                break;
+            }
+            self.messages.pop_front();
+        }
+        (len > 0).then_some(len)
+    }
+
+    /// Takes a message or the part of it that fills the buffer; `None` while more of it has to come.
+    pub(super) fn take_message(&mut self, buf: &mut [u8]) -> Option<MessageRead> {
+        let message = self.messages.front_mut()?;
+        if message.left().len() > buf.len() || (!message.is_whole && message.left().len() == buf.len()) {
+            return Some(MessageRead::Part(message.take_into(buf)));
+        }
+        if !message.is_whole {
+            return None;
+        }
+        let len = message.take_into(buf);
+        self.messages.pop_front();
+        Some(MessageRead::Whole(len))
+    }
+
+    /// Takes a whole message of at most so many bytes; `None` while more of it has to come.
+    pub(super) fn take_whole(&mut self, len_max: usize) -> Option<io::Result<Vec<u8>>> {
+        let message = self.messages.front()?;
+        let len = message.left().len();
+        if len > len_max {
+            let text = format!("the message has {len} bytes or more, and at most {len_max} were asked for");
+            return Some(Err(fail(PipeErrorKind::MoreData, text)));
+        }
+        if !message.is_whole {
+            return None;
+        }
+        let Message { mut data, taken, .. } = self.messages.pop_front()?;
+        data.drain(..taken.min(data.len()));
+        Some(Ok(data))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(parts: &[(&str, bool)]) -> Queue {
+        let mut queue = Queue::default();
+        for (data, is_end) in parts {
+            queue.push(data.as_bytes().to_vec(), *is_end);
+        }
+        queue
+    }
+
+    #[test]
+    fn bytes_go_across_messages_and_skip_empty_ones() {
+        let mut queue = queue(&[("", true), ("one", true), ("", true), ("two", false)]);
+        let mut buf = [0; 5];
+        assert_eq!((queue.take_bytes(&mut buf), &buf), (Some(5), b"onetw"));
+        assert_eq!((queue.take_bytes(&mut buf), buf[0]), (Some(1), b'o'));
+        assert_eq!(queue.take_bytes(&mut buf), None);
+        assert!(!queue.is_empty(), "the message goes on");
+        queue.push(b"!".to_vec(), true);
+        assert_eq!(queue.take_bytes(&mut buf), Some(1));
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn messages_come_whole_or_in_parts_that_fill_the_buffer() {
+        let mut queue = queue(&[("", true), ("three", false)]);
+        let mut buf = [0; 3];
+        assert_eq!(queue.take_message(&mut buf), Some(MessageRead::Whole(0)));
+        assert_eq!(queue.take_message(&mut buf), Some(MessageRead::Part(3)));
+        assert_eq!(queue.take_message(&mut buf), None, "two bytes, and more has to come");
+        queue.push(b"!".to_vec(), true);
+        assert_eq!(queue.take_message(&mut buf), Some(MessageRead::Whole(3)));
+        assert_eq!(queue.take_message(&mut buf), None);
+        queue.push(b"abc".to_vec(), false);
+        assert_eq!(queue.take_message(&mut buf), Some(MessageRead::Part(3)));
+        queue.finish();
+        assert_eq!(queue.take_message(&mut buf), Some(MessageRead::Whole(0)));
+    }
+
+    #[test]
+    fn whole_messages_stay_if_they_are_too_long() {
+        let mut queue = queue(&[("long", false)]);
+        assert!(queue.take_whole(4).is_none());
+        assert!(queue.take_whole(3).unwrap().unwrap_err() == PipeErrorKind::MoreData);
+        queue.push(b"er".to_vec(), true);
+        assert!(queue.take_whole(5).unwrap().unwrap_err() == PipeErrorKind::MoreData);
+        let mut buf = [0; 1];
+        assert_eq!(queue.take_message(&mut buf), Some(MessageRead::Part(1)));
+        assert_eq!(queue.take_whole(5).unwrap().unwrap(), b"onger");
+        assert!(queue.take_whole(5).is_none() && queue.is_empty());
+    }
+}

@@ -1,0 +1,174 @@
+//! A session with another computer: one TCP connection, signed in, with the share of pipes open; many pipes share it.
+
+use super::{
+    background::background,
+    login,
+    target::{Key, Target},
+    transport::{self, Link},
+};
+use crate::error::{PipeErrorKind, fail, fail_from};
+use ::tokio::{sync::Mutex as AsyncMutex, time};
+use smb2::{
+    client::Connection,
+    msg::{echo::EchoRequest, logoff::LogoffRequest, tree_disconnect::TreeDisconnectRequest},
+    pack::Pack,
+    types::{Command, CreditCharge, TreeId},
+};
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+/// How long nothing may be asked before the server is asked whether it lives, and how long it may take to say so.
+const ECHO_PAUSE: Duration = Duration::from_secs(10);
+const ECHO_PATIENCE: Duration = Duration::from_secs(20);
+/// How long one request may wait to be sent, those before it included.
+const SEND_PATIENCE: Duration = Duration::from_secs(60);
+/// How long it may take to say good-bye.
+const GOOD_BYE: Duration = Duration::from_secs(5);
+
+/// One session; it ends when it is dropped.
+pub(super) struct Session {
+    pub(super) connection: Connection,
+    link: Arc<Link>,
+    tree: TreeId,
+    server: String,
+    address: SocketAddr,
+}
+
+/// The place of a session, of which there is one for a key: who comes first signs in, the others wait for that.
+type Place = Arc<AsyncMutex<Weak<Session>>>;
+
+static PLACES: LazyLock<Mutex<HashMap<Key, Place>>> = LazyLock::new(Mutex::default);
+
+/// The session of a target: one that there is, or a new one.
+pub(super) async fn session(target: &Target) -> io::Result<Arc<Session>> {
+    let place = place_of(target.key()?);
+    let mut known = place.lock().await;
+    if let Some(session) = known.upgrade().filter(|session| !session.connection.is_disconnected()) {
+        return Ok(session);
+    }
+    let session = Arc::new(Session::begin(target).await?);
+    *known = Arc::downgrade(&session);
+    background()?.spawn(watch(Arc::downgrade(&session)));
+    Ok(session)
+}
+
+fn place_of(key: Key) -> Place {
+    let mut places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_used = |place: &Place| place.try_lock().map_or(true, |known| known.strong_count() > 0);
+    places.retain(|_, place| Arc::strong_count(place) > 1 || is_used(place));
+    Arc::clone(places.entry(key).or_default())
+}
+
+impl Session {
+    async fn begin(target: &Target) -> io::Result<Session> {
+        let stream = transport::dial(&target.host(), target.port).await?;
+        let address = stream.peer_addr()?;
+        let (sender, receiver, link) = transport::split(stream);
+        let mut connection =
+            Connection::from_transport(Box::new(sender), Box::new(receiver), target.server.as_str());
+        let tree = login::login(&mut connection, target).await.map_err(|failure| {
+            login::refused(target, failure, link.failure())
+        })?;
+        // From here on a request may wait as long as it likes: for a server of pipes that has nothing to say.
+        connection.set_response_timeout(None);
+        connection.set_keepalive(None);
+        connection.set_send_timeout(Some(SEND_PATIENCE));
+        Ok(Session { connection, link, tree, server: target.server.clone(), address })
+    }
+
+    /// The computer at the other end.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// One request and its answer, whatever its status.
+    pub(super) async fn ask(&self, command: Command, body: &dyn Pack, len: usize) -> io::Result<smb2::Frame> {
+        let charge = CreditCharge(charge_of(len));
+        let asked = self.connection.execute_with_credits(command, body, Some(self.tree), charge).await;
+        asked.map_err(|error| self.lost(&error))
+    }
+
+    /// How many bytes one request may carry at present, of those that were granted by the server.
+    pub(super) fn len_max(&self) -> usize {
+        let negotiated = self.connection.params().map_or(0, |params| params.max_write_size);
+        // Half of the credits, so that other pipes find some, too.
+        let granted = usize::from(self.connection.credits() / 2).max(1) * CREDIT_LEN;
+        usize::try_from(negotiated).unwrap_or(usize::MAX).clamp(CREDIT_LEN, granted.max(CREDIT_LEN))
+    }
+
+    /// Ends the session: whatever is wrong with it, its pipes are over.
+    fn lost(&self, error: &smb2::Error) -> io::Error {
+        self.connection.mark_dead();
+        match error {
+            smb2::Error::SignatureInvalid { .. } | smb2::Error::InvalidData { .. } => {
+                let text = format!("{} broke the protocol: {error}", self.server);
+                fail(PipeErrorKind::Corrupt, text)
+            }
+            _ => self.loss(),
+        }
+    }
+
+    /// Why a pipe of this session is over when the session is.
+    pub(super) fn loss(&self) -> io::Error {
+        let text = format!("the connection to {} was lost", self.server);
+        match self.link.failure() {
+            Some(failure) => fail_from(PipeErrorKind::Broken, text, failure),
+            None => fail(PipeErrorKind::Broken, text),
+        }
+    }
+}
+
+/// What one credit pays for.
+pub(super) const CREDIT_LEN: usize = 65_536;
+
+fn charge_of(len: usize) -> u16 {
+    u16::try_from(len.div_ceil(CREDIT_LEN)).unwrap_or(u16::MAX).max(1)
+}
+
+/// Asks the server from time to time whether it lives: one that vanished says nothing by itself.
+async fn watch(session: Weak<Session>) {
+    loop {
+        time::sleep(ECHO_PAUSE).await;
+        let Some(session) = session.upgrade() else { return };
+        let (connection, link) = (session.connection.clone(), Arc::clone(&session.link));
+        // The session may end while it is asked.
+        drop(session);
+        let frames = link.frames();
+        let asked = time::timeout(ECHO_PATIENCE, connection.execute(Command::Echo, &EchoRequest, None)).await;
+        if asked.is_err() && link.frames() == frames {
+            link.failed(&io::ErrorKind::TimedOut.into());
+            connection.mark_dead();
+        }
+        if connection.is_disconnected() {
+            return;
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // In a forked child there is nobody to say good-bye, and the session is the parent's.
+        let Ok(background) = background() else { return };
+        let (connection, tree) = (self.connection.clone(), self.tree);
+        background.spawn(async move {
+            let good_bye = async {
+                connection.execute(Command::TreeDisconnect, &TreeDisconnectRequest, Some(tree)).await.ok();
+                connection.execute(Command::Logoff, &LogoffRequest, None).await.ok();
+            };
+            // Whether it was heard or not: the connection ends.
+            time::timeout(GOOD_BYE, good_bye).await.ok();
+            connection.mark_dead();
+        });
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Session({}, {})", self.server, self.address)
+    }
+}

@@ -1,0 +1,128 @@
+//! The caller's own Kerberos tickets, as `kinit` leaves them in a file.
+
+use super::{login::Failure, target::Target};
+use crate::{
+    error::{PipeErrorKind, fail},
+    sys::unix::roots,
+};
+use smb2::{
+    Session,
+    auth::kerberos::{
+        KerberosCredentials,
+        ccache::{CCache, parse_ccache},
+    },
+    client::Connection,
+};
+use std::{
+    env,
+    fs::{self, File},
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+};
+
+/// Where the configuration of Kerberos is, unless the environment says otherwise.
+const CONFIGURATION: &str = "/etc/krb5.conf";
+
+/// Signs in with the tickets: one for the server's name, which is got with the ticket for tickets if it is not there yet.
+pub(super) async fn sign_in(connection: &mut Connection, target: &Target) -> Result<Session, Failure> {
+    let tickets = tickets().map_err(Failure::Here)?;
+    let principal = &tickets.default_principal;
+    let credentials = KerberosCredentials {
+        username: principal.components.join("/"),
+        password: String::new(),
+        realm: principal.realm.clone(),
+        kdc_address: kdc(&principal.realm),
+    };
+    let host = target.host();
+    let signed_in = Session::setup_kerberos_from_ccache(connection, &credentials, &host, &tickets).await;
+    signed_in.map_err(Failure::SigningIn)
+}
+
+/// Whose tickets they are and where; the same for the same tickets, also after they were renewed.
+pub(super) fn holder() -> String {
+    let whose = tickets().map(|tickets| {
+        let principal = tickets.default_principal;
+        format!("{}@{}", principal.components.join("/"), principal.realm)
+    });
+    format!("{} {}", cache(), whose.unwrap_or_default())
+}
+
+fn tickets() -> io::Result<CCache> {
+    let cache = cache();
+    let path = match cache.split_once(':') {
+        None => cache.as_str(),
+        Some(("FILE", path)) => path,
+        Some((kind, _)) => {
+            let text = format!("tickets in a cache of the kind {kind} can't be read; `kinit -c FILE:…` makes a file");
+            return Err(fail(PipeErrorKind::Unsupported, text));
+        }
+    };
+    let none = |why: String| {
+        let text = format!("there is no Kerberos ticket ({why}): call `kinit`, or give `Credentials::password`");
+        fail(PipeErrorKind::AccessDenied, text)
+    };
+    let data = read(path).map_err(|error| none(format!("{path}: {error}")))?;
+    parse_ccache(&data).map_err(|error| none(format!("{path}: {error}")))
+}
+
+/// Reads a file of this user, or of root: where everybody can put files, somebody else's ticket may lie.
+fn read(path: &str) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let owner = file.metadata()?.uid();
+    if owner != roots::my_user() && owner != 0 {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("it is of user {owner}")));
+    }
+    let mut data = Vec::new();
+    file.read_to_end(&mut data)?;
+    Ok(data)
+}
+
+/// What the environment, or the custom, says where the tickets are.
+fn cache() -> String {
+    let said = variable("KRB5CCNAME");
+    said.unwrap_or_else(|| format!("/tmp/krb5cc_{}", roots::my_user()))
+}
+
+/// Who gives tickets for a realm: as the configuration says, else the host of that name, as it is with Active Directory.
+fn kdc(realm: &str) -> String {
+    let path = variable("KRB5_CONFIG").unwrap_or_else(|| CONFIGURATION.to_owned());
+    let configured = fs::read_to_string(path).ok().and_then(|text| kdc_in(&text, realm));
+    configured.unwrap_or_else(|| realm.to_lowercase())
+}
+
+/// The first `kdc` of a realm in the section `[realms]`.
+fn kdc_in(text: &str, realm: &str) -> Option<String> {
+    let lines = text.lines().map(str::trim).skip_while(|line| *line != "[realms]").skip(1);
+    let mut of_realm = lines
+        .take_while(|line| !line.starts_with('['))
+        .skip_while(|line| line.split_once('=').is_none_or(|(name, _)| name.trim() != realm))
+        .skip(1)
+        .take_while(|line| !line.starts_with('}'));
+    of_realm.find_map(|line| {
+        let (name, host) = line.split_once('=')?;
+        (name.trim() == "kdc").then(|| host.trim().to_owned())
+    })
+}
+
+/// A variable of the environment, which is not believed where the program has more rights than its caller.
+fn variable(name: &str) -> Option<String> {
+    if roots::ignores_environment() {
+        return None;
+    }
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_names_who_gives_tickets() {
+        let text = "[libdefaults]\n default_realm = A\n[realms]\n A = {\n  admin_server = x\n }\n B = {\n  kdc = b.example:88\n \
+                    kdc = c\n }\n[domain_realm]\n kdc = no\n";
+        assert_eq!(kdc_in(text, "B").as_deref(), Some("b.example:88"));
+        assert_eq!(kdc_in(text, "A"), None);
+        assert_eq!(kdc_in(text, "C"), None);
+        assert_eq!(kdc_in("", "C"), None);
+    }
+}

@@ -1,0 +1,32 @@
+//! Pipes on other computers in a build that can't reach them.
+
+use super::End;
+use crate::{
+    error::{PipeErrorKind, fail},
+    options::Request,
+    sys::Limit,
+};
+use std::io;
+#[cfg(feature = "tokio")]
+use std::time::Duration;
+
+pub(crate) fn open(request: &Request, _limit: &Limit) -> io::Result<End> {
+    Err(no_network(request))
+}
+
+pub(crate) fn connect(request: &Request, _limit: &Limit) -> io::Result<End> {
+    Err(no_network(request))
+}
+
+#[cfg(feature = "tokio")]
+pub(crate) async fn connect_in_task(request: &Request, _timeout: Duration) -> io::Result<End> {
+    Err(no_network(request))
+}
+
+fn no_network(request: &Request) -> io::Error {
+    let text = format!(
+        "{} is on another computer, which this build can't reach: it needs the feature `remote` of the crate `pipework`",
+        request.name
+    );
+    fail(PipeErrorKind::Unsupported, text)
+}
