@@ -1,7 +1,7 @@
 //! What instances do alike on every system, over the few things that each backend tells of its own.
 
 use super::{End, Instance, Limit};
-use std::{io, time::Duration};
+use std::time::Duration;
 
 impl Instance {
     /// Whatever connection the instance has at the time of a call.

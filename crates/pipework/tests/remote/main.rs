@@ -1,19 +1,22 @@
-//! Pipes on another computer, through a real smbd.
-#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise, and its harness reports it")]
+//! Pipes on another computer, through a real smbd on the loopback device.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test ends at the first surprise, and its harness reports it"
+)]
 
+mod data;
+mod harness;
+mod refused;
 mod samba;
+mod server;
+mod sharing;
+mod tasks;
+mod waits;
 
-use libtest_mimic::{Arguments, Completion, Trial};
-use samba::{Samba, Setup};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let starts = Trial::ignorable_test("smbd_starts", || match Samba::unavailable() {
-        Some(why) => Ok(Completion::ignored_with(why)),
-        None => {
-            assert!(Samba::start(&Setup::default()).np().is_dir());
-            Ok(Completion::Completed)
-        }
-    });
-    libtest_mimic::run(&Arguments::from_args(), vec![starts]).exit_code()
+    harness::main([data::CASES, refused::CASES, waits::CASES, sharing::CASES, tasks::CASES].concat())
 }

@@ -160,16 +160,27 @@ impl Samba {
         }
     }
 
+    /// Ends the processes that serve connections, by force; it goes on taking new ones.
+    pub(crate) fn kill_connections(&self) {
+        let start = Instant::now();
+        while self.connection_count() > 0 {
+            assert!(start.elapsed() < STOP, "a connection can't be killed");
+            let ids = self.processes().into_iter().filter(|id| has_connection(*id, self.port));
+            let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
+            run(Command::new("kill").arg("-KILL").args(ids), "").ok();
+            thread::yield_now();
+        }
+    }
+
+    /// Stops all of its processes: connections stay, and nobody answers.
+    pub(crate) fn stop_answering(&self) {
+        let ids: Vec<String> = self.processes().iter().map(u32::to_string).collect();
+        run(Command::new("kill").arg("-STOP").args(ids), "").expect("they can be stopped");
+    }
+
     /// How many TCP connections there are to it.
     pub(crate) fn connection_count(&self) -> usize {
-        const ESTABLISHED: &str = "01";
-        let local = format!("0100007F:{:04X}", self.port);
-        let table = fs::read_to_string("/proc/net/tcp").expect("/proc/net/tcp");
-        let is_ours = |line: &&str| {
-            let mut words = line.split_whitespace().skip(1);
-            words.next() == Some(&local) && words.nth(1) == Some(ESTABLISHED)
-        };
-        table.lines().filter(is_ours).count()
+        connections(self.port).len()
     }
 
     /// Smbd's processes; not the guard.
@@ -313,6 +324,27 @@ fn new_user_name() -> String {
 fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("its address").port()
+}
+
+/// The numbers of the sockets of connections to a port.
+fn connections(port: u16) -> Vec<String> {
+    const ESTABLISHED: &str = "01";
+    let local = format!("0100007F:{port:04X}");
+    let table = fs::read_to_string("/proc/net/tcp").expect("/proc/net/tcp");
+    let ours = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let is_ours = words.get(1) == Some(&local.as_str()) && words.get(3) == Some(&ESTABLISHED);
+        words.get(9).filter(|_| is_ours).map(|inode| format!("socket:[{inode}]"))
+    };
+    table.lines().filter_map(ours).collect()
+}
+
+/// Whether a process has a connection to a port.
+fn has_connection(process: u32, port: u16) -> bool {
+    let sockets = connections(port);
+    let held = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten();
+    let mut targets = held.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    targets.any(|target| sockets.iter().any(|socket| target.as_os_str() == socket.as_str()))
 }
 
 fn find(program: &str) -> Option<PathBuf> {

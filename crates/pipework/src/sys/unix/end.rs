@@ -240,7 +240,9 @@ impl End {
                 Err(fail(PipeErrorKind::BadPipe, "a plain socket has bytes only, and no messages"))
             }
             #[cfg(feature = "remote")]
-            End::Remote(_) => Err(fail(PipeErrorKind::Unsupported, "a pipe on another computer can't do this")),
+            End::Remote(_) => {
+                Err(fail(PipeErrorKind::Unsupported, "a pipe on another computer can't do this"))
+            }
         }
     }
 
@@ -277,6 +279,7 @@ fn clone_first() -> io::Error {
 
 #[cfg(feature = "remote")]
 fn no_descriptor() -> io::Error {
-    let text = "a pipe on another computer has no descriptor of its own: use threads, or tasks of `pipework::tokio`";
+    let text =
+        "a pipe on another computer has no descriptor of its own: use threads, or tasks of `pipework::tokio`";
     fail(PipeErrorKind::Unsupported, text)
 }

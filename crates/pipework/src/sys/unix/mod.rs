@@ -109,7 +109,9 @@ pub(crate) fn wait(name: &PipeName, timeout: Option<Duration>) -> io::Result<()>
         PipeNameKind::Local(_) => client::wait(name, timeout),
         PipeNameKind::Socket(path) => plain::wait(name, path),
         PipeNameKind::Remote { .. } => {
-            let text = format!("{name} is on another computer, which does not tell when an instance listens: call `connect`");
+            let text = format!(
+                "{name} is on another computer, which does not tell when an instance listens: call `connect`"
+            );
             Err(fail(PipeErrorKind::Unsupported, text))
         }
     }

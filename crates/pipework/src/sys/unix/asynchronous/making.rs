@@ -38,7 +38,8 @@ pub(crate) unsafe fn create_with_attributes(
 /// Opens now: busy and absent are errors.
 pub(crate) fn open(request: &Request) -> io::Result<AsyncEnd> {
     if let PipeNameKind::Remote { .. } = request.name.kind() {
-        let text = format!("{} is on another computer, which takes time to be asked: use `connect`", request.name);
+        let text =
+            format!("{} is on another computer, which takes time to be asked: use `connect`", request.name);
         return Err(fail(PipeErrorKind::Unsupported, text));
     }
     open_end(request, &at_once()).map(AsyncEnd::new)

@@ -4,7 +4,7 @@
 use crate::error::{PipeErrorKind, context, fail};
 use ::tokio::{
     runtime::{Builder, Handle},
-    task::JoinHandle,
+    task::{AbortHandle, JoinHandle},
 };
 use nix::sys::signal::{SigSet, SigmaskHow};
 use std::{
@@ -38,7 +38,8 @@ pub(super) fn background() -> io::Result<&'static Background> {
     if let Some(background) = BACKGROUND.get() {
         return background.checked();
     }
-    let started = Background::start().map_err(|error| context("starting the thread for the network", error))?;
+    let started =
+        Background::start().map_err(|error| context("starting the thread for the network", error))?;
     Ok(BACKGROUND.get_or_init(|| started))
 }
 
@@ -66,12 +67,15 @@ impl Background {
     }
 
     /// Runs something there to its end, whoever waits for it.
-    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.runtime.spawn(work);
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        self.runtime.spawn(work).abort_handle()
     }
 
     /// Runs something there for as long as somebody waits for it.
-    pub(super) fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Running<T> {
+    pub(super) fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Running<T> {
         Running(self.runtime.spawn(work))
     }
 }

@@ -146,7 +146,8 @@ impl RemoteEnd {
         let len = self.check_len(bufs)?;
         let limit = self.settings.write_limit();
         let mut written = 0;
-        let writing = self.pipe.write(len, |from, len_max| piece(bufs, from, len_max.min(PIECE_LEN)), &mut written);
+        let writing =
+            self.pipe.write(len, |from, len_max| piece(bufs, from, len_max.min(PIECE_LEN)), &mut written);
         match wait(&limit, writing) {
             Ok(Err(failure)) if written > 0 => {
                 self.pipe.keep_write_failure(failure);

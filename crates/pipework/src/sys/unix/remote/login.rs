@@ -3,11 +3,13 @@
 use super::{
     target::{Identity, Target},
     tickets,
+    transport::Link,
 };
 use crate::error::{PipeErrorKind, context, fail, fail_from};
 use smb2::{
     Error, Session, Tree,
     client::{Cipher, Connection},
+    crypto::kdf::PreauthHasher,
     types::{Dialect, TreeId, flags::Capabilities},
 };
 use std::io;
@@ -28,8 +30,20 @@ pub(super) enum Failure {
 }
 
 /// Signs in and opens the share of pipes.
-pub(super) async fn login(connection: &mut Connection, target: &Target) -> Result<TreeId, Failure> {
+pub(super) async fn login(
+    connection: &mut Connection,
+    link: &Link,
+    target: &Target,
+) -> Result<TreeId, Failure> {
     connection.negotiate().await.map_err(Failure::Negotiating)?;
+    if let Some((asked, answered)) = link.negotiation() {
+        // Keys are derived from what was on the wire, so that nobody on the way can have changed it.
+        connection.with_preauth_hasher_mut(|hasher| {
+            *hasher = PreauthHasher::new();
+            hasher.update(asked);
+            hasher.update(answered);
+        });
+    }
     if target.is_encrypted {
         // Before the proof of the password is sent, too.
         check_can_encrypt(connection, target).map_err(Failure::Here)?;
@@ -107,9 +121,10 @@ pub(super) fn refused(target: &Target, failure: Failure, broke: Option<io::Error
             Some(why) => (PipeErrorKind::AccessDenied, why.to_owned()),
             None => return io::Error::other(format!("{what} at {server}: {error}")),
         },
-        Error::GuestSessionRefused { .. } => {
-            (PipeErrorKind::AccessDenied, "the user or the password is wrong: it offers a guest's place only".to_owned())
-        }
+        Error::GuestSessionRefused { .. } => (
+            PipeErrorKind::AccessDenied,
+            "the user or the password is wrong: it offers a guest's place only".to_owned(),
+        ),
         Error::SignatureInvalid { .. } => {
             (PipeErrorKind::AccessDenied, format!("it does not prove who it is: {error}"))
         }
@@ -119,7 +134,9 @@ pub(super) fn refused(target: &Target, failure: Failure, broke: Option<io::Error
             let text = format!("{what} at {server}, port {}: it closed the connection", target.port);
             return fail_from(PipeErrorKind::Broken, text, io::Error::from(io::ErrorKind::ConnectionReset));
         }
-        _ => (PipeErrorKind::Corrupt, format!("it is no server of SMB 2 or 3, or broke the protocol: {error}")),
+        _ => {
+            (PipeErrorKind::Corrupt, format!("it is no server of SMB 2 or 3, or broke the protocol: {error}"))
+        }
     };
     fail(kind, format!("{what} at {server}: {why}"))
 }
@@ -128,7 +145,7 @@ pub(super) fn refused(target: &Target, failure: Failure, broke: Option<io::Error
 fn reason(status: u32) -> Option<&'static str> {
     Some(match status {
         0xC000_006D | 0xC000_006A | 0xC000_0064 => "the user or the password is wrong",
-        0xC000_006E | 0xC000_006F | 0xC000_0070 => "the account may not be used in this way, here or at this time",
+        0xC000_006E..=0xC000_0070 => "the account may not be used in this way, here or at this time",
         0xC000_0071 | 0xC000_0224 => "the password has expired",
         0xC000_0072 => "the account is disabled",
         0xC000_0193 => "the account has expired",

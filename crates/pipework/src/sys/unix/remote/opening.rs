@@ -66,7 +66,8 @@ fn network_timeout(request: &Request) -> Duration {
 
 fn wait(request: &Request, limit: &Limit, waits: bool) -> io::Result<RemoteEnd> {
     let opening = Opening::new(request, limit.canceller().cloned(), waits)?;
-    blocking::wait(limit, background()?.run(opening.clone().reach())).map_err(|error| opening.ended(error))??
+    blocking::wait(limit, background()?.run(opening.clone().reach()))
+        .map_err(|error| opening.ended(error))??
 }
 
 /// What is opened, and how.

@@ -4,18 +4,22 @@
 //! that ends early loses nothing, and a write counts as written once it was handed over.
 
 use super::{
-    background::background,
+    background::{Background, background},
     queue::Queue,
     session::Session,
     wire::{self, Over, Received},
 };
 use crate::{
     error::{PipeErrorKind, fail},
-    sys::unix::asynchronous::tasks::{Tasks, Waiter},
+    sys::unix::{
+        asynchronous::tasks::{Tasks, Waiter},
+        reading::broken,
+    },
 };
-use ::tokio::{sync::oneshot, time};
+use ::tokio::{sync::oneshot, task::AbortHandle, time};
 use smb2::types::FileId;
 use std::{
+    fmt,
     future::poll_fn,
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -28,7 +32,6 @@ const LAST_WRITE: Duration = Duration::from_secs(10);
 const LAST_WORD: Duration = Duration::from_secs(5);
 
 /// One opened pipe.
-#[derive(Debug)]
 pub(super) struct Pipe {
     pub(super) session: Arc<Session>,
     file: FileId,
@@ -42,6 +45,8 @@ struct State {
     queue: Queue,
     /// Whether an answer is under way that goes into the queue.
     is_reading: bool,
+    /// The task that waits for it.
+    reading: Option<AbortHandle>,
     /// Why the last read gave nothing, for the next one who reads.
     read_failure: Option<io::Error>,
     /// How it is over, once everything in the queue is taken.
@@ -80,13 +85,7 @@ struct Sent<'a> {
 
 impl Pipe {
     pub(super) fn new(session: Arc<Session>, file: FileId) -> Pipe {
-        Pipe {
-            session,
-            file,
-            state: Mutex::default(),
-            readers: Arc::default(),
-            writers: Arc::default(),
-        }
+        Pipe { session, file, state: Mutex::default(), readers: Arc::default(), writers: Arc::default() }
     }
 
     // ---------------------------------------------------------------- reading
@@ -110,10 +109,7 @@ impl Pipe {
             return Poll::Ready(outcome);
         }
         waiter.wait_at(&self.readers, cx);
-        if !std::mem::replace(&mut state.is_reading, true) {
-            drop(state);
-            background.spawn(read(Arc::clone(self)));
-        }
+        self.begin_reading(background, &mut state);
         Poll::Pending
     }
 
@@ -128,12 +124,16 @@ impl Pipe {
             if let Some(outcome) = self.look(&mut state, take) {
                 return outcome;
             }
-            if !std::mem::replace(&mut state.is_reading, true) {
-                drop(state);
-                background.spawn(read(Arc::clone(self)));
-            }
+            self.begin_reading(background, &mut state);
         }
         Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    /// Begins to read, unless an answer is under way.
+    fn begin_reading(self: &Arc<Pipe>, background: &Background, state: &mut State) {
+        if !std::mem::replace(&mut state.is_reading, true) {
+            state.reading = Some(background.spawn(read(Arc::clone(self))));
+        }
     }
 
     /// What a reader gets now, if it gets anything.
@@ -156,7 +156,11 @@ impl Pipe {
     }
 
     /// Whether a read would not wait; if it would, an answer is under way.
-    pub(super) fn poll_readable(self: &Arc<Pipe>, cx: &mut Context<'_>, waiter: &mut Waiter) -> Poll<io::Result<()>> {
+    pub(super) fn poll_readable(
+        self: &Arc<Pipe>,
+        cx: &mut Context<'_>,
+        waiter: &mut Waiter,
+    ) -> Poll<io::Result<()>> {
         background()?;
         let state = self.lock();
         // What failed is told by the read.
@@ -184,19 +188,21 @@ impl Pipe {
         let mut waiter = Waiter::default();
         // From the request to the reply nobody else may read, or two replies could change places.
         let reading = poll_fn(|cx| self.poll_turn(cx, &mut waiter, TurnKind::Read)).await?;
-        let writing = poll_fn(|cx| self.poll_turn(cx, &mut waiter, TurnKind::Write)).await?;
+        let writing = poll_fn(|cx| self.poll_turn(cx, &mut waiter, TurnKind::Write)).await;
+        let writing = writing.map_err(said_by_transact)?;
         let is_one_request = self.begin_transaction()?;
         if is_one_request {
-            background()?.spawn(transceive(Arc::clone(self), request));
+            let transaction = background()?.spawn(transceive(Arc::clone(self), request));
+            self.lock().reading = Some(transaction);
         } else {
             let written = self.send(request)?.done().await;
-            written.map_err(|error| if error == PipeErrorKind::NoData { over() } else { error })?;
+            written.map_err(said_by_transact)?;
         }
         drop(writing);
         let reply = poll_fn(|cx| {
             self.poll_take(cx, &mut waiter, Some(&reading), &mut |queue| queue.take_whole(len_max))
         });
-        reply.await?.ok_or_else(over)?
+        reply.await?.ok_or_else(broken)?
     }
 
     /// Whether the reply can come with the request; else a read for it is under way already.
@@ -209,7 +215,7 @@ impl Pipe {
             return Err(failure);
         }
         match state.over {
-            Some(Over::Closed) => return Err(over()),
+            Some(Over::Closed) => return Err(broken()),
             Some(Over::Disconnected) => return Err(wire::disconnected()),
             Some(Over::Lost) => return Err(self.session.loss()),
             None => {}
@@ -357,9 +363,10 @@ impl Pipe {
             TurnKind::Read if state.reading_turn => return None,
             TurnKind::Read => state.reading_turn = true,
             TurnKind::Write if state.writing_turn || state.is_writing => return None,
-            TurnKind::Write => match state.write_failure.take() {
-                Some(failure) => return Some(Err(failure)),
-                None => state.writing_turn = true,
+            TurnKind::Write => match (state.write_failure.take(), state.over) {
+                (Some(failure), _) => return Some(Err(failure)),
+                (None, Some(over)) => return Some(Err(over.of_write(&self.session))),
+                (None, None) => state.writing_turn = true,
             },
         }
         Some(Ok(Turn { pipe: self, kind }))
@@ -381,11 +388,24 @@ impl Pipe {
         // What is not written by then is lost.
         time::timeout(LAST_WRITE, written).await.ok();
         time::timeout(LAST_WORD, wire::close(&self.session, self.file)).await.ok();
+        // Samba never answers a read that waits when its pipe is closed.
+        if let Some(reading) = self.lock().reading.take() {
+            reading.abort();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing in the state can be left half-changed by a panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Pipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipe")
+            .field("session", &self.session)
+            .field("file", &self.file)
+            .finish_non_exhaustive()
     }
 }
 
@@ -416,12 +436,14 @@ async fn read(pipe: Arc<Pipe>) {
     {
         return answer.is(Received::Failed(error));
     }
-    answer.is(wire::read(&pipe.session, pipe.file).await);
+    let received = wire::read(&pipe.session, pipe.file).await;
+    answer.is(wire::with_its_true_end(&pipe.session, pipe.file, received).await);
 }
 
 async fn transceive(pipe: Arc<Pipe>, request: Vec<u8>) {
     let answer = Answer(Some(Arc::clone(&pipe)));
-    answer.is(wire::transceive(&pipe.session, pipe.file, request).await);
+    let received = wire::transceive(&pipe.session, pipe.file, request).await;
+    answer.is(wire::with_its_true_end(&pipe.session, pipe.file, received).await);
 }
 
 async fn write(mut writing: Writing, data: Vec<u8>) {
@@ -476,6 +498,7 @@ impl Drop for Turn<'_> {
     }
 }
 
-fn over() -> io::Error {
-    crate::sys::unix::reading::broken()
+/// Nobody reads and nobody answers: in a transaction that is one.
+fn said_by_transact(error: io::Error) -> io::Error {
+    if error == PipeErrorKind::NoData { broken() } else { error }
 }

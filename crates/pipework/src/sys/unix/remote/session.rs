@@ -71,19 +71,14 @@ impl Session {
         let (sender, receiver, link) = transport::split(stream);
         let mut connection =
             Connection::from_transport(Box::new(sender), Box::new(receiver), target.server.as_str());
-        let tree = login::login(&mut connection, target).await.map_err(|failure| {
-            login::refused(target, failure, link.failure())
-        })?;
+        let tree = login::login(&mut connection, &link, target)
+            .await
+            .map_err(|failure| login::refused(target, failure, link.failure()))?;
         // From here on a request may wait as long as it likes: for a server of pipes that has nothing to say.
         connection.set_response_timeout(None);
         connection.set_keepalive(None);
         connection.set_send_timeout(Some(SEND_PATIENCE));
         Ok(Session { connection, link, tree, server: target.server.clone(), address })
-    }
-
-    /// The computer at the other end.
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
     }
 
     /// One request and its answer, whatever its status.

@@ -52,7 +52,8 @@ impl Target {
             return Err(fail(PipeErrorKind::Invalid, format!("{} is on this computer", request.name)));
         };
         if name.starts_with('\\') {
-            let text = format!(r"{} can't be asked for over the network: the name begins with `\`", request.name);
+            let text =
+                format!(r"{} can't be asked for over the network: the name begins with `\`", request.name);
             return Err(fail(PipeErrorKind::Invalid, text));
         }
         if let ServerCheck::User(user) = &request.server {
@@ -104,7 +105,8 @@ impl Identity {
             return Err(fail(PipeErrorKind::Invalid, text));
         }
         if user.eq_ignore_ascii_case("guest") {
-            let text = "a guest proves nothing, and nothing is proved to it: name an account of the other computer";
+            let text =
+                "a guest proves nothing, and nothing is proved to it: name an account of the other computer";
             return Err(fail(PipeErrorKind::AccessDenied, text));
         }
         let (user, domain) = (user.to_owned(), domain.to_owned());
@@ -120,7 +122,9 @@ impl Identity {
         };
         match self {
             Identity::Tickets => add(&super::tickets::holder()),
-            Identity::Password { user, domain, password } => [user, domain, password.as_str()].into_iter().for_each(add),
+            Identity::Password { user, domain, password } => {
+                [user, domain, password.as_str()].into_iter().for_each(add)
+            }
         }
         Ok(hash.finalize().into())
     }

@@ -53,12 +53,15 @@ fn tickets() -> io::Result<CCache> {
         None => cache.as_str(),
         Some(("FILE", path)) => path,
         Some((kind, _)) => {
-            let text = format!("tickets in a cache of the kind {kind} can't be read; `kinit -c FILE:…` makes a file");
+            let text = format!(
+                "tickets in a cache of the kind {kind} can't be read; `kinit -c FILE:…` makes a file"
+            );
             return Err(fail(PipeErrorKind::Unsupported, text));
         }
     };
     let none = |why: String| {
-        let text = format!("there is no Kerberos ticket ({why}): call `kinit`, or give `Credentials::password`");
+        let text =
+            format!("there is no Kerberos ticket ({why}): call `kinit`, or give `Credentials::password`");
         fail(PipeErrorKind::AccessDenied, text)
     };
     let data = read(path).map_err(|error| none(format!("{path}: {error}")))?;

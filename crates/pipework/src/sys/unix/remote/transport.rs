@@ -38,6 +38,9 @@ pub(super) struct Link {
     frames: AtomicUsize,
     /// What broke it first, if it was an error of the system.
     failure: OnceLock<Failure>,
+    /// The first frame each way, as it was on the wire.
+    first_sent: OnceLock<Vec<u8>>,
+    first_received: OnceLock<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +75,11 @@ impl Link {
         Some(code.map_or_else(|| io::Error::from(kind), io::Error::from_raw_os_error))
     }
 
+    /// The negotiation, question and answer, as they were on the wire.
+    pub(super) fn negotiation(&self) -> Option<(&[u8], &[u8])> {
+        Some((self.first_sent.get()?, self.first_received.get()?))
+    }
+
     /// Notes it, if it is the first.
     pub(super) fn failed(&self, error: &io::Error) {
         self.failure.get_or_init(|| Failure { kind: error.kind(), code: error.raw_os_error() });
@@ -100,7 +108,9 @@ async fn first_of(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<Tcp
             dialling.spawn(TcpStream::connect(address));
         }
         let is_last = addresses.peek().is_none();
-        let next = if is_last { dialling.join_next().await } else {
+        let next = if is_last {
+            dialling.join_next().await
+        } else {
             match timeout(NEXT_ADDRESS, dialling.join_next()).await {
                 Ok(next) => next,
                 Err(_) => continue,
@@ -128,6 +138,10 @@ pub(super) fn split(stream: TcpStream) -> (Sender, Receiver, Arc<Link>) {
 impl Sender {
     /// Sends the length of a frame, in three bytes after a zero, and the frame.
     async fn send_frame(&self, frame: &[u8]) -> io::Result<()> {
+        let mut frame = frame;
+        if self.link.first_sent.get().is_none() {
+            frame = self.link.first_sent.get_or_init(|| says_that_it_encrypts(frame));
+        }
         let len = u32::try_from(frame.len()).ok().filter(|len| *len < 1 << 24);
         let header = len.ok_or(io::ErrorKind::InvalidInput)?.to_be_bytes();
         let mut parts: &mut [IoSlice<'_>] = &mut [IoSlice::new(&header), IoSlice::new(frame)];
@@ -142,6 +156,19 @@ impl Sender {
     }
 }
 
+/// The negotiation with one bit more, that this client can encrypt: the SMB client below leaves it out, and without it Samba
+/// offers no cipher.
+fn says_that_it_encrypts(negotiation: &[u8]) -> Vec<u8> {
+    /// Where the capabilities are, after the header, and what says so there.
+    const CAPABILITIES: usize = 64 + 8;
+    const ENCRYPTION: u8 = 0x40;
+    let mut negotiation = negotiation.to_vec();
+    if let Some(capabilities) = negotiation.get_mut(CAPABILITIES) {
+        *capabilities |= ENCRYPTION;
+    }
+    negotiation
+}
+
 impl Receiver {
     async fn receive_frame(&self) -> io::Result<Vec<u8>> {
         let mut socket = self.socket.lock().await;
@@ -152,6 +179,9 @@ impl Receiver {
         }
         let mut frame = vec![0; len];
         socket.read_exact(&mut frame).await?;
+        if self.link.first_received.get().is_none() {
+            self.link.first_received.get_or_init(|| frame.clone());
+        }
         self.link.frames.fetch_add(1, Ordering::Relaxed);
         Ok(frame)
     }

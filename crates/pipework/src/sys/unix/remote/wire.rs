@@ -4,6 +4,7 @@ use super::session::{CREDIT_LEN, Session};
 use crate::{
     error::{PipeErrorKind, fail},
     name::PipeName,
+    sys::unix::connection::nobody_reads,
 };
 use smb2::{
     Frame,
@@ -23,11 +24,14 @@ use smb2::{
 use std::io;
 
 /// How much one read asks for: what one credit pays for, and more than the longest message.
-pub(super) const READ_LEN: usize = CREDIT_LEN;
+const READ_LEN: u32 = 65_536;
 /// The longest message that the network carries.
 pub(super) const MESSAGE_LEN_MAX: usize = 65_535;
 /// Where the data of a write begins: after the header and the fixed part.
 const WRITE_DATA_OFFSET: u16 = 64 + 48;
+/// Looking ahead, and what the answer has before the data.
+const FSCTL_PIPE_PEEK: u32 = 0x0011_400C;
+const PEEK_LEN: u32 = 16;
 /// `FilePipeInformation`, and in it the mode in which the end reads.
 const PIPE_INFORMATION: u8 = 23;
 
@@ -62,7 +66,8 @@ pub(super) async fn open(
 ) -> io::Result<FileId> {
     let request = CreateRequest {
         requested_oplock_level: OplockLevel::None,
-        impersonation_level: ImpersonationLevel::try_from(level).unwrap_or(ImpersonationLevel::Identification),
+        impersonation_level: ImpersonationLevel::try_from(level)
+            .unwrap_or(ImpersonationLevel::Identification),
         desired_access: FileAccessMask::new(access),
         file_attributes: 0,
         share_access: ShareAccess(ShareAccess::FILE_SHARE_READ | ShareAccess::FILE_SHARE_WRITE),
@@ -78,7 +83,7 @@ pub(super) async fn open(
     }
 }
 
-/// Rights to read; the last three are to know of the pipe, to switch the mode and to wait.
+/// Rights to read, to know of the pipe, to switch the read mode and to wait.
 pub(super) const READ_ACCESS: u32 = FileAccessMask::FILE_READ_DATA
     | FileAccessMask::FILE_READ_ATTRIBUTES
     | FileAccessMask::FILE_WRITE_ATTRIBUTES
@@ -87,12 +92,12 @@ pub(super) const READ_ACCESS: u32 = FileAccessMask::FILE_READ_DATA
 pub(super) const WRITE_ACCESS: u32 =
     FileAccessMask::FILE_WRITE_DATA | FileAccessMask::FILE_READ_ATTRIBUTES | FileAccessMask::SYNCHRONIZE;
 
-/// Waits for something to read. `limit` is how much of it is taken.
+/// Waits for something to read.
 pub(super) async fn read(session: &Session, file_id: FileId) -> Received {
     let request = ReadRequest {
         padding: 0x50,
         flags: 0,
-        length: READ_LEN as u32,
+        length: READ_LEN,
         offset: 0,
         file_id,
         minimum_count: 0,
@@ -100,7 +105,7 @@ pub(super) async fn read(session: &Session, file_id: FileId) -> Received {
         remaining_bytes: 0,
         read_channel_info: Vec::new(),
     };
-    match session.ask(Command::Read, &request, READ_LEN).await {
+    match session.ask(Command::Read, &request, CREDIT_LEN).await {
         Ok(answer) => received(&answer, |answer| Ok(unpacked::<ReadResponse>(answer)?.data)),
         Err(error) => Received::lost(error),
     }
@@ -112,11 +117,11 @@ pub(super) async fn transceive(session: &Session, file_id: FileId, message: Vec<
         ctl_code: FSCTL_PIPE_TRANSCEIVE,
         file_id,
         max_input_response: 0,
-        max_output_response: READ_LEN as u32,
+        max_output_response: READ_LEN,
         flags: SMB2_0_IOCTL_IS_FSCTL,
         input_data: message,
     };
-    match session.ask(Command::Ioctl, &request, READ_LEN).await {
+    match session.ask(Command::Ioctl, &request, CREDIT_LEN).await {
         Ok(answer) => received(&answer, |answer| Ok(unpacked::<IoctlResponse>(answer)?.output_data)),
         Err(error) => Received::lost(error),
     }
@@ -139,7 +144,13 @@ pub(super) async fn write(session: &Session, file_id: FileId, data: Vec<u8>) -> 
     let answer = session.ask(Command::Write, &request, len).await?;
     match answer.header.status.0 {
         SUCCESS => Ok(()),
-        status => Err(not_written(status, len)),
+        PIPE_DISCONNECTED => Err(true_end(session, file_id).await.of_write(session)),
+        status => match over_of(status) {
+            Some(over) => Err(over.of_write(session)),
+            // It was a message pipe.
+            None if status == MESSAGE_TOO_LONG => Err(too_long(len)),
+            None => Err(unexpected("writing", status)),
+        },
     }
 }
 
@@ -180,9 +191,46 @@ pub(super) async fn set_read_mode(session: &Session, file_id: FileId, messages: 
     }
 }
 
+/// What a read came to, once it is clear what the server means: Samba says of every end that the server has disconnected, and
+/// knows no looking ahead; of a server that does, it is true.
+pub(super) async fn with_its_true_end(session: &Session, file_id: FileId, received: Received) -> Received {
+    match received {
+        Received::Over(Over::Disconnected) => Received::Over(true_end(session, file_id).await),
+        received => received,
+    }
+}
+
+/// What "disconnected" means on this server.
+async fn true_end(session: &Session, file_id: FileId) -> Over {
+    let request = IoctlRequest {
+        ctl_code: FSCTL_PIPE_PEEK,
+        file_id,
+        max_input_response: 0,
+        max_output_response: PEEK_LEN,
+        flags: SMB2_0_IOCTL_IS_FSCTL,
+        input_data: Vec::new(),
+    };
+    match session.ask(Command::Ioctl, &request, 0).await {
+        Ok(answer) if is_unknown(answer.header.status.0) => Over::Closed,
+        Ok(_) => Over::Disconnected,
+        Err(_) => Over::Lost,
+    }
+}
+
 /// Closes it; what was not read is lost.
 pub(super) async fn close(session: &Session, file_id: FileId) -> io::Result<()> {
     session.ask(Command::Close, &CloseRequest { flags: 0, file_id }, 0).await.map(drop)
+}
+
+impl Over {
+    /// What a write says of it.
+    pub(super) fn of_write(self, session: &Session) -> io::Error {
+        match self {
+            Over::Closed => nobody_reads(),
+            Over::Disconnected => disconnected(),
+            Over::Lost => session.loss(),
+        }
+    }
 }
 
 impl Received {
@@ -216,6 +264,7 @@ const BUFFER_OVERFLOW: u32 = 0x8000_0005;
 const INVALID_PARAMETER: u32 = 0xC000_000D;
 const END_OF_FILE: u32 = 0xC000_0011;
 const ACCESS_DENIED: u32 = 0xC000_0022;
+const MESSAGE_TOO_LONG: u32 = 0xC000_002F;
 const OBJECT_NAME_INVALID: u32 = 0xC000_0033;
 const OBJECT_NAME_NOT_FOUND: u32 = 0xC000_0034;
 const OBJECT_PATH_NOT_FOUND: u32 = 0xC000_003A;
@@ -232,7 +281,9 @@ const CONNECTION_REFUSED: u32 = 0xC000_0236;
 /// How a pipe is over by this status, if it is.
 fn over_of(status: u32) -> Option<Over> {
     match status {
-        END_OF_FILE | PIPE_CLOSING | PIPE_BROKEN | CONNECTION_DISCONNECTED | CONNECTION_RESET => Some(Over::Closed),
+        END_OF_FILE | PIPE_CLOSING | PIPE_BROKEN | CONNECTION_DISCONNECTED | CONNECTION_RESET => {
+            Some(Over::Closed)
+        }
         PIPE_DISCONNECTED => Some(Over::Disconnected),
         _ => None,
     }
@@ -244,7 +295,11 @@ fn is_unknown(status: u32) -> bool {
     const INVALID_INFO_CLASS: u32 = 0xC000_0003;
     const INVALID_DEVICE_REQUEST: u32 = 0xC000_0010;
     const NOT_SUPPORTED: u32 = 0xC000_00BB;
-    matches!(status, NOT_IMPLEMENTED | INVALID_INFO_CLASS | INVALID_DEVICE_REQUEST | NOT_SUPPORTED)
+    const FS_DRIVER_REQUIRED: u32 = 0xC000_019C;
+    matches!(
+        status,
+        NOT_IMPLEMENTED | INVALID_INFO_CLASS | INVALID_DEVICE_REQUEST | NOT_SUPPORTED | FS_DRIVER_REQUIRED
+    )
 }
 
 fn not_opened(name: &PipeName, status: u32) -> io::Error {
@@ -265,15 +320,6 @@ fn not_opened(name: &PipeName, status: u32) -> io::Error {
         _ => return unexpected(&format!("opening {name}"), status),
     };
     fail(kind, format!("{name}: {text}"))
-}
-
-fn not_written(status: u32, len: usize) -> io::Error {
-    match over_of(status) {
-        Some(Over::Disconnected) => disconnected(),
-        Some(_) => fail(PipeErrorKind::NoData, "the other end has closed: nobody will read this"),
-        None if status == INVALID_PARAMETER && len > MESSAGE_LEN_MAX => too_long(len),
-        None => unexpected("writing", status),
-    }
 }
 
 /// What an end says that was thrown out (rule F2).
