@@ -77,11 +77,13 @@ pub(crate) struct Request {
     /// For whom on another computer it is opened.
     pub(crate) caller: Option<Arc<NetworkCaller>>,
     /// What matters for a pipe on another computer only.
+    #[allow(dead_code, reason = "a build that can't reach other computers does not look at it")]
     pub(crate) remote: RemoteRequest,
 }
 
 /// What a client asks for of another computer; `None` is what is usual there.
 #[derive(Clone, Debug, Default)]
+#[allow(dead_code, reason = "a system or build that can't reach other computers looks at little of it")]
 pub(crate) struct RemoteRequest {
     pub(crate) credentials: Option<Credentials>,
     pub(crate) require_encryption: Option<bool>,

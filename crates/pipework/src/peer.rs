@@ -32,7 +32,7 @@ impl Peer {
     /// Looks its account name up; a uid in decimal where it has none.
     ///
     /// # Errors
-    /// When the system's database of users can't be read.
+    /// When the system's database of users can't be read. `Unsupported` of a server on another computer, which does not tell.
     pub fn account(&self) -> io::Result<String> {
         self.inner.account()
     }
@@ -40,12 +40,13 @@ impl Peer {
     /// Whether it belongs to a group: a name, a gid in decimal, or a SID.
     ///
     /// # Errors
-    /// `Invalid` when there is no such group.
+    /// `Invalid` when there is no such group. `Unsupported` of a server on another computer, which does not tell.
     pub fn is_member_of(&self, group: &str) -> io::Result<bool> {
         self.inner.is_member_of(group)
     }
 
-    /// Uid: of its process, or the account that a caller of the network was mapped to. `None` on Windows.
+    /// Uid: of its process, or the account that a caller of the network was mapped to. `None` on Windows, and of a server on
+    /// another computer.
     pub fn user_id(&self) -> Option<u32> {
         self.inner.user_id()
     }
@@ -60,7 +61,7 @@ impl Peer {
         self.inner.sid()
     }
 
-    /// Its account and computer, if it is on another one.
+    /// Its account and computer, if it is on another one. Of a server there the account is not known and empty.
     ///
     /// # Platform-specific behavior
     /// On Windows a server end knows a client on another computer as such only where the pipe was created with

@@ -25,8 +25,18 @@ pub(crate) fn run(args: &ListArgs) -> Result<(), Failure> {
         say(format_args!("no pipes here; `pipework serve NAME --echo` makes one"));
         return Ok(());
     }
-    let head =
-        ["NAME", "MODE", "DIRECTION", "NETWORK", "INSTANCES", "MAX", "LISTENING", "SERVERS", "OWNER", "PLACE"];
+    let head = [
+        "NAME",
+        "MODE",
+        "DIRECTION",
+        "NETWORK",
+        "INSTANCES",
+        "MAX",
+        "LISTENING",
+        "SERVERS",
+        "OWNER",
+        "PLACE",
+    ];
     let mut rows = vec![head.map(str::to_owned)];
     rows.extend(entries.iter().map(to_row));
     print(|out| write_table(out, &rows, &[4, 5, 6]))

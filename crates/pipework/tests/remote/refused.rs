@@ -163,7 +163,15 @@ fn encryption_is_had_or_nothing_is_sent(place: &Place) {
         client.write_all(b"x").unwrap();
         server.socket.write_all(b"y").unwrap();
         assert_eq!(client.read(&mut [0]).unwrap(), 1);
-        server.request.windows(4).any(|bytes| bytes == ENCRYPTED)
+        let is_encrypted = server.request.windows(4).any(|bytes| bytes == ENCRYPTED);
+        let peer = client.peer().unwrap();
+        let network = peer.network().unwrap();
+        assert_eq!((network.address.as_str(), network.encrypted), ("127.0.0.1", Some(is_encrypted)));
+        assert!(network.account.is_empty() && !peer.is_same_user());
+        assert_eq!((peer.process_id(), peer.user_id(), peer.sid()), (None, None, None));
+        assert!(peer.account().unwrap_err() == PipeErrorKind::Unsupported);
+        assert!(peer.is_member_of("root").unwrap_err() == PipeErrorKind::Unsupported);
+        is_encrypted
     };
     assert!(is_encrypted(place, None), "with a password, unless told otherwise");
     assert!(is_encrypted(place, Some(true)));

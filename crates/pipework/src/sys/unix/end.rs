@@ -172,7 +172,7 @@ impl End {
         match self {
             End::Plain(plain) => Peer::of(plain.as_fd()),
             #[cfg(feature = "remote")]
-            End::Remote(remote) => remote.peer(),
+            End::Remote(remote) => Ok(remote.peer()),
             _ => {
                 let connection = self.connection()?;
                 connection.greet(&connection.settings.read_limit())?;
@@ -187,7 +187,7 @@ impl End {
         match self {
             End::Plain(plain) => Peer::of(plain.as_fd()),
             #[cfg(feature = "remote")]
-            End::Remote(remote) => remote.peer(),
+            End::Remote(remote) => Ok(remote.peer()),
             _ => self.connection()?.peer(),
         }
     }

@@ -3,6 +3,7 @@
 use super::{accounts, os, roots};
 use crate::{
     client::ServerCheck,
+    error::{PipeErrorKind, fail},
     network::{NetworkCaller, NetworkPeer},
 };
 use std::{
@@ -15,7 +16,8 @@ use std::{
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     process: Option<u32>,
-    user: u32,
+    /// `None` of a server on another computer.
+    user: Option<u32>,
     /// The effective one first.
     groups: Vec<u32>,
     handle: Option<Arc<OwnedFd>>,
@@ -37,7 +39,13 @@ impl Peer {
         let mut groups = vec![group];
         // Where the kernel does not tell them, the effective one is all that is known.
         groups.extend(os::groups(socket).unwrap_or_default().into_iter().filter(|other| *other != group));
-        Ok(Peer { process, user, groups, handle: os::process_handle(socket).map(Arc::new), elsewhere: None })
+        Ok(Peer {
+            process,
+            user: Some(user),
+            groups,
+            handle: os::process_handle(socket).map(Arc::new),
+            elsewhere: None,
+        })
     }
 
     /// A caller of the network, as the service says that let it in.
@@ -49,11 +57,19 @@ impl Peer {
         };
         Peer {
             process: None,
-            user: caller.user_id,
+            user: Some(caller.user_id),
             groups: caller.group_ids.clone(),
             handle: None,
             elsewhere: Some(Arc::new(Elsewhere { network, sids: caller.sids.clone() })),
         }
+    }
+
+    /// The server of a pipe on another computer: of it no more is known than that its computer proved itself.
+    #[cfg(feature = "remote")]
+    pub(super) fn of_server(address: String, encrypted: bool) -> Peer {
+        let network = NetworkPeer { account: String::new(), address, encrypted: Some(encrypted) };
+        let elsewhere = Some(Arc::new(Elsewhere { network, sids: Vec::new() }));
+        Peer { process: None, user: None, groups: Vec::new(), handle: None, elsewhere }
     }
 
     pub(crate) fn process_id(&self) -> Option<u32> {
@@ -61,27 +77,31 @@ impl Peer {
     }
 
     pub(crate) fn is_same_user(&self) -> bool {
-        self.elsewhere.is_none() && self.user == roots::my_user()
+        self.elsewhere.is_none() && self.user == Some(roots::my_user())
     }
 
     pub(crate) fn account(&self) -> io::Result<String> {
-        if let Some(elsewhere) = &self.elsewhere {
-            return Ok(elsewhere.network.account.clone());
+        match (&self.elsewhere, self.user) {
+            (Some(elsewhere), Some(_)) => Ok(elsewhere.network.account.clone()),
+            (None, Some(user)) => accounts::user_name(user),
+            (_, None) => Err(not_told()),
         }
-        accounts::user_name(self.user)
     }
 
     pub(crate) fn is_member_of(&self, group: &str) -> io::Result<bool> {
-        if let Some(elsewhere) = &self.elsewhere
+        if let Some(elsewhere) = self.elsewhere.as_ref().filter(|_| self.user.is_some())
             && accounts::is_sid(group)
         {
             return Ok(elsewhere.sids.iter().any(|sid| sid.eq_ignore_ascii_case(group)));
+        }
+        if self.user.is_none() {
+            return Err(not_told());
         }
         Ok(self.groups.contains(&accounts::group_id(group)?))
     }
 
     pub(crate) fn user_id(&self) -> Option<u32> {
-        Some(self.user)
+        self.user
     }
 
     pub(crate) fn group_ids(&self) -> &[u32] {
@@ -99,6 +119,11 @@ impl Peer {
     pub(crate) fn handle(&self) -> Option<BorrowedFd<'_>> {
         self.handle.as_ref().map(|handle| handle.as_fd())
     }
+}
+
+/// A server on another computer.
+fn not_told() -> io::Error {
+    fail(PipeErrorKind::Unsupported, "another computer does not tell as whom its pipes are served")
 }
 
 /// The user that stands for all whom a user namespace does not know.

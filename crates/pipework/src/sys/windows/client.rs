@@ -10,6 +10,7 @@ use super::{
     pipe::{Computer, Pipe, Rights},
 };
 use crate::{
+    credentials::CredentialsKind,
     error::{PipeErrorKind, fail},
     name::{PipeName, PipeNameKind},
     options::{PipeEnd, PipeMode, Request},
@@ -39,6 +40,25 @@ const LOOK_AT_CANCELLER: Duration = Duration::from_millis(10);
 /// `NMPWAIT_WAIT_FOREVER` and `NMPWAIT_USE_DEFAULT_WAIT`.
 const FOREVER: u32 = u32::MAX;
 const DEFAULT_WAIT: u32 = 0;
+
+/// What the system does for pipes on other computers, it does in its own way: what else was asked for is refused.
+fn check_remote(request: &Request) -> io::Result<()> {
+    if !matches!(request.name.kind(), PipeNameKind::Remote { .. }) {
+        return Ok(());
+    }
+    let remote = &request.remote;
+    let text = match remote.credentials.as_ref().map(|credentials| &credentials.kind) {
+        Some(CredentialsKind::Password { .. }) => {
+            r"the system signs in to other computers: give it the password by `net use \\server\IPC$`"
+        }
+        _ if remote.port.is_some() => "the system takes the SMB service of other computers at its own port only",
+        _ if remote.require_encryption == Some(true) => {
+            "the system does not tell whether a connection to another computer is encrypted; its policies can require it"
+        }
+        _ => return Ok(()),
+    };
+    Err(fail(PipeErrorKind::Unsupported, text))
+}
 
 /// The path by which the system changes nothing in a name.
 pub(super) fn path_of(name: &PipeName) -> String {
@@ -74,6 +94,7 @@ pub(super) unsafe fn open_with_attributes(
         let text = "nobody can be spoken for here: the system lets callers of the network in by itself";
         return Err(fail(PipeErrorKind::Unsupported, text));
     }
+    check_remote(request)?;
     // SAFETY: the caller promises the same.
     let open = |access| unsafe { open_with(request, access, attributes) };
     let (handle, rights) = open_allowed(request, &open)?;

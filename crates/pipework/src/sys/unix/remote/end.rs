@@ -44,6 +44,12 @@ impl RemoteEnd {
         &self.settings
     }
 
+    /// The other computer; as whom the pipe is served there, it does not tell.
+    pub(crate) fn peer(&self) -> Peer {
+        let session = &self.pipe.session;
+        Peer::of_server(session.address().ip().to_string(), session.is_encrypted())
+    }
+
     // ---------------------------------------------------------------- what can't be had
 
     pub(crate) fn peek(&self, _buf: &mut [u8]) -> io::Result<Peek> {
@@ -52,10 +58,6 @@ impl RemoteEnd {
 
     pub(crate) fn info(&self) -> io::Result<PipeInfo> {
         Err(unsupported("what kind of pipe it is"))
-    }
-
-    pub(crate) fn peer(&self) -> io::Result<Peer> {
-        Err(unsupported("who serves the pipe"))
     }
 
     // ---------------------------------------------------------------- reading

@@ -81,6 +81,15 @@ impl Session {
         Ok(Session { connection, link, tree, server: target.server.clone(), address })
     }
 
+    /// The computer at the other end.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.connection.should_encrypt()
+    }
+
     /// One request and its answer, whatever its status.
     pub(super) async fn ask(&self, command: Command, body: &dyn Pack, len: usize) -> io::Result<smb2::Frame> {
         let charge = CreditCharge(charge_of(len));
