@@ -1,0 +1,2 @@
+//! Lets callers of a Samba server into local named pipes.
+pub mod npa;

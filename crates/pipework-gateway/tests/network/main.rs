@@ -1,0 +1,3 @@
+//! The gateway between a real smbd, real callers and real servers.
+
+fn main() {}
