@@ -72,20 +72,27 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     let settings = match Settings::read(&args) {
         Ok(settings) => settings,
-        Err(failure) => {
-            say(format_args!("pipework-gateway: {failure}"));
-            return ExitCode::from(MISUSED);
-        }
+        Err(failure) => return misused(&failure),
     };
     if args.check {
         return check::run(&settings);
     }
-    let outcome = Log::start(&settings.log)
-        .and_then(|log| run(&args, settings, &log).inspect_err(|failure| error!("{failure}")));
-    match outcome {
+    let log = match Log::start(&settings.log) {
+        Ok(log) => log,
+        Err(failure) => return misused(&failure),
+    };
+    match run(&args, settings, &log) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(FAILED),
+        Err(failure) => {
+            error!("{failure}");
+            ExitCode::from(FAILED)
+        }
     }
+}
+
+fn misused(failure: &Failure) -> ExitCode {
+    say(format_args!("pipework-gateway: {failure}"));
+    ExitCode::from(MISUSED)
 }
 
 fn run(args: &Args, settings: Settings, log: &Log) -> Result<(), Failure> {

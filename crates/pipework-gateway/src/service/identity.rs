@@ -31,6 +31,8 @@ pub(crate) enum Refusal {
     NoUser,
     /// It has no name, or no identifier.
     NoAccount,
+    /// Its names are not what a terminal or a log should get.
+    Unprintable,
     NotEncrypted,
     /// It is no caller.
     Probe,
@@ -44,6 +46,7 @@ impl fmt::Display for Refusal {
             Refusal::NotAuthenticated => "the caller is not authenticated",
             Refusal::NoUser => "the caller is no user of this computer",
             Refusal::NoAccount => "the caller has no account",
+            Refusal::Unprintable => "the caller's names have control characters",
             Refusal::NotEncrypted => "the session is not encrypted (require-encryption)",
             Refusal::Probe => "smbd only looked",
         })
@@ -71,6 +74,10 @@ pub(crate) fn caller(request: Request, require_encryption: bool) -> Result<Netwo
     }
     if request.account.is_empty() {
         return Err(Refusal::NoAccount);
+    }
+    let texts = [&request.account, &request.domain, &request.client_address];
+    if texts.into_iter().any(|text| text.contains(char::is_control)) {
+        return Err(Refusal::Unprintable);
     }
     let user_id = id(request.user_id)?;
     let mut group_ids = vec![id(request.group_id)?];

@@ -8,7 +8,9 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
-use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Registry, filter::LevelFilter, layer::SubscriberExt, reload, util::SubscriberInitExt,
+};
 
 use super::Failure;
 
@@ -44,9 +46,14 @@ impl Log {
 }
 
 fn parse(level: &str) -> Result<EnvFilter, Failure> {
-    EnvFilter::builder().parse(level).map_err(|error| {
-        Failure::new(format!("log = {level:?} is none of error, warn, info, debug, trace: {error}"))
-    })
+    let wrong = |why: &dyn fmt::Display| {
+        Failure::new(format!("log = {level:?} is none of error, warn, info, debug, trace: {why}"))
+    };
+    // A single word that is no level would be taken for a part of the program.
+    if !level.contains(['=', ',']) {
+        level.parse::<LevelFilter>().map_err(|error| wrong(&error))?;
+    }
+    EnvFilter::builder().parse(level).map_err(|error| wrong(&error))
 }
 
 /// Tells the user something, as a line. Where the output is closed there is nobody to tell.

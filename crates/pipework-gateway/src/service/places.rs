@@ -40,7 +40,7 @@ impl RunDir {
     /// Makes it if it is missing, takes its lock, and removes what a killed gateway has left.
     pub(crate) fn open(path: &Path) -> Result<RunDir, Failure> {
         let failed = |error| Failure::at(format_args!("using {}", path.display()), error);
-        make_private(path).map_err(failed)?;
+        make(path, 0o700).map_err(failed)?;
         check_private(path)?;
         let mut lock = open_lock(path).map_err(failed)?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -110,14 +110,9 @@ pub(crate) enum Linked {
 impl NpDir {
     /// Makes it as smbd does if it is missing, and removes links that a killed gateway has left.
     pub(crate) fn open(path: &Path, run_dir: &RunDir) -> Result<NpDir, Failure> {
-        let failed = |error| Failure::at(format_args!("using {}", path.display()), error);
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(failed)?;
-        }
-        make_private(path).map_err(failed)?;
-        check_private(path)?;
         let dir = NpDir { path: path.to_owned(), run_dir: run_dir.path.clone() };
-        dir.clean().map_err(failed)?;
+        dir.keep()?;
+        dir.clean().map_err(|error| dir.failed(error))?;
         Ok(dir)
     }
 
@@ -147,16 +142,20 @@ impl NpDir {
         }
     }
 
-    /// Makes it again where it was taken away as a whole, as by a restart of Samba; an error is where it can't be trusted.
+    /// Makes it where it is missing, also again after Samba was started anew; an error where it can't be trusted.
     pub(crate) fn keep(&self) -> Result<(), Failure> {
         if !self.path.exists() {
-            let failed = |error| Failure::at(format_args!("using {}", self.path.display()), error);
-            if let Some(parent) = self.path.parent() {
-                fs::create_dir_all(parent).map_err(failed)?;
+            // smbd's directory for local calls, which everybody may look into. Not what is above it: then there is no Samba.
+            if let Some(parent) = self.path.parent().filter(|parent| !parent.exists()) {
+                make(parent, 0o755).map_err(|error| self.failed(error))?;
             }
-            make_private(&self.path).map_err(failed)?;
+            make(&self.path, 0o700).map_err(|error| self.failed(error))?;
         }
         check_private(&self.path)
+    }
+
+    fn failed(&self, error: io::Error) -> Failure {
+        Failure::at(format_args!("using {}, where smbd looks for pipes", self.path.display()), error)
     }
 
     /// Removes every link into our directory.
@@ -192,10 +191,11 @@ fn read_process(lock: &mut File) -> Option<String> {
     text.trim().parse::<u32>().ok().map(|process| process.to_string())
 }
 
-fn make_private(path: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(path) {
+/// Makes a directory, if it is not there yet.
+fn make(path: &Path, mode: u32) -> io::Result<()> {
+    match DirBuilder::new().mode(mode).create(path) {
         // The umask may have taken bits away.
-        Ok(()) => fs::set_permissions(path, Permissions::from_mode(0o700)),
+        Ok(()) => fs::set_permissions(path, Permissions::from_mode(mode)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }
