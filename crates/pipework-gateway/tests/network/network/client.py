@@ -1,0 +1,289 @@
+"""A caller that nobody here wrote: impacket, over SMB, at pipes of the gateway.
+
+Usage: client.py PORT USER COMMAND [ARGUMENT...], with the password in the variable PASSWORD
+
+Prints one line for each thing that it has done, and `error STATUS` for what the server refused; a status is a number
+of NT. Payload is the tests' pattern, so that both ends know it.
+"""
+
+import ntpath
+import os
+import sys
+
+from impacket.nmb import NetBIOSError
+from impacket.smb3 import SMB3
+from impacket.smb3structs import SMB2_READ, SMB2_WRITE, SMB2Read, SMB2Read_Response, SMB2Write, SMB2Write_Response
+from impacket.smbconnection import SessionError, SMBConnection
+
+# For each read, as smbd's own buffers.
+BUFFER_LEN = 64 * 1024
+# How long to wait for an answer, in seconds: the tests have a watchdog of their own.
+TIMEOUT = 50
+
+
+# impacket tidies names up; smbd has to get them as they are. A slash comes through as this character.
+SLASH = "\x01"
+ntpath.normpath = lambda name: name.replace(SLASH, "/")
+
+
+def pattern(length):
+    """The same bytes as `pattern` in main.rs."""
+    period = bytes((index * 7 + (index >> 8) * 3) & 0xFF for index in range(65536))
+    return (period * (length // len(period) + 1))[:length]
+
+
+def connect(port, user, password):
+    connection = SMBConnection("127.0.0.1", "127.0.0.1", sess_port=port, timeout=TIMEOUT)
+    connection.login(user, password)
+    return connection, connection.connectTree("IPC$")
+
+
+def read_exactly(connection, tree, pipe, length):
+    parts = []
+    while length > 0:
+        part = connection.readFile(tree, pipe, 0, min(length, BUFFER_LEN))
+        if not part:
+            break
+        parts.append(part)
+        length -= len(part)
+    return b"".join(parts)
+
+
+def read_to_the_end(connection, tree, pipe):
+    parts = []
+    try:
+        while True:
+            parts.append(connection.readFile(tree, pipe, 0, BUFFER_LEN))
+    except SessionError as error:
+        return parts, error.getErrorCode()
+
+
+def check(what, got, expected):
+    if got != expected:
+        raise AssertionError(f"{what}: {len(got)} bytes instead of {len(expected)}, or others")
+
+
+# ---- What a line of the matrix is made of.
+
+
+def echo_bytes(connection, tree, name, *lengths):
+    pipe = connection.openFile(tree, name)
+    for length in map(int, lengths):
+        data = pattern(length)
+        # In pieces that fit into both directions together, since this client never reads while it writes.
+        for start in range(0, length, BUFFER_LEN):
+            piece = data[start : start + BUFFER_LEN]
+            connection.writeFile(tree, pipe, piece)
+            check("echo", read_exactly(connection, tree, pipe, len(piece)), piece)
+        print("echo", length)
+    connection.closeFile(tree, pipe)
+
+
+def echo_messages(connection, tree, name, *lengths):
+    pipe = connection.openFile(tree, name)
+    for length in map(int, lengths):
+        connection.writeFile(tree, pipe, pattern(length))
+        # One read gives one message, however much room there is.
+        check("message", connection.readFile(tree, pipe, 0, BUFFER_LEN), pattern(length))
+        print("echo", length)
+    # Two messages that wait are not merged.
+    connection.writeFile(tree, pipe, pattern(3))
+    connection.writeFile(tree, pipe, pattern(5))
+    check("first", connection.readFile(tree, pipe, 0, BUFFER_LEN), pattern(3))
+    check("second", connection.readFile(tree, pipe, 0, BUFFER_LEN), pattern(5))
+    # A short read leaves the rest of its message.
+    connection.writeFile(tree, pipe, pattern(100))
+    check("part", connection.readFile(tree, pipe, 0, 40), pattern(100)[:40])
+    check("rest", connection.readFile(tree, pipe, 0, BUFFER_LEN), pattern(100)[40:])
+    connection.closeFile(tree, pipe)
+    print("separate")
+
+
+def transact(connection, tree, name, *lengths):
+    pipe = connection.openFile(tree, name)
+    for length in map(int, lengths):
+        check("reply", connection.transactNamedPipe(tree, pipe, pattern(length)), pattern(length))
+        print("transact", length)
+    connection.closeFile(tree, pipe)
+
+
+def write_message(connection, tree, name, length):
+    """One message of a length that there can't be."""
+    pipe = connection.openFile(tree, name)
+    try:
+        raw_write(connection, tree, pipe, pattern(int(length)))
+        print("written", length)
+    except SessionError as error:
+        print("refused %#x" % error.getErrorCode())
+
+
+def many(connection, tree, name, count):
+    """So many instances at once, each with words of its own."""
+    pipes = [connection.openFile(tree, name) for _ in range(int(count))]
+    for index, pipe in enumerate(pipes):
+        connection.writeFile(tree, pipe, b"instance %05d" % index)
+    for index, pipe in reversed(list(enumerate(pipes))):
+        check("instance", read_exactly(connection, tree, pipe, 14), b"instance %05d" % index)
+    print("instances", len(pipes))
+    for pipe in pipes:
+        try:
+            connection.closeFile(tree, pipe)
+        except KeyError:
+            # It keeps one note for each name, which is gone with the first of them. The pipe is closed.
+            pass
+
+
+def give(connection, tree, name, length):
+    """Writes everything and closes."""
+    pipe = connection.openFile(tree, name)
+    data = pattern(int(length))
+    for start in range(0, len(data), BUFFER_LEN):
+        connection.writeFile(tree, pipe, data[start : start + BUFFER_LEN])
+    connection.closeFile(tree, pipe)
+    print("gave", length)
+
+
+def take(connection, tree, name, *_):
+    """Reads until the pipe ends."""
+    pipe = connection.openFile(tree, name)
+    parts, status = read_to_the_end(connection, tree, pipe)
+    data = b"".join(parts)
+    check("bytes", data, pattern(len(data)))
+    print("took %d, then %#x" % (len(data), status))
+    connection.closeFile(tree, pipe)
+
+
+def take_messages(connection, tree, name, *_):
+    pipe = connection.openFile(tree, name)
+    parts, status = read_to_the_end(connection, tree, pipe)
+    for part in parts:
+        check("message", part, pattern(len(part)))
+    print("took %s, then %#x" % (" ".join(str(len(part)) for part in parts), status))
+    connection.closeFile(tree, pipe)
+
+
+def ask_and_take(connection, tree, name, *_):
+    """Writes one message, then reads until the pipe ends."""
+    pipe = connection.openFile(tree, name)
+    connection.writeFile(tree, pipe, b"go")
+    parts, status = read_to_the_end(connection, tree, pipe)
+    print("took %s, then %#x" % (" ".join(str(len(part)) for part in parts), status))
+    connection.closeFile(tree, pipe)
+
+
+def both(connection, tree, name, length):
+    """Reads and writes at the same time: a read is under way whenever something is written."""
+    length = int(length)
+    smb = connection.getSMBServer()
+    pipe = connection.openFile(tree, name)
+    data, got = pattern(length), bytearray()
+    sent = 0
+    reading = begin_read(smb, tree, pipe)
+    while sent < length or len(got) < length:
+        if sent < length:
+            writing = begin_write(smb, tree, pipe, data[sent : sent + BUFFER_LEN])
+            answer = smb.recvSMB(writing)
+            answer.isValidAnswer(0)
+            sent += SMB2Write_Response(answer["Data"])["Count"]
+        # Every piece written lets the other end go on, so a piece is there to be read, or will be.
+        if len(got) < length:
+            answer = smb.recvSMB(reading)
+            answer.isValidAnswer(0)
+            got += SMB2Read_Response(answer["Data"])["Buffer"]
+            if len(got) < length:
+                reading = begin_read(smb, tree, pipe)
+    check("both", bytes(got), data)
+    connection.closeFile(tree, pipe)
+    print("both", length)
+
+
+def begin_read(smb, tree, pipe):
+    request = SMB2Read()
+    request["Padding"] = 0x50
+    request["FileID"] = pipe
+    request["Length"] = BUFFER_LEN
+    request["Offset"] = 0
+    return begin(smb, tree, SMB2_READ, request)
+
+
+def begin_write(smb, tree, pipe, data):
+    request = SMB2Write()
+    request["FileID"] = pipe
+    request["Length"] = len(data)
+    request["Offset"] = 0
+    request["WriteChannelInfoOffset"] = 0
+    request["Buffer"] = data
+    return begin(smb, tree, SMB2_WRITE, request)
+
+
+def begin(smb, tree, command, request):
+    packet = smb.SMB_PACKET()
+    packet["Command"] = command
+    packet["TreeID"] = tree
+    if isinstance(smb, SMB3) and smb.getDialect() != 0x202:
+        packet["CreditCharge"] = 1
+    packet["Data"] = request
+    return smb.sendSMB(packet)
+
+
+def raw_write(connection, tree, pipe, data):
+    """One request, whatever its length."""
+    smb = connection.getSMBServer()
+    try:
+        smb.recvSMB(begin_write(smb, tree, pipe, data)).isValidAnswer(0)
+    except Exception as error:
+        code = getattr(error, "get_error_code", None)
+        if code is None:
+            raise
+        raise SessionError(code()) from error
+
+
+def hold(connection, tree, name, *_):
+    """Opens, says so, and reads until something ends it."""
+    pipe = connection.openFile(tree, name)
+    print("open", flush=True)
+    _, status = read_to_the_end(connection, tree, pipe)
+    print("ended %#x" % status)
+
+
+def write_and_hold(connection, tree, name, count):
+    pipe = connection.openFile(tree, name)
+    for length in range(1, int(count) + 1):
+        connection.writeFile(tree, pipe, pattern(length))
+    print("written", count, flush=True)
+    read_to_the_end(connection, tree, pipe)
+
+
+def opens(connection, tree, *names):
+    """Tries to open each."""
+    for name in names:
+        try:
+            pipe = connection.openFile(tree, name.replace("/", SLASH))
+            print("open", flush=True)
+            connection.closeFile(tree, pipe)
+        except SessionError as error:
+            print("error %#x" % error.getErrorCode(), flush=True)
+
+
+COMMANDS = {
+    command.__name__: command
+    for command in (
+        echo_bytes, echo_messages, transact, write_message, many, give, take, take_messages, ask_and_take, both, hold,
+        write_and_hold, opens,
+    )
+}
+
+
+def main():
+    port, user, command = sys.argv[1:4]
+    try:
+        connection, tree = connect(int(port), user, os.environ["PASSWORD"])
+        print("connected %#x signed=%s" % (connection.getDialect(), connection.isSigningRequired()), flush=True)
+        COMMANDS[command](connection, tree, *sys.argv[4:])
+    except SessionError as error:
+        print("error %#x" % error.getErrorCode())
+    except (NetBIOSError, OSError) as error:
+        print("lost", type(error).__name__, error)
+
+
+main()
