@@ -17,18 +17,17 @@
 
 pub mod npa;
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "service"))]
 mod service;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "service"))]
 pub use service::main;
 
 /// Says that there is no gateway on this system.
-#[cfg(not(target_os = "linux"))]
+#[cfg(all(not(target_os = "linux"), feature = "service"))]
 pub fn main() -> std::process::ExitCode {
     use std::io::Write;
 
-    let text =
-        "pipework-gateway runs on Linux, beside Samba; Windows lets callers from the network in by itself";
+    let text = "pipework-gateway runs on Linux, beside Samba; Windows lets callers from the network in by itself";
     writeln!(std::io::stderr(), "{text}").ok();
     std::process::ExitCode::FAILURE
 }
