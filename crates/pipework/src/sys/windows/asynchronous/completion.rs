@@ -7,12 +7,13 @@ use super::{
         handle::{code, system_error},
         pipe::Pipe,
     },
+    lock,
     tasks::Tasks,
 };
 use std::{
     cell::UnsafeCell,
     fmt, io,
-    sync::{Arc, OnceLock, Weak},
+    sync::{Arc, Mutex, OnceLock, Weak},
 };
 use windows_sys::Win32::{
     Foundation::{ERROR_IO_PENDING, ERROR_MORE_DATA, RtlNtStatusToDosError},
@@ -32,8 +33,8 @@ pub(super) struct Operation {
     tasks: Arc<Tasks>,
     /// What is written: read by the kernel, changed by nobody.
     bytes: Vec<u8>,
-    /// Keeps the handle open where the operation is to outlive its end of the pipe.
-    pipe: Option<Arc<Pipe>>,
+    /// Keeps the handle open where the operation is to outlive its end of the pipe, until it is over.
+    pipe: Mutex<Option<Arc<Pipe>>>,
     discards: Option<Discards>,
 }
 
@@ -89,6 +90,8 @@ impl Operation {
     }
 
     /// Begins to write all of these bytes, and goes on also when the end is dropped. `None` while it goes on.
+    ///
+    /// The handle is let go of as soon as it is known that the write is over: an end that is dropped then has closed.
     pub(super) fn write(
         tasks: &Arc<Tasks>,
         pipe: &Arc<Pipe>,
@@ -99,13 +102,16 @@ impl Operation {
         // SAFETY: the bytes belong to the operation, which nobody changes, and which `begin` keeps with its `OVERLAPPED`.
         let write = |overlapped| unsafe { pipe.begin_write(&operation.bytes, overlapped) };
         let ended = operation.begin(pipe, generation, write)?;
+        if ended.is_some() {
+            operation.let_go();
+        }
         Ok((operation, ended))
     }
 
     /// Reads and throws away what comes while this write waits, after its end was dropped: nobody else reads there, and the
     /// other end may not be able to read before it has written.
     pub(super) fn discard_meanwhile(self: &Arc<Self>, generation: u32) -> io::Result<()> {
-        let Some(pipe) = &self.pipe else { return Ok(()) };
+        let Some(pipe) = lock(&self.pipe).clone() else { return Ok(()) };
         let bytes = UnsafeCell::new(vec![0; DISCARDED_LEN].into_boxed_slice());
         let mut operation = Operation::of(&self.tasks, Vec::new(), None);
         operation.discards = Some(Discards { bytes, write: Arc::downgrade(self), generation });
@@ -118,7 +124,7 @@ impl Operation {
             unsafe { pipe.begin_read(bytes, overlapped) }
         };
         // It needs no handle of its own: it ends when the write does and the handle is closed.
-        operation.begin(pipe, generation, read).map(drop)
+        operation.begin(&pipe, generation, read).map(drop)
     }
 
     fn new(tasks: &Arc<Tasks>, bytes: Vec<u8>, pipe: Option<Arc<Pipe>>) -> Arc<Operation> {
@@ -131,7 +137,7 @@ impl Operation {
             ended: OnceLock::new(),
             tasks: Arc::clone(tasks),
             bytes,
-            pipe,
+            pipe: Mutex::new(pipe),
             discards: None,
         }
     }
@@ -161,6 +167,12 @@ impl Operation {
         }
     }
 
+    /// Keeps the handle open no longer.
+    fn let_go(&self) {
+        let pipe = lock(&self.pipe).take();
+        drop(pipe);
+    }
+
     /// How it ended, if it did.
     pub(super) fn ended(&self) -> Option<Ended> {
         self.ended.get().copied()
@@ -183,6 +195,8 @@ unsafe extern "system" fn ended(_status: u32, _len: u32, overlapped: *mut OVERLA
     let status = u32::try_from(overlapped.Internal & 0xffff_ffff).unwrap_or(u32::MAX).cast_signed();
     // SAFETY: it maps a number to a number.
     let code = unsafe { RtlNtStatusToDosError(status) };
+    // Before anybody can know that it is over.
+    operation.let_go();
     // It is the only one that sets it.
     operation.ended.get_or_init(|| Ended { code, len: overlapped.InternalHigh });
     operation.tasks.wake_all();
