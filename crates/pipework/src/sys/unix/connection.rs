@@ -302,7 +302,7 @@ impl Connection {
     ) -> io::Result<()> {
         let spin = self.spin_for(interest);
         let may_spin = self.may_spin(link);
-        let is_stream = interest == Interest::Data && !self.has_written.swap(false, Ordering::Relaxed);
+        let is_stream = self.is_stream(interest);
         if may_spin && spin.until(is_stream, || Ok(self.is_over() || is_ready()?))? {
             return Ok(());
         }
@@ -324,6 +324,11 @@ impl Connection {
             Interest::Data => &self.spin_for_data,
             Interest::Space => &self.spin_for_space,
         }
+    }
+
+    /// Whether a wait that begins now is for the next part of a stream: for data, which can be no answer.
+    pub(super) fn is_stream(&self, interest: Interest) -> bool {
+        interest == Interest::Data && !self.has_written.swap(false, Ordering::Relaxed)
     }
 
     /// Whether to spin at all: on the processor where the other end waits too, it would only keep that from running.

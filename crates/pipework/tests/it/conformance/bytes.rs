@@ -4,7 +4,9 @@ use std::{thread, time::Duration};
 
 use pipework::PipeErrorKind;
 
-use super::{Case, SHORT, every, expect, expect_alive, expect_same, long, pair, pair_with, pattern};
+use super::{
+    Case, SHORT, drained_in_time, every, expect, expect_alive, expect_same, long, pair, pair_with, pattern,
+};
 use crate::{
     child::Other,
     harness::{blocked, unique},
@@ -305,20 +307,24 @@ fn b6_a_killed_process_is_a_closed_end(here: &dyn Surface) {
 
 /// B6: a kill ends a read, a write and a drain that wait.
 fn b6_a_kill_ends_what_waits(here: &dyn Surface) {
-    let there = Other::spawn(here);
-    let spec = |name: &str| Spec::new(name).quota(10);
-    let (reader, _one) = pair_with(here, &there, &spec(&unique()));
-    let (writer, _two) = pair_with(here, &there, &spec(&unique()));
-    let (drainer, _three) = pair_with(here, &there, &spec(&unique()));
-    drainer.end().write_all(b"unread").unwrap();
-    thread::scope(|scope| {
-        let reading = blocked(scope, || reader.end().read_some(1));
-        let writing = blocked(scope, || writer.end().write_all(&[0; 3 << 20]));
-        let draining = blocked(scope, || drainer.end().drain());
-        there.kill();
-        assert_eq!(reading.join().unwrap().unwrap(), b"");
-        assert_eq!(writing.join().unwrap().unwrap_err().io_kind, "BrokenPipe");
-        expect(draining.join().unwrap(), PipeErrorKind::Broken);
+    let outcome = drained_in_time(|| {
+        let there = Other::spawn(here);
+        let spec = |name: &str| Spec::new(name).quota(10);
+        let (reader, _one) = pair_with(here, &there, &spec(&unique()));
+        let (writer, _two) = pair_with(here, &there, &spec(&unique()));
+        let (drainer, _three) = pair_with(here, &there, &spec(&unique()));
+        drainer.end().write_all(b"unread").unwrap();
+        let drained = thread::scope(|scope| {
+            let reading = blocked(scope, || reader.end().read_some(1));
+            let writing = blocked(scope, || writer.end().write_all(&[0; 3 << 20]));
+            let draining = blocked(scope, || drainer.end().drain());
+            there.kill();
+            assert_eq!(reading.join().unwrap().unwrap(), b"");
+            assert_eq!(writing.join().unwrap().unwrap_err().io_kind, "BrokenPipe");
+            draining.join().unwrap()
+        });
+        expect(reader.connect_timeout(Duration::ZERO), PipeErrorKind::NoData);
+        drained
     });
-    expect(reader.connect_timeout(Duration::ZERO), PipeErrorKind::NoData);
+    expect(outcome, PipeErrorKind::Broken);
 }

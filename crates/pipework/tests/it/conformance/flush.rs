@@ -8,7 +8,10 @@ use std::{
 
 use pipework::{ClientOptions, NamedPipe, PipeErrorKind};
 
-use super::{Case, SHORT, every, expect, expect_alive, expect_refused, message_pair, pair, pair_with, plain};
+use super::{
+    Case, SHORT, drained_in_time, every, expect, expect_alive, expect_refused, message_pair, pair, pair_with,
+    plain,
+};
 use crate::{
     child::Other,
     harness::{blocked, unique},
@@ -82,14 +85,17 @@ fn f1_drain_with_nothing_pending_returns_at_once(here: &dyn Surface) {
 
 /// F1: the other end goes away first.
 fn f1_drain_is_broken_when_the_reader_goes_first(here: &dyn Surface) {
-    let there = Other::spawn(here);
-    let (server, client) = pair_with(here, &there, &Spec::new(&unique()));
-    server.end().write_all(b"unread").unwrap();
-    thread::scope(|scope| {
-        let draining = blocked(scope, || server.end().drain());
-        drop(client);
-        expect(draining.join().unwrap(), PipeErrorKind::Broken);
+    let outcome = drained_in_time(|| {
+        let there = Other::spawn(here);
+        let (server, client) = pair_with(here, &there, &Spec::new(&unique()));
+        server.end().write_all(b"unread").unwrap();
+        thread::scope(|scope| {
+            let draining = blocked(scope, || server.end().drain());
+            drop(client);
+            draining.join().unwrap()
+        })
     });
+    expect(outcome, PipeErrorKind::Broken);
 }
 
 /// F1: went away before.

@@ -47,7 +47,8 @@ impl Connection {
         if let Some(value) = self.attempt_in_turn(operation, false, attempt)? {
             return Poll::Ready(Ok(value));
         }
-        if waiter.patience.goes_on(self.spin_for(interest), || self.may_look_again()) {
+        let (is_stream, may_look) = (|| self.is_stream(interest), || self.may_look_again());
+        if waiter.patience.goes_on(self.spin_for(interest), is_stream, may_look) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

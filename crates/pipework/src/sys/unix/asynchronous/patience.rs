@@ -1,7 +1,11 @@
 //! How a task waits before it sleeps: it lets other tasks run and looks again, while that pays.
 
 use super::super::spin::{SPIN, Spin};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// The longest time for what comes in a stream. It comes before that, or nobody waits for it: a task that looks takes time
+/// from all others of its runtime.
+const SPIN_IN_STREAM: Duration = Duration::from_micros(5);
 
 /// What a task that waits has done so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -11,37 +15,52 @@ pub(super) enum Patience {
     Fresh,
     /// It has looked again and again, since then.
     Looking(Instant),
+    /// The same, but what it waits for comes in a stream.
+    Glancing(Instant),
     /// It sleeps, and has waited since then.
     Sleeping(Instant),
 }
 
 impl Patience {
-    /// After a look in vain: whether to look again soon, instead of sleeping. `may_look` says whether that can be of use.
-    pub(super) fn goes_on(&mut self, spin: &Spin, may_look: impl FnOnce() -> bool) -> bool {
+    /// After a look in vain: whether to look again soon, instead of sleeping. When a wait begins, `is_stream` says whether it
+    /// is for the next part of a stream, and no answer, and `may_look` whether to look can be of use.
+    pub(super) fn goes_on(
+        &mut self,
+        spin: &Spin,
+        is_stream: impl FnOnce() -> bool,
+        may_look: impl FnOnce() -> bool,
+    ) -> bool {
         match *self {
             Patience::Fresh => {
-                let now = Instant::now();
+                let (now, is_stream) = (Instant::now(), is_stream());
                 let looks = may_look() && spin.is_due();
-                *self = if looks { Patience::Looking(now) } else { Patience::Sleeping(now) };
+                *self = match (looks, is_stream) {
+                    (false, _) => Patience::Sleeping(now),
+                    (true, false) => Patience::Looking(now),
+                    (true, true) => Patience::Glancing(now),
+                };
                 looks
             }
-            Patience::Looking(begun) => {
-                let looks = begun.elapsed() < SPIN;
-                if !looks {
-                    spin.failed();
-                    *self = Patience::Sleeping(begun);
-                }
-                looks
-            }
+            Patience::Looking(begun) => self.looks_on(begun, SPIN, spin),
+            Patience::Glancing(begun) => self.looks_on(begun, SPIN_IN_STREAM, spin),
             Patience::Sleeping(_) => false,
         }
+    }
+
+    fn looks_on(&mut self, begun: Instant, longest: Duration, spin: &Spin) -> bool {
+        let looks = begun.elapsed() < longest;
+        if !looks {
+            spin.failed();
+            *self = Patience::Sleeping(begun);
+        }
+        looks
     }
 
     /// The wait is over.
     pub(super) fn end(&mut self, spin: &Spin) {
         match std::mem::take(self) {
             Patience::Fresh => {}
-            Patience::Looking(_) => spin.paid(),
+            Patience::Looking(_) | Patience::Glancing(_) => spin.paid(),
             Patience::Sleeping(begun) => spin.learn(begun.elapsed()),
         }
     }
@@ -51,23 +70,42 @@ impl Patience {
 mod tests {
     use super::*;
 
+    /// How long a task looks that is never served.
+    fn looked(is_stream: bool) -> Duration {
+        let (spin, mut patience) = (Spin::default(), Patience::default());
+        assert!(patience.goes_on(&spin, || is_stream, || true));
+        while patience.goes_on(&spin, || panic!("asked when a wait begins"), || true) {}
+        let Patience::Sleeping(begun) = patience else { panic!("{patience:?}") };
+        let looked = begun.elapsed();
+        assert!(!patience.goes_on(&spin, || is_stream, || true));
+        assert!(!Patience::default().goes_on(&spin, || is_stream, || true), "it was in vain the last time");
+        looked
+    }
+
     #[test]
     fn a_task_looks_for_a_time_and_then_sleeps() {
-        let (spin, mut patience) = (Spin::default(), Patience::default());
-        assert!(patience.goes_on(&spin, || true));
-        while patience.goes_on(&spin, || true) {}
-        assert!(matches!(patience, Patience::Sleeping(begun) if begun.elapsed() >= SPIN));
-        assert!(!patience.goes_on(&spin, || true));
-        assert!(!Patience::default().goes_on(&spin, || true), "it was in vain the last time");
+        assert!(looked(false) >= SPIN);
+        assert!(looked(true) >= SPIN_IN_STREAM);
+    }
+
+    #[test]
+    fn a_task_looks_less_long_for_a_stream() {
+        let begun = |is_stream| {
+            let mut patience = Patience::default();
+            patience.goes_on(&Spin::default(), || is_stream, || true);
+            patience
+        };
+        assert!(matches!(begun(false), Patience::Looking(_)));
+        assert!(matches!(begun(true), Patience::Glancing(_)));
     }
 
     #[test]
     fn a_task_sleeps_at_once_where_looking_is_of_no_use() {
         let (spin, mut patience) = (Spin::default(), Patience::default());
-        assert!(!patience.goes_on(&spin, || false));
+        assert!(!patience.goes_on(&spin, || false, || false));
         patience.end(&spin);
-        assert!(patience.goes_on(&spin, || true), "that was no failure");
+        assert!(patience.goes_on(&spin, || false, || true), "that was no failure");
         patience.end(&spin);
-        assert!(patience.goes_on(&spin, || true), "nor was it one to find something");
+        assert!(patience.goes_on(&spin, || false, || true), "nor was it one to find something");
     }
 }
