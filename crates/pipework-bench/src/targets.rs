@@ -85,6 +85,18 @@ const ALL: &[Target] = &[
     ratio("anonymous pipes: 64 KiB writes", Defaults, OURS_ANONYMOUS, STD_PIPE, AtLeast(1.0)),
     ratio("anonymous pipes: 64 KiB writes", Defaults, OURS_ANONYMOUS_LARGE, STD_PIPE, AtLeast(2.0)),
     ratio("anonymous pipes: 1 MiB writes", Defaults, OURS_ANONYMOUS_LARGE, STD_PIPE, AtLeast(2.0)),
+    #[cfg(windows)]
+    ratio(ROUND_TRIP, Defaults, OURS, crate::peer::MIOW, AtMost(1.0)),
+    #[cfg(windows)]
+    ratio(ROUND_TRIP, Defaults, OURS, crate::peer::TOKIO_PIPE, AtMost(1.0)),
+    #[cfg(windows)]
+    ratio(WRITES_64, Defaults, OURS, crate::peer::MIOW, AtLeast(1.0)),
+    #[cfg(windows)]
+    ratio(WRITES_64, Defaults, OURS, crate::peer::TOKIO_PIPE, AtLeast(1.0)),
+    #[cfg(windows)]
+    ratio(TASKS, Defaults, OURS_TASKS, crate::peer::TOKIO_PIPE, AtMost(1.0)),
+    #[cfg(windows)]
+    ratio("tasks: 64 KiB writes", Defaults, OURS_TASKS, crate::peer::TOKIO_PIPE, AtLeast(1.0)),
 ];
 
 const fn ratio(

@@ -97,6 +97,10 @@ pub(crate) const STD_PIPE: &str = "std pipes (child stdio)";
 pub(crate) const UNIX_STREAM: &str = "std UnixStream";
 pub(crate) const SEQPACKET: &str = "Unix seqpacket";
 pub(crate) const ICEORYX_SPINS: &str = "iceoryx2 spinning";
+#[cfg(windows)]
+pub(crate) const MIOW: &str = "miow";
+#[cfg(windows)]
+pub(crate) const TOKIO_PIPE: &str = "tokio (current thread)";
 
 /// Ours come first: with the first one of a measure the others are compared.
 const ALL: &[Contender] = &[
@@ -134,9 +138,9 @@ const ALL: &[Contender] = &[
     duplex::<iceoryx::Iceoryx<true>>("iceoryx2 waiting", &[Duplex, Bulk, Messages]),
     duplex::<tokio::Ours>(OURS_TASKS, &[Tasks]),
     #[cfg(windows)]
-    duplex::<miow::Miow>("miow", &[Duplex, Bulk]),
+    duplex::<miow::Miow>(MIOW, &[Duplex, Bulk]),
     #[cfg(windows)]
-    duplex::<tokio::Theirs>("tokio (current thread)", &[Duplex, Bulk, Tasks]),
+    duplex::<tokio::Theirs>(TOKIO_PIPE, &[Duplex, Bulk, Tasks]),
     #[cfg(unix)]
     duplex::<tokio::UnixSocket>(TOKIO_STREAM, &[Tasks]),
 ];
