@@ -97,9 +97,7 @@ pub(crate) const STD_PIPE: &str = "std pipes (child stdio)";
 pub(crate) const UNIX_STREAM: &str = "std UnixStream";
 pub(crate) const SEQPACKET: &str = "Unix seqpacket";
 pub(crate) const ICEORYX_SPINS: &str = "iceoryx2 spinning";
-#[cfg(windows)]
 pub(crate) const MIOW: &str = "miow";
-#[cfg(windows)]
 pub(crate) const TOKIO_PIPE: &str = "tokio (current thread)";
 
 /// Ours come first: with the first one of a measure the others are compared.

@@ -23,7 +23,7 @@ pub(super) fn cases() -> Vec<Case> {
         every("B2", b2_a_write_that_fits_the_quota_returns_at_once),
         every("B2", b2_a_larger_write_waits_until_the_rest_fits),
         every("B2", b2_with_no_buffer_every_write_waits_for_its_reader),
-        every("B2", b2_a_write_far_beyond_the_buffer_arrives_whole),
+        long(every("B2", b2_a_write_far_beyond_the_buffer_arrives_whole)),
         every("B3", b3_a_blocked_read_does_not_hold_a_write),
         every("B3", b3_a_blocked_write_does_not_hold_a_read),
         every("B4", b4_reading_into_nothing_returns_at_once),

@@ -15,7 +15,7 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         every("M1", m1_each_write_is_one_message),
         every("M1", m1_a_vectored_write_is_one_message),
-        every("M1", m1_a_message_may_have_any_size),
+        long(every("M1", m1_a_message_may_have_any_size)),
         every("M1", m1_an_empty_message_is_a_message_and_not_the_end),
         long(every("M1", m1_messages_of_several_threads_never_mix)),
         every("M1", m1_messages_larger_than_the_quota_wait_for_the_reader),
