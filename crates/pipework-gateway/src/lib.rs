@@ -27,7 +27,8 @@ pub use service::main;
 pub fn main() -> std::process::ExitCode {
     use std::io::Write;
 
-    let text = "pipework-gateway runs on Linux, beside Samba; Windows lets callers from the network in by itself";
+    let text =
+        "pipework-gateway runs on Linux, beside Samba; Windows lets callers from the network in by itself";
     writeln!(std::io::stderr(), "{text}").ok();
     std::process::ExitCode::FAILURE
 }

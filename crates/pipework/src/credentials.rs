@@ -24,7 +24,10 @@ pub struct Credentials {
 
 /// What they are made of.
 #[derive(Clone)]
-#[allow(dead_code, reason = "a system that signs in by itself, and a build that can't, do not look at the password")]
+#[allow(
+    dead_code,
+    reason = "a system that signs in by itself, and a build that can't, do not look at the password"
+)]
 pub(crate) enum CredentialsKind {
     /// The caller's own, without asking.
     Current,

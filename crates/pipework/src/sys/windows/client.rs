@@ -51,7 +51,9 @@ fn check_remote(request: &Request) -> io::Result<()> {
         Some(CredentialsKind::Password { .. }) => {
             r"the system signs in to other computers: give it the password by `net use \\server\IPC$`"
         }
-        _ if remote.port.is_some() => "the system takes the SMB service of other computers at its own port only",
+        _ if remote.port.is_some() => {
+            "the system takes the SMB service of other computers at its own port only"
+        }
         _ if remote.require_encryption == Some(true) => {
             "the system does not tell whether a connection to another computer is encrypted; its policies can require it"
         }
