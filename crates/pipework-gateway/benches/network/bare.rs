@@ -30,6 +30,7 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
+    /// Opens it, through a signed session. An encrypted one can't be had from Samba: this client does not say that it could.
     pub(crate) fn open(server: SocketAddr, user: &str, password: &str, name: &str) -> Bare {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let config = ClientConfig {

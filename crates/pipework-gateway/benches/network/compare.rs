@@ -78,19 +78,26 @@ pub(crate) fn main() -> ExitCode {
         "Medians of {} rounds in turn (least to most); a ratio is ours over theirs, of medians.",
         size.rounds
     );
-    for (session, encrypt) in [("signed", None), ("encrypted", Some("required"))] {
-        measure(session, &Setup { encrypt, ..Setup::default() }, size);
+    let site = Site::new(&Setup::default(), &[]);
+    let server = Server::start(&site, size.writes * WRITE_LEN);
+    for session in [Session::Signed, Session::Encrypted] {
+        measure(&site, &server, session, size);
     }
     ExitCode::SUCCESS
 }
 
-fn measure(session: &str, setup: &Setup, size: Size) {
-    let site = Site::new(setup, &[]);
-    let server = Server::start(&site, size.writes * WRITE_LEN);
+/// How the two SMB clients talk to smbd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Session {
+    Signed,
+    Encrypted,
+}
+
+fn measure(site: &Site, server: &Server, session: Session, size: Size) {
     for len in [64, 4096] {
         let message = vec![7; len];
-        let mut peers = peers(&site, setup, ASKED, server.echo);
-        let mut table = Table::new(format!("transact of {len} B; {session}; us a round trip"), true);
+        let mut peers = peers(site, session, ASKED, server.echo);
+        let mut table = Table::new(format!("transact of {len} B; {session:?}; us a round trip"), true);
         for round in 0..size.rounds + 1 {
             for (name, peer) in &mut peers {
                 let begun = Instant::now();
@@ -106,8 +113,8 @@ fn measure(session: &str, setup: &Setup, size: Size) {
         table.print();
     }
     let data = vec![7; WRITE_LEN];
-    let mut peers = peers(&site, setup, TAKEN, server.take);
-    let mut table = Table::new(format!("writes of 64 KiB; {session}; MB/s"), false);
+    let mut peers = peers(site, session, TAKEN, server.take);
+    let mut table = Table::new(format!("writes of 64 KiB; {session:?}; MB/s"), false);
     for round in 0..size.rounds + 1 {
         for (name, peer) in &mut peers {
             let begun = Instant::now();
@@ -133,22 +140,27 @@ enum Peer {
     Socket(TcpStream),
 }
 
-fn peers(site: &Site, setup: &Setup, name: &str, socket: SocketAddr) -> [(&'static str, Peer); 3] {
+fn peers(site: &Site, session: Session, name: &str, socket: SocketAddr) -> Vec<(&'static str, Peer)> {
     let user = site.samba.user();
     let mut options = ClientOptions::new();
     options
         .credentials(Credentials::password(&user.name, &user.password))
-        .require_encryption(setup.encrypt.is_some())
+        .require_encryption(session == Session::Encrypted)
         .remote_port(site.samba.port());
     if name == ASKED {
         options.read_mode(PipeMode::Message);
     }
     let ours = options.connect(format!(r"\\127.0.0.1\pipe\{name}")).unwrap();
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, site.samba.port()));
-    let bare = Bare::open(address, &user.name, &user.password, name);
+    let mut peers = vec![(OURS, Peer::Ours(ours))];
+    if session == Session::Signed {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, site.samba.port()));
+        let bare = Bare::open(address, &user.name, &user.password, name);
+        peers.push((BARE, Peer::Bare(Box::new(bare))));
+    }
     let socket = TcpStream::connect(socket).unwrap();
     socket.set_nodelay(true).unwrap();
-    [(OURS, Peer::Ours(ours)), (BARE, Peer::Bare(Box::new(bare))), (SOCKET, Peer::Socket(socket))]
+    peers.push((SOCKET, Peer::Socket(socket)));
+    peers
 }
 
 impl Peer {
