@@ -41,6 +41,12 @@ impl Test {
         Test { skipped: self.skipped.or(condition.then_some(why)), ..self }
     }
 
+    /// Skips it for this reason, if there is one.
+    #[cfg(all(target_os = "linux", feature = "remote"))]
+    pub(crate) fn skipped_for(self, why: Option<String>) -> Test {
+        Test { skipped: self.skipped.or(why.map(|why| &*why.leak())), ..self }
+    }
+
     /// For what the systems other than Unix don't have.
     pub(crate) fn only_on_unix(self, why: &'static str) -> Test {
         self.skipped_if(cfg!(not(unix)), why)

@@ -8,6 +8,8 @@ mod demo;
 mod harness;
 mod interrupt;
 mod list;
+#[cfg(all(target_os = "linux", feature = "remote"))]
+mod network;
 mod programs;
 mod serve;
 mod wait;
@@ -20,8 +22,16 @@ fn main() -> ExitCode {
     if let Some(ended) = programs::play() {
         return ended;
     }
-    let tests =
-        [connect::tests(), demo::tests(), interrupt::tests(), list::tests(), serve::tests(), wait::tests()];
+    let tests = [
+        connect::tests(),
+        demo::tests(),
+        interrupt::tests(),
+        list::tests(),
+        #[cfg(all(target_os = "linux", feature = "remote"))]
+        network::tests(),
+        serve::tests(),
+        wait::tests(),
+    ];
     let trials = tests.into_iter().flatten().map(harness::Test::trial).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

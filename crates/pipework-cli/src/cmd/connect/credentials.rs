@@ -5,16 +5,8 @@ use std::{
     io::{self, BufRead, BufReader},
     path::Path,
 };
-#[cfg(unix)]
-use std::{
-    sync::mpsc::{self, RecvTimeoutError},
-    thread,
-    time::Duration,
-};
 
-use pipework::{Canceller, ClientOptions, Credentials, PipeName, PipeNameKind};
-#[cfg(unix)]
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use pipework::{ClientOptions, Credentials, PipeName, PipeNameKind};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -25,17 +17,9 @@ use crate::{
 
 /// No password is longer; a file that is something else is noticed.
 const PASSWORD_LEN_MAX: usize = 1024;
-/// How often to look for Ctrl-C while the terminal is asked.
-#[cfg(unix)]
-const LOOK: Duration = Duration::from_millis(50);
 
 /// Tells the options who to be, and asks for what is missing.
-pub(super) fn apply(
-    args: &RemoteArgs,
-    name: &PipeName,
-    interrupted: &Canceller,
-    options: &mut ClientOptions,
-) -> Result<(), Failure> {
+pub(super) fn apply(args: &RemoteArgs, name: &PipeName, options: &mut ClientOptions) -> Result<(), Failure> {
     let PipeNameKind::Remote { server, .. } = name.kind() else {
         if args.user.is_some() || args.port.is_some() {
             let text = format!("{name} is on this computer, so there is no account or port to choose");
@@ -50,7 +34,7 @@ pub(super) fn apply(
     let Some(user) = &args.user else { return Ok(()) };
     let password = match &args.password_file {
         Some(file) => from_file(file)?,
-        None => ask(format!("Password of {user} on {server}: "), interrupted)?,
+        None => ask(&format!("Password of {user} on {server}: "))?,
     };
     options.credentials(Credentials::password(user, password.as_str()));
     if args.allow_unencrypted {
@@ -90,54 +74,25 @@ fn others_may_read(_file: &File) -> bool {
     false
 }
 
-/// Asks on the terminal, without an echo, in a thread of its own: Ctrl-C must not wait for an answer.
+/// Asks on the terminal, without an echo.
 #[cfg(unix)]
-fn ask(question: String, interrupted: &Canceller) -> Result<Zeroizing<String>, Failure> {
-    let terminal = Terminal::now();
-    let (tell, answer) = mpsc::channel();
-    thread::spawn(move || tell.send(rpassword::prompt_password(question).map(Zeroizing::new)));
-    loop {
-        match answer.recv_timeout(LOOK) {
-            Ok(Ok(password)) => return Ok(password),
-            Err(RecvTimeoutError::Timeout) if !interrupted.is_cancelled() => {}
-            Err(RecvTimeoutError::Timeout) => {
-                terminal.restore();
-                return Err(Failure::interrupted("not connected yet"));
-            }
-            Ok(Err(error)) => {
-                let text = format!("can't ask for the password: {error}");
-                return Err(Failure::failed(text).hint("without a terminal, use --password-file"));
-            }
-            Err(RecvTimeoutError::Disconnected) => return Err(Failure::failed("can't ask for the password")),
+fn ask(question: &str) -> Result<Zeroizing<String>, Failure> {
+    match rpassword::prompt_password(question) {
+        Ok(password) => Ok(Zeroizing::new(password)),
+        // Ctrl-C is a key like any other while the terminal is asked.
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+            Err(Failure::interrupted("not connected yet"))
+        }
+        Err(error) => {
+            let text = format!("can't ask for the password: {error}");
+            Err(Failure::failed(text).hint("without a terminal, use --password-file"))
         }
     }
 }
 
 /// The system signs in by itself, and takes no password from us.
 #[cfg(not(unix))]
-fn ask(_question: String, _interrupted: &Canceller) -> Result<Zeroizing<String>, Failure> {
+fn ask(_question: &str) -> Result<Zeroizing<String>, Failure> {
     Err(Failure::new(Status::Usage, "on this system accounts on other computers are the system's business")
         .hint(r"sign in with `net use \\server\IPC$ /user:USER`, then connect without --user"))
-}
-
-/// How the terminal was before it was asked.
-#[cfg(unix)]
-struct Terminal(Option<(File, Termios)>);
-
-#[cfg(unix)]
-impl Terminal {
-    fn now() -> Terminal {
-        let terminal = File::options().read(true).write(true).open("/dev/tty").ok();
-        Terminal(terminal.and_then(|terminal| {
-            let settings = tcgetattr(&terminal).ok()?;
-            Some((terminal, settings))
-        }))
-    }
-
-    fn restore(&self) {
-        if let Some((terminal, settings)) = &self.0 {
-            // It fails only where there is no terminal any more.
-            tcsetattr(terminal, OptionalActions::Now, settings).ok();
-        }
-    }
 }

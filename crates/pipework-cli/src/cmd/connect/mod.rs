@@ -96,7 +96,7 @@ fn open(
 ) -> Result<(PipeStream, Direction), Failure> {
     let mut options = ClientOptions::new();
     options.wait_absent(args.wait).canceller(interrupted);
-    credentials::apply(&args.remote, name, interrupted, &mut options)?;
+    credentials::apply(&args.remote, name, &mut options)?;
     match args.timeout {
         Some(timeout) => _ = options.timeout(timeout),
         None if args.wait => _ = options.timeout(Duration::MAX),
@@ -127,9 +127,17 @@ fn open(
         return Err(too_late(name));
     }
     let no_messages = args.message && error == PipeErrorKind::Invalid;
-    let hint = "start its server, or add --wait to wait for it; `pipework list` shows what there is";
-    let denied = "its server decides who may come in; `pipework list` shows whose pipe it is";
-    let failure = Failure::about(name, error).hint_if(Status::Absent, hint).hint_if(Status::Denied, denied);
+    let (absent, denied) = match name.kind() {
+        PipeNameKind::Remote { .. } => (
+            "its server has to accept the network (`pipework serve NAME --accept-remote`), and the computer to let callers in",
+            "the account, and what the server of the pipe lets in, are the other computer's to decide",
+        ),
+        _ => (
+            "start its server, or add --wait to wait for it; `pipework list` shows what there is",
+            "its server decides who may come in; `pipework list` shows whose pipe it is",
+        ),
+    };
+    let failure = Failure::about(name, error).hint_if(Status::Absent, absent).hint_if(Status::Denied, denied);
     Err(if no_messages { failure.hint("if this pipe carries bytes, leave --message out") } else { failure })
 }
 

@@ -1,0 +1,157 @@
+//! Pipes on other computers: the tool at both ends, with a private smbd and the gateway between them.
+
+#[allow(clippy::expect_used, reason = "shared with tests of the library")]
+#[path = "../../../pipework/tests/remote/samba.rs"]
+mod samba;
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::harness::{Place, Running, Test, test};
+use samba::{Samba, Setup, User};
+
+/// What takes longer than this hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        test(what_is_of_other_computers_is_refused_for_this_one),
+        test(a_byte_arrives_from_another_computer).skipped_for(missing()),
+        test(the_password_is_asked_for_on_the_terminal).skipped_for(missing()),
+    ]
+}
+
+/// Why the tests with a network can't run here, if they can't.
+fn missing() -> Option<String> {
+    if !gateway().exists() {
+        return Some("pipework-gateway is not built (cargo build -p pipework-gateway)".to_owned());
+    }
+    Samba::unavailable()
+}
+
+/// The gateway's program, which the same build puts beside the tool.
+fn gateway() -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_pipework")).with_file_name("pipework-gateway")
+}
+
+/// A place that callers of a private smbd reach.
+struct Site {
+    place: Place,
+    samba: Samba,
+    _gateway: Running,
+}
+
+impl Site {
+    fn new() -> Site {
+        let (place, samba) = (Place::new(), Samba::start(&Setup::default()));
+        fs::create_dir(place.pipes()).unwrap();
+        fs::set_permissions(place.pipes(), fs::Permissions::from_mode(0o755)).unwrap();
+        let mut command = Command::new(gateway());
+        command.env("PIPEWORK_DIR", place.pipes()).arg("--smb-conf").arg(samba.conf());
+        command.arg("--run-dir").arg(place.file("run"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut gateway = Running::start(command);
+        while !gateway.stderr_line().contains("lets callers of smbd in") {}
+        Site { place, samba, _gateway: gateway }
+    }
+
+    /// Serves to the first user of smbd, and waits until smbd would find it.
+    fn serve(&self, name: &str) -> Running {
+        let user = &self.samba.user().name;
+        let server = self.place.serve(&[name, "--accept-remote", "--user", user, "--echo", "--verbose"]);
+        let (link, start) = (self.samba.np().join(name), Instant::now());
+        while !link.is_symlink() {
+            assert!(start.elapsed() < PATIENCE, "the pipe is not exported");
+            thread::park_timeout(Duration::from_millis(10));
+        }
+        server
+    }
+
+    /// The arguments that open a pipe through smbd, for this user.
+    fn arguments(&self, name: &str, user: &User) -> Vec<String> {
+        let (address, port) = (format!(r"\\127.0.0.1\pipe\{name}"), self.samba.port().to_string());
+        ["connect", &address, "--port", &port, "--user", &user.name].map(str::to_owned).to_vec()
+    }
+}
+
+fn what_is_of_other_computers_is_refused_for_this_one() {
+    let place = Place::new();
+    place.run(["connect", "hello", "--user", "eve"]).failure(2, "on this computer");
+    place.run(["connect", "hello", "--port", "4455"]).failure(2, "on this computer");
+    assert_eq!(place.run(["connect", "hello", "--password-file", "x"]).code, Some(2));
+    let file = place.file("password");
+    place
+        .run([r"connect", r"\\host\pipe\hello", "--user", "eve", "--password-file", file.to_str().unwrap()])
+        .failure(1, "can't read the password");
+}
+
+fn a_byte_arrives_from_another_computer() {
+    let site = Site::new();
+    let (place, user) = (&site.place, site.samba.user());
+    let mut server = site.serve("hello");
+    assert_eq!(place.list()[0]["accept_remote"], true);
+
+    let file = place.file("password");
+    fs::write(&file, format!("{}\n", user.password)).unwrap();
+    let by_file = |name: &str| {
+        let mut arguments = site.arguments(name, user);
+        arguments.extend(["--password-file".to_owned(), file.to_str().unwrap().to_owned()]);
+        arguments
+    };
+    let ended = place.run_with(by_file("hello"), b"hi there");
+    assert!(ended.stderr.contains("others can read"), "{ended:?}");
+    assert_eq!(ended.success(), "hi there");
+    let line = server.stderr_line();
+    assert!(line.contains(&user.name) && line.contains("at 127.0.0.1, encrypted"), "{line}");
+
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let absent = place.run(by_file("nobody"));
+    absent.failure(3, "nobody");
+    assert!(!absent.stderr.contains("others can read"), "{absent:?}");
+    fs::write(&file, "mistaken\n").unwrap();
+    let refused = place.run(by_file("hello"));
+    refused.failure(5, "password");
+    assert!(!refused.stderr.contains("mistaken"), "{refused:?}");
+}
+
+/// `script` gives it a terminal. What is typed there is not shown, and Ctrl-C does not wait for an answer.
+fn the_password_is_asked_for_on_the_terminal() {
+    let site = Site::new();
+    let (place, user) = (&site.place, site.samba.user());
+    let _server = site.serve("hello");
+    let line: Vec<String> = [env!("CARGO_BIN_EXE_pipework").to_owned()]
+        .into_iter()
+        .chain(site.arguments("hello", user))
+        .map(|word| format!("'{word}'"))
+        .collect();
+    let on_terminal = || {
+        let mut command = Command::new("script");
+        command.args(["--quiet", "--return", "--echo", "never", "--command", &line.join(" "), "/dev/null"]);
+        command.env("PIPEWORK_DIR", place.pipes()).env("SHELL", "/bin/sh");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut terminal = Running::start(command);
+        let question = format!("Password of {} on 127.0.0.1: ", user.name);
+        assert_eq!(String::from_utf8(terminal.stdout(question.len())).unwrap(), question);
+        terminal
+    };
+    let mut terminal = on_terminal();
+    writeln!(terminal.stdin(), "{}", user.password).unwrap();
+    terminal.stdin().write_all(b"hi\n\x04").unwrap();
+    let ended = terminal.end();
+    let shown = String::from_utf8(ended.stdout).unwrap();
+    assert_eq!(ended.code, Some(0), "{shown}");
+    assert!(shown.contains("hi"), "{shown}");
+    assert!(!shown.contains(&user.password), "{shown}");
+
+    let mut terminal = on_terminal();
+    terminal.stdin().write_all(b"\x03").unwrap();
+    let ended = terminal.end();
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+}
