@@ -264,6 +264,7 @@ const ARROWS: [(&str, &[&str]); 3] = [
             "message",
             "cancel",
             "client::ServerCheck",
+            "credentials",
             "network",
             "list::PipeEntry",
         ],

@@ -7,9 +7,10 @@ use crate::{
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use pipework::{ClientOptions, Credentials, PipeMode, PipeStream};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
-    io::{Read, Seek},
+    io::{self, Read, Seek},
+    net::{Ipv4Addr, TcpListener},
     path::PathBuf,
     process::{Command, ExitCode, Stdio},
     sync::{Arc, OnceLock, mpsc},
@@ -124,12 +125,7 @@ fn run_process(name: &str, samba: &Samba) -> Result<Completion, Failed> {
     output.read_to_string(&mut text)?;
     match status {
         Err(_) => Err(format!("{text}\nhangs: the watchdog ended it after {WATCHDOG:?}").into()),
-        Ok(status) if status.as_ref().is_ok_and(|status| status.success()) => {
-            if std::env::var_os("SHOW").is_some() {
-                println!("{text}");
-            }
-            Ok(Completion::Completed)
-        }
+        Ok(status) if status.as_ref().is_ok_and(|status| status.success()) => Ok(Completion::Completed),
         Ok(status) => Err(format!("{text}\n{status:?}").into()),
     }
 }
@@ -142,9 +138,10 @@ fn run_alone(case: fn(&Place)) {
         std::process::exit(101);
     }));
     let place = Place::from_environment();
-    // What a process makes once and keeps is there before the first count.
-    let absent = place.options().open(place.address("warm-up")).unwrap_err();
-    assert!(absent == pipework::PipeErrorKind::Absent, "{absent}");
+    // What a process makes once and keeps is there before the first count: nobody listens, so there is no session.
+    let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let refused = place.options().remote_port(nobody).open(place.address("warm-up")).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused, "{refused}");
     let before = settled();
     case(&place);
     let start = Instant::now();
@@ -154,44 +151,34 @@ fn run_alone(case: fn(&Place)) {
     }
 }
 
-/// What is held once no session is left.
+/// What a process holds that has nothing to do any more.
 fn settled() -> Held {
-    let start = Instant::now();
-    loop {
-        let held = Held::count();
-        if held.connections == 0 {
-            return held;
+    let (mut held, mut since) = (Held::count(), Instant::now());
+    while since.elapsed() < Duration::from_millis(20) {
+        let now = Held::count();
+        if now != held {
+            (held, since) = (now, Instant::now());
         }
-        assert!(start.elapsed() < SETTLE, "a session does not end: {held:?}");
-        thread::yield_now();
     }
+    held
 }
 
 /// What a process holds.
 #[derive(Debug, PartialEq, Eq)]
 struct Held {
     descriptors: BTreeMap<String, usize>,
-    /// Sockets of TCP.
-    connections: usize,
     threads: usize,
 }
 
 impl Held {
     fn count() -> Held {
-        let table = fs::read_to_string("/proc/self/net/tcp").unwrap();
-        let inodes: BTreeSet<&str> =
-            table.lines().filter_map(|line| line.split_whitespace().nth(9)).collect();
-        let (mut descriptors, mut connections) = (BTreeMap::new(), 0);
+        let mut descriptors = BTreeMap::new();
         for entry in fs::read_dir("/proc/self/fd").unwrap() {
             let Ok(target) = fs::read_link(entry.unwrap().path()) else { continue };
-            let target = target.display().to_string();
-            let inode = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
-            connections += usize::from(inode.is_some_and(|inode| inodes.contains(inode)));
-            let kind = target.split(":[").next().unwrap_or_default().to_owned();
+            let kind = target.display().to_string().split(":[").next().unwrap_or_default().to_owned();
             *descriptors.entry(kind).or_insert(0) += 1;
         }
-        let threads = fs::read_dir("/proc/self/task").unwrap().count();
-        Held { descriptors, connections, threads }
+        Held { descriptors, threads: fs::read_dir("/proc/self/task").unwrap().count() }
     }
 }
 

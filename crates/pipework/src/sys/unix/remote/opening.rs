@@ -10,7 +10,6 @@ use super::{
     wire::{self, READ_ACCESS, WRITE_ACCESS},
 };
 use crate::{
-    client::CONNECT_TIMEOUT,
     error::{PipeErrorKind, fail},
     name::PipeNameKind,
     options::{PipeMode, Request},
@@ -23,6 +22,8 @@ use std::{
     time::Duration,
 };
 
+/// How long the network may take where nothing waits and nothing is said of it.
+const NETWORK_TIMEOUT: Duration = Duration::from_secs(20);
 /// How soon to look again for a free instance, or for a name; from then on twice as long each time.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
@@ -63,7 +64,7 @@ fn one_attempt(request: &Request, error: io::Error) -> io::Error {
 
 fn network_timeout(request: &Request) -> Duration {
     let timeout = request.remote.network_timeout;
-    if timeout.is_zero() { CONNECT_TIMEOUT } else { timeout }
+    if timeout.is_zero() { NETWORK_TIMEOUT } else { timeout }
 }
 
 fn wait(request: &Request, limit: &Limit, waits: bool) -> io::Result<RemoteEnd> {
