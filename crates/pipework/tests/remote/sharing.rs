@@ -10,17 +10,41 @@ use std::{
     collections::HashSet,
     io::{Read, Write},
     thread,
+    time::Duration,
 };
 
 pub(crate) const CASES: &[Case] = &[
     ("fifty_pipes_are_one_connection", fifty_pipes_are_one_connection),
     ("who_is_somebody_else_has_a_session_of_their_own", who_is_somebody_else_has_a_session_of_their_own),
     ("a_session_that_died_is_replaced", a_session_that_died_is_replaced),
+    ("pipes_that_nobody_reads_hold_up_no_other", pipes_that_nobody_reads_hold_up_no_other),
     ("many_threads_open_at_once", many_threads_open_at_once),
     ("a_forked_child_is_told", a_forked_child_is_told),
 ];
 
 const PIPES: u32 = 50;
+
+fn pipes_that_nobody_reads_hold_up_no_other(place: &Place) {
+    let full: Vec<_> = (0..20)
+        .map(|_| {
+            let (mut client, server) = open(place, Kind::Bytes);
+            client.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
+            while client.write(&vec![0; 3 << 20]).is_ok() {}
+            client.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+            assert!(client.read(&mut [0]).unwrap_err() == PipeErrorKind::TimedOut);
+            (client, server)
+        })
+        .collect();
+    let (client, server) = open(place, Kind::Messages);
+    let echo = thread::spawn(move || server.echo_messages());
+    for _ in 0..100 {
+        assert_eq!(client.transact(b"not held up", 11).unwrap(), b"not held up");
+    }
+    drop(client);
+    echo.join().unwrap();
+    // They end without having been read.
+    drop(full);
+}
 
 fn fifty_pipes_are_one_connection(_: &Place) {
     let samba = Samba::start(&Setup::default());

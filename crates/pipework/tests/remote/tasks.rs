@@ -176,6 +176,24 @@ async fn dropped_at_every_await(place: &Place) {
         .collect();
     assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
     assert!(numbers.len() >= 100, "{}", numbers.len());
+    // What was handed over is waited for by shutting down, which tells of its failure; and it may be dropped.
+    let (mut client, mut server) = open(place, Kind::Bytes).await;
+    client.write_all(b"handed over").await.unwrap();
+    client.shutdown().await.unwrap();
+    let full = timeout(Duration::from_millis(300), client.write_all(&vec![0; 16 << 20])).await;
+    assert!(full.is_err());
+    for polls in 1..4 {
+        assert!(poll_and_drop(client.shutdown(), polls).await.is_none());
+    }
+    server = tokio::task::spawn_blocking(move || {
+        assert_eq!(server.read_exactly(11), b"handed over");
+        server
+    })
+    .await
+    .unwrap();
+    drop(server);
+    let gone = client.shutdown().await.unwrap_err();
+    assert!(gone == PipeErrorKind::NoData, "{gone}");
     // Asking, draining, connecting: what was left does no harm.
     let (client, server) = open(place, Kind::Messages).await;
     let echo = thread::spawn(move || server.echo_messages());

@@ -126,14 +126,6 @@ impl AsyncEnd {
         written
     }
 
-    /// Ends the sending side where there is such a thing, and does nothing elsewhere.
-    pub(crate) fn shut_down(&self) -> io::Result<()> {
-        match &self.end {
-            End::Plain(plain) => plain.shutdown_write(),
-            _ => Ok(()),
-        }
-    }
-
     // ---------------------------------------------------------------- polling
 
     pub(crate) fn poll_read(
@@ -157,6 +149,18 @@ impl AsyncEnd {
             Now::Plain(plain) => plain.poll_write(cx, &mut writer.waiter, bufs),
             #[cfg(feature = "remote")]
             Now::Remote(remote) => remote.poll_write(cx, &mut writer.waiter, bufs),
+        }
+    }
+
+    /// Ends the sending side where there is such a thing; over the network it waits for what was handed over; elsewhere there is
+    /// nothing to do.
+    #[cfg_attr(not(feature = "remote"), expect(unused_variables, reason = "only the network waits"))]
+    pub(crate) fn poll_shut_down(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.end {
+            End::Plain(plain) => Poll::Ready(plain.shutdown_write()),
+            #[cfg(feature = "remote")]
+            End::Remote(remote) => remote.poll_written(cx, &mut lock(&self.writer).waiter),
+            _ => Poll::Ready(Ok(())),
         }
     }
 

@@ -208,6 +208,11 @@ impl RemoteEnd {
         if self.may_write { self.pipe.poll_writable(cx, waiter) } else { Poll::Ready(Ok(())) }
     }
 
+    /// Waits for what was handed over to be written.
+    pub(crate) fn poll_written(&self, cx: &mut Context<'_>, waiter: &mut Waiter) -> Poll<io::Result<()>> {
+        self.pipe.poll_written(cx, waiter)
+    }
+
     pub(crate) fn drain(&self) -> io::Result<()> {
         wait(&self.settings.write_limit(), self.drain_in_task())?
     }

@@ -59,11 +59,15 @@ pub(super) async fn login(
         return Err(Failure::Here(fail(PipeErrorKind::AccessDenied, text)));
     }
     if target.is_encrypted {
-        encrypt(connection, &session, target).map_err(Failure::Here)?;
+        encrypt(connection, &session).ok_or_else(|| Failure::Here(not_encrypted(target)))?;
     }
     let tree = Tree::connect(connection, SHARE).await.map_err(Failure::Opening)?;
     if tree.encrypt_data {
-        encrypt(connection, &session, target).map_err(Failure::Here)?;
+        encrypt(connection, &session).ok_or_else(|| {
+            let text =
+                format!("{} wants its pipes encrypted, and offers nothing to do it with", target.server);
+            Failure::Here(fail(PipeErrorKind::AccessDenied, text))
+        })?;
     }
     Ok(tree.tree_id)
 }
@@ -85,18 +89,13 @@ fn cipher(connection: &Connection) -> Option<Cipher> {
     }
 }
 
-/// From now on everything is encrypted, also where the server does not insist.
-fn encrypt(connection: &mut Connection, session: &Session, target: &Target) -> io::Result<()> {
-    if connection.should_encrypt() {
-        return Ok(());
+/// From now on everything is encrypted, also where the server does not insist; `None` if that can't be.
+fn encrypt(connection: &mut Connection, session: &Session) -> Option<()> {
+    if !connection.should_encrypt() {
+        let (ours, theirs) = (session.encryption_key.clone()?, session.decryption_key.clone()?);
+        connection.activate_encryption(ours, theirs, cipher(connection)?);
     }
-    match (cipher(connection), &session.encryption_key, &session.decryption_key) {
-        (Some(cipher), Some(ours), Some(theirs)) => {
-            connection.activate_encryption(ours.clone(), theirs.clone(), cipher);
-            Ok(())
-        }
-        _ => Err(not_encrypted(target)),
-    }
+    Some(())
 }
 
 fn not_encrypted(target: &Target) -> io::Error {

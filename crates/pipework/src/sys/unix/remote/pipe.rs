@@ -301,6 +301,17 @@ impl Pipe {
         Poll::Ready(Ok(()))
     }
 
+    /// Waits for what was handed over, and tells of its failure.
+    pub(super) fn poll_written(&self, cx: &mut Context<'_>, waiter: &mut Waiter) -> Poll<io::Result<()>> {
+        background()?;
+        let mut state = self.lock();
+        if state.is_writing {
+            waiter.wait_at(&self.writers, cx);
+            return Poll::Pending;
+        }
+        Poll::Ready(state.write_failure.take().map_or(Ok(()), Err))
+    }
+
     /// Keeps a failure for the next one who writes.
     pub(super) fn keep_write_failure(&self, failure: io::Error) {
         self.lock().write_failure = Some(failure);

@@ -27,6 +27,8 @@ const ECHO_PAUSE: Duration = Duration::from_secs(10);
 const ECHO_PATIENCE: Duration = Duration::from_secs(20);
 /// How long one request may wait to be sent, those before it included.
 const SEND_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a request may wait until the server grants it: whether the server lives is found out by asking.
+const CREDIT_PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long it may take to say good-bye.
 const GOOD_BYE: Duration = Duration::from_secs(5);
 
@@ -78,6 +80,7 @@ impl Session {
         connection.set_response_timeout(None);
         connection.set_keepalive(None);
         connection.set_send_timeout(Some(SEND_PATIENCE));
+        connection.set_credit_wait_timeout(CREDIT_PATIENCE);
         Ok(Session { connection, link, tree, server: target.server.clone(), address })
     }
 

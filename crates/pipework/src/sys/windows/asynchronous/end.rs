@@ -109,8 +109,8 @@ impl AsyncEnd {
 
     /// Nothing here has a sending side that could be ended by itself.
     #[expect(clippy::unused_self, reason = "as on other systems")]
-    pub(crate) fn shut_down(&self) -> io::Result<()> {
-        Ok(())
+    pub(crate) fn poll_shut_down(&self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
     // ---------------------------------------------------------------- polling
