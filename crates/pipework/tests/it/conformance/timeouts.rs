@@ -8,7 +8,7 @@ use std::{
 use pipework::{NamedPipe, PipeErrorKind};
 
 use super::{
-    Case, HOUR, SHORT, every, expect, expect_alive, expect_refused, expect_same, message_pair, pair,
+    Case, HOUR, SHORT, every, expect, expect_alive, expect_refused, expect_same, long, message_pair, pair,
     pair_with, pattern, plain,
 };
 use crate::{
@@ -26,7 +26,7 @@ pub(super) fn cases() -> Vec<Case> {
         every("T1", t1_a_zero_timeout_is_one_attempt),
         every("T1", t1_reading_times_out),
         every("T1", t1_reading_messages_times_out),
-        every("T1", t1_writing_times_out_with_exactly_what_was_written),
+        long(every("T1", t1_writing_times_out_with_exactly_what_was_written)),
         every("T1", t1_writing_a_message_times_out_with_nothing_written),
         every("T1", t1_draining_times_out),
         every("T1", t1_transact_times_out),
