@@ -33,6 +33,8 @@ pub(crate) struct Place {
 const CASE_VARIABLE: &str = "PIPEWORK_REMOTE_CASE";
 const PLACE_VARIABLES: [&str; 4] =
     ["PIPEWORK_REMOTE_PORT", "PIPEWORK_REMOTE_NP", "PIPEWORK_REMOTE_USER", "PIPEWORK_REMOTE_PASSWORD"];
+/// How the process of a case ends that was skipped; the reason is the last line that it prints.
+const SKIPPED: i32 = 77;
 const WATCHDOG: Duration = Duration::from_secs(90);
 /// How long counts may take to settle: the last session says good-bye.
 const SETTLE: Duration = Duration::from_secs(20);
@@ -126,8 +128,26 @@ fn run_process(name: &str, samba: &Samba) -> Result<Completion, Failed> {
     match status {
         Err(_) => Err(format!("{text}\nhangs: the watchdog ended it after {WATCHDOG:?}").into()),
         Ok(status) if status.as_ref().is_ok_and(|status| status.success()) => Ok(Completion::Completed),
+        Ok(Ok(status)) if status.code() == Some(SKIPPED) => {
+            Ok(Completion::ignored_with(text.lines().last().unwrap_or_default()))
+        }
         Ok(status) => Err(format!("{text}\n{status:?}").into()),
     }
+}
+
+/// Ends a case that can't be run here.
+pub(crate) fn skip(why: &str) -> ! {
+    println!("{why}");
+    std::process::exit(SKIPPED);
+}
+
+/// Runs a case once more from within, in a process with this in its environment too.
+pub(crate) fn again(name: &str, environment: &[(&'static str, PathBuf)]) {
+    let status = Command::new(std::env::current_exe().unwrap())
+        .env(CASE_VARIABLE, name)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .status();
+    assert!(status.unwrap().success());
 }
 
 fn run_alone(case: fn(&Place)) {

@@ -13,10 +13,13 @@ mod samba;
 mod server;
 mod sharing;
 mod tasks;
+mod tickets;
 mod waits;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    harness::main([data::CASES, refused::CASES, waits::CASES, sharing::CASES, tasks::CASES].concat())
+    harness::main(
+        [data::CASES, refused::CASES, waits::CASES, sharing::CASES, tasks::CASES, tickets::CASES].concat(),
+    )
 }
