@@ -136,7 +136,6 @@ impl Desk {
             return Err(Refused::NotRoot(user));
         }
         let policy = self.policy();
-        let mut place = self.limits.enter(&policy).map_err(Refused::Full)?;
         let request = time::timeout(EXCHANGE_TIMEOUT, read_request(&mut socket));
         let request = request.await.map_err(|_| Refused::TooSlow)??;
         *who = Who {
@@ -145,6 +144,7 @@ impl Desk {
         };
         let level = request.level;
         let caller = identity::caller(request, policy.require_encryption).map_err(Refused::Caller)?;
+        let mut place = self.limits.enter(&policy).map_err(Refused::Full)?;
         let account = caller.sids.first().map_or("", String::as_str);
         place.give_to(account, &policy).map_err(Refused::Full)?;
         let pipe = self.open(&target, &caller)?;

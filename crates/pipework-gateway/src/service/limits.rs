@@ -46,7 +46,7 @@ pub(crate) struct Place {
 }
 
 impl Limits {
-    /// Takes a place for somebody who is not known yet.
+    /// Takes a place.
     pub(crate) fn enter(self: &Arc<Self>, policy: &Policy) -> Result<Place, Full> {
         let mut counts = self.lock();
         if counts.all >= policy.connections {

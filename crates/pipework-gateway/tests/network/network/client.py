@@ -9,6 +9,7 @@ of NT. Payload is the tests' pattern, so that both ends know it.
 import ntpath
 import os
 import sys
+import time
 
 from impacket.nmb import NetBIOSError
 from impacket.smb3 import SMB3
@@ -153,6 +154,16 @@ def take(connection, tree, name, *_):
     connection.closeFile(tree, pipe)
 
 
+def take_late(connection, tree, name, *_):
+    """Opens, says so, and reads only after a while."""
+    pipe = connection.openFile(tree, name)
+    print("open", flush=True)
+    time.sleep(2)
+    parts, status = read_to_the_end(connection, tree, pipe)
+    check("bytes", b"".join(parts), pattern(sum(map(len, parts))))
+    print("took %d, then %#x" % (sum(map(len, parts)), status))
+
+
 def take_messages(connection, tree, name, *_):
     pipe = connection.openFile(tree, name)
     parts, status = read_to_the_end(connection, tree, pipe)
@@ -268,7 +279,7 @@ def opens(connection, tree, *names):
 COMMANDS = {
     command.__name__: command
     for command in (
-        echo_bytes, echo_messages, transact, write_message, many, give, take, take_messages, ask_and_take, both, hold,
+        echo_bytes, echo_messages, transact, write_message, many, give, take, take_late, take_messages, ask_and_take, both, hold,
         write_and_hold, opens,
     )
 }

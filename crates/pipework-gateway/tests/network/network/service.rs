@@ -127,7 +127,8 @@ fn capabilities() {
     let tasks = fs::read_dir(format!("/proc/{}/task", site.gateway.process())).unwrap();
     let mut threads = 0;
     for task in tasks {
-        let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        // One that has ended since is not of interest.
+        let Ok(status) = fs::read_to_string(task.unwrap().path().join("status")) else { continue };
         let field = |name: &str| {
             status
                 .lines()

@@ -145,10 +145,14 @@ pub(crate) struct Gateway {
     log: PathBuf,
 }
 
+/// In the environment of a gateway: how many files it may open.
+pub(crate) const OPEN_FILES: &str = "OPEN_FILES";
+
 /// Runs the gateway, and ends it once the standard input ends, or ends with it.
 const GUARD: &str = r#"
 log=$1
 shift
+[ -z "$OPEN_FILES" ] || ulimit -n "$OPEN_FILES"
 # A shell gives an empty input to what it starts in the background.
 exec 3<&0
 "$@" 2>>"$log" </dev/null 3<&- &
@@ -195,7 +199,8 @@ impl Gateway {
         for (name, value) in command.get_envs() {
             guard.env(name, value.unwrap());
         }
-        let mut guard = guard.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut guard =
+            guard.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let leash = guard.stdin.take();
         let mut line = String::new();
         BufReader::new(guard.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -239,6 +244,21 @@ impl Gateway {
 
     pub(crate) fn process(&self) -> u32 {
         self.process
+    }
+
+    /// How much memory it has, in KiB.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process)).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// How much of a processor's time it has had, in hundredths of a second.
+    pub(crate) fn processor_time(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process)).unwrap();
+        // Behind the program's name, which may have blanks: `utime` and `stime` are the 12th and 13th.
+        let times = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11).take(2);
+        times.map(|time| time.parse::<u64>().unwrap()).sum()
     }
 
     /// How many descriptors it has.
