@@ -5,7 +5,9 @@ mod carrying;
 mod client;
 mod ends;
 mod exchange;
+mod hosts;
 mod matrix;
+mod ours;
 #[path = "../../../pipework/tests/remote/samba.rs"]
 mod samba;
 mod server;
@@ -35,7 +37,7 @@ type Shared = fn(&Site);
 type Alone = fn();
 
 pub(crate) fn main() -> ExitCode {
-    if let Some(code) = server::run_if_told().or_else(exchange::run_if_told) {
+    if let Some(code) = server::run_if_told().or_else(exchange::run_if_told).or_else(hosts::run_if_told) {
         return code;
     }
     let missing = site::missing();
@@ -43,12 +45,17 @@ pub(crate) fn main() -> ExitCode {
     // One smbd and one gateway, made when the first case wants them.
     let shared = Arc::new(site::Lazy::default());
     let mut trials = Vec::new();
-    for (name, case) in carrying::CASES.iter().chain(admission::CASES).chain(exchange::CASES) {
+    for (name, case) in
+        carrying::CASES.iter().chain(admission::CASES).chain(exchange::CASES).chain(ours::CASES)
+    {
         let (case, shared) = (*case, Arc::clone(&shared));
         trials.push(trial(name, missing.clone(), move || case(shared.site())));
     }
-    for (name, case) in ends::CASES.iter().chain(service::CASES) {
+    for (name, case) in ends::CASES.iter().chain(ours::ENDS).chain(service::CASES) {
         trials.push(trial(name, missing.clone(), *case));
+    }
+    for (name, case) in hosts::CASES {
+        trials.push(trial(name, missing.clone().or_else(hosts::missing), *case));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     matrix::print();

@@ -38,6 +38,8 @@ pub(crate) struct Setup {
     pub(crate) own_pipes: bool,
     /// More lines of `[global]`.
     pub(crate) global: Vec<String>,
+    /// A network namespace to run in, and the address that it has there.
+    pub(crate) host: Option<(String, Ipv4Addr)>,
 }
 
 /// A running smbd.
@@ -89,7 +91,7 @@ impl Samba {
         let (guard, leash, port) = loop {
             let port = free_port();
             fs::write(dir.path().join("smb.conf"), configuration(setup, dir.path(), port)).expect("smb.conf");
-            match launch(dir.path(), port) {
+            match launch(dir.path(), port, setup.host.as_ref()) {
                 Ok((guard, leash)) => break (guard, leash, port),
                 // Somebody else may have been quicker at the port.
                 Err(text) if tried == 2 => panic!("smbd does not start: {text}"),
@@ -221,7 +223,8 @@ impl Drop for Samba {
 /// Runs smbd, and cleans up once the standard input ends. It has a process group of its own, with all that smbd starts.
 const GUARD: &str = r#"
 dir=$1
-smbd -F --no-process-group --configfile="$dir/smb.conf" </dev/null >"$dir/output" 2>&1 &
+host=$2
+${host:+ip netns exec "$host"} smbd -F --no-process-group --configfile="$dir/smb.conf" </dev/null >"$dir/output" 2>&1 &
 smbd=$!
 echo started
 cat >/dev/null
@@ -244,11 +247,13 @@ done
 rm -rf "$dir"
 "#;
 
-/// Starts smbd and waits until it listens; else says why not.
-fn launch(dir: &Path, port: u16) -> Result<(Child, ChildStdin), String> {
+/// Starts smbd and waits until it listens; else says why not. In a namespace nobody here can try that; but there it has made its
+/// place for pipes.
+fn launch(dir: &Path, port: u16, host: Option<&(String, Ipv4Addr)>) -> Result<(Child, ChildStdin), String> {
     let mut guard = Command::new("sh")
         .args(["-c", GUARD, "guard"])
         .arg(dir)
+        .arg(host.map_or("", |(name, _)| name))
         .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -261,7 +266,11 @@ fn launch(dir: &Path, port: u16) -> Result<(Child, ChildStdin), String> {
     let start = Instant::now();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     while start.elapsed() < START {
-        if TcpStream::connect(address).is_ok() {
+        let listens = match host {
+            None => TcpStream::connect(address).is_ok(),
+            Some(_) => dir.join("ncalrpc/np").exists(),
+        };
+        if listens {
             return Ok((guard, leash));
         }
         thread::park_timeout(Duration::from_millis(10));
@@ -279,7 +288,6 @@ fn configuration(setup: &Setup, dir: &Path, port: u16) -> String {
         "netbios name = PIPEWORK",
         "server role = standalone server",
         "server min protocol = SMB2",
-        "interfaces = 127.0.0.1/8",
         "bind interfaces only = yes",
         "disable netbios = yes",
         "load printers = no",
@@ -291,6 +299,8 @@ fn configuration(setup: &Setup, dir: &Path, port: u16) -> String {
     .map(str::to_owned)
     .into();
     lines.push(format!("smb ports = {port}"));
+    let address = setup.host.as_ref().map_or(Ipv4Addr::LOCALHOST, |(_, address)| *address);
+    lines.push(format!("interfaces = {address}/8"));
     for (option, leaf) in [
         ("private dir", "private"),
         ("lock directory", "lock"),
