@@ -1,9 +1,12 @@
 //! A thread that waits for what is told to tasks.
 
-use super::super::super::Limit;
+use super::background::background;
+use crate::sys::Limit;
+use ::tokio::time;
 use std::{
+    future::{pending, poll_fn},
     io,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{Arc, Condvar, Mutex, PoisonError},
     task::{Context, Poll, Wake, Waker},
     time::Duration,
@@ -23,9 +26,49 @@ struct Sleep {
     changed: Condvar,
 }
 
-/// Runs something to its end, or drops it when the limit is reached: that is the error. It has no need of a runtime.
+/// Runs something to its end, or drops it when the limit is reached: that is the error.
 pub(super) fn wait<F: Future>(limit: &Limit, work: F) -> io::Result<F::Output> {
+    let background = background()?;
     let mut work = pin!(work);
+    // What is there already needs nobody to wait.
+    if let Poll::Ready(output) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        return Ok(output);
+    }
+    if background.lets_guests_in() {
+        background.run_here(up_to(limit, work))
+    } else {
+        sleep_up_to(limit, work)
+    }
+}
+
+/// The same in the runtime, whose timers tell of the limit.
+async fn up_to<F: Future>(limit: &Limit, mut work: Pin<&mut F>) -> io::Result<F::Output> {
+    let mut end = pin!(end_of(limit));
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Ok(output)),
+        Poll::Pending => end.as_mut().poll(cx).map(Err),
+    })
+    .await
+}
+
+/// Why a wait ends, once the limit is reached.
+async fn end_of(limit: &Limit) -> io::Error {
+    if limit.is_endless() {
+        return pending().await;
+    }
+    loop {
+        if let Err(error) = limit.check() {
+            return error;
+        }
+        match pause(limit) {
+            Some(pause) => time::sleep(pause).await,
+            None => pending().await,
+        }
+    }
+}
+
+/// The same on a thread that sleeps, while another one runs the runtime.
+fn sleep_up_to<F: Future>(limit: &Limit, mut work: Pin<&mut F>) -> io::Result<F::Output> {
     // A thread that is about to end may have lost its own.
     let sleep = SLEEP.try_with(Arc::clone).unwrap_or_default();
     let waker = Waker::from(Arc::clone(&sleep));
@@ -39,14 +82,18 @@ pub(super) fn wait<F: Future>(limit: &Limit, work: F) -> io::Result<F::Output> {
     }
 }
 
+/// How long to wait before looking at the limit; `None` is for ever.
+fn pause(limit: &Limit) -> Option<Duration> {
+    let look = limit.canceller().map(|_| CANCELLER_PAUSE);
+    [limit.left(), look].into_iter().flatten().min()
+}
+
 impl Sleep {
     /// Sleeps until it is woken, or for so long as the limit allows.
     fn until_woken(&self, limit: &Limit) {
-        let pause = limit.canceller().map(|_| CANCELLER_PAUSE);
-        let time = [limit.left(), pause].into_iter().flatten().min();
         let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
         if !*woken {
-            woken = match time {
+            woken = match pause(limit) {
                 Some(time) => {
                     self.changed.wait_timeout(woken, time).unwrap_or_else(PoisonError::into_inner).0
                 }

@@ -47,6 +47,7 @@ pub(super) async fn connect_in_task(request: &Request, timeout: Duration) -> io:
     let waits = !timeout.is_zero();
     let timeout = if waits { timeout } else { network_timeout(request) };
     let opening = Opening::new(request, None, waits)?;
+    background()?.serve_tasks();
     let reaching = opening.clone().reach();
     // In a block of its own: the timer is made where it runs, and not by the caller's runtime.
     match background()?.run(async move { time::timeout(timeout, reaching).await }).await? {
