@@ -40,6 +40,16 @@
 //! With the feature `tokio` the module `pipework::tokio` has the same pipes for tasks, under the names of tokio's own module for
 //! named pipes. Blocking and async ends mix.
 //!
+//! # Other computers
+//!
+//! `\\server\pipe\name` is a pipe on another computer. On Windows the system reaches it; on Unix the feature `remote` does, over SMB 2 and
+//! 3, as a user with a password or with the caller's Kerberos tickets: [`ClientOptions::credentials`]. All pipes of one identity on
+//! one server share a session. With the first one a thread is started that stays and runs the sessions.
+//!
+//! Such a pipe carries bytes both ways, or messages of 1 to 65,535 bytes. What SMB has not is `Unsupported`: looking ahead, waiting for
+//! an instance, what kind of pipe it is, readiness descriptors; and draining, where the server does not know it. Samba gives each message to one
+//! read whatever the read mode is. When the network breaks, reading and writing are `Broken`.
+//!
 //! # Two deadlocks to know
 //!
 //! - **Both sides write and nobody reads.** A write waits while the other end has a buffer full of unread bytes. If

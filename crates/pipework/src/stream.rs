@@ -22,6 +22,9 @@ use std::{
 /// nothing else. On a message pipe each `write` or `write_vectored` is one message, all of it or an error.
 /// [`Write::flush`] returns at once; [`drain`](PipeStream::drain) waits for the reader.
 ///
+/// Over the network a write that was handed over when its time was over counts as written; if it fails after all, the next write
+/// says so.
+///
 /// # Errors
 /// Reading: `NotConnected` after the server disconnected, `TimedOut` and `Aborted` when the wait was ended,
 /// `AccessDenied` on an end that may not read, `Corrupt` if the other end broke the protocol. Writing: the same, and
@@ -87,7 +90,8 @@ impl PipeStream {
     /// one that is larger than the ring goes through a memory object of its own.
     ///
     /// # Errors
-    /// `BadPipe` on a byte pipe, `Invalid` beyond 4,294,967,295 bytes, and those of writing.
+    /// `BadPipe` on a byte pipe, `Invalid` beyond 4,294,967,295 bytes, and those of writing. Over the network `Invalid` unless it has
+    /// 1 to 65,535 bytes, before anything is sent; a byte pipe is not told there.
     #[doc(alias = "WriteFile")]
     pub fn write_message(&self, message: &[u8]) -> io::Result<()> {
         self.end.write_message(message)
@@ -114,6 +118,7 @@ impl PipeStream {
     /// - `Broken`: the other end has closed, and everything was read.
     /// - `BadPipe`: a server end without a client, or a disconnected pipe.
     /// - `AccessDenied`: this end may not read.
+    /// - `Unsupported`: the pipe is on another computer, and this one not Windows.
     #[doc(alias = "PeekNamedPipe")]
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<Peek> {
         self.end.peek(buf)
@@ -123,7 +128,7 @@ impl PipeStream {
     /// `FlushFileBuffers`. Limited by [`set_write_timeout`](PipeStream::set_write_timeout).
     ///
     /// # Platform-specific behavior
-    /// At a plain Unix socket this is supported on Linux only.
+    /// At a plain Unix socket this is supported on Linux only, and over the network where the server knows it, as Samba does not.
     ///
     /// # Errors
     /// `Broken` when the other end goes away first, `AccessDenied` on an end that may not write, `TimedOut`, `Aborted`.
@@ -141,6 +146,8 @@ impl PipeStream {
     }
 
     /// Switches how this end reads (rules M3, N5). Corresponds to `SetNamedPipeHandleState`.
+    ///
+    /// Over the network the other computer is told with the next read, which then is the one to fail.
     ///
     /// # Errors
     /// `Invalid` for message read mode on a byte pipe.
@@ -186,7 +193,7 @@ impl PipeStream {
     /// Tells type, end, instances and buffer sizes. Corresponds to `GetNamedPipeInfo`.
     ///
     /// # Errors
-    /// Those of the system, for a plain socket.
+    /// Those of the system, for a plain socket. `Unsupported` of a pipe on another computer, except on Windows.
     #[doc(alias = "GetNamedPipeInfo")]
     pub fn info(&self) -> io::Result<PipeInfo> {
         self.end.info()

@@ -91,6 +91,12 @@
 //! [`drain`](NamedPipeClient::drain) before that. For each end of an anonymous pipe that waits, a thread waits that the runtime has
 //! for blocking calls, and an error of a write is told by the next one.
 //!
+//! # Other computers
+//!
+//! On Unix, with the feature `remote`, a write to a pipe on another computer is handed over to the network, up to 1 MiB, and counts as
+//! written; an error is told by the next one. A program that is about to end waits for it with `shutdown`, which elsewhere has nothing to
+//! do. [`NamedPipeClient::write_message`] waits by itself.
+//!
 //! # Errors
 //!
 //! They are those of the blocking calls, to be told apart by [`PipeErrorKind::of`](crate::PipeErrorKind::of). Busy, from
