@@ -157,6 +157,7 @@ fn a_far_process_that_fails_is_told() {
 mod linux {
     use std::{
         io::{BufRead, BufReader},
+        path::Path,
         thread,
         time::{Duration, Instant},
     };
@@ -175,6 +176,22 @@ mod linux {
             expected.extend(["pinned to two cores", "two busy neighbours"]);
         }
         assert_eq!(found, expected);
+    }
+
+    /// `cargo test` builds the example too, unless it is told which tests to run.
+    #[test]
+    fn what_waiting_costs_a_runtime_is_told() {
+        let example = Path::new(env!("CARGO_BIN_EXE_pipework-bench")).with_file_name("examples/busy_runtime");
+        assert!(example.exists(), "build it: cargo build --package pipework-bench --examples");
+        let output = Command::new(&example).arg("5").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let report = String::from_utf8(output.stdout).unwrap();
+        let rows: Vec<Vec<&str>> = report.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(rows.len(), 12, "{report}");
+        for row in rows {
+            let [pieces, messages] = [row[2], row[6]].map(|figure| figure.parse::<u64>().unwrap());
+            assert!(pieces > 0 && (messages > 0 || ["nothing", "rare"].contains(&row[0])), "{report}");
+        }
     }
 
     #[test]
