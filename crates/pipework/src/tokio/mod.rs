@@ -78,6 +78,10 @@
 //! woken by threads of the system's own pool; draining, and connecting while a pipe is busy, take a thread that the runtime has for
 //! blocking calls.
 //!
+//! On Unix a task that is about to sleep first looks again for at most 100 µs, as long as that pays, and lets the other tasks of
+//! its runtime run between two looks. Where those have more to do than the pipes, `PIPEWORK_SPIN=0` in the environment makes it
+//! sleep at once.
+//!
 //! # Cancel safety
 //!
 //! Futures may be dropped at any time: no byte, message or client is lost or doubled, unless a function says otherwise.
