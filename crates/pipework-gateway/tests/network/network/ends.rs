@@ -87,7 +87,7 @@ fn smbd_killed() {
     let server = site.serve(&Plan::new("survivor", true, Deed::Echo));
     let caller = holder(&site, "survivor");
     server.line();
-    site.samba.kill();
+    kill_smbd(&site);
     let lines = caller.lines();
     assert!(lines[0].starts_with("lost") || lines[0].starts_with("error"), "{lines:?}");
     assert_eq!(server.line(), "done echo", "the server sees its client go");
@@ -96,14 +96,18 @@ fn smbd_killed() {
     matrix::note("impacket", "any", "smbd killed", "the connection is lost; the server sees its client go");
 }
 
-fn smbd_restarted() {
-    let site = Site::new(&Setup::default(), &[]);
-    let _server = site.serve(&Plan::new("anew", true, Deed::Echo));
-    // Not by `Samba::kill`, after which its guard cleans up.
+/// Not by `Samba::kill`, after which its guard takes everything away.
+fn kill_smbd(site: &Site) {
     let file = site.samba.conf().with_file_name("pid").join("smbd.pid");
     let first = fs::read_to_string(file).unwrap().trim().to_owned();
     Command::new("pkill").args(["-KILL", "-P", &first]).status().unwrap();
     assert!(Command::new("kill").args(["-s", "KILL", &first]).status().unwrap().success());
+}
+
+fn smbd_restarted() {
+    let site = Site::new(&Setup::default(), &[]);
+    let _server = site.serve(&Plan::new("anew", true, Deed::Echo));
+    kill_smbd(&site);
     let mut smbd = Again::start(&site);
     wait_until("smbd answers", || {
         // It does not start as long as the dead one is known to the system, and to nobody else.
