@@ -114,6 +114,10 @@ pub use stream::PipeStream;
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
+#[cfg(all(doctest, unix))]
+#[doc = include_str!("../../../docs/NETWORK.md")]
+struct Network;
+
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/FROM_MIOW.md")]
 struct FromMiow;
