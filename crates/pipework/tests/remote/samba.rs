@@ -232,8 +232,12 @@ smbd=$!
 echo started
 cat >/dev/null
 # The children first, for their parent to take note of.
-kill -KILL $(pgrep -P $smbd) 2>/dev/null
-sleep 0.05
+tries=0
+while children=$(pgrep -P $smbd) && [ $tries -lt 40 ]; do
+    kill -KILL $children 2>/dev/null
+    sleep 0.05
+    tries=$((tries + 1))
+done
 kill -KILL $smbd 2>/dev/null
 wait
 for round in 1 2 3; do
@@ -243,7 +247,8 @@ for note in "$dir"/users/*; do
     name=${note##*/}
     tries=0
     while id "$name" >/dev/null 2>&1 && [ $tries -lt 100 ]; do
-        userdel "$name" >/dev/null 2>&1 || sleep 0.05
+        # By force: where nobody buries dead processes, one of the user's may be left.
+        userdel -f "$name" >/dev/null 2>&1 || sleep 0.05
         tries=$((tries + 1))
     done
 done
