@@ -43,6 +43,9 @@ impl Credentials {
     }
 
     /// The caller's own tickets: Kerberos, as `kinit` got them; on Windows the session's logon. The default.
+    ///
+    /// On Unix they come from the file that `KRB5CCNAME` names, else `/tmp/krb5cc_UID`; the server has to be called by the name
+    /// that its ticket is for.
     pub fn current() -> Self {
         Credentials { kind: CredentialsKind::Current }
     }

@@ -4,9 +4,9 @@
 //! |---|---|
 //! | [`Canceller`] | a token that ends waits, of this module, over the backend's `Event` and `cancel_event` |
 //! | [`Limit`] | a deadline and a canceller, of this module |
-//! | [`Instance`] | a server instance: `create`, `create_for_listener`, `create_next`, `connect`, `disconnect`, `end`, `into_end`, `left_bytes`, `hold_name` |
+//! | [`Instance`] | a server instance: `create`, `create_for_listener`, `create_next`, `connect`, `disconnect`, `end`, `into_end`, `left_bytes`, `hold_name`; what is alike on every system is in `ends` |
 //! | [`NameHold`] | keeps a name while a listener has no instance of it |
-//! | [`End`] | a connected end: reading, writing, messages, [`settings`](End::settings), peer; what is alike on every system is in `ends` |
+//! | [`End`] | a connected end: reading, writing, messages, [`settings`](End::settings), peer |
 //! | [`Peer`] | who the other end is |
 //! | [`PlainListener`] | accepts at the path of a plain socket, where there are such |
 //! | [`Gate`] | the one descriptor that tells that a listener has a client |
