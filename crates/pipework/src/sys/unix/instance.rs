@@ -22,7 +22,6 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 /// A server instance; clones are the same one.
@@ -148,7 +147,7 @@ impl Instance {
 
     /// How long to wait for that at most, if it is to come.
     #[cfg(feature = "tokio")]
-    pub(super) fn greeting_left(&self) -> Option<Duration> {
+    pub(super) fn greeting_left(&self) -> Option<std::time::Duration> {
         self.current().connection.clone()?.greeting_left()
     }
 
