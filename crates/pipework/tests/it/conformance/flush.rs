@@ -71,6 +71,7 @@ fn f1_drain_waits_for_empty_messages_too(here: &dyn Surface) {
     server.end().set_write_timeout(Some(SHORT)).unwrap();
     expect(server.end().drain(), PipeErrorKind::TimedOut);
     assert_eq!(client.read_message(9).unwrap(), Some(Vec::new()));
+    server.end().set_write_timeout(None).unwrap();
     server.end().drain().unwrap();
 }
 

@@ -175,6 +175,7 @@ fn t1_draining_times_out(here: &dyn Surface) {
     client.write_all(b"x").unwrap();
     expect_timeout(client.drain());
     assert_eq!(server.end().read_exact(1).unwrap(), b"x");
+    client.set_write_timeout(None).unwrap();
     client.drain().unwrap();
     server.end().set_write_timeout(Some(SHORT)).unwrap();
     server.end().write_all(b"y").unwrap();
