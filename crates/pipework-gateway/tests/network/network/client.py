@@ -109,13 +109,15 @@ def transact(connection, tree, name, *lengths):
 
 
 def write_message(connection, tree, name, length):
-    """One message of a length that there can't be."""
+    """One message of a length that there can't be, and an ordinary one."""
     pipe = connection.openFile(tree, name)
     try:
         raw_write(connection, tree, pipe, pattern(int(length)))
         print("written", length)
     except SessionError as error:
         print("refused %#x" % error.getErrorCode())
+    connection.writeFile(tree, pipe, pattern(3))
+    connection.closeFile(tree, pipe)
 
 
 def many(connection, tree, name, count):
