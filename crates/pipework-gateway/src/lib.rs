@@ -9,11 +9,13 @@
 //!
 //! # What it does not carry
 //!
-//! - **No "busy"**: SMB has no such answer. A caller of a busy pipe waits in the gateway, and is closed when no instance became free in time.
-//! - **Messages have 1 to 65,535 bytes**: a length of 16 bits is all that Samba has for them. A server's empty message is left out, with a
-//!   warning in the log; at a larger one the connection ends.
+//! - **No "busy"**: SMB has no such answer. A caller of a busy pipe waits in the gateway, and is closed when no instance became
+//!   free in time.
+//! - **Messages have 1 to 65,535 bytes**: a length of 16 bits is all that Samba has for them. A server's empty message is left
+//!   out, with a warning in the log; at a larger one the connection ends.
 //! - **No peeking, no flushing**: Samba refuses both.
 //! - **Disconnecting is closing**: what a server throws away with `disconnect` may have gone to the caller before.
+//! - **A close of a server that only reads** is told to the caller when it next writes.
 
 pub mod npa;
 

@@ -1,8 +1,8 @@
 //! The named-pipe-auth exchange: smbd tells who its caller is, and is told what kind of pipe it got.
 //!
-//! Pure code: bytes in, plain data out. Samba calls this exchange an internal matter that may change, so it is read strictly: each count and
-//! length has a bound, each byte must be what this version would have written, and nothing may come after the end. Anything else is
-//! an error that says where and why, never a guess.
+//! Pure code: bytes in, plain data out. Samba calls this exchange an internal matter that may change, so it is read strictly:
+//! each count and length has a bound, what fills gaps must be zero, and nothing may come after the end. Anything else is an
+//! error that says where and why, never a guess.
 //!
 //! The request carries secrets, the key of the session and perhaps delegated tickets. They are passed over, and no part of
 //! them is kept; wiping the buffer is up to who owns it.

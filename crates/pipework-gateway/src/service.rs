@@ -103,6 +103,7 @@ fn run(args: &Args, settings: Settings, log: &Log) -> Result<(), Failure> {
     }
     // Before there is a second thread: capabilities are those of a thread.
     privileges::give_up()?;
+    let mut signals = Signals::new()?;
     settings.policy.check_descriptors(privileges::raise_descriptors());
     let run_dir = RunDir::open(&settings.run_dir)?;
     let np_path = samba::np_dir(&settings)?;
@@ -125,7 +126,6 @@ fn run(args: &Args, settings: Settings, log: &Log) -> Result<(), Failure> {
         move || table.keep(&bell)
     })?;
 
-    let mut signals = Signals::new()?;
     info!(np_dir = ?np_path, "lets callers of smbd in");
     tell_systemd(sd_notify::NotifyState::Ready);
     let mut settings = settings;

@@ -1,8 +1,15 @@
 //! The acceptor: takes every connection of smbd as it comes. Its thread does nothing else, and waits for nothing else.
 
 use std::{
-    cell::RefCell, collections::HashMap, fs::File, io, os::unix::net::UnixListener as StdUnixListener,
-    rc::Rc, sync::Arc, thread::JoinHandle, time::Duration,
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    fs::File,
+    io,
+    os::unix::net::UnixListener as StdUnixListener,
+    rc::Rc,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -18,6 +25,8 @@ use super::{Failure, desk::Desk, spawn, table::Target};
 
 /// How long to leave it be when the system has nothing to give.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How often the log is told that this is so.
+const PAUSE_OF_THE_LOG: Duration = Duration::from_secs(1);
 
 /// What the table tells the acceptor.
 #[derive(Debug)]
@@ -77,11 +86,14 @@ async fn serve(listener: UnixListener, target: Arc<Target>, desk: Arc<Desk>, spa
 #[derive(Debug)]
 struct Spare {
     file: RefCell<Option<File>>,
+    /// When the log was told, and how many were turned away since.
+    told: Cell<Option<Instant>>,
+    untold: Cell<u64>,
 }
 
 impl Default for Spare {
     fn default() -> Spare {
-        Spare { file: RefCell::new(Spare::open()) }
+        Spare { file: RefCell::new(Spare::open()), told: Cell::default(), untold: Cell::default() }
     }
 }
 
@@ -91,12 +103,18 @@ impl Spare {
     }
 
     async fn turn_one_away(&self, listener: &UnixListener, error: &io::Error) {
+        self.untold.update(|count| count + 1);
+        if self.told.get().is_none_or(|told| told.elapsed() >= PAUSE_OF_THE_LOG) {
+            let count = self.untold.take();
+            error!(%error, count, "callers are turned away, since they can't be accepted");
+            self.told.set(Some(Instant::now()));
+        }
         let had_one = self.file.borrow_mut().take().is_some();
-        if had_one && let Ok(accepted) = time::timeout(Duration::ZERO, listener.accept()).await {
-            drop(accepted);
-            error!(%error, "a caller was turned away, since it can't be accepted");
-        } else {
-            error!(%error, "callers can't be accepted");
+        let accepted =
+            if had_one { time::timeout(Duration::ZERO, listener.accept()).await.ok() } else { None };
+        let is_away = matches!(accepted, Some(Ok(_)));
+        drop(accepted);
+        if !is_away {
             time::sleep(PAUSE).await;
         }
         *self.file.borrow_mut() = Spare::open();

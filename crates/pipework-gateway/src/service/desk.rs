@@ -31,7 +31,7 @@ use super::{
 use crate::npa::{self, Malformed, PREFIX_LEN, Request};
 
 /// How long the exchange may take in all. smbd writes its request in one piece, right after it has connected.
-const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(2);
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What all callers share.
 #[derive(Debug)]

@@ -24,7 +24,8 @@ use super::Failure;
 
 const LOCK: &str = "lock";
 const SOCKET_SUFFIX: &str = ".sock";
-/// smbd waits for us without a limit, so nobody may be turned away because of a short queue. The system may have a limit of its own.
+/// smbd waits for us without a limit, so nobody may be turned away because of a short queue. The system may have a limit of
+/// its own.
 const BACKLOG: i32 = 4096;
 
 /// Our own directory, locked: there is one gateway in it.

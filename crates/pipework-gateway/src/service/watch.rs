@@ -9,7 +9,7 @@ use std::{
 };
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use tracing::debug;
+use tracing::warn;
 
 /// Where pipes live that callers of the network may open, unless the environment says otherwise.
 const SHARED_ROOT: &str = "/run/pipework";
@@ -88,6 +88,8 @@ pub(crate) struct Watch {
     root: PathBuf,
     bell: Arc<Bell>,
     watched: Option<Watched>,
+    /// Whether the log knows that there can be no watch.
+    has_complained: bool,
 }
 
 #[derive(Debug)]
@@ -99,7 +101,7 @@ struct Watched {
 
 impl Watch {
     pub(crate) fn new(bell: Arc<Bell>) -> Watch {
-        Watch { root: shared_root(), bell, watched: None }
+        Watch { root: shared_root(), bell, watched: None, has_complained: false }
     }
 
     /// Begins to watch, if the directory is there and not watched yet. Where it can't be, changes are seen with the next look.
@@ -112,7 +114,11 @@ impl Watch {
         let Some(identity) = identity else { return };
         match self.watch() {
             Ok(watcher) => self.watched = Some(Watched { _watcher: watcher, identity }),
-            Err(error) => debug!(root = ?self.root, %error, "can't watch, so looks now and then"),
+            Err(error) if !self.has_complained => {
+                warn!(root = ?self.root, %error, "can't be told of new pipes, so looks every two seconds");
+                self.has_complained = true;
+            }
+            Err(_) => {}
         }
     }
 
@@ -161,7 +167,8 @@ mod tests {
     fn what_happens_in_a_watched_directory_rings() {
         let root = tempfile::tempdir().unwrap();
         let bell = Arc::new(Bell::default());
-        let mut watch = Watch { root: root.path().join("pipes"), bell: Arc::clone(&bell), watched: None };
+        let mut watch = Watch::new(Arc::clone(&bell));
+        watch.root = root.path().join("pipes");
         watch.keep();
         assert!(watch.watched.is_none(), "nothing to watch");
         fs::create_dir(root.path().join("pipes")).unwrap();

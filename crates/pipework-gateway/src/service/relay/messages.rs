@@ -1,5 +1,5 @@
-//! The two directions of a message pipe. Towards smbd a message has its length before it, in 16 bits, little-endian; a length of zero is
-//! an error there.
+//! The two directions of a message pipe. Towards smbd a message has its length before it, in 16 bits, little-endian; a length of
+//! zero is an error there.
 
 use pipework::{MessageRead, is_gone};
 use tokio::task::consume_budget;
