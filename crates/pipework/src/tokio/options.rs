@@ -111,7 +111,7 @@ impl ServerOptions {
         self.set_bit(ACCESS_SYSTEM_SECURITY, requested)
     }
 
-    /// Keeps clients on other computers out (default true).
+    /// Keeps clients on other computers out (default true); else as [`accept_remote`](NamedPipeBuilder::accept_remote).
     #[doc(alias = "PIPE_REJECT_REMOTE_CLIENTS")]
     pub fn reject_remote_clients(&mut self, reject: bool) -> &mut Self {
         self.reject_remote = reject;
