@@ -310,6 +310,19 @@ impl Directory {
         Ok(listing)
     }
 
+    /// Whether nothing was ever made in it, or everything was taken away.
+    pub(crate) fn is_empty(&self) -> io::Result<bool> {
+        for entry in Dir::read_from(&self.fd)? {
+            match entry {
+                Ok(entry) if matches!(entry.file_name().to_bytes(), b"." | b"..") => {}
+                Ok(_) => return Ok(false),
+                Err(Errno::NOENT) => break,
+                Err(error) => return Err(refused(&self.path, error)),
+            }
+        }
+        Ok(true)
+    }
+
     /// The server processes of this incarnation that live.
     pub(crate) fn servers(&self, listing: &Listing, of: Incarnation) -> io::Result<Vec<Server>> {
         let mut servers = Vec::new();
