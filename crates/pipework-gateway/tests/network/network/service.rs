@@ -21,6 +21,7 @@ pub(crate) const CASES: &[(&str, Alone)] = &[
     ("a_hangup_reads_the_settings_again", reload),
     ("it_keeps_one_capability", capabilities),
     ("places_that_others_can_reach_are_refused", places),
+    ("names_can_be_given_away_while_it_runs", grants),
     ("systemd_is_told", systemd),
 ];
 
@@ -159,6 +160,17 @@ fn capabilities() {
     site.await_export("of-daemon");
     assert_eq!(client::impacket(&site, user, &["transact", "of-daemon", "1000"]), ["transact 1000"]);
     assert!(server.line().contains(&user.name));
+}
+
+/// The gateway looks at a new directory at once, and must not take it for what a dead server has left.
+fn grants() {
+    let site = Site::new(&Setup::default(), &[]);
+    for number in 0..300 {
+        let grant = site.places.pipes().join(format!("grant-{number}"));
+        fs::create_dir(&grant).unwrap();
+        std::thread::yield_now();
+        std::os::unix::fs::chown(&grant, Some(DAEMON), None).unwrap();
+    }
 }
 
 fn places() {
