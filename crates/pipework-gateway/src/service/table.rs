@@ -196,9 +196,7 @@ fn wanted(
     wanted
 }
 
-/// Whether a pipe accepts callers from the network, and lies where its name says: the owner of another name's directory may
-/// write any name into it.
+/// Whether a pipe accepts callers from the network.
 pub(crate) fn is_for_the_network(pipe: &PipeEntry) -> bool {
     pipe.accept_remote == Some(true)
-        && pipe.name.location().is_ok_and(|place| place.file_name() == pipe.location.file_name())
 }

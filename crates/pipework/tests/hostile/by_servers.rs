@@ -24,6 +24,7 @@ use std::{
 pub(crate) const CASES: &[Case] = &[
     ("server_header_is_none", header_is_none),
     ("server_header_is_no_file", header_is_no_file),
+    ("server_header_has_another_name", header_has_another_name),
     ("server_is_not_alive", is_not_alive),
     ("server_instance_is_no_socket", instance_is_no_socket),
     ("server_instance_has_absurd_quotas", absurd_quotas),
@@ -184,6 +185,17 @@ fn header_is_none() {
         expect_typed(about);
         expect_listed(about);
     }
+}
+
+/// Who was given one name can't be taken for the server of another.
+fn header_has_another_name() {
+    let honest = Fake::alive(&header(1, "byte", NAME));
+    assert_eq!(pipework::list().unwrap().len(), 1);
+    drop(honest);
+    let _liar = Fake::alive(&header(1, "byte", "victim"));
+    assert!(pipework::list().unwrap().is_empty());
+    expect(ClientOptions::new().open("victim"), PipeErrorKind::Absent, "the name in the header");
+    expect(ClientOptions::new().open(NAME), PipeErrorKind::Corrupt, "the name of the directory");
 }
 
 fn header_is_no_file() {

@@ -2,7 +2,7 @@
 
 use super::{
     accounts,
-    directory::Directory,
+    directory::{self, Directory},
     roots::{self, Root},
 };
 use crate::{list::PipeEntry, model::place::Header, name::PipeName, options::PipeMode};
@@ -49,6 +49,10 @@ fn leaves(root: &Root) -> io::Result<Vec<String>> {
 fn entry(directory: &Directory, header: Option<&Header>) -> io::Result<Option<PipeEntry>> {
     let Some(header) = header else { return Ok(None) };
     let Ok(name) = PipeName::from_local(&header.name) else { return Ok(None) };
+    // Who was given one name may write any other into its header.
+    if directory.path.file_name() != Some(directory::name_of(name.folded()).as_ref()) {
+        return Ok(None);
+    }
     let listing = directory.listing()?;
     let servers = directory.servers(&listing, header.incarnation)?;
     if servers.is_empty() {
