@@ -243,6 +243,8 @@ wait
 for round in 1 2 3; do
     kill -KILL $(pgrep -g $$ | grep -vx $$) 2>/dev/null
 done
+# The programs behind Samba's own pipes leave the group.
+pkill -KILL -f -- "--configfile=$dir/smb.conf"
 for note in "$dir"/users/*; do
     name=${note##*/}
     tries=0
