@@ -138,10 +138,9 @@ impl Connection {
         let may = Rights { read: shape.inbound.is_some(), write: shape.outbound.is_some() };
         let mut connection = Connection::new(socket, Side::Server, shape, may, settings);
         *connection.place() = Some(place);
-        let user =
-            if shape.accept_remote { os::credentials(connection.as_fd()).map(|peer| peer.1) } else { Ok(1) };
-        // Where the kernel does not tell, it may be root.
-        if user.unwrap_or(0) == 0 {
+        // Where the kernel does not tell who it is, it may be root.
+        let is_not_root = || os::credentials(connection.as_fd()).is_ok_and(|(_, user, _)| user != 0);
+        if shape.accept_remote && !is_not_root() {
             connection.greeted_by = Some(Instant::now() + GREETING_TIME);
         }
         connection

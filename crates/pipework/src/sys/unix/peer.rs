@@ -89,13 +89,13 @@ impl Peer {
     }
 
     pub(crate) fn is_member_of(&self, group: &str) -> io::Result<bool> {
-        if let Some(elsewhere) = self.elsewhere.as_ref().filter(|_| self.user.is_some())
+        if self.user.is_none() {
+            return Err(not_told());
+        }
+        if let Some(elsewhere) = &self.elsewhere
             && accounts::is_sid(group)
         {
             return Ok(elsewhere.sids.iter().any(|sid| sid.eq_ignore_ascii_case(group)));
-        }
-        if self.user.is_none() {
-            return Err(not_told());
         }
         Ok(self.groups.contains(&accounts::group_id(group)?))
     }

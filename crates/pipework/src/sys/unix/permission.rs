@@ -116,13 +116,11 @@ impl Permission {
 /// Whether access in the words of a header lets a user of these numbers in, who comes by way of root's service and so past
 /// what the kernel would say.
 pub(super) fn lets_in(access: &str, owner: u32, user: u32, groups: &[u32]) -> bool {
-    let is_one = |id: &str, mut ids: std::slice::Iter<'_, u32>| {
-        id.parse().is_ok_and(|id: u32| ids.any(|other| *other == id))
-    };
+    let is_one = |id: &str, ids: &[u32]| id.parse().is_ok_and(|id| ids.contains(&id));
     user == owner
         || access.split(' ').any(|word| match word.split_once(':') {
-            Some(("user", id)) => is_one(id, [user].iter()),
-            Some(("group", id)) => is_one(id, groups.iter()),
+            Some(("user", id)) => is_one(id, &[user]),
+            Some(("group", id)) => is_one(id, groups),
             _ => word == "everyone",
         })
 }
