@@ -17,9 +17,9 @@ mod callers;
 #[cfg(target_os = "linux")]
 mod floods;
 #[cfg(target_os = "linux")]
-mod harness;
+mod handshake;
 #[cfg(target_os = "linux")]
-mod hellos;
+mod harness;
 #[cfg(target_os = "linux")]
 mod messages;
 #[cfg(target_os = "linux")]
@@ -32,8 +32,8 @@ fn main() -> std::process::ExitCode {
         return std::process::ExitCode::SUCCESS;
     }
     let mut cases =
-        [hellos::CASES, by_clients::CASES, messages::CASES, floods::CASES, by_servers::CASES].concat();
-    // Whom servers believe is root.
+        [handshake::CASES, by_clients::CASES, messages::CASES, floods::CASES, by_servers::CASES].concat();
+    // Servers trust root alone to delegate an identity.
     if rustix::process::geteuid().is_root() {
         cases.extend(callers::CASES);
     }

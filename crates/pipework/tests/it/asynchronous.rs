@@ -1,4 +1,4 @@
-//! The surface for tasks: each call of a case runs a task to its end.
+//! The async surface: each call of a case runs a future to completion.
 
 use std::{
     future::{Future, poll_fn},
@@ -34,7 +34,7 @@ enum Side {
     Threads,
 }
 
-/// Pipes for tasks, at both ends or at one of them, with blocking calls at the other.
+/// Async ends on both sides, or on one side with blocking calls on the other.
 #[derive(Debug)]
 pub(crate) struct Tokio {
     name: &'static str,
@@ -43,33 +43,33 @@ pub(crate) struct Tokio {
     has_workers: bool,
 }
 
-/// Both ends for tasks, on a runtime with several threads.
+/// Both ends async, on a runtime with several threads.
 pub(crate) const TOKIO: Tokio =
     Tokio { name: "tokio", server: Side::Tasks, client: Side::Tasks, has_workers: true };
-/// The same on a runtime that runs where it is waited for.
+/// The same on a current-thread runtime.
 pub(crate) const TOKIO_CURRENT_THREAD: Tokio =
     Tokio { name: "tokio_current_thread", has_workers: false, ..TOKIO };
-/// Tasks serve clients that block.
+/// Async servers, blocking clients.
 pub(crate) const TOKIO_SERVES: Tokio = Tokio { name: "tokio_serves", client: Side::Threads, ..TOKIO };
-/// Tasks are clients of servers that block.
+/// Async clients, blocking servers.
 pub(crate) const TOKIO_OPENS: Tokio = Tokio { name: "tokio_opens", server: Side::Threads, ..TOKIO };
 
-/// A case, and why it can't be run on a surface for tasks.
+/// A case, and why it can't run on an async surface.
 type Exempt = (&'static str, &'static str);
 
 const DISCONNECTED_READ: Exempt = (
     "f3_a_read_of_the_last_connection_does_not_take_the_next_ones_data",
-    "not for tasks: a read borrows its end, so nobody can disconnect that meanwhile",
+    "not async: a read borrows its end, so nobody can disconnect that meanwhile",
 );
 const ZERO_TIMEOUT: Exempt =
-    ("t1_a_timeout_of_zero_is_invalid", "not for tasks: they leave time to the runtime");
+    ("t1_a_timeout_of_zero_is_invalid", "not async: timeouts are left to the runtime");
 const DEFAULT_TIMEOUT: Exempt =
-    ("c4_wait_of_zero_is_the_servers_default", "not for tasks: tokio's options have no default timeout");
+    ("c4_wait_of_zero_is_the_servers_default", "not async: tokio's options have no default timeout");
 /// On Windows only.
 const LARGER_WRITE: Exempt = ("b2_a_larger_write_waits_until_the_rest_fits", AHEAD);
 const TIMED_MESSAGE: Exempt = ("t1_writing_a_message_times_out_with_nothing_written", AHEAD);
 const AHEAD: &str =
-    "not for tasks on Windows: one write more than has room is begun, and is not taken back by a time limit";
+    "not async on Windows: one write beyond the room is started, and a timeout does not take it back";
 
 /// The runtimes of this process, one of each kind; a process of one surface uses one of them.
 static WITH_WORKERS: OnceLock<Runtime> = OnceLock::new();
@@ -88,7 +88,7 @@ pub(crate) fn make_what_stays() {
         let poll = |waiting: Pin<&mut dyn Future<Output = io::Result<()>>>| {
             assert!(waiting.poll(&mut Context::from_waker(std::task::Waker::noop())).is_pending());
         };
-        // The system's pool is told of pipes by an object that stays.
+        // The system's thread pool keeps one object for all pipes.
         poll(std::pin::pin!(server.readable()));
         // It waits for events by a thread, which has one while it waits for any: so this one waits for ever.
         let listening: &NamedPipeServer = Box::leak(Box::new(next));
@@ -208,7 +208,7 @@ impl Surface for Tokio {
         if self.server == Side::Threads {
             return Blocking.create(spec);
         }
-        // What the options for tasks can't say is said by an instance that blocks.
+        // A server option that tokio does not have is tested on blocking instances only.
         let _context = self.runtime().enter();
         Ok(Box::new(self.end(Tokio::server_options(spec).create(&spec.name)?)))
     }
@@ -326,7 +326,7 @@ macro_rules! pipes {
 
 pipes!(NamedPipeServer, NamedPipeClient);
 
-/// An end, for the threads of a case.
+/// An async end, called by the threads of a case.
 struct TokioEnd<P> {
     runtime: &'static Runtime,
     /// Polled alone where nothing else waits at it, since the traits for reading and writing want that; else in the ways
@@ -335,7 +335,7 @@ struct TokioEnd<P> {
     limits: Mutex<Limits>,
 }
 
-/// The time limits that the calls of a task leave to the runtime.
+/// The timeouts, which async calls leave to the runtime.
 #[derive(Clone, Copy, Debug, Default)]
 struct Limits {
     read: Option<Duration>,
@@ -392,8 +392,8 @@ impl<P: Pipe> TokioEnd<P> {
         }
     }
 
-    /// Writes everything; a write for tasks returns as soon as it has written something, so where there is no buffer the
-    /// reader is waited for.
+    /// Writes everything. An async write returns as soon as it has written something, so with a quota of 0 this waits for
+    /// the reader.
     #[expect(clippy::await_holding_lock, reason = "the thread that holds it waits for this and nothing else")]
     async fn write_parts(&self, parts: &[&[u8]], written: &mut usize) -> io::Result<()> {
         let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
@@ -543,7 +543,7 @@ impl Instance for TokioEnd<NamedPipeServer> {
     }
 }
 
-/// A listener, for the threads of a case.
+/// An async listener, called by the threads of a case.
 struct Accepting {
     runtime: &'static Runtime,
     listener: TokioListener,

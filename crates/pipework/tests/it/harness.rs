@@ -20,7 +20,7 @@ use pipework::{NamedPipe, PipeName, PipeNameKind};
 use shared_child::SharedChild;
 
 use crate::{
-    conformance::{self, Case, Run, elsewhere},
+    conformance::{self, Case, Run, skips},
     surface::{Surface, surfaces},
 };
 
@@ -41,7 +41,7 @@ const WATCHDOG_LONG: Duration = Duration::from_secs(120);
 const SETTLE: Duration = Duration::from_secs(5);
 /// The exit code of a case that can't run here; a failure is 101, as of every Rust test.
 const SKIPPED: u8 = 77;
-/// What begins the line that tells why.
+/// The start of the line with the reason.
 const SKIP_MARK: &str = "skipped: ";
 
 /// A case on one surface.
@@ -62,7 +62,7 @@ enum Plan {
     Pass,
     /// It is not run, and why.
     Skip(&'static str),
-    /// It is run and must fail; else it is skipped elsewhere for no reason.
+    /// It is run and must fail; else there is no reason to skip it.
     Fail,
 }
 
@@ -74,7 +74,7 @@ impl Plan {
         if let Some((_, why)) = surface.exempt().iter().find(|(name, _)| *name == case.name) {
             return Plan::Skip(why);
         }
-        match elsewhere::reason_against(case.name) {
+        match skips::reason_against(case.name) {
             None => Plan::Pass,
             Some(_) if std::env::var_os(TRY_VARIABLE).is_some() => Plan::Fail,
             Some(why) => Plan::Skip(why),
@@ -303,8 +303,8 @@ pub(crate) fn is_asleep(process: u32, thread: u32) -> bool {
     first.is_some() && (0..10).all(|_| look() == first)
 }
 
-/// Elsewhere nobody can tell. It gets some time, so that it is most probably there: the cases are the same, and catch a
-/// little less.
+/// Other systems do not show it. The thread gets some time, so that it most probably sleeps: the cases are the same, and
+/// catch a little less.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn is_asleep(_process: u32, _thread: u32) -> bool {
     // In naps: on a busy machine, who only looks at the clock takes the time of the thread that is waited for.
@@ -359,7 +359,7 @@ fn expect_no_files(directory: &Path) {
 /// The fixed files of a root directory.
 const ROOT_FILES: [&str; 1] = [".lock"];
 
-/// What a process holds. Counted on Linux, where `/proc` tells, and on Windows.
+/// The resources of a process. Counted on Linux, by `/proc`, and on Windows.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Resources {
     /// Open descriptors, or handles, by what they are.

@@ -22,10 +22,10 @@ use pipework::{
 #[cfg(feature = "tokio")]
 use crate::asynchronous;
 
-/// A call's result; errors are told in a form that can cross a process boundary.
+/// A call's result; errors have a form that can cross a process boundary.
 pub(crate) type Outcome<T> = Result<T, Fault>;
 
-/// An error, as another process can tell it.
+/// An error in a form that can come from another process.
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {
     /// The kind of a pipe error, if it is one.
@@ -58,7 +58,7 @@ impl PartialEq<PipeErrorKind> for Fault {
     }
 }
 
-/// Whom a server lets in beside the owner.
+/// A user or group that may connect beside the owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Grant {
     /// Every user of this computer.
@@ -152,7 +152,7 @@ impl Spec {
         self
     }
 
-    /// Clients on other computers may come.
+    /// Remote clients may connect.
     #[cfg(unix)]
     pub(crate) fn accept_remote(mut self) -> Spec {
         self.accept_remote = true;
@@ -176,7 +176,7 @@ impl Spec {
         builder
     }
 
-    /// Whom it lets in.
+    /// The users and groups that may connect.
     pub(crate) fn access(&self) -> Access {
         let everyone = self.grants.contains(&Grant::Everyone);
         let start = if everyone { Access::everyone() } else { Access::owner() };
@@ -198,7 +198,7 @@ pub(crate) struct OpenSpec {
     pub(crate) timeout: Option<Duration>,
     pub(crate) wait_absent: bool,
     pub(crate) server: ServerCheck,
-    /// The uid of a caller of the network for whom it is opened.
+    /// The uid of the remote client that it is opened for.
     pub(crate) caller: Option<u32>,
 }
 
@@ -253,7 +253,7 @@ impl OpenSpec {
         self
     }
 
-    /// For a caller of the network.
+    /// For a remote client.
     #[cfg(unix)]
     pub(crate) fn on_behalf_of(mut self, user: u32) -> OpenSpec {
         self.caller = Some(user);
@@ -280,7 +280,7 @@ impl OpenSpec {
     }
 }
 
-/// What a service of the network tells of its caller who was mapped to this user; the group has the same number.
+/// The identity that a gateway reports for a remote client mapped to this user; the group has the same number.
 #[cfg(unix)]
 pub(crate) fn caller_of(user: u32) -> NetworkCaller {
     NetworkCaller {
@@ -301,7 +301,7 @@ pub(crate) struct Peeked {
     pub(crate) message_left: Option<usize>,
 }
 
-/// What `info` tells.
+/// What `info` returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Info {
     pub(crate) mode: PipeMode,
@@ -323,7 +323,7 @@ impl From<PipeInfo> for Info {
     }
 }
 
-/// What `peer` tells.
+/// What `peer` returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PeerView {
     pub(crate) process_id: Option<u32>,

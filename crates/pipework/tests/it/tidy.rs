@@ -1,38 +1,45 @@
 //! What the sources must look like, and that every rule has its case.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+mod imports;
+mod sources;
+mod words;
+
+use std::collections::BTreeSet;
 
 use libtest_mimic::{Failed, Trial};
 
 use crate::{
-    conformance::{self, elsewhere},
+    conformance::{self, skips},
     harness::{Test, tests},
     surface::surfaces,
 };
+use imports::{circles_between_files, circles_between_folders};
+use sources::{Source, rule_book, sources, sources_of_crates};
+use words::{unwanted_declarations, unwanted_phrases};
 
 /// The checks, as tests.
 pub(crate) fn trials() -> Vec<Trial> {
-    let checks: [(&str, Check); 11] = [
+    let checks: [(&str, Check); 15] = [
         ("every_rule_has_a_case", rules_without_a_case),
         ("every_case_in_the_rule_book_exists", cases_that_do_not_exist),
         ("every_case_begins_with_its_rule", misnamed_cases),
-        ("cases_of_one_system_are_skipped_by_name_elsewhere", cases_unknown_elsewhere),
+        ("cases_of_one_system_are_skipped_by_name_elsewhere", cases_unknown_on_other_systems),
         ("what_is_skipped_exists", skips_of_nothing),
         ("arrows_between_modules_point_one_way", wrong_arrows),
+        ("arrows_between_files_point_one_way", circles_between_files),
+        ("arrows_between_folders_point_one_way", circles_between_folders),
         ("the_surface_is_the_same_everywhere", conditions_in_the_surface),
         ("unsafe_code_stays_where_it_belongs", unsafe_code_elsewhere),
         ("files_are_of_a_readable_length", long_files),
         ("nothing_is_left_to_do", unfinished_code),
         ("names_are_in_the_house_style", unwanted_names),
+        ("names_are_those_of_the_field", unwanted_declarations),
+        ("words_are_those_of_the_field", unwanted_phrases),
     ];
     checks.map(|(name, check)| Trial::test(format!("tidy::{name}"), move || verdict(check()))).into()
 }
 
-/// Looks for faults, and tells each with its place.
+/// Looks for faults and returns each with its place.
 type Check = fn() -> Vec<String>;
 
 fn verdict(faults: Vec<String>) -> Result<(), Failed> {
@@ -48,17 +55,17 @@ const RULES: [&str; 40] = [
     "A2", "A3", "A4", "A5", "P1", "P2",
 ];
 
-/// Whether this build has the surface for tasks.
-const HAS_TASKS: bool = cfg!(feature = "tokio");
+/// Whether this build has the async surface.
+const HAS_ASYNC: bool = cfg!(feature = "tokio");
 
-/// Rules that only the surface for tasks has.
+/// Rules that only the async surface has.
 const EXEMPT: [&str; 1] = ["T3"];
 
 fn rules_without_a_case() -> Vec<String> {
     let known: BTreeSet<String> = RULES.iter().map(|rule| (*rule).to_owned()).collect();
     let written = rule_book().map(|text| rules_of(&text)).unwrap_or_default();
     let proven: BTreeSet<&str> = tests().iter().map(|test| test.rule).collect();
-    let exempt = |rule: &str| !HAS_TASKS && EXEMPT.contains(&rule);
+    let exempt = |rule: &str| !HAS_ASYNC && EXEMPT.contains(&rule);
     known
         .union(&written)
         .filter(|rule| !proven.contains(rule.as_str()) && !exempt(rule))
@@ -93,7 +100,7 @@ fn cases_that_do_not_exist() -> Vec<String> {
         .step_by(2)
         .map(|word| word.rsplit("::").next().unwrap_or_default())
         .filter(looks_like_a_case)
-        .filter(|word| HAS_TASKS || !EXEMPT.iter().any(|rule| word.starts_with(&rule.to_lowercase())))
+        .filter(|word| HAS_ASYNC || !EXEMPT.iter().any(|rule| word.starts_with(&rule.to_lowercase())))
         .filter(|word| !exists(word))
         .map(|word| format!("docs/SEMANTICS.md names the case {word}, which does not exist"))
         .collect()
@@ -109,10 +116,10 @@ fn misnamed_cases() -> Vec<String> {
         .collect()
 }
 
-fn cases_unknown_elsewhere() -> Vec<String> {
+fn cases_unknown_on_other_systems() -> Vec<String> {
     let here = conformance::cases_of_this_system();
     let here: BTreeSet<&str> = here.iter().map(|case| case.name).collect();
-    let known: BTreeSet<&str> = elsewhere::known_elsewhere().into_iter().collect();
+    let known: BTreeSet<&str> = skips::known_on_other_systems().into_iter().collect();
     here.symmetric_difference(&known)
         .map(|case| format!("{case} is a case of this system, or said to be one elsewhere, but not both"))
         .collect()
@@ -121,7 +128,7 @@ fn cases_unknown_elsewhere() -> Vec<String> {
 fn skips_of_nothing() -> Vec<String> {
     let tests = tests();
     let exempt = surfaces().into_iter().flat_map(|surface| surface.exempt()).map(|(name, _)| *name);
-    elsewhere::wrong_in_wine()
+    skips::wrong_in_wine()
         .chain(exempt)
         .filter(|name| !tests.iter().any(|test| case_of(test) == *name))
         .map(|name| format!("{name} is skipped, but does not exist"))
@@ -132,66 +139,7 @@ fn case_of(test: &Test) -> &str {
     test.name.split_once("::").map_or("", |(_, case)| case)
 }
 
-/// The rule book, which a packaged crate does not carry.
-fn rule_book() -> Option<String> {
-    fs::read_to_string(manifest_dir().join("../../docs/SEMANTICS.md")).ok()
-}
-
 // ------------------------------------------------------------------ sources
-
-fn manifest_dir() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// A source file of the library, by its path below `src`.
-struct Source {
-    path: String,
-    text: String,
-}
-
-impl Source {
-    fn is_in(&self, folder: &str) -> bool {
-        self.path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/') || rest == ".rs")
-    }
-
-    /// What a caller sees: everything but the layers below.
-    fn is_surface(&self) -> bool {
-        !["sys", "model", "ring"].iter().any(|folder| self.is_in(folder))
-    }
-
-    /// Its lines without comments, with their numbers.
-    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.text.lines().enumerate().map(|(index, line)| {
-            let code = if line.trim_start().starts_with("//") { "" } else { line };
-            (index + 1, code.split(" // ").next().unwrap_or_default())
-        })
-    }
-
-    fn fault(&self, number: usize, what: &str) -> String {
-        format!("src/{}:{number}: {what}", self.path)
-    }
-}
-
-fn sources() -> Vec<Source> {
-    let root = manifest_dir().join("src");
-    let mut found = Vec::new();
-    collect(&root, &root, &mut found);
-    assert!(!found.is_empty(), "no sources in {}", root.display());
-    found
-}
-
-fn collect(root: &Path, folder: &Path, found: &mut Vec<Source>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            collect(root, &path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = fs::read_to_string(&path).unwrap();
-            let path = path.strip_prefix(root).unwrap().display().to_string().replace('\\', "/");
-            found.push(Source { path, text });
-        }
-    }
-}
 
 /// The modules at the root of the crate that a text speaks of, each with the number of its line.
 fn modules_of(source: &Source) -> Vec<(usize, String)> {
@@ -322,13 +270,37 @@ fn unsafe_code_elsewhere() -> Vec<String> {
     faults
 }
 
-/// The most lines that a file may have, tests included.
-const LINES_MAX: usize = 900;
+/// The most lines that a file may have beside its tests.
+const LINES_MAX: usize = 600;
 
 fn long_files() -> Vec<String> {
-    let long = |source: &Source| source.text.lines().count() > LINES_MAX;
-    let told = |source: &Source| format!("src/{} has more than {LINES_MAX} lines", source.path);
-    sources().iter().filter(|source| long(source)).map(told).collect()
+    let mut faults = Vec::new();
+    for source in sources_of_crates().iter().flat_map(|(_, sources)| sources) {
+        let count = lines_without_tests(&source.text);
+        if count > LINES_MAX {
+            faults.push(
+                source.fault(count, &format!("{count} lines without its tests, of at most {LINES_MAX}")),
+            );
+        }
+    }
+    faults
+}
+
+/// The lines of a file that are in no module of tests, wherever that is.
+fn lines_without_tests(text: &str) -> usize {
+    let mut lines = text.lines().peekable();
+    let mut count = 0;
+    while let Some(line) = lines.next() {
+        let is_block =
+            lines.peek().is_some_and(|next| next.trim().starts_with("mod ") && next.ends_with('{'));
+        if line.trim() == "#[cfg(test)]" && is_block {
+            let end = format!("{}}}", &line[..line.len() - line.trim_start().len()]);
+            lines.by_ref().find(|line| *line == end);
+        } else {
+            count += 1;
+        }
+    }
+    count
 }
 
 fn unfinished_code() -> Vec<String> {

@@ -1,4 +1,4 @@
-//! What only Windows tells of a process, for the harness.
+//! What only Windows reports about a process, for the harness.
 #![allow(unsafe_code, reason = "the system's own calls, which std does not offer")]
 
 use std::{
@@ -46,20 +46,20 @@ pub(crate) fn is_wine() -> bool {
 
 /// How many handles this process holds.
 pub(crate) fn handle_count() -> usize {
-    if is_wine() { probed_handle_count() } else { told_handle_count() }
+    if is_wine() { probed_handle_count() } else { reported_handle_count() }
 }
 
-fn told_handle_count() -> usize {
+fn reported_handle_count() -> usize {
     let mut count = 0;
     // SAFETY: this returns a constant.
     let process = unsafe { GetCurrentProcess() };
     // SAFETY: the handle means this process, and `count` outlives the call, which writes it.
-    let told = unsafe { GetProcessHandleCount(process, &raw mut count) };
-    assert_ne!(told, 0, "{}", std::io::Error::last_os_error());
+    let succeeded = unsafe { GetProcessHandleCount(process, &raw mut count) };
+    assert_ne!(succeeded, 0, "{}", std::io::Error::last_os_error());
     usize::try_from(count).unwrap()
 }
 
-/// Wine tells zero, but hands the smallest free number out, so that a look at each of the small ones finds all.
+/// Wine returns zero, but allocates the smallest free number, so checking each of the small numbers finds all.
 fn probed_handle_count() -> usize {
     const PROBED: usize = 1024;
     let is_open = |number: &usize| flags_of(ptr::without_provenance_mut(number * 4)).is_some();
@@ -75,8 +75,8 @@ pub(crate) fn is_inherited(handle: BorrowedHandle<'_>) -> bool {
 fn flags_of(handle: HANDLE) -> Option<u32> {
     let mut flags = 0;
     // SAFETY: any number may be asked about; `flags` outlives the call, which writes it.
-    let told = unsafe { GetHandleInformation(handle, &raw mut flags) };
-    (told != 0).then_some(flags)
+    let succeeded = unsafe { GetHandleInformation(handle, &raw mut flags) };
+    (succeeded != 0).then_some(flags)
 }
 
 /// Who may do what with an object: the access list of its descriptor, as text.
@@ -164,9 +164,9 @@ impl Descriptor {
         assert_ne!(converted, 0, "{}", std::io::Error::last_os_error());
         // SAFETY: the call allocated `len` units at `text` and wrote them; nobody else knows them.
         let units = unsafe { std::slice::from_raw_parts(text, usize::try_from(len).unwrap()) };
-        let told = String::from_utf16(units).unwrap().trim_end_matches('\0').to_owned();
+        let sddl = String::from_utf16(units).unwrap().trim_end_matches('\0').to_owned();
         free(text.cast());
-        told
+        sddl
     }
 }
 
@@ -187,16 +187,16 @@ fn free(memory: *mut c_void) {
 pub(crate) fn granted_access(handle: BorrowedHandle<'_>) -> u32 {
     let (mut status, mut access) = (IO_STATUS_BLOCK::default(), 0_u32);
     let answer = (&raw mut access).cast();
-    // SAFETY: the handle is open while it is borrowed; the status and the answer, whose length is told, are locals that the
+    // SAFETY: the handle is open while it is borrowed; the status and the answer, whose length is passed, are locals that the
     // call writes before it returns.
-    let told = unsafe {
+    let outcome = unsafe {
         NtQueryInformationFile(handle.as_raw_handle(), &raw mut status, answer, 4, FileAccessInformation)
     };
-    assert_eq!(told, 0, "{told:#x}");
+    assert_eq!(outcome, 0, "{outcome:#x}");
     access
 }
 
-/// As whom this thread acts, if not as its process: the impersonation level of its token.
+/// The impersonation level of the thread's token, if it has one.
 pub(crate) fn impersonation_level() -> Option<i32> {
     let mut token = ptr::null_mut();
     // SAFETY: it returns a constant.
@@ -211,10 +211,10 @@ pub(crate) fn impersonation_level() -> Option<i32> {
     let token = unsafe { OwnedHandle::from_raw_handle(token) };
     let (mut level, mut len) = (0_i32, 0);
     let answer = (&raw mut level).cast();
-    // SAFETY: the token is open; `level`, whose length is told, and `len` outlive the call, which writes them.
-    let told = unsafe {
+    // SAFETY: the token is open; `level`, whose length is passed, and `len` outlive the call, which writes them.
+    let succeeded = unsafe {
         GetTokenInformation(token.as_raw_handle(), TokenImpersonationLevel, answer, 4, &raw mut len)
     };
-    assert_ne!(told, 0, "{}", std::io::Error::last_os_error());
+    assert_ne!(succeeded, 0, "{}", std::io::Error::last_os_error());
     Some(level)
 }

@@ -203,7 +203,7 @@ pub(super) mod unix {
         fs::remove_file(file).unwrap();
     }
 
-    /// Where the pipe's directory would be; never unlinked, and told by its path.
+    /// Where the pipe's directory would be; never unlinked, and found by its path.
     fn input_a_file_in_the_way_of_a_pipe_stays(here: &dyn Surface) {
         let name = unique();
         let place = PipeName::new(&name).unwrap().location().unwrap();

@@ -83,7 +83,7 @@ fn c1_as_many_opens_as_instances_succeed(here: &dyn Surface) {
     expect_refused(there.open(&OpenSpec::new(&name)), PipeErrorKind::Busy);
 }
 
-/// C1: with as many instances as racing clients nobody is told busy, and no instance is taken twice.
+/// C1: with as many instances as racing clients no client gets busy, and no instance is taken twice.
 fn c1_busy_is_exact_while_clients_race(here: &dyn Surface) {
     for _ in 0..50 {
         let name = unique();

@@ -46,10 +46,10 @@ fn open_as_file(name: &str, flags: u32) -> File {
 fn expect_alive(one: &mut (impl Read + Write), other: &mut (impl Read + Write)) {
     one.write_all(b"?").unwrap();
     other.write_all(b"!").unwrap();
-    let (mut asked, mut told) = ([0], [0]);
+    let (mut asked, mut answered) = ([0], [0]);
     other.read_exact(&mut asked).unwrap();
-    one.read_exact(&mut told).unwrap();
-    assert_eq!((&asked, &told), (b"?", b"!"));
+    one.read_exact(&mut answered).unwrap();
+    assert_eq!((&asked, &answered), (b"?", b"!"));
 }
 
 /// If it was opened for overlapped use.

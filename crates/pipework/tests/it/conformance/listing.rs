@@ -1,4 +1,4 @@
-//! `list`: what it tells of the pipes that there are.
+//! `list`: what it reports about the pipes that exist.
 
 use std::path::Path;
 

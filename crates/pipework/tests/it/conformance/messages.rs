@@ -46,7 +46,7 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-/// Where an empty message takes room, and can be told from no message.
+/// Where an empty message takes room, and `peek` distinguishes it from no message.
 #[cfg(unix)]
 pub(super) fn cases_of_this_system() -> Vec<Case> {
     vec![
@@ -182,7 +182,7 @@ fn m1_a_closed_end_takes_no_message(here: &dyn Surface) {
     }
 }
 
-/// M1: so writing one is a mistake, which is told before a byte goes.
+/// M1: so writing one is an error, and no byte is sent.
 fn m1_a_byte_pipe_has_no_messages(here: &dyn Surface) {
     let (server, client) = pair(here, &Spec::new(&unique()));
     expect(client.write_message(b"x"), PipeErrorKind::BadPipe);

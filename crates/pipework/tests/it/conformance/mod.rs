@@ -9,12 +9,12 @@ mod bad_input;
 mod bytes;
 mod cancelling;
 mod connecting;
-pub(crate) mod elsewhere;
 mod flush;
 mod listener;
 mod listing;
 mod messages;
 mod names;
+pub(crate) mod skips;
 mod states;
 #[cfg(feature = "tokio")]
 mod tasks;
@@ -89,11 +89,11 @@ pub(crate) fn cases() -> Vec<Case> {
     #[cfg(feature = "tokio")]
     cases.extend(tasks::cases());
     cases.extend(cases_of_this_system());
-    cases.extend(elsewhere::cases());
+    cases.extend(skips::cases());
     cases
 }
 
-/// The cases that only a system like this one has; [`elsewhere`] names them for the others.
+/// The cases that only a system like this one has; [`skips`] names them for the others.
 #[cfg(unix)]
 pub(crate) fn cases_of_this_system() -> Vec<Case> {
     let mut cases = anonymous::cases_of_this_system();
@@ -212,15 +212,15 @@ fn pair_with(here: &dyn Surface, there: &dyn Surface, spec: &Spec) -> (Box<dyn I
 
 /// What a drain comes to that waits while its reader goes away, as `attempt` has it.
 ///
-/// On Windows nobody can tell that a call has begun to wait. To Wine a pipe that was closed before is drained (see
-/// `elsewhere`), so an attempt that came to that was late, and is made again.
+/// On Windows nothing shows that a call has begun to wait. To Wine a pipe that was closed before is drained (see
+/// `skips`), so an attempt that came to that was late, and is made again.
 fn drained_in_time(attempt: impl Fn() -> Outcome<()>) -> Outcome<()> {
     const ATTEMPTS: u32 = 10;
     let late = |outcome: &Outcome<()>| cfg!(windows) && outcome.is_ok();
     (1..ATTEMPTS).map(|_| attempt()).find(|outcome| !late(outcome)).unwrap_or_else(attempt)
 }
 
-/// Bytes that tell where they belong: different for each seed, and with no short period.
+/// Bytes that show where they belong: different for each seed, and with no short period.
 fn pattern(seed: u8, len: usize) -> Vec<u8> {
     let mut state = u32::from(seed).wrapping_mul(2_654_435_761).wrapping_add(1);
     let step = |_| {

@@ -57,7 +57,7 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-/// Where other computers can't be reached.
+/// Where remote pipes are not supported.
 #[cfg(unix)]
 pub(super) fn cases_of_this_system() -> Vec<Case> {
     vec![every("N1", n1_another_computer_is_unsupported)]
@@ -183,18 +183,18 @@ fn n1_another_prefix_is_invalid(here: &dyn Surface) {
     }
 }
 
-/// N1: a name on another computer is refused, not taken for a local one.
+/// N1: the name of a remote pipe is refused, not taken for a local one.
 #[cfg(unix)]
 fn n1_another_computer_is_unsupported(here: &dyn Surface) {
     if cfg!(feature = "remote") {
-        crate::harness::skip("this build reaches other computers: `tests/remote` is about those");
+        crate::harness::skip("this build opens remote pipes: `tests/remote` tests them");
     }
     let name = format!(r"\\server\pipe\{}", unique());
     expect_refused(here.open(&OpenSpec::new(&name)), PipeErrorKind::Unsupported);
     expect_refused(here.connect_to(&name), PipeErrorKind::Unsupported);
 }
 
-/// N1: nobody serves a name on another computer.
+/// N1: a name on another host can't be served.
 fn n1_another_computer_cannot_be_served(here: &dyn Surface) {
     let name = format!(r"\\server\pipe\{}", unique());
     let refused = [here.create(&Spec::new(&name)).map(drop), here.listen(&Spec::new(&name)).map(drop)];

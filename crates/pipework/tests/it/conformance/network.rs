@@ -1,4 +1,5 @@
-//! Callers of the network on Unix, and the service of root's that speaks for them: here this process is the service.
+//! Remote clients on Unix, and the gateway that runs as root and delegates their identity: here this process is the
+//! gateway.
 
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ fn n3_all_instances_accept_the_network_or_none(here: &dyn Surface) {
     drop(here.create(&Spec::new(&open).joining().accept_remote()).unwrap());
 }
 
-/// A1: a server that asks for clients on other computers is told that none can come, not left to wait for them.
+/// A1: a server that accepts remote clients gets an error where none can connect, instead of waiting for them.
 fn a1_the_network_is_refused_where_memory_cannot_be_sealed(here: &dyn Surface) {
     if SERVES_OTHERS {
         skip("this system seals memory");
@@ -215,9 +216,9 @@ fn list_tells_what_accepts_the_network(here: &dyn Surface) {
     let _local = here.create(&Spec::new(&local)).unwrap();
     let _open = here.create(&Spec::new(&open).accept_remote()).unwrap();
     let pipes = pipework::list().unwrap();
-    let told = |name: &str| {
+    let listed = |name: &str| {
         let name = pipework::PipeName::new(name).unwrap();
         pipes.iter().find(|pipe| pipe.name == name).unwrap().accept_remote
     };
-    assert_eq!((told(&local), told(&open)), (Some(false), Some(true)));
+    assert_eq!((listed(&local), listed(&open)), (Some(false), Some(true)));
 }

@@ -46,7 +46,7 @@ pub(super) fn cases() -> Vec<Case> {
 /// Most bytes that an operation reads.
 const LEN_MAX: usize = 16;
 
-/// The memory of one operation after the other, and the event that tells their end.
+/// The memory of one operation after the other, and the event that signals their end.
 struct Operation {
     overlapped: UnsafeCell<OVERLAPPED>,
     buf: UnsafeCell<[u8; LEN_MAX]>,
@@ -108,7 +108,7 @@ impl Operation {
         unsafe { server.result(self.overlapped.get().cast()) }
     }
 
-    /// Waits for the end, and tells it.
+    /// Waits for the end and returns its result.
     fn wait(&self, server: &NamedPipe) -> io::Result<usize> {
         // SAFETY: the event is open while `self` is borrowed.
         let waited = unsafe { WaitForSingleObject(self.event.as_raw_handle(), INFINITE) };
@@ -122,7 +122,7 @@ impl Operation {
         self.data()[..len].to_vec()
     }
 
-    /// Whether the event tells of an end.
+    /// Whether the event is signalled.
     fn has_ended(&self) -> bool {
         // SAFETY: the event is open while `self` is borrowed.
         match unsafe { WaitForSingleObject(self.event.as_raw_handle(), 0) } {
@@ -173,7 +173,7 @@ fn pair(out_len: u32, mode: PipeMode) -> (NamedPipe, PipeStream) {
 
 // ------------------------------------------------------------------ cases
 
-/// Pending, until a client comes; its event tells.
+/// Pending until a client connects; its event signals that.
 fn overlapped_connect_ends_when_a_client_comes() {
     let name = unique();
     let server = NamedPipe::new(&name).unwrap();

@@ -1,4 +1,4 @@
-//! B5 and P2: a pipe without a reader raises no signal. Linux tells each thread which ones it would have had.
+//! B5 and P2: a pipe without a reader raises no signal. Linux shows each thread the ones that are pending.
 
 use std::io::{self, Write};
 

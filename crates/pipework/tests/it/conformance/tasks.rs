@@ -1,7 +1,7 @@
-//! What only tasks have: futures that are dropped, runtimes that end, readiness, threads that must not be kept waiting.
+//! What only async ends have: futures that are dropped, runtimes that end, readiness, workers that must not be blocked.
 
+mod cancel_safety;
 mod crowd;
-mod dropping;
 mod running;
 mod trying;
 
@@ -26,7 +26,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::Case;
 
 pub(super) fn cases() -> Vec<Case> {
-    let mut cases = dropping::cases();
+    let mut cases = cancel_safety::cases();
     cases.extend(crowd::cases());
     cases.extend(running::cases());
     cases.extend(trying::cases());

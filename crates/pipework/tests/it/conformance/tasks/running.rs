@@ -1,4 +1,4 @@
-//! How pipes live with their runtimes: no thread is kept waiting, a runtime may end, readiness tells what it should.
+//! Async ends and their runtimes: no worker is blocked, a runtime may end, readiness is reported as it should be.
 
 use std::{
     future::{Future, poll_fn},
@@ -160,7 +160,7 @@ fn tasks_that_wait_are_polled_for_news_only() {
         let mut buf = [0; 9];
         let mut reading = pin!(idle.read(&mut buf));
         assert!(poll_until_asleep(reading.as_mut()).await.is_pending());
-        // What the reactor tells of the time before it was asked.
+        // What the reactor reports of the time before it was asked.
         tokio::task::yield_now().await;
         assert!(reading.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         let (mut server, mut client) = pair(&ServerOptions::new());
@@ -352,7 +352,7 @@ fn tasks_write_one_write_ahead() {
     });
 }
 
-/// What a task was told to be written, is: also what waited for room when its end was dropped, and its runtime ended.
+/// What was reported as written is written: also what waited for room when its end was dropped and its runtime ended.
 #[cfg(windows)]
 fn tasks_that_are_gone_have_written() {
     let (mut server, mut client) = pair(ServerOptions::new().in_buffer_size(100));
@@ -511,7 +511,7 @@ fn tasks_see_a_disconnect() {
         assert!(poll_until_asleep(reading.as_mut()).await.is_pending());
         assert!(!woken.again());
         server.disconnect().unwrap();
-        // At once, but on Windows perhaps by the thread that tells of the read that ended with the connection.
+        // At once, but on Windows perhaps by the thread that completes the read that ended with the connection.
         wait_until(|| woken.again());
         assert!(server.poll_read_ready(&mut cx).is_ready());
         expect(server.try_read(&mut [0; 9]), PipeErrorKind::NotConnected);

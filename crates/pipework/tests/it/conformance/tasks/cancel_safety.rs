@@ -166,7 +166,7 @@ fn t3_a_dropped_message_write_is_whole_or_not_at_all() {
         });
         let (mut written, mut dice) = (Vec::new(), Dice(6));
         for seed in 0..=255_u8 {
-            // The first two bytes tell which one it is.
+            // The first two bytes identify it.
             let mut message = pattern(seed, 2 + SIZES[dice.below(6)]);
             message[..2].copy_from_slice(&[seed, seed ^ 0xff]);
             if let Some(outcome) = polled(dice.below(4), client.write_message(&message)).await {
@@ -322,7 +322,7 @@ fn t3_a_dropped_server_connect_loses_no_client() {
         assert!(poll_until_asleep(connecting.as_mut()).await.is_pending());
         let mut client = ClientOptions::new().open(&name).unwrap();
         client.write_all(b"x").await.unwrap();
-        // Dropped when it would have been told.
+        // Dropped when it would have been woken.
         tokio::task::yield_now().await;
         drop(connecting);
         server.connect().await.unwrap();

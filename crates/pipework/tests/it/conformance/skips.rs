@@ -1,4 +1,4 @@
-//! The cases that are not run, by name and with the reason: what another system has, and what Wine does otherwise than
+//! The cases that are skipped, by name and with the reason: what only another system has, and where Wine differs from
 //! Windows.
 
 use super::{Case, Run};
@@ -11,21 +11,21 @@ const SEALS: &str = "not on this system: the kernel holds the data, no memory is
 const MODES: &str = "not on this system: there are no modes and no umask";
 const FILES: &str = "not on this system: names are no files";
 const DESCRIPTORS: &str = "not on this system: handles are no descriptors";
-const READINESS: &str = "not on this system: no descriptor tells of readiness";
+const READINESS: &str = "not on this system: no descriptor signals readiness";
 const SOCKETS: &str = "not on this system: a path is no name of a pipe";
 const PROTOCOL: &str = "not on this system: only the kernel speaks to the other end";
-const NETWORK: &str = "not on this system: its network knows pipes, and nobody has to speak for a caller";
-const CREATORS: &str = "not on this system: creating an instance waits for nobody";
+const NETWORK: &str = "not on this system: its network has pipes, and no gateway delegates identities";
+const CREATORS: &str = "not on this system: creators take no lock";
 const AHEAD: &str =
-    "not on this system: it tells of room by ending a write, so one more than has room is begun";
-const NOT_AHEAD: &str = "not on this system: no write of a task is begun that has no room";
+    "not on this system: it reports room by completing a write, so one write beyond the room is started";
+const NOT_AHEAD: &str = "not on this system: no async write is started without room";
 const SIGNALS: &str = "not on this system: no thread can look for a signal that was raised";
 const FULL: &str = "not on this system: the case fills the socket of an end, which only Linux can find";
 const HOLDS: &str = "not on this system: a name lives as long as it has an instance";
 const EMPTY_ROOM: &str = "not on this system: empty messages take no room";
-const EMPTY: &str = "not on this system: peeking tells no empty message from none";
+const EMPTY: &str = "not on this system: peek does not distinguish an empty message from none";
 const HANDLES: &str = "not on this system: descriptors are no handles";
-const DESCRIPTOR: &str = "not on this system: no security descriptors, and nobody acts as somebody else";
+const DESCRIPTOR: &str = "not on this system: no security descriptors and no impersonation";
 const OVERLAPPED: &str = "not on this system: no call is overlapped";
 
 const FIRST: &str = "Wine makes another first instance of a name";
@@ -34,7 +34,7 @@ const DIRECTIONS: &str =
 const LEVEL: &str = "Wine lets every server act as its client";
 const LIST: &str = "Wine does not list pipes";
 
-/// What only Unix has.
+/// Cases of Unix only.
 const OF_UNIX: &[Foreign] = &[
     ("N1", "n1_another_computer_is_unsupported", NETWORK),
     ("M1", "m1_a_writer_goes_on_when_empty_messages_are_skipped", EMPTY_ROOM),
@@ -114,7 +114,7 @@ const OF_UNIX: &[Foreign] = &[
     ("socket", "socket_path_that_is_too_long_is_invalid", SOCKETS),
 ];
 
-/// What tasks have on Unix only.
+/// Async cases of Unix only.
 const OF_UNIX_TASKS: &[Foreign] = &[
     ("tasks", "tasks_wait_at_no_descriptor_of_their_own", DESCRIPTORS),
     ("tasks", "tasks_try_and_are_told_when_to_try_again", AHEAD),
@@ -124,24 +124,24 @@ const OF_UNIX_TASKS: &[Foreign] = &[
     ("tasks", "tasks_try_without_a_quota", AHEAD),
 ];
 
-/// What tasks have on Windows only.
+/// Async cases of Windows only.
 const OF_WINDOWS_TASKS: &[Foreign] = &[
     ("tasks", "tasks_write_one_write_ahead", NOT_AHEAD),
     ("tasks", "tasks_that_are_gone_have_written", NOT_AHEAD),
     ("tasks", "tasks_that_are_gone_hold_nobody_up", NOT_AHEAD),
 ];
 
-/// What of it only Linux has.
+/// Cases of Linux only.
 const OF_LINUX: &[Foreign] = &[
     ("B5", "b5_writing_to_a_closed_end_raises_no_signal", SIGNALS),
     ("P2", "p2_writing_without_a_reader_raises_no_signal", SIGNALS),
     ("readiness", "readiness_of_a_large_message_and_a_full_socket", FULL),
 ];
 
-/// What async has on Linux only.
+/// Async cases of Linux only.
 const OF_LINUX_TASKS: &[Foreign] = &[("tasks", "tasks_write_a_large_message_to_a_full_socket", FULL)];
 
-/// What only Windows has.
+/// Cases of Windows only.
 const OF_WINDOWS: &[Foreign] = &[
     ("P1", "p1_ends_are_handles", HANDLES),
     ("A1", "a1_the_descriptor_names_owner_system_and_administrators", DESCRIPTOR),
@@ -198,10 +198,10 @@ const WRONG_IN_WINE: &[(&str, &str)] = &[
     ("list_is_empty_without_pipes", LIST),
 ];
 
-/// The same of what tasks have.
+/// The same for async cases.
 const WRONG_IN_WINE_TASKS: &[(&str, &str)] = &[("tasks_have_tokios_options", DIRECTIONS)];
 
-/// The cases of other systems, which only say that they are not run here.
+/// The cases of other systems, which are reported as skipped here.
 pub(super) fn cases() -> Vec<Case> {
     foreign(false)
         .map(|&(rule, name, why)| Case {
@@ -214,8 +214,8 @@ pub(super) fn cases() -> Vec<Case> {
         .collect()
 }
 
-/// The names of the cases that other systems say they don't have, and this one has.
-pub(crate) fn known_elsewhere() -> Vec<&'static str> {
+/// The names of the cases that are listed as missing on other systems, and that this one has.
+pub(crate) fn known_on_other_systems() -> Vec<&'static str> {
     foreign(true).map(|(_, name, _)| *name).collect()
 }
 
