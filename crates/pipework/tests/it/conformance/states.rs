@@ -590,14 +590,14 @@ fn wanted(column: &Column, row: Row) -> (Seen, bool) {
 }
 
 fn print(columns: &[Column], table: &[(Row, Vec<Seen>)]) {
-    let mut lines = vec![format!("{:<56}", "")];
+    let mut lines = vec![format!("{:<60}", "")];
     lines[0].extend(columns.iter().map(|column| format!("{:<18}", column.name)));
     for (row, seen) in table {
         let cells = columns.iter().zip(seen).map(|(column, seen)| {
             let mark = if wanted(column, *row).1 && *seen != Seen::Absent { " *" } else { "" };
             format!("{:<18}", format!("{seen}{mark}"))
         });
-        lines.push(format!("{row:<56}{}", cells.collect::<String>()).trim_end().to_owned());
+        lines.push(format!("{row:<60}{}", cells.collect::<String>()).trim_end().to_owned());
     }
     let mut stdout = std::io::stdout().lock();
     std::io::Write::write_all(

@@ -179,7 +179,7 @@ impl Graph {
         };
         let Some((name, further)) = rest.split_first() else { return self.file_of(module) };
         if scope.children.contains(name) {
-            return self.descend(&[module, &[name.clone()]].concat(), further, depth + 1);
+            return self.descend(&[module, std::slice::from_ref(name)].concat(), further, depth + 1);
         }
         let mut imports = scope.imports.iter().filter(|import| import.name == *name).peekable();
         if imports.peek().is_none() {
@@ -340,7 +340,7 @@ impl Reader {
             return;
         }
         self.at += 1;
-        let child = [module, &[name.clone()]].concat();
+        let child = [module, std::slice::from_ref(&name)].concat();
         scope.children.insert(name.clone());
         if self.peek() == "{" {
             self.at += 1;

@@ -79,7 +79,9 @@ pub(super) fn everything() -> Vec<Source> {
     let is_read = |path: &Path| {
         let extension = path.extension().and_then(|extension| extension.to_str());
         matches!(extension, Some("rs" | "md" | "toml" | "py" | "mjs" | "sh"))
-            || path.parent().is_some_and(|folder| folder.ends_with("scripts") || folder.ends_with(".ci"))
+            || path
+                .components()
+                .any(|folder| [".ci", "scripts"].contains(&folder.as_os_str().to_str().unwrap_or_default()))
     };
     let mut found = Vec::new();
     for folder in ["crates", "docs", "scripts", "fuzz", ".ci"] {
