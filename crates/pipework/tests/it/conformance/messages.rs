@@ -7,7 +7,7 @@ use pipework::{MessageRead, PipeErrorKind, PipeMode};
 use super::{Case, SHORT, every, expect, expect_alive, expect_same, long, message_pair, pair, pattern};
 use crate::{
     child::Other,
-    harness::{blocked, let_sleep_deepen, unique, wait_until},
+    harness::{blocked, unique, wait_until},
     surface::{End, OpenSpec, Peeked, Spec, Surface},
 };
 
@@ -207,7 +207,7 @@ fn m1_a_writer_goes_on_when_empty_messages_are_skipped(here: &dyn Surface) {
     client.set_read_timeout(Some(SHORT)).unwrap();
     thread::scope(|scope| {
         let writing = blocked(scope, || server.end().write_message(b""));
-        let_sleep_deepen();
+        crate::harness::let_sleep_deepen();
         expect(client.read_some(9), PipeErrorKind::TimedOut);
         writing.join().unwrap().unwrap();
     });

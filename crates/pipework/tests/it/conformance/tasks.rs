@@ -36,7 +36,6 @@ pub(super) fn cases() -> Vec<Case> {
 /// The cases that only a system like this one has.
 pub(super) fn cases_of_this_system() -> Vec<Case> {
     let mut cases = running::cases_of_this_system();
-    #[cfg(unix)]
     cases.extend(trying::cases_of_this_system());
     cases
 }

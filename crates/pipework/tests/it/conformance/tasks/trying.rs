@@ -47,6 +47,12 @@ pub(super) fn cases_of_this_system() -> Vec<Case> {
     ]
 }
 
+/// The same for Windows.
+#[cfg(windows)]
+pub(super) fn cases_of_this_system() -> Vec<Case> {
+    Vec::new()
+}
+
 /// Tries, now and then, until there is something else than a wait.
 async fn outcome<T: fmt::Debug>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
