@@ -8,7 +8,7 @@ use crate::{
     sys,
 };
 use std::{
-    io::{self, IoSlice, Read, Write},
+    io::{self, IoSlice, IoSliceMut, Read, Write},
     time::Duration,
 };
 
@@ -219,13 +219,13 @@ impl PipeStream {
 
 impl Read for PipeStream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.end.read(buf)
+        self.end.read(&mut [IoSliceMut::new(buf)])
     }
 }
 
 impl Read for &PipeStream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.end.read(buf)
+        self.end.read(&mut [IoSliceMut::new(buf)])
     }
 }
 

@@ -20,6 +20,11 @@ impl Limit {
         Limit { deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)), canceller }
     }
 
+    /// One look, without waiting.
+    pub(crate) fn zero() -> Limit {
+        Limit::new(Some(Duration::ZERO), None)
+    }
+
     /// The same, at most so long from now on.
     #[cfg(unix)]
     pub(crate) fn at_most(&self, time: Duration) -> Limit {

@@ -22,8 +22,12 @@
 //! The backends know plain data of the surface (names, options, errors, and what calls return), never its types that
 //! hold something open.
 
+#[cfg(feature = "tokio")]
+mod async_end;
 mod canceller;
+mod end;
 mod ends;
+mod errors;
 mod limit;
 mod settings;
 #[cfg(unix)]
@@ -55,8 +59,9 @@ pub(crate) use system::{
 /// And `Instance::try_create_for_listener` and `try_create_next`, which do not wait for other creators.
 #[cfg(feature = "tokio")]
 pub(crate) mod asynchronous {
+    pub(crate) use super::async_end::AsyncEnd;
     pub(crate) use super::system::asynchronous::{
-        Accepting, AsyncAnonRead, AsyncAnonWrite, AsyncEnd, connect, create, create_with_attributes, open,
+        Accepting, AsyncAnonRead, AsyncAnonWrite, connect, create, create_with_attributes, open,
         open_with_attributes,
     };
 }

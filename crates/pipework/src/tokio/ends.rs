@@ -315,7 +315,7 @@ macro_rules! ends {
             }
 
             fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                self.end.poll_shut_down(cx)
+                self.end.poll_shutdown(cx)
             }
         }
     )* };

@@ -15,7 +15,7 @@ use crate::{
         instance::{self, Connect, Unusable},
         place::Taking,
     },
-    options::Spec,
+    options::{PipeEnd, PipeInfo, PipeMode, Spec},
 };
 use rustix::event::PollFlags;
 use std::{
@@ -161,7 +161,7 @@ impl Instance {
         }
         self.accept(&mut current)?;
         if let (Ok(generation), Some(connection)) = (current.machine.usable(), &current.connection)
-            && connection.look_whether_closed()
+            && connection.poll_hangup()
         {
             current.machine.client_left(generation);
         }
@@ -234,8 +234,13 @@ impl Instance {
         &self.shared.settings
     }
 
-    pub(crate) fn shape(&self) -> &Shape {
-        &self.shared.shape
+    /// Switches how the server reads, on this connection and those that follow.
+    pub(crate) fn set_read_mode(&self, mode: PipeMode) -> io::Result<()> {
+        self.shared.settings.set_read_mode(mode, self.shared.shape.messages)
+    }
+
+    pub(crate) fn info(&self) -> io::Result<PipeInfo> {
+        Ok(self.shared.shape.info(PipeEnd::Server))
     }
 
     /// What to poll for a client: the socket it listens at, if it does.

@@ -9,13 +9,18 @@ mod canceller;
 mod client;
 mod connection;
 mod directory;
+mod doorbell;
 mod end;
+mod event_loop;
+mod fd_passing;
 mod gate;
+mod handshake;
 mod instance;
 mod link;
 mod list;
 mod listening;
 mod mapping;
+mod operations;
 mod os;
 mod peer;
 mod permission;
@@ -34,8 +39,15 @@ mod roots;
 mod search;
 mod served;
 mod spin;
+mod step;
+#[cfg(feature = "tokio")]
+mod task;
+mod thread;
 mod waiting;
 mod writing;
+
+#[cfg(all(test, feature = "tokio"))]
+mod mixed_tests;
 
 #[cfg(all(target_os = "linux", not(pipework_portable)))]
 mod linux;

@@ -7,15 +7,18 @@
 //! A leader first sleeps lightly for a moment, at a word of the shared memory, where it is woken for less than through
 //! the socket; only then at the socket, where it also hears of the end of its peer and of its canceller.
 
-use super::super::{Canceller, Limit};
+use super::{
+    super::{Canceller, Limit},
+    connection::LazyLimit,
+    readiness::Readiness,
+};
 use crate::ring::Sleep;
 use std::{
     io,
     sync::{
-        Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
-    task::Waker,
     time::Duration,
 };
 
@@ -29,8 +32,8 @@ pub(crate) struct Waiting {
     changed: Condvar,
     reading: Turn,
     writing: Turn,
-    /// Wakes the tasks that wait at this end beside the threads, once there have been any.
-    pub(super) tasks: OnceLock<Waker>,
+    /// What waits at this end beside the threads.
+    readiness: Readiness,
 }
 
 #[derive(Debug, Default)]
@@ -54,8 +57,8 @@ struct Turn(AtomicU32);
 
 /// The bit that says that the turn is taken.
 const TAKEN: u32 = 1;
-/// The bit that says that tasks wait for it.
-const TASKS: u32 = 2;
+/// The bit that says that tasks or event loops wait for it.
+const OBSERVERS: u32 = 2;
 /// One thread that waits for it; the rest of the word counts them.
 const THREAD: u32 = 4;
 
@@ -63,11 +66,11 @@ const THREAD: u32 = 4;
 #[derive(Debug)]
 pub(crate) struct TurnGuard<'a> {
     waiting: &'a Waiting,
-    turn: &'a Turn,
+    operation: Operation,
 }
 
 /// Which turn.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     Read,
     Write,
@@ -89,11 +92,11 @@ pub(crate) trait Sleeper {
 
 impl Waiting {
     /// Takes the turn, waiting for the one who has it.
-    pub(crate) fn turn(&self, operation: Operation, limit: impl Fn() -> Limit) -> io::Result<TurnGuard<'_>> {
+    pub(crate) fn turn(&self, operation: Operation, limit: &mut LazyLimit<'_>) -> io::Result<TurnGuard<'_>> {
         if let Some(guard) = self.try_turn(operation) {
             return Ok(guard);
         }
-        let limit = limit();
+        let limit = limit.get();
         let turn = self.turn_of(operation);
         let mut state = self.lock();
         turn.0.fetch_add(THREAD, Ordering::Relaxed);
@@ -104,27 +107,26 @@ impl Waiting {
             if let Err(error) = limit.check() {
                 break Err(error);
             }
-            state = self.follow(state, &limit);
+            state = self.follow(state, limit);
         };
         turn.0.fetch_sub(THREAD, Ordering::Relaxed);
         drop(state);
-        outcome.map(|()| TurnGuard { waiting: self, turn })
+        outcome.map(|()| TurnGuard { waiting: self, operation })
     }
 
     /// Takes the turn if it is free.
     pub(crate) fn try_turn(&self, operation: Operation) -> Option<TurnGuard<'_>> {
         let turn = self.turn_of(operation);
         // Lazily: a guard that is made and thrown away would give back a turn that is another's.
-        turn.try_take().then(|| TurnGuard { waiting: self, turn })
+        turn.try_take().then(|| TurnGuard { waiting: self, operation })
     }
 
-    /// Takes the turn if it is free; else the tasks are woken when it is given back.
-    #[cfg(feature = "tokio")]
+    /// Takes the turn if it is free; else tasks and event loops are woken when it is given back.
     pub(crate) fn turn_or_wake(&self, operation: Operation) -> Option<TurnGuard<'_>> {
         if let Some(guard) = self.try_turn(operation) {
             return Some(guard);
         }
-        self.turn_of(operation).0.fetch_or(TASKS, Ordering::Relaxed);
+        self.turn_of(operation).0.fetch_or(OBSERVERS, Ordering::Relaxed);
         self.try_turn(operation)
     }
 
@@ -185,9 +187,12 @@ impl Waiting {
     /// Makes the tasks look for themselves: somebody emptied the doorbell, or gave a turn back. Not under the lock: a task
     /// that is woken may end at once, and give a turn back.
     fn wake_tasks(&self) {
-        if let Some(tasks) = self.tasks.get() {
-            tasks.wake_by_ref();
-        }
+        self.readiness.wake_tasks();
+    }
+
+    /// What waits at this end beside the threads.
+    pub(super) fn readiness(&self) -> &Readiness {
+        &self.readiness
     }
 
     /// Waits for the leader's news, or for a turn, or for a while.
@@ -226,16 +231,25 @@ impl Turn {
     }
 }
 
+impl TurnGuard<'_> {
+    /// The direction that it is of.
+    pub(super) fn operation(&self) -> Operation {
+        self.operation
+    }
+}
+
 impl Drop for TurnGuard<'_> {
     fn drop(&mut self) {
-        let waiting = self.turn.0.fetch_and(!(TAKEN | TASKS), Ordering::Release);
+        let turn = self.waiting.turn_of(self.operation);
+        let waiting = turn.0.fetch_and(!(TAKEN | OBSERVERS), Ordering::Release);
         if waiting >= THREAD {
             // Under the lock, so that it can't fall between the other's last look and its sleep.
             let _state = self.waiting.lock();
             self.waiting.changed.notify_all();
         }
-        if waiting & TASKS != 0 {
+        if waiting & OBSERVERS != 0 {
             self.waiting.wake_tasks();
+            self.waiting.readiness.try_again();
         }
     }
 }

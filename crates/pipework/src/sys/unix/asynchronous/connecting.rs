@@ -2,6 +2,7 @@
 
 use super::{
     super::{
+        super::{Limit, async_end::AsyncEnd},
         check_identity,
         client::{LOOKS_SOON_MICROSECONDS, absent, ended},
         connection::Connection,
@@ -10,8 +11,6 @@ use super::{
         search::{Attempt, Search},
         watch::{Change, Watch},
     },
-    at_once,
-    end::AsyncEnd,
     pause::Pause,
     reactor::{Keeper, register},
 };
@@ -49,7 +48,7 @@ pub(crate) async fn connect(request: &Request, timeout: Duration) -> io::Result<
 }
 
 async fn connect_local(request: &Request, deadline: Deadline) -> io::Result<Connection> {
-    let (limit, name) = (at_once(), &request.name);
+    let (limit, name) = (Limit::zero(), &request.name);
     let mut search = Search::new(request, &limit);
     let mut watch: Option<Watch> = None;
     loop {
@@ -103,7 +102,7 @@ async fn soon(search: &mut Search<'_>, deadline: Deadline) -> io::Result<Option<
 
 async fn connect_plain(request: &Request, path: &Path, deadline: Deadline) -> io::Result<End> {
     loop {
-        match plain::open(request, path, &at_once()) {
+        match plain::open(request, path, &Limit::zero()) {
             Err(error) if error == PipeErrorKind::Busy => {}
             Err(error) if error == PipeErrorKind::Absent && request.wait_absent => {}
             outcome => return outcome.map(|plain| End::Plain(Arc::new(plain))),

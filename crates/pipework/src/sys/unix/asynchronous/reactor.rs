@@ -13,7 +13,7 @@ use std::{
     mem::ManuallyDrop,
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     sync::{Arc, Mutex, OnceLock, PoisonError},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 /// What owns a descriptor: keeps it open as long as it lives, and always answers with that one.
@@ -90,11 +90,6 @@ impl Reactor {
             guard.clear_ready();
             ready
         })
-    }
-
-    /// A waker of all that wait here.
-    pub(crate) fn waker(&self) -> Waker {
-        self.made().tasks.waker()
     }
 
     /// Wakes all that wait here.

@@ -1,6 +1,5 @@
 //! The tasks that wait at one thing, and how all of them are woken.
 
-use super::patience::Patience;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Wake, Waker},
@@ -83,8 +82,6 @@ impl Wake for Tasks {
 #[derive(Debug, Default)]
 pub(crate) struct Waiter {
     at: Option<(Arc<Tasks>, usize)>,
-    /// How it waits, if what it waits for is worth looking for again.
-    pub(super) patience: Patience,
 }
 
 impl Waiter {
