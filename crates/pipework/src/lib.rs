@@ -89,6 +89,7 @@ pub mod os;
 mod peer;
 #[cfg(unix)]
 mod ring;
+pub mod rules;
 mod stream;
 mod sys;
 #[cfg(feature = "tokio")]
