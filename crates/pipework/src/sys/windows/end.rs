@@ -61,11 +61,12 @@ impl End {
     pub(crate) fn peek(&self, buf: &mut [u8]) -> io::Result<Peek> {
         match self {
             End::Connection(connection) => connection.peek(buf),
-            // Rule M4.
-            End::Instance(instance) => instance
-                .connection_now()
-                .map_err(|_| fail(PipeErrorKind::BadPipe, "the instance has no client to peek at"))?
-                .peek(buf),
+            // Rule M4: without a client there is no connection that could be disconnected.
+            End::Instance(instance) => match instance.connection_now().map(|connection| connection.peek(buf)) {
+                Ok(Err(error)) if error == PipeErrorKind::NotConnected => Err(no_client_to_peek_at()),
+                Ok(outcome) => outcome,
+                Err(_) => Err(no_client_to_peek_at()),
+            },
         }
     }
 
@@ -143,4 +144,8 @@ impl End {
             End::Instance(instance) => instance.settings(),
         }
     }
+}
+
+fn no_client_to_peek_at() -> io::Error {
+    fail(PipeErrorKind::BadPipe, "the instance has no client to peek at")
 }

@@ -85,13 +85,7 @@ impl Connection {
     /// Looks at what is there without taking it; never waits.
     pub(crate) fn peek(&self, buf: &mut [u8]) -> io::Result<Peek> {
         self.pipe.check_may_read()?;
-        let seen = match self.pipe.within(self.generation, || self.pipe.peek(buf)) {
-            // Rule M4: there is nothing to peek at.
-            Err(error) if error == PipeErrorKind::NotConnected => {
-                return Err(fail(PipeErrorKind::BadPipe, "the pipe is disconnected"));
-            }
-            seen => seen?,
-        };
+        let seen = self.pipe.within(self.generation, || self.pipe.peek(buf))?;
         let has_message = self.messages && (seen.available > 0 || seen.left > 0);
         Ok(Peek {
             copied: seen.copied,
