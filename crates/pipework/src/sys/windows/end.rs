@@ -14,7 +14,6 @@ use crate::{
 };
 use std::{
     io::{self, IoSlice},
-    os::windows::io::{BorrowedHandle, OwnedHandle},
     sync::Arc,
 };
 
@@ -62,7 +61,8 @@ impl End {
         match self {
             End::Connection(connection) => connection.peek(buf),
             // Rule M4: without a client there is no connection that could be disconnected.
-            End::Instance(instance) => match instance.connection_now().map(|connection| connection.peek(buf)) {
+            End::Instance(instance) => match instance.connection_now().map(|connection| connection.peek(buf))
+            {
                 Ok(Err(error)) if error == PipeErrorKind::NotConnected => Err(no_client_to_peek_at()),
                 Ok(outcome) => outcome,
                 Err(_) => Err(no_client_to_peek_at()),
@@ -104,31 +104,6 @@ impl End {
     pub(crate) fn try_clone(&self) -> io::Result<End> {
         // A clone belongs to one generation.
         self.connection().map(End::Connection)
-    }
-
-    /// The handle, for as long as the end is borrowed.
-    pub(crate) fn handle(&self) -> BorrowedHandle<'_> {
-        match self {
-            End::Connection(connection) => connection.handle(),
-            End::Instance(instance) => instance.handle(),
-        }
-    }
-
-    /// The handle for good; another one of the same end where clones still use it.
-    pub(crate) fn into_handle(self) -> io::Result<OwnedHandle> {
-        let pipe = match self {
-            End::Connection(connection) => match Arc::try_unwrap(connection) {
-                Ok(connection) => connection.pipe,
-                Err(connection) => Arc::clone(&connection.pipe),
-            },
-            End::Instance(instance) => return instance.into_handle(),
-        };
-        pipe.into_handle()
-    }
-
-    /// Does something as the client, on this thread (server ends only).
-    pub(crate) fn as_client<T>(&self, act: impl FnOnce() -> T) -> io::Result<T> {
-        self.connection()?.as_client(act)
     }
 
     pub(crate) fn connection(&self) -> io::Result<Arc<Connection>> {

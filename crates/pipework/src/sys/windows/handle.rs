@@ -7,7 +7,10 @@ use std::{
     io,
     os::windows::{
         ffi::OsStrExt,
-        io::{AsHandle, AsRawHandle, BorrowedHandle, HandleOrInvalid, HandleOrNull, OwnedHandle, RawHandle},
+        io::{
+            AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, HandleOrInvalid, HandleOrNull, OwnedHandle,
+            RawHandle,
+        },
     },
     ptr,
     sync::OnceLock,
@@ -64,6 +67,15 @@ pub(super) unsafe fn own_or_invalid(handle: RawHandle) -> io::Result<OwnedHandle
     // SAFETY: the caller promises what the type asks: an owned handle, or the value that stands for none.
     let handle = unsafe { HandleOrInvalid::from_raw_handle(handle) };
     OwnedHandle::try_from(handle).map_err(|_| io::Error::last_os_error())
+}
+
+/// Takes ownership of a raw handle that other code gives away.
+///
+/// # Safety
+/// `handle` is open and the caller owns it; nothing else closes it.
+pub(crate) unsafe fn handle_from_raw(handle: RawHandle) -> OwnedHandle {
+    // SAFETY: the caller promises exactly what `OwnedHandle` asks: an open handle, owned, not closed elsewhere.
+    unsafe { OwnedHandle::from_raw_handle(handle) }
 }
 
 /// An event of the system.

@@ -17,6 +17,7 @@ use crate::{
     options::{PipeEnd, PipeMode, Spec},
 };
 use std::{
+    ffi::c_void,
     io,
     os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -89,6 +90,15 @@ impl Instance {
     #[cfg(feature = "tokio")]
     pub(crate) fn try_create_next(&self, spec: &Spec) -> io::Result<Option<Instance>> {
         Instance::create(spec).map(Some)
+    }
+
+    /// Creates an instance with raw security attributes.
+    ///
+    /// # Safety
+    /// `attributes` is null or points to a valid `SECURITY_ATTRIBUTES`.
+    pub(crate) unsafe fn create_raw(spec: &Spec, attributes: *mut c_void) -> io::Result<Instance> {
+        // SAFETY: the caller promises the same.
+        unsafe { Instance::create_with(spec, 0, attributes.cast_const().cast()) }
     }
 
     /// Creates an instance with these attributes, and with more bits of `dwOpenMode` than the specification says.
@@ -351,7 +361,11 @@ fn refused(spec: &Spec, path: &[u16], error: io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Access, NamedPipeBuilder};
+    use crate::{
+        Access, ClientOptions, NamedPipeBuilder, PipeName,
+        os::windows::{ClientOptionsExt, NamedPipeBuilderExt},
+    };
+    use std::ptr;
 
     type Setter = fn(&mut NamedPipeBuilder) -> &mut NamedPipeBuilder;
 
@@ -400,5 +414,15 @@ mod tests {
         assert_eq!(told(|builder| builder.outbound(false)), (0x4008_0001, 0x8));
         // Type and read mode of messages.
         assert_eq!(told(|builder| builder.pipe_mode(PipeMode::Message)), (0x4008_0003, 0xe));
+    }
+    #[test]
+    fn raw_attributes_replace_access() {
+        let name = PipeName::unique("attributes").unwrap();
+        let mut builder = NamedPipeBuilder::new(&name);
+        // SAFETY: null stands for the default.
+        let server = unsafe { builder.with_security_attributes(ptr::null_mut()) }.unwrap();
+        let anonymous = ClientOptions::new().security_qos_flags(0).open(&name).unwrap();
+        server.connect().unwrap();
+        assert!(anonymous.peer().unwrap().is_same_user());
     }
 }

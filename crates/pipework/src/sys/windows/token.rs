@@ -3,27 +3,25 @@
 
 use super::{
     handle::{code, done, own_or_null},
+    impersonate::impersonate,
     pipe::Pipe,
     sid::Sid,
 };
 use std::{
     io,
     os::windows::io::{AsRawHandle, OwnedHandle, RawHandle},
-    process, ptr, slice,
+    ptr, slice,
     sync::OnceLock,
 };
 use windows_sys::Win32::{
     Foundation::{ERROR_INSUFFICIENT_BUFFER, ERROR_NO_TOKEN, HANDLE},
     Security::{
-        GetTokenInformation, SID_AND_ATTRIBUTES, TOKEN_GROUPS, TOKEN_IMPERSONATE, TOKEN_QUERY, TOKEN_USER,
-        TokenGroups, TokenUser,
+        GetTokenInformation, SID_AND_ATTRIBUTES, TOKEN_GROUPS, TOKEN_QUERY, TOKEN_USER, TokenGroups,
+        TokenUser,
     },
-    System::{
-        Pipes::ImpersonateNamedPipeClient,
-        Threading::{
-            GetCurrentProcess, GetCurrentThread, OpenProcess, OpenProcessToken, OpenThreadToken,
-            PROCESS_QUERY_LIMITED_INFORMATION, SetThreadToken,
-        },
+    System::Threading::{
+        GetCurrentProcess, GetCurrentThread, OpenProcess, OpenProcessToken, OpenThreadToken,
+        PROCESS_QUERY_LIMITED_INFORMATION,
     },
 };
 
@@ -60,39 +58,13 @@ pub(super) fn identity_of_process(process_id: u32) -> io::Result<Identity> {
 
 /// Who a server's client is, as far as it lets the server know.
 pub(super) fn identity_of_client(pipe: &Pipe) -> io::Result<Identity> {
-    let token = as_client(pipe, || thread_token(TOKEN_QUERY))??;
+    let token = impersonate(pipe, || thread_token(TOKEN_QUERY))??;
     let none = || io::Error::other("the thread did not act as the client");
     identity_of(&token.ok_or_else(none)?)
 }
 
-/// Acts on this thread as the client of a server's end, and afterwards as before.
-pub(super) fn as_client<T>(pipe: &Pipe, act: impl FnOnce() -> T) -> io::Result<T> {
-    let _before = Before { token: thread_token(TOKEN_IMPERSONATE)? };
-    // SAFETY: the handle is open while `pipe` is borrowed.
-    let answer = unsafe { ImpersonateNamedPipeClient(pipe.raw()) };
-    done(answer)?;
-    Ok(act())
-}
-
-/// Who the thread acted as; it does so again when this is dropped.
-struct Before {
-    token: Option<OwnedHandle>,
-}
-
-impl Drop for Before {
-    fn drop(&mut self) {
-        let token = self.token.as_ref().map_or(ptr::null_mut(), AsRawHandle::as_raw_handle);
-        // SAFETY: null is this thread; the token is open while `self` is borrowed, or null, which is the process's own.
-        let answer = unsafe { SetThreadToken(ptr::null(), token) };
-        if answer == 0 {
-            // Going on with the rights of somebody else would be worse than not to go on.
-            process::abort();
-        }
-    }
-}
-
 /// What the thread acts as, if not as its process.
-fn thread_token(access: u32) -> io::Result<Option<OwnedHandle>> {
+pub(super) fn thread_token(access: u32) -> io::Result<Option<OwnedHandle>> {
     // SAFETY: it gives a handle that stands for this thread and needs no closing.
     let thread = unsafe { GetCurrentThread() };
     let mut token = ptr::null_mut();

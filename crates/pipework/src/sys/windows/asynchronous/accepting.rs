@@ -1,11 +1,14 @@
-//! Waiting for clients in a task.
+//! The server's side, async: creating instances and waiting for clients.
+#![expect(unsafe_code, reason = "security attributes are pointers")]
 
 use super::{
-    super::{absent::PlainListener, instance::Instance},
+    super::{absent::PlainListener, descriptor::Descriptor, instance::Instance},
     bell::Bell,
+    end::AsyncEnd,
 };
-use crate::name::PipeName;
+use crate::{name::PipeName, options::Spec};
 use std::{
+    ffi::c_void,
     io,
     task::{Context, Poll, ready},
     time::Duration,
@@ -13,6 +16,29 @@ use std::{
 
 /// How often to look for a free place, since the system does not tell.
 const PAUSE_PLACE: Duration = Duration::from_millis(10);
+
+/// Creates an instance; `open_mode` is what of `dwOpenMode` is no part of the specification.
+pub(crate) fn create(spec: &Spec, open_mode: u32) -> io::Result<AsyncEnd> {
+    let descriptor = Descriptor::new(&spec.access)?;
+    let attributes = descriptor.attributes();
+    // SAFETY: the attributes are a local that points to the descriptor, which lives until the end of the call.
+    let instance = unsafe { Instance::create_with(spec, open_mode, &attributes) }?;
+    Ok(AsyncEnd::of_instance(&instance))
+}
+
+/// The same with these security attributes.
+///
+/// # Safety
+/// `attributes` is null or points to a valid `SECURITY_ATTRIBUTES`.
+pub(crate) unsafe fn create_with_attributes(
+    spec: &Spec,
+    open_mode: u32,
+    attributes: *mut c_void,
+) -> io::Result<AsyncEnd> {
+    // SAFETY: the caller promises the same.
+    let instance = unsafe { Instance::create_with(spec, open_mode, attributes.cast_const().cast()) }?;
+    Ok(AsyncEnd::of_instance(&instance))
+}
 
 /// What somebody who waits for clients keeps between polls. `Ready` always means to look again.
 #[derive(Debug, Default)]

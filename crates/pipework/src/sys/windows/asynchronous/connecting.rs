@@ -1,9 +1,11 @@
-//! Opening a pipe in a task, waiting until it can be opened.
+//! The client's side, async: opening a pipe, and waiting until it can be opened.
+#![expect(unsafe_code, reason = "security attributes are pointers")]
 
 use super::{
     super::{
         End,
         client::{self, ended, wait_while_busy},
+        connection::Connection,
         handle::{code, wide},
     },
     aside::Aside,
@@ -12,7 +14,7 @@ use super::{
     end::AsyncEnd,
 };
 use crate::{options::Request, sys::Limit};
-use std::{future::poll_fn, io, sync::Arc, time::Duration};
+use std::{ffi::c_void, future::poll_fn, io, sync::Arc, time::Duration};
 use windows_sys::Win32::Foundation::{ERROR_FILE_NOT_FOUND, ERROR_PIPE_BUSY};
 
 /// How often to look for a name that does not exist, of which the system does not tell.
@@ -41,7 +43,24 @@ pub(crate) async fn connect(request: &Request, timeout: Duration) -> io::Result<
     }
 }
 
-fn open(request: &Request) -> io::Result<AsyncEnd> {
-    let connection = client::open(request, &at_once())?;
-    Ok(AsyncEnd::new(End::Connection(Arc::new(connection))))
+/// Opens without waiting: busy and absent are errors.
+pub(crate) fn open(request: &Request) -> io::Result<AsyncEnd> {
+    client::open(request, &at_once()).map(end_of)
+}
+
+/// The same with these security attributes for the handle.
+///
+/// # Safety
+/// `attributes` is null or points to a valid `SECURITY_ATTRIBUTES`.
+pub(crate) unsafe fn open_with_attributes(
+    request: &Request,
+    attributes: *mut c_void,
+) -> io::Result<AsyncEnd> {
+    let attributes = attributes.cast_const().cast();
+    // SAFETY: the caller promises the same.
+    unsafe { client::open_with_attributes(request, &at_once(), attributes) }.map(end_of)
+}
+
+fn end_of(connection: Connection) -> AsyncEnd {
+    AsyncEnd::new(End::Connection(Arc::new(connection)))
 }

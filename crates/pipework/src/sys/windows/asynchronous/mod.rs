@@ -11,16 +11,14 @@ mod bell;
 mod completion;
 mod connecting;
 mod end;
-mod making;
 mod reading;
 mod tasks;
 mod writing;
 
-pub(crate) use accepting::Accepting;
+pub(crate) use accepting::{Accepting, create, create_with_attributes};
 pub(crate) use anonymous::{AsyncAnonRead, AsyncAnonWrite};
-pub(crate) use connecting::connect;
+pub(crate) use connecting::{connect, open, open_with_attributes};
 pub(crate) use end::AsyncEnd;
-pub(crate) use making::{create, create_with_attributes, open, open_with_attributes};
 
 use super::{super::Limit, connection::Connection};
 use crate::error::context;

@@ -1,50 +1,18 @@
-//! What only this system has: overlapped calls for programs that have completions of their own, handles, and acting as a
-//! client.
+//! Overlapped calls on an instance, for programs that handle completions themselves.
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::{
-    anonymous::Handle,
-    connection::Connection,
-    end::End,
     handle::{code, done, len_of},
     instance::Instance,
-    token,
 };
-use crate::{
-    error::{PipeErrorKind, fail},
-    options::{PipeEnd, Spec},
-};
-use std::{
-    ffi::c_void,
-    io,
-    os::windows::io::{AsRawHandle, FromRawHandle, RawHandle},
-    ptr,
-};
+use std::{ffi::c_void, io, os::windows::io::AsRawHandle, ptr};
 use windows_sys::Win32::{
     Foundation::{ERROR_IO_PENDING, ERROR_NO_DATA, ERROR_PIPE_CONNECTED},
     Storage::FileSystem::{ReadFile, WriteFile},
     System::{IO::GetOverlappedResult, Pipes::ConnectNamedPipe},
 };
 
-/// Takes a handle over.
-///
-/// # Safety
-/// `handle` is open and the caller owns it; nobody else closes it.
-pub(crate) unsafe fn handle_from_raw(handle: RawHandle) -> Handle {
-    // SAFETY: the caller promises exactly what `OwnedHandle` asks: an open handle, owned, not closed elsewhere.
-    unsafe { Handle::from_raw_handle(handle) }
-}
-
 impl Instance {
-    /// Creates an instance with raw security attributes.
-    ///
-    /// # Safety
-    /// `attributes` is null or points to a valid `SECURITY_ATTRIBUTES`.
-    pub(crate) unsafe fn create_raw(spec: &Spec, attributes: *mut c_void) -> io::Result<Instance> {
-        // SAFETY: the caller promises the same.
-        unsafe { Instance::create_with(spec, 0, attributes.cast_const().cast()) }
-    }
-
     /// Begins to wait for a client; `true` if one is there already, or was.
     ///
     /// # Safety
@@ -119,50 +87,20 @@ fn pending(answer: i32, result: impl FnOnce() -> io::Result<usize>) -> io::Resul
     }
 }
 
-impl Connection {
-    /// Acts as the client on this thread, and afterwards as before.
-    pub(super) fn as_client<T>(&self, act: impl FnOnce() -> T) -> io::Result<T> {
-        if self.side == PipeEnd::Client {
-            let text = "only a server can act as its client, not a client as its server";
-            return Err(fail(PipeErrorKind::Unsupported, text));
-        }
-        self.check_usable()?;
-        token::as_client(&self.pipe, act)
-    }
-}
-
-impl End {
-    /// Takes over a handle of a connected end.
-    pub(crate) fn adopt(handle: Handle) -> io::Result<End> {
-        Connection::adopt(handle).map(|connection| End::Connection(std::sync::Arc::new(connection)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        ClientOptions, NamedPipe, NamedPipeBuilder, PipeName,
-        os::windows::{ClientOptionsExt, NamedPipeBuilderExt, NamedPipeExt},
+        NamedPipe, PipeName,
+        os::windows::NamedPipeExt,
         sys::windows::handle::{Event, wait},
     };
     use std::{io::Write, os::windows::io::AsHandle};
     use windows_sys::Win32::System::IO::OVERLAPPED;
 
     #[test]
-    fn raw_attributes_stand_instead_of_access() {
-        let name = PipeName::unique("extras").unwrap();
-        let mut builder = NamedPipeBuilder::new(&name);
-        // SAFETY: null stands for the default.
-        let server = unsafe { builder.with_security_attributes(ptr::null_mut()) }.unwrap();
-        let anonymous = ClientOptions::new().security_qos_flags(0).open(&name).unwrap();
-        server.connect().unwrap();
-        assert!(anonymous.peer().unwrap().is_same_user());
-    }
-
-    #[test]
     fn overlapped_calls_end_with_their_events() {
-        let name = PipeName::unique("extras").unwrap();
+        let name = PipeName::unique("overlapped").unwrap();
         let server = NamedPipe::new(&name).unwrap();
         let event = Event::lasting().unwrap();
         let forever = crate::sys::Limit::new(None, None);
