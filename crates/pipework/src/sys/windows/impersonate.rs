@@ -4,7 +4,7 @@
 use super::{connection::Connection, end::End, handle::done, pipe::Pipe, token::thread_token};
 use crate::{
     error::{PipeErrorKind, fail},
-    options::PipeEnd as Side,
+    options::PipeEnd,
 };
 use std::{
     io,
@@ -25,7 +25,7 @@ impl End {
 
 impl Connection {
     fn as_client<T>(&self, act: impl FnOnce() -> T) -> io::Result<T> {
-        if self.side == Side::Client {
+        if self.side == PipeEnd::Client {
             let text = "only a server can impersonate its client; a client can't impersonate its server";
             return Err(fail(PipeErrorKind::Unsupported, text));
         }

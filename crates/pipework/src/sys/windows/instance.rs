@@ -4,17 +4,18 @@
 use super::{
     super::{Limit, settings::Settings},
     absent::NameHold,
-    connection::Connection,
+    connection::{self, Connection},
     descriptor::Descriptor,
+    errors,
     facts::{self, State},
-    handle::{code, milliseconds, own_or_invalid, system_error, wait, wide},
+    handle::{code, milliseconds, own_or_invalid, wait, wide},
     operation::{self, Connecting, Listened},
     pipe::{Computer, Pipe, Rights},
 };
 use crate::{
     error::{PipeErrorKind, fail, fail_from},
     model::instance::{self, Connect, Unusable},
-    options::{PipeEnd, PipeMode, Spec},
+    options::{PipeEnd, PipeInfo, PipeMode, Spec},
 };
 use std::{
     ffi::c_void,
@@ -23,10 +24,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use windows_sys::Win32::{
-    Foundation::{
-        ERROR_ACCESS_DENIED, ERROR_NO_DATA, ERROR_OPERATION_ABORTED, ERROR_PIPE_LISTENING,
-        ERROR_PIPE_NOT_CONNECTED,
-    },
+    Foundation::{ERROR_ACCESS_DENIED, ERROR_OPERATION_ABORTED},
     Security::SECURITY_ATTRIBUTES,
     Storage::FileSystem::{
         FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, PIPE_ACCESS_INBOUND, PIPE_ACCESS_OUTBOUND,
@@ -191,7 +189,7 @@ impl Instance {
         }
         match current.machine.connect() {
             Connect::Already => Ok(None),
-            Connect::Left => Err(system_error(ERROR_NO_DATA)),
+            Connect::Left => Err(errors::closed()),
             Connect::Wait | Connect::Listen => Ok(current.connecting.clone()),
         }
     }
@@ -273,8 +271,8 @@ impl Instance {
         }
         match (current.machine.usable(), &current.connection) {
             (Ok(_), Some(connection)) => Ok(Arc::clone(connection)),
-            (Err(Unusable::Listening), _) => Err(system_error(ERROR_PIPE_LISTENING)),
-            _ => Err(system_error(ERROR_PIPE_NOT_CONNECTED)),
+            (Err(Unusable::Listening), _) => Err(errors::listening()),
+            _ => Err(errors::disconnected()),
         }
     }
 
@@ -282,13 +280,19 @@ impl Instance {
     pub(crate) fn disconnect(&self) -> io::Result<()> {
         let mut current = self.current();
         if current.machine.usable() == Err(Unusable::Disconnected) {
-            return Err(system_error(ERROR_PIPE_NOT_CONNECTED));
+            return Err(errors::disconnected());
         }
         self.shared.pipe.disconnect()?;
         current.machine.disconnect();
-        // Who waits for a client is woken by the end of the operation, and begins the next one.
+        // A caller that waits for a client is woken by the end of the operation, and listens again.
         current.connecting = None;
-        current.connection = None;
+        let connection = current.connection.take();
+        drop(current);
+        #[cfg(feature = "tokio")]
+        if let Some(connection) = &connection {
+            connection.wake_tasks();
+        }
+        drop(connection);
         Ok(())
     }
 
@@ -316,12 +320,21 @@ impl Instance {
         &self.shared.settings
     }
 
-    pub(super) fn has_messages(&self) -> bool {
-        self.shared.has_messages
+    /// Switches the read mode of this connection and of all that follow.
+    pub(super) fn set_read_mode(&self, mode: PipeMode) -> io::Result<()> {
+        if let Ok(connection) = self.connection_now() {
+            match connection.switch_read_mode(mode) {
+                // The client was disconnected just now.
+                Err(error) if error == PipeErrorKind::NotConnected => {}
+                outcome => return outcome,
+            }
+        }
+        let Shared { pipe, settings, has_messages, .. } = &*self.shared;
+        connection::switch(pipe, settings, mode, *has_messages)
     }
 
-    pub(super) fn pipe(&self) -> &Pipe {
-        &self.shared.pipe
+    pub(super) fn info(&self) -> io::Result<PipeInfo> {
+        facts::info(self.handle())
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {

@@ -16,6 +16,7 @@ mod descriptor;
 mod drain;
 mod end;
 mod end_handle;
+mod errors;
 mod facts;
 mod handle;
 mod impersonate;
@@ -25,6 +26,7 @@ mod operation;
 mod overlapped;
 mod peer;
 mod pipe;
+mod pipe_end;
 mod reading;
 mod sid;
 mod token;
@@ -108,9 +110,4 @@ pub(crate) fn kind_of_code(code: i32) -> Option<PipeErrorKind> {
 /// Waits for nothing, up to a limit; a canceller ends it sooner.
 pub(crate) fn pause(limit: &Limit) -> io::Result<()> {
     absent::pause(limit)
-}
-
-/// A connection that its server has ended, as its other calls say it.
-fn thrown_out() -> io::Error {
-    handle::system_error(ERROR_PIPE_NOT_CONNECTED)
 }

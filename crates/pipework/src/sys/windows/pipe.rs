@@ -2,8 +2,8 @@
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::{
-    facts,
-    handle::{done, len_of, system_error},
+    errors, facts,
+    handle::{done, len_of},
 };
 #[cfg(feature = "tokio")]
 use std::sync::Mutex;
@@ -19,7 +19,6 @@ use std::{
 #[cfg(feature = "tokio")]
 use windows_sys::Win32::System::IO::BindIoCompletionCallback;
 use windows_sys::Win32::{
-    Foundation::ERROR_ACCESS_DENIED,
     Storage::FileSystem::{ReadFile, WriteFile},
     System::{
         IO::OVERLAPPED,
@@ -40,10 +39,10 @@ pub(crate) struct Pipe {
     rights: Rights,
     computer: Computer,
     /// Whether the system has ever told that there is room for bytes; some never do.
-    tells_room: AtomicBool,
+    reports_room: AtomicBool,
     /// Whether the ends of operations without an event are told to a thread of the system's pool.
     #[cfg(feature = "tokio")]
-    tells_ends: Mutex<bool>,
+    reports_completions: Mutex<bool>,
 }
 
 /// What a handle was opened for.
@@ -86,9 +85,9 @@ impl Pipe {
             generation: RwLock::new(0),
             rights,
             computer,
-            tells_room: AtomicBool::new(false),
+            reports_room: AtomicBool::new(false),
             #[cfg(feature = "tokio")]
-            tells_ends: Mutex::default(),
+            reports_completions: Mutex::default(),
         }
     }
 
@@ -104,12 +103,12 @@ impl Pipe {
 
     /// Whether this end may read (rule C5); told before anything else that may be wrong with a call.
     pub(super) fn check_may_read(&self) -> io::Result<()> {
-        if self.rights.read { Ok(()) } else { Err(system_error(ERROR_ACCESS_DENIED)) }
+        if self.rights.read { Ok(()) } else { Err(errors::denied()) }
     }
 
     /// Whether this end may write.
     pub(super) fn check_may_write(&self) -> io::Result<()> {
-        if self.rights.write { Ok(()) } else { Err(system_error(ERROR_ACCESS_DENIED)) }
+        if self.rights.write { Ok(()) } else { Err(errors::denied()) }
     }
 
     /// The handle itself, or another one of the same end where others still use it.
@@ -124,7 +123,7 @@ impl Pipe {
     /// Does something that does not block, if the connection is still this one.
     pub(super) fn within<T>(&self, generation: u32, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let current = self.generation.read().unwrap_or_else(PoisonError::into_inner);
-        if *current == generation { act() } else { Err(super::thrown_out()) }
+        if *current == generation { act() } else { Err(errors::disconnected()) }
     }
 
     /// Throws the client out, with all that is unread; what was begun before ends with an error.
@@ -167,17 +166,17 @@ impl Pipe {
     /// From now on the end of each operation that has no event is told by a call of `ended`, from a thread of the system's
     /// pool; always the same function for one handle.
     #[cfg(feature = "tokio")]
-    pub(super) fn tell_ends_to(
+    pub(super) fn report_completions_to(
         &self,
         ended: unsafe extern "system" fn(u32, u32, *mut OVERLAPPED),
     ) -> io::Result<()> {
-        let mut tells_ends = self.tells_ends.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*tells_ends {
+        let mut reports_completions = self.reports_completions.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*reports_completions {
             // SAFETY: the handle is open while `self` is borrowed. What the function asks for, those answer for who begin
             // operations without an event: nobody but them does.
             let answer = unsafe { BindIoCompletionCallback(self.raw(), Some(ended), 0) };
             done(answer)?;
-            *tells_ends = true;
+            *reports_completions = true;
         }
         Ok(())
     }
@@ -195,14 +194,14 @@ impl Pipe {
         let room = facts::room(self.as_handle())?;
         if room > 0 {
             // It only ever becomes true, and no other memory depends on it.
-            self.tells_room.store(true, Ordering::Relaxed);
+            self.reports_room.store(true, Ordering::Relaxed);
         }
         Ok(room)
     }
 
     /// Whether the system has told of room before, so that none means none.
-    pub(super) fn tells_room(&self) -> bool {
-        self.tells_room.load(Ordering::Relaxed)
+    pub(super) fn reports_room(&self) -> bool {
+        self.reports_room.load(Ordering::Relaxed)
     }
 }
 

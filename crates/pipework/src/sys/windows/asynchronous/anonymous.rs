@@ -2,7 +2,7 @@
 
 use super::{
     super::{anonymous::write_vectored, facts, handle::system_error, pipe, writing::gathered},
-    LOOKS_MAX,
+    TRIES_MAX,
     aside::Aside,
     check_runtime,
 };
@@ -52,7 +52,7 @@ impl AsyncAnonRead {
 
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let progress = ready!(coop::poll_proceed(cx));
-        for _ in 0..LOOKS_MAX {
+        for _ in 0..TRIES_MAX {
             if let Some(watching) = &mut self.watching {
                 let told = ready!(watching.poll(cx));
                 self.watching = None;

@@ -148,7 +148,7 @@ impl Operation {
         generation: u32,
         start: impl FnOnce(*mut OVERLAPPED) -> io::Result<()>,
     ) -> io::Result<Option<Ended>> {
-        pipe.tell_ends_to(ended)?;
+        pipe.report_completions_to(ended)?;
         // The kernel's share, which comes back in `ended`.
         let share = Arc::into_raw(Arc::clone(self));
         let begun = pipe.within(generation, || start(share.cast::<OVERLAPPED>().cast_mut()));

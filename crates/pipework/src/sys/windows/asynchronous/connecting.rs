@@ -9,9 +9,9 @@ use super::{
         handle::{code, wide},
     },
     aside::Aside,
-    at_once,
     bell::Bell,
     end::AsyncEnd,
+    without_waiting,
 };
 use crate::{options::Request, sys::Limit};
 use std::{ffi::c_void, future::poll_fn, io, sync::Arc, time::Duration};
@@ -45,7 +45,7 @@ pub(crate) async fn connect(request: &Request, timeout: Duration) -> io::Result<
 
 /// Opens without waiting: busy and absent are errors.
 pub(crate) fn open(request: &Request) -> io::Result<AsyncEnd> {
-    client::open(request, &at_once()).map(end_of)
+    client::open(request, &without_waiting()).map(end_of)
 }
 
 /// The same with these security attributes for the handle.
@@ -58,7 +58,7 @@ pub(crate) unsafe fn open_with_attributes(
 ) -> io::Result<AsyncEnd> {
     let attributes = attributes.cast_const().cast();
     // SAFETY: the caller promises the same.
-    unsafe { client::open_with_attributes(request, &at_once(), attributes) }.map(end_of)
+    unsafe { client::open_with_attributes(request, &without_waiting(), attributes) }.map(end_of)
 }
 
 fn end_of(connection: Connection) -> AsyncEnd {
