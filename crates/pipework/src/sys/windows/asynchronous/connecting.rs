@@ -17,10 +17,10 @@ use crate::{options::Request, sys::Limit};
 use std::{ffi::c_void, future::poll_fn, io, sync::Arc, time::Duration};
 use windows_sys::Win32::Foundation::{ERROR_FILE_NOT_FOUND, ERROR_PIPE_BUSY};
 
-/// How often to look for a name that does not exist, of which the system does not tell.
-const PAUSE: Duration = Duration::from_millis(10);
+/// The polling interval for a name that does not exist; the system does not signal its creation.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Opens, waiting at most so long, and as the request says.
+/// Opens, and waits as the request says, at most for the timeout.
 pub(crate) async fn connect(request: &Request, timeout: Duration) -> io::Result<AsyncEnd> {
     let limit = Limit::new(Some(timeout), None);
     let name = &request.name;
@@ -37,7 +37,7 @@ pub(crate) async fn connect(request: &Request, timeout: Duration) -> io::Result<
             let (path, limit) = (wide(client::wait_path_of(name)), limit.clone());
             Aside::begin(None, move || wait_while_busy(&path, &limit))?.await?;
         } else {
-            let pause = Bell::after(limit.left().map_or(PAUSE, |left| left.min(PAUSE)))?;
+            let pause = Bell::after(limit.left().map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL)))?;
             poll_fn(|cx| pause.poll(cx)).await;
         }
     }

@@ -417,3 +417,95 @@ impl Drop for Reservation<'_> {
         self.state.readers.wake_all();
     }
 }
+
+// Empty messages, which a watch takes from the kernel.
+#[cfg(test)]
+mod tests {
+    use super::super::AsyncEnd;
+    use crate::{ClientOptions, NamedPipe, NamedPipeBuilder, PipeMode, PipeName, error::PipeErrorKind};
+    use ::tokio::{runtime::Builder, task::yield_now, time::timeout};
+    use std::{future::Future, io::Write, pin::pin, task::Poll, time::Duration};
+
+    /// For what must happen, however slow the machine is.
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { timeout(LONG, test).await.unwrap() });
+    }
+
+    fn pair(client_mode: PipeMode) -> (NamedPipe, AsyncEnd) {
+        let name = PipeName::unique("watch").unwrap();
+        let server = NamedPipeBuilder::new(&name).pipe_mode(PipeMode::Message).create().unwrap();
+        let client = ClientOptions::new().read_mode(client_mode).open(&name).unwrap();
+        server.connect().unwrap();
+        (server, AsyncEnd::new(client.into_end()))
+    }
+
+    /// On a message pipe each write is one message.
+    fn send(mut server: &NamedPipe, message: &[u8]) {
+        assert_eq!(server.write(message).unwrap(), message.len());
+    }
+
+    /// Polls for a read and gives it up. The watch stays.
+    async fn begin_watch(end: &AsyncEnd) {
+        let mut ready = pin!(std::future::poll_fn(|cx| end.poll_read_ready(cx)));
+        let polled = std::future::poll_fn(|cx| Poll::Ready(ready.as_mut().poll(cx))).await;
+        assert!(polled.is_pending());
+    }
+
+    #[test]
+    fn an_empty_message_that_a_watch_took_is_unread() {
+        run(async {
+            let (server, client) = pair(PipeMode::Message);
+            begin_watch(&client).await;
+            send(&server, b"");
+            while client.peek(&mut []).unwrap().message_left.is_none() {
+                yield_now().await;
+            }
+            send(&server, b"next");
+            let mut buf = [0; 9];
+            let peek = client.peek(&mut buf).unwrap();
+            assert_eq!((peek.copied, peek.available, peek.message_left), (0, 4, Some(0)));
+            assert_eq!(client.read_message(9).await.unwrap().unwrap(), b"");
+            assert_eq!(client.peek(&mut buf).unwrap().copied, 4);
+            assert_eq!(client.read_message(9).await.unwrap().unwrap(), b"next");
+        });
+    }
+
+    #[test]
+    fn a_disconnect_discards_an_empty_message_that_a_watch_took() {
+        run(async {
+            let (server, client) = pair(PipeMode::Message);
+            begin_watch(&client).await;
+            send(&server, b"");
+            while client.peek(&mut []).unwrap().message_left.is_none() {
+                yield_now().await;
+            }
+            server.disconnect().unwrap();
+            for _ in 0..2 {
+                let error = client.read_message(9).await.unwrap_err();
+                assert!(error == PipeErrorKind::NotConnected, "{error}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_watch_ends_when_the_read_mode_is_switched() {
+        run(async {
+            let (server, client) = pair(PipeMode::Byte);
+            begin_watch(&client).await;
+            client.set_read_mode(PipeMode::Message).unwrap();
+            send(&server, b"");
+            assert_eq!(client.read_message(9).await.unwrap().unwrap(), b"");
+            begin_watch(&client).await;
+            client.set_read_mode(PipeMode::Byte).unwrap();
+            send(&server, b"");
+            send(&server, b"bytes");
+            let mut buf = [0; 9];
+            let read =
+                std::future::poll_fn(|cx| client.poll_read(cx, &mut [std::io::IoSliceMut::new(&mut buf)]));
+            assert_eq!(read.await.unwrap(), 5);
+        });
+    }
+}
