@@ -1,20 +1,17 @@
-//! A connected end, whatever it is made of.
+//! A connected end, whatever it consists of.
 
 use super::{
-    super::settings::Settings,
-    connection::{self, Connection},
-    facts,
-    instance::Instance,
-    peer::Peer,
+    super::settings::Settings, connection::Connection, errors, instance::Instance, peer::Peer,
+    pipe_end::PipeEnd,
 };
 use crate::{
-    error::{PipeErrorKind, fail},
+    error::PipeErrorKind,
     message::{MessageRead, Peek},
     options::{PipeInfo, PipeMode},
 };
 use std::{
     io::{self, IoSlice},
-    os::windows::io::{BorrowedHandle, OwnedHandle},
+    ops::Deref,
     sync::Arc,
 };
 
@@ -23,81 +20,90 @@ use std::{
 pub(crate) enum End {
     /// One connection.
     Connection(Arc<Connection>),
-    /// Whatever connection an instance has at the time of a call.
+    /// The connection that an instance has at the time of a call.
     Instance(Instance),
+}
+
+/// The connection that one call uses.
+#[derive(Debug)]
+pub(crate) enum Current<'a> {
+    Borrowed(&'a dyn PipeEnd),
+    Shared(Arc<dyn PipeEnd>),
+}
+
+impl<'a> Deref for Current<'a> {
+    type Target = dyn PipeEnd + 'a;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Current::Borrowed(end) => *end,
+            Current::Shared(end) => &**end,
+        }
+    }
 }
 
 impl End {
     pub(crate) fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        match self {
-            End::Connection(connection) => connection.read(buf),
-            End::Instance(instance) => instance.connection_now()?.read(buf),
-        }
+        self.current()?.read(buf)
     }
 
     pub(crate) fn write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            End::Connection(connection) => connection.write(bufs),
-            End::Instance(instance) => instance.connection_now()?.write(bufs),
-        }
+        self.current()?.write(bufs)
     }
 
     pub(crate) fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>> {
-        self.connection()?.read_message(len_max)
+        self.current()?.read_message(len_max)
     }
 
     pub(crate) fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead> {
-        self.connection()?.read_message_into(buf)
-    }
-
-    pub(crate) fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
-        self.connection()?.transact(request, len_max)
+        self.current()?.read_message_into(buf)
     }
 
     pub(crate) fn write_message(&self, message: &[u8]) -> io::Result<()> {
-        self.connection()?.write_message(message)
+        self.current()?.write_message(message)
+    }
+
+    pub(crate) fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
+        self.current()?.transact(request, len_max)
     }
 
     pub(crate) fn peek(&self, buf: &mut [u8]) -> io::Result<Peek> {
-        match self {
-            End::Connection(connection) => connection.peek(buf),
-            // Rule M4.
-            End::Instance(instance) => instance
-                .connection_now()
-                .map_err(|_| fail(PipeErrorKind::BadPipe, "the instance has no client to peek at"))?
-                .peek(buf),
+        let peeked = self.current().and_then(|current| current.peek(buf));
+        match (self, peeked) {
+            // Rule M4: an instance without a client is a bad pipe.
+            (End::Instance(_), Err(error)) if is_without_client(&error) => Err(errors::no_client()),
+            (_, peeked) => peeked,
         }
     }
 
     pub(crate) fn drain(&self) -> io::Result<()> {
-        self.connection()?.drain_written()
+        self.current()?.drain()
     }
 
     pub(crate) fn shutdown_write(&self) -> io::Result<()> {
-        Err(fail(
-            PipeErrorKind::Unsupported,
-            "one direction of a named pipe can't be ended by itself; say in the protocol that nothing more comes",
-        ))
+        match self {
+            // With a client or without one.
+            End::Instance(_) => Err(errors::no_half_close()),
+            End::Connection(_) => self.current()?.shutdown_write(),
+        }
     }
 
     pub(crate) fn set_read_mode(&self, mode: PipeMode) -> io::Result<()> {
         match self {
-            End::Connection(connection) => connection.set_read_mode(mode),
-            End::Instance(instance) => {
-                connection::switch(instance.pipe(), instance.settings(), mode, instance.has_messages())
-            }
+            End::Instance(instance) => instance.set_read_mode(mode),
+            End::Connection(_) => self.current()?.set_read_mode(mode),
         }
     }
 
     pub(crate) fn info(&self) -> io::Result<PipeInfo> {
         match self {
-            End::Connection(connection) => connection.info(),
-            End::Instance(instance) => facts::info(instance.handle()),
+            End::Instance(instance) => instance.info(),
+            End::Connection(_) => self.current()?.info(),
         }
     }
 
     pub(crate) fn peer(&self) -> io::Result<Peer> {
-        self.connection()?.peer()
+        self.current()?.peer()
     }
 
     pub(crate) fn try_clone(&self) -> io::Result<End> {
@@ -105,42 +111,29 @@ impl End {
         self.connection().map(End::Connection)
     }
 
-    /// The handle, for as long as the end is borrowed.
-    pub(crate) fn handle(&self) -> BorrowedHandle<'_> {
+    pub(crate) fn settings(&self) -> &Settings {
         match self {
-            End::Connection(connection) => connection.handle(),
-            End::Instance(instance) => instance.handle(),
+            End::Connection(connection) => connection.options(),
+            End::Instance(instance) => instance.settings(),
         }
     }
 
-    /// The handle for good; another one of the same end where clones still use it.
-    pub(crate) fn into_handle(self) -> io::Result<OwnedHandle> {
-        let pipe = match self {
-            End::Connection(connection) => match Arc::try_unwrap(connection) {
-                Ok(connection) => connection.pipe,
-                Err(connection) => Arc::clone(&connection.pipe),
-            },
-            End::Instance(instance) => return instance.into_handle(),
-        };
-        pipe.into_handle()
+    /// The connection that a call made now uses.
+    pub(crate) fn current(&self) -> io::Result<Current<'_>> {
+        match self {
+            End::Connection(connection) => Ok(Current::Borrowed(&**connection)),
+            End::Instance(instance) => Ok(Current::Shared(instance.connection_now()?)),
+        }
     }
 
-    /// Does something as the client, on this thread (server ends only).
-    pub(crate) fn as_client<T>(&self, act: impl FnOnce() -> T) -> io::Result<T> {
-        self.connection()?.as_client(act)
-    }
-
-    pub(crate) fn connection(&self) -> io::Result<Arc<Connection>> {
+    pub(super) fn connection(&self) -> io::Result<Arc<Connection>> {
         match self {
             End::Connection(connection) => Ok(Arc::clone(connection)),
             End::Instance(instance) => instance.connection_now(),
         }
     }
+}
 
-    pub(crate) fn settings(&self) -> &Settings {
-        match self {
-            End::Connection(connection) => &connection.settings,
-            End::Instance(instance) => instance.settings(),
-        }
-    }
+fn is_without_client(error: &io::Error) -> bool {
+    matches!(PipeErrorKind::of(error), Some(PipeErrorKind::Listening | PipeErrorKind::NotConnected))
 }

@@ -1,9 +1,9 @@
-//! Windows: the system's own pipes. Names, instances, quotas and messages are the kernel's; what is added here is a
-//! deadline and a canceller for every call, and connections that nothing of an earlier one can reach.
+//! Windows: the system's own named pipes. The kernel implements names, instances, quotas and messages. This backend adds
+//! a deadline and a canceller to every call, and isolates a connection from the earlier ones of its handle.
 //!
-//! Every handle is opened for overlapped use, so that a read and a write never wait for each other. An operation is
-//! begun, waited for together with the limit, and where the limit comes first cancelled and *waited for*: the kernel
-//! never has a buffer after its call has returned.
+//! Every handle is opened for overlapped use, so that a read and a write never wait for each other. A call begins an
+//! operation and waits for it and for its limit. When the limit is reached first, the call cancels the operation and *waits
+//! for its completion*: the kernel never uses a buffer after the call has returned.
 
 mod absent;
 pub(crate) mod anonymous;
@@ -15,14 +15,18 @@ mod connection;
 mod descriptor;
 mod drain;
 mod end;
-mod extras;
+mod end_handle;
+mod errors;
 mod facts;
 mod handle;
+mod impersonate;
 mod instance;
 mod list;
 mod operation;
+mod overlapped;
 mod peer;
 mod pipe;
+mod pipe_end;
 mod reading;
 mod sid;
 mod token;
@@ -32,7 +36,7 @@ mod writing;
 pub(crate) use absent::{Gate, NameHold, PlainListener, Watch};
 pub(crate) use canceller::{Event, cancel_event};
 pub(crate) use end::End;
-pub(crate) use extras::handle_from_raw;
+pub(crate) use handle::handle_from_raw;
 pub(crate) use instance::Instance;
 pub(crate) use list::list;
 pub(crate) use peer::Peer;
@@ -50,40 +54,40 @@ use windows_sys::Win32::Foundation::{
     ERROR_PIPE_BUSY, ERROR_PIPE_LISTENING, ERROR_PIPE_NOT_CONNECTED, ERROR_SEM_TIMEOUT,
 };
 
-/// Opens now: busy and absent are errors.
+/// Opens without waiting: busy and absent are errors.
 pub(crate) fn open(request: &Request, limit: &Limit) -> io::Result<End> {
     client::open(request, limit).map(|connection| End::Connection(Arc::new(connection)))
 }
 
-/// Opens, waiting as the request says.
+/// Opens, and waits as the request says.
 pub(crate) fn connect(request: &Request, limit: &Limit) -> io::Result<End> {
     client::connect(request, limit).map(|connection| End::Connection(Arc::new(connection)))
 }
 
-/// Waits until an instance listens; a timeout of zero is what the server chose.
+/// Waits until an instance listens; a timeout of zero means the server's default.
 pub(crate) fn wait(name: &PipeName, timeout: Option<Duration>) -> io::Result<()> {
     client::wait(name, timeout)
 }
 
-/// Where a name lives.
+/// The location of a name.
 pub(crate) fn location(name: &PipeName) -> io::Result<PathBuf> {
     match name.kind() {
         PipeNameKind::Local(_) => Ok(PathBuf::from(name.to_string())),
-        _ => Err(fail(PipeErrorKind::Unsupported, format!("{name} is on another computer"))),
+        _ => Err(fail(PipeErrorKind::Unsupported, format!("{name} is a remote pipe"))),
     }
 }
 
-/// A name that only this user has: names belong to the whole computer, so the user's SID is put into it.
+/// A name of this user alone: names are global to the machine, so it contains the user's SID.
 pub(crate) fn per_user_name(name: &str) -> io::Result<String> {
     Ok(format!("{name}-{}", token::my_user()?.to_text()?))
 }
 
-/// Whether an absolute path is the address of a plain socket.
+/// Whether an absolute path is the address of a socket.
 pub(crate) fn socket_paths() -> bool {
     false
 }
 
-/// What a number of the system says of pipes.
+/// The kind of a system error.
 pub(crate) fn kind_of_code(code: i32) -> Option<PipeErrorKind> {
     Some(match u32::try_from(code).ok()? {
         ERROR_FILE_NOT_FOUND => PipeErrorKind::Absent,
@@ -103,12 +107,7 @@ pub(crate) fn kind_of_code(code: i32) -> Option<PipeErrorKind> {
     })
 }
 
-/// Waits for nothing, up to a limit; a canceller ends it sooner.
+/// Sleeps up to the limit; a canceller ends it sooner.
 pub(crate) fn pause(limit: &Limit) -> io::Result<()> {
     absent::pause(limit)
-}
-
-/// A connection that its server has ended, as its other calls say it.
-fn thrown_out() -> io::Error {
-    handle::system_error(ERROR_PIPE_NOT_CONNECTED)
 }

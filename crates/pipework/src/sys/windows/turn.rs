@@ -1,4 +1,4 @@
-//! Whose turn it is: of the threads at one end one reads and one writes at a time, each with an event of its own.
+//! The lock of one direction of an end: one thread reads and one writes at a time, each with its own event.
 
 use super::{
     super::Limit,
@@ -10,13 +10,13 @@ use std::{
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-/// One direction's turn.
+/// The lock of one direction.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     queue: Mutex<Queue>,
-    /// Tells one who waits that the turn was given back.
-    given_back: OnceLock<Event>,
-    /// Serves the operation of whose turn it is.
+    /// Wakes one thread that waits for the lock.
+    released: OnceLock<Event>,
+    /// The event of the holder's operation.
     operation: OnceLock<Event>,
 }
 
@@ -32,20 +32,20 @@ impl Queue {
     }
 }
 
-/// The turn is the holder's, until this is dropped.
+/// Holds the lock until it is dropped.
 #[derive(Debug)]
 pub(super) struct Taken<'a> {
     turn: &'a Turn,
 }
 
 impl Turn {
-    /// Takes the turn, waiting for it up to the limit.
+    /// Takes the lock; waits for it up to the limit.
     pub(super) fn take(&self, limit: &Limit) -> io::Result<Taken<'_>> {
         if self.queue().take() {
             return Ok(Taken { turn: self });
         }
-        // Made before anybody is counted as waiting: who gives the turn back then finds it.
-        let given_back = event_in(&self.given_back, Event::fleeting)?;
+        // Created before this thread counts as waiting, so a holder that sees it waiting finds the event.
+        let released = event_in(&self.released, Event::auto_reset)?;
         loop {
             {
                 let mut queue = self.queue();
@@ -54,22 +54,22 @@ impl Turn {
                 }
                 queue.waiting += 1;
             }
-            let woken = limit.check().and_then(|()| wait(given_back.as_handle(), limit));
+            let woken = limit.check().and_then(|()| wait(released.as_handle(), limit));
             self.queue().waiting -= 1;
             woken?;
         }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        // Each change is one step, so a panic elsewhere leaves nothing half-done.
+        // Every change is a single step, so a panic elsewhere does no harm.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Taken<'_> {
-    /// The event of the operation, which only the holder of the turn uses.
+    /// The event of the operation, which only the holder uses.
     pub(super) fn event(&self) -> io::Result<&Event> {
-        event_in(&self.turn.operation, Event::lasting)
+        event_in(&self.turn.operation, Event::manual_reset)
     }
 }
 
@@ -80,8 +80,8 @@ impl Drop for Taken<'_> {
             queue.is_taken = false;
             queue.waiting > 0
         };
-        if is_awaited && let Some(given_back) = self.turn.given_back.get() {
-            given_back.set();
+        if is_awaited && let Some(released) = self.turn.released.get() {
+            released.set();
         }
     }
 }

@@ -1,10 +1,10 @@
-//! A connected end for tasks, whatever it is made of.
+//! A connected end for async callers, whatever it consists of.
 
 use super::{
-    super::{End, Peer, connection::Connection, instance::Instance},
+    super::{End, Peer, instance::Instance},
+    ReadWait, WriteWait,
     accepting::Accepting,
-    at_once, lock,
-    tasks::Waiter,
+    lock, without_waiting,
 };
 use crate::{
     error::{PipeErrorKind, fail},
@@ -15,7 +15,10 @@ use ::tokio::io::{Interest, Ready};
 use std::{
     future::poll_fn,
     io::{self, IoSlice, IoSliceMut},
-    sync::{Arc, Mutex},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -23,15 +26,17 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct AsyncEnd {
     end: End,
-    /// Who polled for reading last, and only that one.
-    reader: Mutex<Waiter>,
-    /// Who polled for writing last, and only that one.
-    writer: Mutex<Waiter>,
+    /// The task that polled for reading last; only that one is woken.
+    reader: Mutex<ReadWait>,
+    /// The task that polled for writing last; only that one is woken.
+    writer: Mutex<WriteWait>,
+    /// The length that the last try to write had no room for: with less room a retry is useless.
+    wanted: AtomicUsize,
 }
 
 impl AsyncEnd {
     pub(crate) fn new(end: End) -> AsyncEnd {
-        AsyncEnd { end, reader: Mutex::default(), writer: Mutex::default() }
+        AsyncEnd { end, reader: Mutex::default(), writer: Mutex::default(), wanted: AtomicUsize::new(1) }
     }
 
     pub(crate) fn of_instance(instance: &Instance) -> AsyncEnd {
@@ -42,14 +47,15 @@ impl AsyncEnd {
 
     /// Waits for a client.
     pub(crate) async fn connect(&self) -> io::Result<()> {
-        // Whoever came as a client is connected for good.
+        // A client's end, and a server's end that a listener handed out, stay connected.
         let End::Instance(instance) = &self.end else { return Ok(()) };
         let mut accepting = Accepting::default();
         poll_fn(|cx| {
             loop {
-                match instance.connect(&at_once()) {
+                match instance.connect(&without_waiting()) {
+                    Ok(()) => return accepting.poll_known(cx, instance),
                     Err(error) if error == PipeErrorKind::TimedOut => {}
-                    outcome => return Poll::Ready(outcome),
+                    failed => return Poll::Ready(failed),
                 }
                 ready!(accepting.poll_client(cx, instance))?;
             }
@@ -57,29 +63,25 @@ impl AsyncEnd {
         .await
     }
 
-    /// Throws the client out.
+    /// Disconnects the client.
     pub(crate) fn disconnect(&self) -> io::Result<()> {
         match &self.end {
-            End::Instance(instance) => {
-                let connection = instance.connection_now();
-                instance.disconnect()?;
-                if let Ok(connection) = connection {
-                    connection.wake_tasks();
-                }
-                Ok(())
-            }
-            End::Connection(_) => Err(fail(PipeErrorKind::Unsupported, "only a server has an instance")),
+            End::Instance(instance) => instance.disconnect(),
+            _ => Err(fail(
+                PipeErrorKind::Unsupported,
+                "this end has no instance that could serve another client",
+            )),
         }
     }
 
-    // ---------------------------------------------------------------- what needs no waiting
+    // ---------------------------------------------------------------- calls that never wait
 
     pub(crate) fn info(&self) -> io::Result<PipeInfo> {
         self.end.info()
     }
 
     pub(crate) fn peer(&self) -> io::Result<Peer> {
-        self.end.peer()
+        self.end.current()?.peer_now()
     }
 
     pub(crate) fn peek(&self, buf: &mut [u8]) -> io::Result<Peek> {
@@ -87,30 +89,20 @@ impl AsyncEnd {
     }
 
     pub(crate) fn set_read_mode(&self, mode: PipeMode) -> io::Result<()> {
-        // What watches for something to read does it in the mode in which it began.
-        let connection = self.connection();
-        if let Ok(connection) = &connection {
-            connection.end_watching();
-        }
-        let outcome = self.end.set_read_mode(mode);
-        if let Ok(connection) = &connection {
-            connection.wake_tasks();
-        }
-        outcome
+        self.end.set_read_mode(mode)
     }
 
     pub(crate) fn try_read(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.connection()?.read_now(bufs)
+        self.end.current()?.try_read_vectored(bufs)
     }
 
     pub(crate) fn try_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.connection()?.write_now(bufs)
-    }
-
-    /// Nothing here has a sending side that could be ended by itself.
-    #[expect(clippy::unused_self, reason = "as on other systems")]
-    pub(crate) fn poll_shut_down(&self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+        let written = self.end.current()?.try_write_vectored(bufs);
+        let has_no_room = written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        let wanted = if has_no_room { bufs.iter().map(|buf| buf.len()).sum() } else { 1 };
+        // A hint for the same task: nothing else depends on its order.
+        self.wanted.store(wanted, Ordering::Relaxed);
+        written
     }
 
     // ---------------------------------------------------------------- polling
@@ -120,11 +112,19 @@ impl AsyncEnd {
         cx: &mut Context<'_>,
         bufs: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.connection()?.poll_read(cx, &mut lock(&self.reader), bufs)
+        self.end.current()?.poll_read(cx, &mut lock(&self.reader), bufs)
     }
 
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        self.connection()?.poll_write(cx, &mut lock(&self.writer), bufs)
+        self.end.current()?.poll_write(cx, &mut lock(&self.writer), bufs)
+    }
+
+    pub(crate) fn poll_shut_down(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.end.current() {
+            Ok(current) => current.poll_shutdown(cx, &mut lock(&self.writer)),
+            // An instance without a client has no sending side.
+            Err(_) => Poll::Ready(Ok(())),
+        }
     }
 
     pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -135,18 +135,18 @@ impl AsyncEnd {
         self.poll_writable(cx, &mut lock(&self.writer))
     }
 
-    fn poll_readable(&self, cx: &mut Context<'_>, waiter: &mut Waiter) -> Poll<io::Result<()>> {
-        match self.connection() {
-            Ok(connection) => connection.poll_readable(cx, waiter),
-            // The read will say it.
+    fn poll_readable(&self, cx: &mut Context<'_>, wait: &mut ReadWait) -> Poll<io::Result<()>> {
+        match self.end.current() {
+            Ok(current) => current.poll_read_ready(cx, wait),
+            // The read returns the error.
             Err(_) => Poll::Ready(Ok(())),
         }
     }
 
-    fn poll_writable(&self, cx: &mut Context<'_>, waiter: &mut Waiter) -> Poll<io::Result<()>> {
-        match self.connection() {
-            Ok(connection) => connection.poll_writable(cx, waiter),
-            // The write will say it.
+    fn poll_writable(&self, cx: &mut Context<'_>, wait: &mut WriteWait) -> Poll<io::Result<()>> {
+        match self.end.current() {
+            Ok(current) => current.poll_write_ready(cx, wait, self.wanted.load(Ordering::Relaxed)),
+            // The write returns the error.
             Err(_) => Poll::Ready(Ok(())),
         }
     }
@@ -155,7 +155,7 @@ impl AsyncEnd {
 
     /// Waits until a read or a write, whichever `interest` asks for, would not wait.
     pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
-        let (mut reader, mut writer) = (Waiter::default(), Waiter::default());
+        let (mut reader, mut writer) = (ReadWait::default(), WriteWait::default());
         poll_fn(|cx| {
             let mut ready = Ready::EMPTY;
             if interest.is_readable() && self.poll_readable(cx, &mut reader)?.is_ready() {
@@ -171,28 +171,24 @@ impl AsyncEnd {
     }
 
     pub(crate) async fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>> {
-        let (connection, mut waiter) = (self.connection()?, Waiter::default());
-        poll_fn(|cx| connection.poll_message(cx, &mut waiter, len_max)).await
+        let (current, mut wait) = (self.end.current()?, ReadWait::default());
+        poll_fn(|cx| current.poll_read_message(cx, &mut wait, len_max)).await
     }
 
     pub(crate) async fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead> {
-        let (connection, mut waiter) = (self.connection()?, Waiter::default());
-        poll_fn(|cx| connection.poll_message_into(cx, &mut waiter, buf)).await
+        let (current, mut wait) = (self.end.current()?, ReadWait::default());
+        poll_fn(|cx| current.poll_read_message_into(cx, &mut wait, buf)).await
     }
 
     pub(crate) async fn write_message(&self, message: &[u8]) -> io::Result<()> {
-        self.connection()?.write_message_in_task(message).await
+        self.end.current()?.write_message_async(message).await
     }
 
     pub(crate) async fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
-        self.connection()?.transact_in_task(request, len_max).await
+        self.end.current()?.transact_async(request, len_max).await
     }
 
     pub(crate) async fn drain(&self) -> io::Result<()> {
-        self.connection()?.drain_in_task().await
-    }
-
-    fn connection(&self) -> io::Result<Arc<Connection>> {
-        self.end.connection()
+        self.end.current()?.drain_async().await
     }
 }

@@ -10,7 +10,7 @@ const BATCH: usize = 8;
 
 /// The tasks that wait at one thing. Each that is woken looks for itself.
 #[derive(Debug, Default)]
-pub(super) struct Tasks {
+pub(crate) struct Tasks {
     slots: Mutex<Vec<Slot>>,
 }
 
@@ -24,7 +24,7 @@ enum Slot {
 
 impl Tasks {
     /// Wakes all that wait now.
-    pub(super) fn wake_all(&self) {
+    pub(crate) fn wake_all(&self) {
         let mut next = 0;
         loop {
             let mut batch: [Option<Waker>; BATCH] = Default::default();
@@ -71,7 +71,7 @@ pub(crate) struct Waiter {
 
 impl Waiter {
     /// From now on, and until it is woken once, this task waits there, and nowhere else.
-    pub(super) fn wait_at(&mut self, tasks: &Arc<Tasks>, cx: &Context<'_>) {
+    pub(crate) fn wait_at(&mut self, tasks: &Arc<Tasks>, cx: &Context<'_>) {
         if self.at.as_ref().is_some_and(|(at, _)| !Arc::ptr_eq(at, tasks)) {
             self.leave();
         }

@@ -1,57 +1,25 @@
-//! What only this system has: overlapped calls for programs that have completions of their own, handles, and acting as a
-//! client.
+//! Overlapped calls on an instance, for programs that handle completions themselves.
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::{
-    anonymous::Handle,
-    connection::Connection,
-    end::End,
     handle::{code, done, len_of},
     instance::Instance,
-    token,
 };
-use crate::{
-    error::{PipeErrorKind, fail},
-    options::{PipeEnd, Spec},
-};
-use std::{
-    ffi::c_void,
-    io,
-    os::windows::io::{AsRawHandle, FromRawHandle, RawHandle},
-    ptr,
-};
+use std::{ffi::c_void, io, os::windows::io::AsRawHandle, ptr};
 use windows_sys::Win32::{
     Foundation::{ERROR_IO_PENDING, ERROR_NO_DATA, ERROR_PIPE_CONNECTED},
     Storage::FileSystem::{ReadFile, WriteFile},
     System::{IO::GetOverlappedResult, Pipes::ConnectNamedPipe},
 };
 
-/// Takes a handle over.
-///
-/// # Safety
-/// `handle` is open and the caller owns it; nobody else closes it.
-pub(crate) unsafe fn handle_from_raw(handle: RawHandle) -> Handle {
-    // SAFETY: the caller promises exactly what `OwnedHandle` asks: an open handle, owned, not closed elsewhere.
-    unsafe { Handle::from_raw_handle(handle) }
-}
-
 impl Instance {
-    /// Creates an instance with raw security attributes.
-    ///
-    /// # Safety
-    /// `attributes` is null or points to a valid `SECURITY_ATTRIBUTES`.
-    pub(crate) unsafe fn create_raw(spec: &Spec, attributes: *mut c_void) -> io::Result<Instance> {
-        // SAFETY: the caller promises the same.
-        unsafe { Instance::create_with(spec, 0, attributes.cast_const().cast()) }
-    }
-
-    /// Begins to wait for a client; `true` if one is there already, or was.
+    /// Begins to wait for a client; `true` if one is connected already, or was.
     ///
     /// # Safety
     /// `overlapped` points to an `OVERLAPPED` that lives until the operation ends and serves no other.
     pub(crate) unsafe fn connect_overlapped(&self, overlapped: *mut c_void) -> io::Result<bool> {
         self.listen_by(|| {
-            // SAFETY: the handle is open while `self` is borrowed; the caller answers for the `OVERLAPPED`.
+            // SAFETY: the handle is open while `self` is borrowed; the caller promises a valid `OVERLAPPED`.
             let answer = unsafe { ConnectNamedPipe(self.handle().as_raw_handle(), overlapped.cast()) };
             match done(answer) {
                 Ok(()) => Ok(true),
@@ -64,7 +32,7 @@ impl Instance {
         })
     }
 
-    /// Begins to read; the number of bytes if they were there.
+    /// Begins to read; the number of bytes if the read has completed.
     ///
     /// # Safety
     /// As [`connect_overlapped`](Self::connect_overlapped), and `buf` too.
@@ -74,13 +42,13 @@ impl Instance {
         overlapped: *mut c_void,
     ) -> io::Result<Option<usize>> {
         let (handle, len) = (self.handle().as_raw_handle(), len_of(buf));
-        // SAFETY: the handle is open while `self` is borrowed; the caller answers for buffer and `OVERLAPPED`.
+        // SAFETY: the handle is open while `self` is borrowed; the caller promises a valid buffer and `OVERLAPPED`.
         let answer = unsafe { ReadFile(handle, buf.as_mut_ptr(), len, ptr::null_mut(), overlapped.cast()) };
         // SAFETY: the operation was begun with this `OVERLAPPED`.
         pending(answer, || unsafe { self.result(overlapped) })
     }
 
-    /// Begins to write; the number of bytes if there was room.
+    /// Begins to write; the number of bytes if the write has completed.
     ///
     /// # Safety
     /// As [`connect_overlapped`](Self::connect_overlapped), and `buf` too.
@@ -90,27 +58,27 @@ impl Instance {
         overlapped: *mut c_void,
     ) -> io::Result<Option<usize>> {
         let (handle, len) = (self.handle().as_raw_handle(), len_of(buf));
-        // SAFETY: the handle is open while `self` is borrowed; the caller answers for buffer and `OVERLAPPED`.
+        // SAFETY: the handle is open while `self` is borrowed; the caller promises a valid buffer and `OVERLAPPED`.
         let answer = unsafe { WriteFile(handle, buf.as_ptr(), len, ptr::null_mut(), overlapped.cast()) };
         // SAFETY: the operation was begun with this `OVERLAPPED`.
         pending(answer, || unsafe { self.result(overlapped) })
     }
 
-    /// How many bytes an operation that has ended has moved.
+    /// How many bytes a completed operation has transferred.
     ///
     /// # Safety
     /// `overlapped` began an operation on this pipe.
     pub(crate) unsafe fn result(&self, overlapped: *mut c_void) -> io::Result<usize> {
         let mut len = 0;
         let handle = self.handle().as_raw_handle();
-        // SAFETY: the handle is open while `self` is borrowed; the caller answers for the `OVERLAPPED`; `len` is a local.
+        // SAFETY: the handle is open while `self` is borrowed; the caller promises a valid `OVERLAPPED`; `len` is a local.
         let answer = unsafe { GetOverlappedResult(handle, overlapped.cast_const().cast(), &mut len, 0) };
         done(answer)?;
         Ok(usize::try_from(len).unwrap_or(usize::MAX))
     }
 }
 
-/// What a call that begins an operation said.
+/// The outcome of a call that begins an operation; `None` while it is pending.
 fn pending(answer: i32, result: impl FnOnce() -> io::Result<usize>) -> io::Result<Option<usize>> {
     match done(answer) {
         Ok(()) => result().map(Some),
@@ -119,63 +87,33 @@ fn pending(answer: i32, result: impl FnOnce() -> io::Result<usize>) -> io::Resul
     }
 }
 
-impl Connection {
-    /// Acts as the client on this thread, and afterwards as before.
-    pub(super) fn as_client<T>(&self, act: impl FnOnce() -> T) -> io::Result<T> {
-        if self.side == PipeEnd::Client {
-            let text = "only a server can act as its client, not a client as its server";
-            return Err(fail(PipeErrorKind::Unsupported, text));
-        }
-        self.check_usable()?;
-        token::as_client(&self.pipe, act)
-    }
-}
-
-impl End {
-    /// Takes over a handle of a connected end.
-    pub(crate) fn adopt(handle: Handle) -> io::Result<End> {
-        Connection::adopt(handle).map(|connection| End::Connection(std::sync::Arc::new(connection)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        ClientOptions, NamedPipe, NamedPipeBuilder, PipeName,
-        os::windows::{ClientOptionsExt, NamedPipeBuilderExt, NamedPipeExt},
+        NamedPipe, PipeName,
+        os::windows::NamedPipeExt,
         sys::windows::handle::{Event, wait},
     };
     use std::{io::Write, os::windows::io::AsHandle};
     use windows_sys::Win32::System::IO::OVERLAPPED;
 
     #[test]
-    fn raw_attributes_stand_instead_of_access() {
-        let name = PipeName::unique("extras").unwrap();
-        let mut builder = NamedPipeBuilder::new(&name);
-        // SAFETY: null stands for the default.
-        let server = unsafe { builder.with_security_attributes(ptr::null_mut()) }.unwrap();
-        let anonymous = ClientOptions::new().security_qos_flags(0).open(&name).unwrap();
-        server.connect().unwrap();
-        assert!(anonymous.peer().unwrap().is_same_user());
-    }
-
-    #[test]
-    fn overlapped_calls_end_with_their_events() {
-        let name = PipeName::unique("extras").unwrap();
+    fn overlapped_calls_set_their_events_when_they_complete() {
+        let name = PipeName::unique("overlapped").unwrap();
         let server = NamedPipe::new(&name).unwrap();
-        let event = Event::lasting().unwrap();
+        let event = Event::manual_reset().unwrap();
         let forever = crate::sys::Limit::new(None, None);
         let mut overlapped =
             OVERLAPPED { hEvent: event.as_handle().as_raw_handle(), ..OVERLAPPED::default() };
         let overlapped: *mut c_void = (&raw mut overlapped).cast();
-        // SAFETY: `overlapped` lives to the end, and serves one operation after the other.
-        let was_there = unsafe { server.connect_overlapped(overlapped) }.unwrap();
-        assert!(!was_there);
+        // SAFETY: `overlapped` lives to the end of the test and serves one operation at a time.
+        let was_connected = unsafe { server.connect_overlapped(overlapped) }.unwrap();
+        assert!(!was_connected);
         let mut client = crate::connect(&name).unwrap();
         wait(event.as_handle(), &forever).unwrap();
         let mut buf = [0; 8];
-        // SAFETY: as above; `buf` is not touched until the operation has ended.
+        // SAFETY: as above; `buf` is not used until the operation has completed.
         let read = unsafe { server.read_overlapped(&mut buf, overlapped) }.unwrap();
         assert_eq!(read, None);
         client.write_all(b"later").unwrap();
