@@ -5,8 +5,8 @@ use super::{
     listener::Listener,
 };
 use crate::{
-    access::Access,
-    client::{self, CONNECT_TIMEOUT, ServerCheck},
+    access::{Access, ServerCheck},
+    client::{self, CONNECT_TIMEOUT},
     credentials::Credentials,
     error::{PipeErrorKind, fail},
     named::NamedPipeBuilder,
