@@ -66,6 +66,8 @@ pub fn connect<A: AsRef<OsStr>>(address: A) -> io::Result<PipeStream> {
 /// let absent = ClientOptions::new().timeout(Duration::from_millis(10)).wait_absent(true).connect("nobody-serves-this");
 /// assert!(absent.unwrap_err() == PipeErrorKind::TimedOut);
 /// ```
+///
+#[doc = include_str!("client_options.md")]
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
     read: bool,

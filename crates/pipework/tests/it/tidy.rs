@@ -281,7 +281,7 @@ fn wrong_arrows() -> Vec<String> {
 fn conditions_in_the_surface() -> Vec<String> {
     let mut faults = Vec::new();
     for source in sources().iter().filter(|source| source.is_surface()) {
-        if source.path == "os.rs" || source.path == "lib.rs" {
+        if source.is_in("os") || source.path == "lib.rs" {
             continue;
         }
         for (number, code) in source.code() {
@@ -304,7 +304,7 @@ fn unsafe_code_elsewhere() -> Vec<String> {
             // Lints speak of unsafe code too, as `unsafe_code`.
             let mut uses =
                 code.split("unsafe").skip(1).map(str::trim_start).filter(|rest| !rest.starts_with('_'));
-            let declares = ["os.rs", "tokio/options.rs"].contains(&source.path.as_str());
+            let declares = source.is_in("os") || source.path == "tokio/options.rs";
             let allowed = |rest: &str| declares && rest.starts_with("fn");
             if uses.any(|rest| !allowed(rest)) && !code.contains('"') {
                 faults.push(source.fault(number, "unsafe code; it belongs in sys or ring/memory.rs"));
