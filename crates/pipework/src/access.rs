@@ -1,4 +1,4 @@
-//! Who may open a pipe.
+//! Who may open a pipe, and who may serve it.
 
 /// Who may open a pipe: the owner always, and whom is added. Grants reading and writing, never creating instances.
 ///
@@ -67,4 +67,17 @@ impl Default for Access {
     fn default() -> Self {
         Self::owner()
     }
+}
+
+/// Who a client accepts as the server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerCheck {
+    /// This user, the system (root, LocalSystem, Administrators, service accounts), or who root gave the name to.
+    #[default]
+    Trusted,
+    /// This account and no other: a name, a uid in decimal, or a SID.
+    User(String),
+    /// Whoever it is.
+    Anyone,
 }

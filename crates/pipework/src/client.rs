@@ -1,6 +1,7 @@
 //! Opening a pipe as a client.
 
 use crate::{
+    access::ServerCheck,
     cancel::Canceller,
     credentials::Credentials,
     error::{PipeErrorKind, fail},
@@ -65,6 +66,8 @@ pub fn connect<A: AsRef<OsStr>>(address: A) -> io::Result<PipeStream> {
 /// let absent = ClientOptions::new().timeout(Duration::from_millis(10)).wait_absent(true).connect("nobody-serves-this");
 /// assert!(absent.unwrap_err() == PipeErrorKind::TimedOut);
 /// ```
+///
+#[doc = include_str!("client_options.md")]
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
     read: bool,
@@ -258,17 +261,4 @@ impl Default for ClientOptions {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// Who a client accepts as the server.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ServerCheck {
-    /// This user, the system (root, LocalSystem, Administrators, service accounts), or who root gave the name to.
-    #[default]
-    Trusted,
-    /// This account and no other: a name, a uid in decimal, or a SID.
-    User(String),
-    /// Whoever it is.
-    Anyone,
 }

@@ -1,7 +1,6 @@
 //! Errors: `io::Error` outside, with what a caller must tell apart readable by [`PipeErrorKind::of`].
 
-use crate::sys;
-use std::{borrow::Cow, error::Error, fmt, io};
+use std::{borrow::Cow, env::consts, error::Error, fmt, io};
 
 /// Why a pipe call failed, in the words of the rule book. `io::Error` compares with it: `if e == PipeErrorKind::Busy`.
 ///
@@ -55,7 +54,7 @@ impl PipeErrorKind {
     pub fn of(error: &io::Error) -> Option<PipeErrorKind> {
         match error.get_ref() {
             Some(payload) => payload.downcast_ref::<PipeError>()?.kind,
-            None => sys::kind_of_code(error.raw_os_error()?),
+            None => PipeErrorKind::of_code(error.raw_os_error()?),
         }
     }
 
@@ -79,6 +78,70 @@ impl PipeErrorKind {
         }
     }
 
+    /// Whether the peer is gone: `Broken`, `NoData` or `NotConnected`.
+    ///
+    /// # Examples
+    /// ```
+    /// use pipework::PipeErrorKind;
+    ///
+    /// assert!(PipeErrorKind::Broken.is_gone());
+    /// assert!(!PipeErrorKind::TimedOut.is_gone());
+    /// ```
+    pub fn is_gone(self) -> bool {
+        matches!(self, PipeErrorKind::Broken | PipeErrorKind::NoData | PipeErrorKind::NotConnected)
+    }
+
+    /// What happened, in a few words.
+    fn description(self) -> &'static str {
+        match self {
+            PipeErrorKind::Absent => "there is no such pipe",
+            PipeErrorKind::AccessDenied => "access is denied",
+            PipeErrorKind::NameTaken => "the name is taken",
+            PipeErrorKind::Busy => "all instances of the pipe are busy",
+            PipeErrorKind::NoData => "the peer has closed the pipe",
+            PipeErrorKind::MoreData => "the message is longer than the limit",
+            PipeErrorKind::Broken => "the peer has closed the pipe",
+            PipeErrorKind::NotConnected => "the server has disconnected the pipe",
+            PipeErrorKind::Listening => "no client has connected yet",
+            PipeErrorKind::TimedOut => "the operation timed out",
+            PipeErrorKind::BadPipe => "the pipe is in the wrong state or mode for this operation",
+            PipeErrorKind::Invalid => "an argument is invalid",
+            PipeErrorKind::Aborted => "the operation was cancelled",
+            PipeErrorKind::Unsupported => "this system or build does not support the operation",
+            PipeErrorKind::Corrupt => "the peer has violated the protocol",
+        }
+    }
+
+    /// The kind that a bare number of the system stands for.
+    ///
+    /// On Windows each kind has its number. Elsewhere an errno says nothing that the payload does not say better, with one
+    /// exception: no errno is 231, which `pipework::tokio` returns for a busy pipe because programs on tokio compare it.
+    fn of_code(code: i32) -> Option<PipeErrorKind> {
+        let code = u32::try_from(code).ok()?;
+        let is_known = consts::FAMILY == "windows" || code == PipeErrorKind::Busy.code();
+        if is_known { PipeErrorKind::of_windows_code(code) } else { None }
+    }
+
+    /// The kind of a Windows error number: what [`code`](PipeErrorKind::code) returns, and `ERROR_INVALID_NAME`.
+    fn of_windows_code(code: u32) -> Option<PipeErrorKind> {
+        Some(match code {
+            2 => PipeErrorKind::Absent,
+            5 => PipeErrorKind::AccessDenied,
+            50 => PipeErrorKind::Unsupported,
+            87 | 123 => PipeErrorKind::Invalid,
+            109 => PipeErrorKind::Broken,
+            121 => PipeErrorKind::TimedOut,
+            230 => PipeErrorKind::BadPipe,
+            231 => PipeErrorKind::Busy,
+            232 => PipeErrorKind::NoData,
+            233 => PipeErrorKind::NotConnected,
+            234 => PipeErrorKind::MoreData,
+            536 => PipeErrorKind::Listening,
+            995 => PipeErrorKind::Aborted,
+            _ => return None,
+        })
+    }
+
     /// The kind of the `io::Error` that carries it.
     fn io_kind(self) -> io::ErrorKind {
         match self {
@@ -97,18 +160,34 @@ impl PipeErrorKind {
     }
 }
 
+impl fmt::Display for PipeErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.description())
+    }
+}
+
+/// An error of this kind, whose text is that of the kind.
+impl From<PipeErrorKind> for io::Error {
+    fn from(kind: PipeErrorKind) -> io::Error {
+        fail(kind, kind.description())
+    }
+}
+
 impl PartialEq<PipeErrorKind> for io::Error {
     fn eq(&self, kind: &PipeErrorKind) -> bool {
         PipeErrorKind::of(self) == Some(*kind)
     }
 }
 
-/// Whether the other end has gone: `Broken`, `NoData` or `NotConnected`.
+impl PartialEq<io::Error> for PipeErrorKind {
+    fn eq(&self, error: &io::Error) -> bool {
+        error == self
+    }
+}
+
+/// Whether the peer is gone: [`PipeErrorKind::is_gone`] of the error's kind, `false` for an error that has none.
 pub fn is_gone(error: &io::Error) -> bool {
-    matches!(
-        PipeErrorKind::of(error),
-        Some(PipeErrorKind::Broken | PipeErrorKind::NoData | PipeErrorKind::NotConnected)
-    )
+    PipeErrorKind::of(error).is_some_and(PipeErrorKind::is_gone)
 }
 
 /// What an `io::Error` of this crate carries: the kind, a text that says what to do, and the system's own error.
@@ -193,8 +272,20 @@ mod tests {
             [(Broken, true), (NoData, true), (NotConnected, true), (Busy, false), (TimedOut, false)]
         {
             assert_eq!(is_gone(&fail(kind, "")), gone, "{kind:?}");
+            assert_eq!(kind.is_gone(), gone, "{kind:?}");
         }
         assert!(!is_gone(&io::Error::from(io::ErrorKind::BrokenPipe)));
+    }
+
+    #[test]
+    fn a_kind_becomes_an_error_and_compares_both_ways() {
+        let error = io::Error::from(PipeErrorKind::Busy);
+        assert!(error == PipeErrorKind::Busy && PipeErrorKind::Busy == error);
+        assert!(error != PipeErrorKind::Absent && PipeErrorKind::Absent != error);
+        assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
+        assert_eq!(error.to_string(), PipeErrorKind::Busy.to_string());
+        assert_eq!(format!("{:>20}", PipeErrorKind::AccessDenied), "    access is denied");
+        assert!(PipeErrorKind::Busy != io::Error::from(io::ErrorKind::ResourceBusy));
     }
 
     #[test]
@@ -219,6 +310,25 @@ mod tests {
         ];
         for (kind, code) in codes {
             assert_eq!(kind.code(), code, "{kind:?}");
+            // Two kinds only this crate has; a number can't say more than that the system refused.
+            let read_back = match kind {
+                NameTaken => Some(AccessDenied),
+                Corrupt => None,
+                kind => Some(kind),
+            };
+            assert_eq!(PipeErrorKind::of_windows_code(code), read_back, "{code}");
         }
+        assert_eq!(PipeErrorKind::of_windows_code(123), Some(Invalid));
+    }
+
+    #[test]
+    fn a_bare_number_is_read_as_the_system_means_it() {
+        let of = |code| PipeErrorKind::of(&io::Error::from_raw_os_error(code));
+        assert_eq!(of(231), Some(PipeErrorKind::Busy));
+        let is_windows = !std::path::Path::new("/").is_absolute();
+        for (code, kind) in [(2, PipeErrorKind::Absent), (109, PipeErrorKind::Broken)] {
+            assert_eq!(of(code), is_windows.then_some(kind), "{code}");
+        }
+        assert_eq!(of(-1), None);
     }
 }

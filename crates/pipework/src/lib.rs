@@ -79,6 +79,7 @@ mod credentials;
 mod error;
 mod list;
 mod listener;
+mod location;
 mod message;
 mod model;
 mod name;
@@ -95,19 +96,19 @@ mod sys;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
-pub use access::Access;
+pub use access::{Access, ServerCheck};
 pub use anonymous::{AnonRead, AnonWrite, anonymous};
 pub use cancel::Canceller;
-pub use client::{ClientOptions, ServerCheck, connect};
+pub use client::{ClientOptions, connect};
 pub use credentials::Credentials;
 pub use error::{PipeErrorKind, is_gone};
-pub use list::{PipeEntry, list};
+pub use list::list;
 pub use listener::{Incoming, Listener};
 pub use message::{MessageRead, Peek};
 pub use name::{PipeName, PipeNameKind};
 pub use named::{NamedPipe, NamedPipeBuilder};
 pub use network::{NetworkCaller, NetworkPeer};
-pub use options::{PipeEnd, PipeInfo, PipeMode};
+pub use options::{PipeEnd, PipeEntry, PipeInfo, PipeMode};
 pub use peer::Peer;
 pub use stream::PipeStream;
 

@@ -6,7 +6,7 @@ use std::{
     fmt,
     hash::{Hash, Hasher},
     io,
-    path::{Path, PathBuf},
+    path::Path,
     str::FromStr,
 };
 
@@ -85,7 +85,7 @@ impl PipeName {
     /// [`PipeErrorKind::Invalid`] if the address is none of these.
     pub fn new<A: AsRef<OsStr>>(address: A) -> io::Result<PipeName> {
         let address = address.as_ref();
-        if crate::sys::socket_paths() && is_path(address) {
+        if socket_paths() && is_path(address) {
             return PipeName::socket(address);
         }
         let Some(text) = address.to_str() else {
@@ -123,24 +123,6 @@ impl PipeName {
         PipeName::new(format!("{prefix}-{:032x}", u128::from_be_bytes(bits)))
     }
 
-    /// Makes `name` a name of its own for each user also on Windows, where names belong to the whole computer.
-    ///
-    /// # Platform-specific behavior
-    /// On Unix a name belongs to its user anyway and is not changed.
-    ///
-    /// # Errors
-    /// [`PipeErrorKind::Invalid`] if `name` is not one of this computer, or too long with what is added.
-    pub fn per_user(name: &str) -> io::Result<PipeName> {
-        let given = PipeName::new(name)?;
-        let PipeNameKind::Local(bare) = given.kind() else {
-            return Err(invalid(
-                given.as_ref(),
-                "can't be made a user's own: only a pipe on this computer can",
-            ));
-        };
-        PipeName::local(name.as_ref(), &crate::sys::per_user_name(bare)?)
-    }
-
     /// The parts of the name, as they were given.
     pub fn kind(&self) -> PipeNameKind<'_> {
         match &self.target {
@@ -148,14 +130,6 @@ impl PipeName {
             Target::Remote { server, name, .. } => PipeNameKind::Remote { server, name },
             Target::Socket => PipeNameKind::Socket(Path::new(&self.text)),
         }
-    }
-
-    /// Where it lives on this computer: a directory or a socket on Unix, `\\.\pipe\name` on Windows.
-    ///
-    /// # Errors
-    /// Those of looking for the place: the name is one of another computer, or no directory can hold it.
-    pub fn location(&self) -> io::Result<PathBuf> {
-        crate::sys::location(self)
     }
 
     /// The name of a local pipe in the one spelling that all its spellings share; empty for a socket, and for a pipe
@@ -172,7 +146,7 @@ impl PipeName {
         PipeName::local(name.as_ref(), name)
     }
 
-    fn local(address: &OsStr, name: &str) -> io::Result<PipeName> {
+    pub(crate) fn local(address: &OsStr, name: &str) -> io::Result<PipeName> {
         check_name(address, name)?;
         let target = Target::Local { name: name.to_owned(), folded: fold(name) };
         Ok(PipeName { text: format!(r"\\.\pipe\{name}").into(), target })
@@ -260,6 +234,11 @@ impl FromStr for PipeName {
     }
 }
 
+/// Whether sockets are named by paths: where a path that begins with a slash is absolute, which it is not on Windows.
+fn socket_paths() -> bool {
+    Path::new("/").is_absolute()
+}
+
 /// Whether an address is a path where sockets are named by paths. It need not be Unicode; the prefix is ASCII.
 fn is_path(address: &OsStr) -> bool {
     let text = address.to_string_lossy();
@@ -293,7 +272,7 @@ fn check_name(address: &OsStr, name: &str) -> io::Result<()> {
     Ok(())
 }
 
-fn invalid(address: &OsStr, problem: &str) -> io::Error {
+pub(crate) fn invalid(address: &OsStr, problem: &str) -> io::Error {
     fail(PipeErrorKind::Invalid, format!("the address {address:?} {problem}"))
 }
 
@@ -525,15 +504,6 @@ mod tests {
     }
 
     #[test]
-    fn only_a_local_name_can_be_a_users_own() {
-        assert_eq!(PipeName::per_user("app").unwrap(), PipeName::per_user(r"\\.\pipe\app").unwrap());
-        assert!(matches!(PipeName::per_user("app").unwrap().kind(), PipeNameKind::Local(_)));
-        for address in [r"\\server\pipe\app", "/run/app.sock", ""] {
-            assert!(PipeName::per_user(address).unwrap_err() == PipeErrorKind::Invalid, "{address}");
-        }
-    }
-
-    #[test]
     fn the_text_is_an_address_itself() {
         let text = name("//./pipe/x");
         assert_eq!(text.as_ref() as &OsStr, r"\\.\pipe\x");
@@ -546,7 +516,7 @@ mod tests {
     #[test]
     fn what_begins_with_a_slash_is_a_path_where_sockets_have_paths() {
         let paths = ["/run/a.sock", "/", "/Pipe/x", "//tmp/a", "//./pipes/x", r"/\.pipe\x"];
-        if !crate::sys::socket_paths() {
+        if !socket_paths() {
             paths.iter().for_each(|path| refused(path, r"\\.\pipe\name"));
             assert_eq!(name("//server/pipe/x"), name(r"\\server\pipe\x"));
             return;

@@ -170,6 +170,8 @@ impl Write for &NamedPipe {
 /// # Ok(())
 /// # }
 /// ```
+///
+#[doc = include_str!("server_options.md")]
 #[derive(Clone, Debug)]
 pub struct NamedPipeBuilder {
     address: OsString,
@@ -202,6 +204,12 @@ impl NamedPipeBuilder {
             default_timeout: DEFAULT_TIMEOUT,
             access: Access::owner(),
         }
+    }
+
+    /// The same for another address.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn at(&self, address: &OsStr) -> NamedPipeBuilder {
+        NamedPipeBuilder { address: address.to_owned(), ..self.clone() }
     }
 
     /// Lets data go from client to server (default true).

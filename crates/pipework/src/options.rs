@@ -1,7 +1,12 @@
 //! Plain data that describes pipes.
 
-use crate::{access::Access, credentials::Credentials, name::PipeName, network::NetworkCaller};
-use std::{sync::Arc, time::Duration};
+use crate::{
+    access::{Access, ServerCheck},
+    credentials::Credentials,
+    name::PipeName,
+    network::NetworkCaller,
+};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// The quota of a direction in bytes, unless told otherwise: four times that of miow and tokio. On Unix two ends that copy
 /// 64 KiB each at the same time need twice that and some room for one to be late; it is memory that only what is written
@@ -44,6 +49,33 @@ pub struct PipeInfo {
     pub in_buffer_size: u32,
 }
 
+/// One pipe of [`list`](crate::list()).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PipeEntry {
+    /// Its name.
+    pub name: PipeName,
+    /// Open instances.
+    pub instances: u32,
+    /// 255 is unlimited.
+    pub max_instances: u32,
+    /// Type; `None` where the system does not say (Windows).
+    pub mode: Option<PipeMode>,
+    /// Server processes; empty where the system does not say.
+    pub servers: Vec<u32>,
+    /// Client to server, server to client; `None` where the system does not say.
+    pub directions: Option<(bool, bool)>,
+    /// Instances that listen now; `None` where the system does not say.
+    pub listening: Option<u32>,
+    /// Whether clients on other computers may come, where a service lets them (`accept_remote`); `None` where the system
+    /// does not say (Windows).
+    pub accept_remote: Option<bool>,
+    /// Account that owns the name; `None` where the system does not say.
+    pub owner: Option<String>,
+    /// Where it lives: a directory on Unix, `\\.\pipe\name` on Windows.
+    pub location: PathBuf,
+}
+
 /// What a new instance is to be, as the builder was told and before anything is checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Spec {
@@ -67,7 +99,7 @@ pub(crate) struct Request {
     pub(crate) read: bool,
     pub(crate) write: bool,
     pub(crate) read_mode: PipeMode,
-    pub(crate) server: crate::client::ServerCheck,
+    pub(crate) server: ServerCheck,
     /// Whether a name that does not exist yet is waited for.
     pub(crate) wait_absent: bool,
     /// Whether the one direction of a one-way pipe will do where both were asked.

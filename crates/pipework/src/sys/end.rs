@@ -6,6 +6,7 @@ use super::{
     settings::Settings,
 };
 use crate::{
+    error::PipeErrorKind,
     message::{MessageRead, Peek},
     options::{PipeInfo, PipeMode},
 };
@@ -38,8 +39,10 @@ pub(crate) trait PipeEnd: Debug + Send + Sync {
     /// Writes a stream, or on a message pipe one message.
     fn write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize>;
     /// Reads what is there, else `WouldBlock`.
+    #[cfg(any(unix, feature = "tokio"))]
     fn try_read(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize>;
     /// Writes what fits, else `WouldBlock`.
+    #[cfg(any(unix, feature = "tokio"))]
     fn try_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize>;
     /// Reads one whole message of at most `len_max` bytes; `None` is the end.
     fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>>;
@@ -190,7 +193,10 @@ impl End {
         match self.kind() {
             Ok(end) => end.peek(buf),
             // Rule M4.
-            Err(instance) => instance.connection_now().map_err(|_| nothing_to_peek_at())?.peek(buf),
+            Err(instance) => match instance.connection_now().and_then(|connection| connection.peek(buf)) {
+                Err(error) if is_without_client(&error) => Err(nothing_to_peek_at()),
+                peeked => peeked,
+            },
         }
     }
 
@@ -243,4 +249,8 @@ impl End {
     pub(crate) fn instance(&self) -> Option<&Instance> {
         self.kind().err()
     }
+}
+
+fn is_without_client(error: &io::Error) -> bool {
+    matches!(PipeErrorKind::of(error), Some(PipeErrorKind::Listening | PipeErrorKind::NotConnected))
 }

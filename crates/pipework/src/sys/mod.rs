@@ -15,8 +15,7 @@
 //! | [`wait`] | until an instance of a name listens |
 //! | [`list`] | the pipes of this computer |
 //! | [`location`] | where a name lives |
-//! | [`per_user_name`], [`socket_paths`] | what names mean here |
-//! | [`kind_of_code`] | what a number of the system says of pipes |
+//! | [`per_user_name`] | a name that only this user has |
 //! | [`anonymous`] | one-way pipes of the kernel |
 //!
 //! The backends know plain data of the surface (names, options, errors, and what calls return), never its types that
@@ -32,6 +31,8 @@ mod limit;
 mod settings;
 #[cfg(unix)]
 mod unix;
+#[cfg(feature = "tokio")]
+mod waiters;
 #[cfg(windows)]
 pub(crate) mod windows;
 #[cfg(unix)]
@@ -42,8 +43,8 @@ use windows as system;
 pub(crate) use canceller::Canceller;
 pub(crate) use limit::Limit;
 pub(crate) use system::{
-    End, Gate, Instance, NameHold, Peer, PlainListener, Watch, anonymous, connect, kind_of_code, list,
-    location, open, pause, per_user_name, socket_paths, wait,
+    End, Gate, Instance, NameHold, Peer, PlainListener, Watch, anonymous, connect, list, location, open,
+    pause, per_user_name, wait,
 };
 
 /// What the surface for tasks needs beside that.

@@ -5,12 +5,12 @@ use super::{
     listener::Listener,
 };
 use crate::{
-    access::Access,
-    client::{self, CONNECT_TIMEOUT, ServerCheck},
+    access::{Access, ServerCheck},
+    client::{self, CONNECT_TIMEOUT},
     credentials::Credentials,
     error::{PipeErrorKind, fail},
     named::NamedPipeBuilder,
-    options::{BUFFER_SIZE, PipeMode, Request},
+    options::{PipeMode, Request},
     sys::asynchronous,
 };
 use std::{
@@ -29,58 +29,43 @@ const ACCESS_SYSTEM_SECURITY: u32 = 0x0100_0000;
 ///
 /// What is here and not in tokio: [`access`](ServerOptions::access) and `listen`. What differs: a wrong number of instances is
 /// an error and no panic, and by default nobody but this user is let in.
+///
+#[doc = include_str!("../server_options.md")]
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
-    mode: PipeMode,
-    inbound: bool,
-    outbound: bool,
-    /// Whether it was said; instances and listeners begin differently.
+    /// Everything but the address, which tokio's calls take in the end.
+    builder: NamedPipeBuilder,
+    /// Whether it was set; instances and listeners have different defaults.
     first: Option<bool>,
     /// Bits that only Windows knows.
     open_mode: u32,
-    reject_remote: bool,
-    max_instances: usize,
-    out_buffer_size: u32,
-    in_buffer_size: u32,
-    access: Access,
 }
 
 impl ServerOptions {
     /// Begins with tokio's defaults: not the first instance, duplex, bytes, unlimited, local; but with buffers of 256 KiB and
     /// for this user only.
     pub fn new() -> ServerOptions {
-        ServerOptions {
-            mode: PipeMode::Byte,
-            inbound: true,
-            outbound: true,
-            first: None,
-            open_mode: 0,
-            reject_remote: true,
-            max_instances: 255,
-            out_buffer_size: BUFFER_SIZE,
-            in_buffer_size: BUFFER_SIZE,
-            access: Access::owner(),
-        }
+        ServerOptions { builder: NamedPipeBuilder::new(""), first: None, open_mode: 0 }
     }
 
     /// Sets the type of the pipe, and the server's read mode (default `Byte`).
     #[doc(alias = "PIPE_TYPE_MESSAGE")]
     pub fn pipe_mode(&mut self, mode: PipeMode) -> &mut Self {
-        self.mode = mode;
+        self.builder.pipe_mode(mode);
         self
     }
 
     /// Lets data go from client to server (default true).
     #[doc(alias = "PIPE_ACCESS_INBOUND")]
     pub fn access_inbound(&mut self, allowed: bool) -> &mut Self {
-        self.inbound = allowed;
+        self.builder.inbound(allowed);
         self
     }
 
     /// Lets data go from server to client (default true).
     #[doc(alias = "PIPE_ACCESS_OUTBOUND")]
     pub fn access_outbound(&mut self, allowed: bool) -> &mut Self {
-        self.outbound = allowed;
+        self.builder.outbound(allowed);
         self
     }
 
@@ -114,7 +99,7 @@ impl ServerOptions {
     /// Keeps clients on other computers out (default true); else as [`accept_remote`](NamedPipeBuilder::accept_remote).
     #[doc(alias = "PIPE_REJECT_REMOTE_CLIENTS")]
     pub fn reject_remote_clients(&mut self, reject: bool) -> &mut Self {
-        self.reject_remote = reject;
+        self.builder.accept_remote(!reject);
         self
     }
 
@@ -122,27 +107,28 @@ impl ServerOptions {
     /// `Invalid` at `create`. The first instance decides (rule N3).
     #[doc(alias = "nMaxInstances")]
     pub fn max_instances(&mut self, instances: usize) -> &mut Self {
-        self.max_instances = instances;
+        // No instance is what `create` refuses in the same words as too many.
+        self.builder.max_instances(u8::try_from(instances).unwrap_or(0));
         self
     }
 
     /// Sets the quota of the server-to-client direction in bytes (default 262,144).
     #[doc(alias = "nOutBufferSize")]
     pub fn out_buffer_size(&mut self, len: u32) -> &mut Self {
-        self.out_buffer_size = len;
+        self.builder.out_buffer_size(len);
         self
     }
 
     /// Sets the quota of the client-to-server direction in bytes (default 262,144).
     #[doc(alias = "nInBufferSize")]
     pub fn in_buffer_size(&mut self, len: u32) -> &mut Self {
-        self.in_buffer_size = len;
+        self.builder.in_buffer_size(len);
         self
     }
 
     /// Says who may open the pipe (default [`Access::owner`]). The first instance decides.
     pub fn access(&mut self, access: Access) -> &mut Self {
-        self.access = access;
+        self.builder.access(access);
         self
     }
 
@@ -152,7 +138,7 @@ impl ServerOptions {
     /// Those of [`NamedPipeBuilder::create`](crate::NamedPipeBuilder::create); `Busy` is the error number 231.
     #[doc(alias = "CreateNamedPipeW")]
     pub fn create(&self, address: impl AsRef<OsStr>) -> io::Result<NamedPipeServer> {
-        let spec = self.builder(address.as_ref())?.spec_of_instance()?;
+        let spec = self.builder(address.as_ref(), false).spec_of_instance()?;
         asynchronous::create(&spec, self.open_mode).map(NamedPipeServer::new).map_err(as_tokio_says)
     }
 
@@ -173,7 +159,7 @@ impl ServerOptions {
         address: impl AsRef<OsStr>,
         attributes: *mut c_void,
     ) -> io::Result<NamedPipeServer> {
-        let spec = self.builder(address.as_ref())?.spec_of_instance()?;
+        let spec = self.builder(address.as_ref(), false).spec_of_instance()?;
         asynchronous::create_with_attributes(&spec, self.open_mode, attributes)
             .map(NamedPipeServer::new)
             .map_err(as_tokio_says)
@@ -190,26 +176,13 @@ impl ServerOptions {
             let text = "rights to change the pipe's access are of single instances: call `create`";
             return Err(fail(PipeErrorKind::Unsupported, text));
         }
-        let mut builder = self.builder(address.as_ref())?;
-        builder.first(self.first.unwrap_or(true)).listen().map(Listener::new).map_err(as_tokio_says)
+        self.builder(address.as_ref(), true).listen().map(Listener::new).map_err(as_tokio_says)
     }
 
-    fn builder(&self, address: &OsStr) -> io::Result<NamedPipeBuilder> {
-        let max_instances = u8::try_from(self.max_instances).map_err(|_| {
-            fail(PipeErrorKind::Invalid, "a pipe has 1 to 254 instances, or 255 for no limit")
-        })?;
-        let mut builder = NamedPipeBuilder::new(address);
+    fn builder(&self, address: &OsStr, first: bool) -> NamedPipeBuilder {
+        let mut builder = self.builder.at(address);
+        builder.first(self.first.unwrap_or(first));
         builder
-            .inbound(self.inbound)
-            .outbound(self.outbound)
-            .first(self.first.unwrap_or(false))
-            .accept_remote(!self.reject_remote)
-            .max_instances(max_instances)
-            .out_buffer_size(self.out_buffer_size)
-            .in_buffer_size(self.in_buffer_size)
-            .pipe_mode(self.mode)
-            .access(self.access.clone());
-        Ok(builder)
     }
 
     fn set_bit(&mut self, bit: u32, is_set: bool) -> &mut Self {
@@ -226,6 +199,8 @@ impl Default for ServerOptions {
 
 /// How to open the client end, as tokio's; plain data, checked by [`open`](ClientOptions::open) and
 /// [`connect`](ClientOptions::connect).
+///
+#[doc = include_str!("../client_options.md")]
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
     pub(crate) options: client::ClientOptions,
@@ -374,5 +349,54 @@ fn as_tokio_says(error: io::Error) -> io::Error {
     match i32::try_from(PipeErrorKind::Busy.code()) {
         Ok(code) if error == PipeErrorKind::Busy => io::Error::from_raw_os_error(code),
         _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(options: &ServerOptions, first: bool) -> io::Result<crate::options::Spec> {
+        options.builder("x".as_ref(), first).spec()
+    }
+
+    #[test]
+    fn numbers_of_instances_that_do_not_exist_are_refused() {
+        for count in [0, 256, usize::MAX] {
+            let mut options = ServerOptions::new();
+            let error = spec(options.max_instances(count), false).unwrap_err();
+            assert!(error == PipeErrorKind::Invalid, "{count}: {error}");
+            assert!(error.to_string().contains("254"), "{error}");
+            // The last one that was set counts.
+            assert_eq!(spec(options.max_instances(254), false).unwrap().max_instances, 254);
+        }
+    }
+
+    #[test]
+    fn an_instance_need_not_be_the_first_but_a_listener_must() {
+        let mut options = ServerOptions::new();
+        for default in [false, true] {
+            assert_eq!(spec(&options, default).unwrap().first, default);
+        }
+        for set in [false, true] {
+            options.first_pipe_instance(set);
+            assert!([false, true].iter().all(|default| spec(&options, *default).unwrap().first == set));
+        }
+    }
+
+    #[test]
+    fn each_option_is_one_of_the_builder() {
+        let usual = spec(&ServerOptions::new(), false).unwrap();
+        assert!(usual.inbound && usual.outbound && !usual.accept_remote);
+        assert_eq!((usual.mode, usual.max_instances), (PipeMode::Byte, 255));
+        let mut options = ServerOptions::new();
+        options.pipe_mode(PipeMode::Message).access_inbound(false).reject_remote_clients(false);
+        options.in_buffer_size(1).out_buffer_size(2).access(Access::everyone());
+        let set = spec(&options, false).unwrap();
+        assert!(!set.inbound && set.outbound && set.accept_remote);
+        assert_eq!((set.mode, set.in_buffer_size, set.out_buffer_size), (PipeMode::Message, 1, 2));
+        assert_eq!(set.access, Access::everyone());
+        let outbound = spec(ServerOptions::new().access_outbound(false), false).unwrap();
+        assert!(outbound.inbound && !outbound.outbound);
     }
 }

@@ -5,7 +5,11 @@ use super::{
     directory::{self, Directory},
     roots::{self, Root},
 };
-use crate::{list::PipeEntry, model::place::Header, name::PipeName, options::PipeMode};
+use crate::{
+    model::place::Header,
+    name::PipeName,
+    options::{PipeEntry, PipeMode},
+};
 use rustix::fs::Dir;
 use std::io;
 

@@ -145,18 +145,6 @@ pub(crate) fn per_user_name(name: &str) -> io::Result<String> {
     Ok(name.to_owned())
 }
 
-/// Whether an absolute path is the address of a plain socket.
-pub(crate) fn socket_paths() -> bool {
-    true
-}
-
-/// What a number of the system says of pipes: an errno says nothing that a payload does not say better. No errno is the
-/// one number that tokio's programs compare with, and by which the surface for them says "busy".
-pub(crate) fn kind_of_code(code: i32) -> Option<PipeErrorKind> {
-    let is_busy = u32::try_from(code).is_ok_and(|code| code == PipeErrorKind::Busy.code());
-    is_busy.then_some(PipeErrorKind::Busy)
-}
-
 /// Waits for nothing, up to a limit; a canceller ends it sooner.
 pub(crate) fn pause(limit: &Limit) -> io::Result<()> {
     poll::wait(&[], limit, None).map(|_| ())

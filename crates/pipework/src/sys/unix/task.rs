@@ -1,7 +1,8 @@
 //! The driver for tasks: tries, looks again for a short time, then waits in the reactor of the task's runtime.
 
 use super::{
-    asynchronous::{Patience, Pause, Reactor, Waiter},
+    super::waiters::Waiter,
+    asynchronous::{Patience, Pause, Reactor},
     connection::Connection,
     step::{On, Step},
     thread::DESCRIPTORS_PAUSE,

@@ -321,7 +321,7 @@ impl Instance {
     }
 
     /// Switches the read mode of this connection and of all that follow.
-    pub(super) fn set_read_mode(&self, mode: PipeMode) -> io::Result<()> {
+    pub(crate) fn set_read_mode(&self, mode: PipeMode) -> io::Result<()> {
         if let Ok(connection) = self.connection_now() {
             match connection.switch_read_mode(mode) {
                 // The client was disconnected just now.
@@ -333,7 +333,7 @@ impl Instance {
         connection::switch(pipe, settings, mode, *has_messages)
     }
 
-    pub(super) fn info(&self) -> io::Result<PipeInfo> {
+    pub(crate) fn info(&self) -> io::Result<PipeInfo> {
         facts::info(self.handle())
     }
 

@@ -4,8 +4,8 @@
 use super::handle::{code, done, own_or_invalid, wide};
 use crate::{
     error::{PipeErrorKind, fail_from},
-    list::PipeEntry,
     name::PipeName,
+    options::PipeEntry,
 };
 use std::{
     io,

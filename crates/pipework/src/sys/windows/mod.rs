@@ -48,11 +48,7 @@ use crate::{
     options::Request,
 };
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
-use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_BAD_PIPE, ERROR_BROKEN_PIPE, ERROR_FILE_NOT_FOUND, ERROR_INVALID_NAME,
-    ERROR_INVALID_PARAMETER, ERROR_MORE_DATA, ERROR_NO_DATA, ERROR_NOT_SUPPORTED, ERROR_OPERATION_ABORTED,
-    ERROR_PIPE_BUSY, ERROR_PIPE_LISTENING, ERROR_PIPE_NOT_CONNECTED, ERROR_SEM_TIMEOUT,
-};
+use windows_sys::Win32::Foundation::ERROR_PIPE_NOT_CONNECTED;
 
 /// Opens without waiting: busy and absent are errors.
 pub(crate) fn open(request: &Request, limit: &Limit) -> io::Result<End> {
@@ -80,31 +76,6 @@ pub(crate) fn location(name: &PipeName) -> io::Result<PathBuf> {
 /// A name of this user alone: names are global to the machine, so it contains the user's SID.
 pub(crate) fn per_user_name(name: &str) -> io::Result<String> {
     Ok(format!("{name}-{}", token::my_user()?.to_text()?))
-}
-
-/// Whether an absolute path is the address of a socket.
-pub(crate) fn socket_paths() -> bool {
-    false
-}
-
-/// The kind of a system error.
-pub(crate) fn kind_of_code(code: i32) -> Option<PipeErrorKind> {
-    Some(match u32::try_from(code).ok()? {
-        ERROR_FILE_NOT_FOUND => PipeErrorKind::Absent,
-        ERROR_ACCESS_DENIED => PipeErrorKind::AccessDenied,
-        ERROR_NOT_SUPPORTED => PipeErrorKind::Unsupported,
-        ERROR_INVALID_PARAMETER | ERROR_INVALID_NAME => PipeErrorKind::Invalid,
-        ERROR_BROKEN_PIPE => PipeErrorKind::Broken,
-        ERROR_SEM_TIMEOUT => PipeErrorKind::TimedOut,
-        ERROR_BAD_PIPE => PipeErrorKind::BadPipe,
-        ERROR_PIPE_BUSY => PipeErrorKind::Busy,
-        ERROR_NO_DATA => PipeErrorKind::NoData,
-        ERROR_PIPE_NOT_CONNECTED => PipeErrorKind::NotConnected,
-        ERROR_MORE_DATA => PipeErrorKind::MoreData,
-        ERROR_PIPE_LISTENING => PipeErrorKind::Listening,
-        ERROR_OPERATION_ABORTED => PipeErrorKind::Aborted,
-        _ => return None,
-    })
 }
 
 /// Sleeps up to the limit; a canceller ends it sooner.

@@ -8,7 +8,7 @@ use super::{
     token::{self, Identity},
 };
 use crate::{
-    client::ServerCheck,
+    access::ServerCheck,
     error::{PipeErrorKind, fail},
     network::NetworkPeer,
     options::PipeEnd,

@@ -2,7 +2,10 @@
 #![expect(unsafe_code, reason = "the kernel writes into the buffers of callers")]
 
 use super::{
-    super::Limit,
+    super::{
+        Limit,
+        errors::{more_data, no_messages, reads_bytes, unread_before_transaction},
+    },
     connection::Connection,
     errors,
     handle::code,
@@ -74,7 +77,7 @@ impl Connection {
         // No other thread reads between request and reply, or two threads could get each other's replies.
         let turn = self.reading.take(&limit)?;
         if self.pipe.within(self.generation, || self.pipe.peek(&mut []))?.available > 0 {
-            return Err(errors::unread());
+            return Err(unread_before_transaction());
         }
         self.write_message(request).map_err(closed_as_broken)?;
         self.read_whole(&turn, &limit, len_max)?.ok_or_else(errors::broken)
@@ -110,7 +113,10 @@ impl Connection {
 
     pub(super) fn check_reads_messages(&self) -> io::Result<()> {
         self.pipe.check_may_read()?;
-        if self.settings.reads_messages() { Ok(()) } else { Err(errors::reads_bytes(self.messages)) }
+        if self.settings.reads_messages() {
+            return Ok(());
+        }
+        Err(if self.messages { reads_bytes() } else { no_messages("read") })
     }
 
     /// Waits for the next message and reads it, unless it is too long.
@@ -128,7 +134,7 @@ impl Connection {
         }
         let len = self.pipe.within(self.generation, || self.pipe.peek(&mut []))?.left;
         if len > len_max {
-            return Err(errors::more_data(len, len_max));
+            return Err(more_data(len as u64, len_max));
         }
         let mut message = Vec::new();
         message.try_reserve_exact(len).map_err(errors::out_of_memory)?;

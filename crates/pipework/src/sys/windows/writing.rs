@@ -2,7 +2,10 @@
 #![expect(unsafe_code, reason = "the kernel reads from the buffers of callers")]
 
 use super::{
-    super::Limit,
+    super::{
+        Limit,
+        errors::{no_messages, too_long},
+    },
     connection::Connection,
     errors, facts,
     handle::code,
@@ -55,10 +58,10 @@ impl Connection {
     pub(super) fn check_may_write_message(&self, len: usize) -> io::Result<()> {
         self.pipe.check_may_write()?;
         if !self.messages {
-            return Err(errors::no_messages());
+            return Err(no_messages("write"));
         }
         if u32::try_from(len).is_err() {
-            return Err(errors::too_long(len));
+            return Err(too_long(len as u64, u32::MAX.into()));
         }
         Ok(())
     }

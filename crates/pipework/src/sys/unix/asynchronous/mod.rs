@@ -11,7 +11,6 @@ mod patience;
 mod pause;
 mod plain;
 mod reactor;
-pub(super) mod tasks;
 
 pub(crate) use super::task::TaskWait;
 pub(crate) use accepting::Accepting;
@@ -21,4 +20,3 @@ pub(crate) use making::{create, create_with_attributes, open, open_with_attribut
 pub(crate) use patience::Patience;
 pub(crate) use pause::Pause;
 pub(crate) use reactor::Reactor;
-pub(crate) use tasks::Waiter;

@@ -1,8 +1,10 @@
 #![expect(unsafe_code, reason = "the runtime takes descriptors by their numbers")]
 //! Waiting in the runtime's reactor, at a descriptor that is registered when a task first waits at it.
 
-use super::tasks::{Tasks, Waiter};
-use crate::error::context;
+use crate::{
+    error::context,
+    sys::waiters::{Tasks, Waiter},
+};
 use ::tokio::{
     io::{Interest, Ready, unix::AsyncFd},
     runtime::{Handle, Id},

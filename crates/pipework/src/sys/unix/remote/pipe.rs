@@ -13,7 +13,7 @@ use crate::{
     error::{PipeErrorKind, fail},
     sys::{
         errors::broken,
-        unix::asynchronous::tasks::{Tasks, Waiter},
+        waiters::{Tasks, Waiter},
     },
 };
 use ::tokio::{sync::oneshot, task::AbortHandle, time};

@@ -4,9 +4,8 @@
 use super::{
     super::{absent::PlainListener, descriptor::Descriptor, instance::Instance},
     bell::Bell,
-    end::AsyncEnd,
 };
-use crate::{name::PipeName, options::Spec};
+use crate::{name::PipeName, options::Spec, sys::async_end::AsyncEnd};
 use std::{
     ffi::c_void,
     io,

@@ -8,8 +8,8 @@ use super::{
         pipe::Pipe,
     },
     lock,
-    tasks::Tasks,
 };
+use crate::sys::waiters::Tasks;
 use std::{
     cell::UnsafeCell,
     fmt, io,

@@ -10,10 +10,11 @@ use super::{
     },
     aside::Aside,
     bell::Bell,
-    end::AsyncEnd,
-    without_waiting,
 };
-use crate::{options::Request, sys::Limit};
+use crate::{
+    options::Request,
+    sys::{Limit, async_end::AsyncEnd},
+};
 use std::{ffi::c_void, future::poll_fn, io, sync::Arc, time::Duration};
 use windows_sys::Win32::Foundation::{ERROR_FILE_NOT_FOUND, ERROR_PIPE_BUSY};
 
@@ -45,7 +46,7 @@ pub(crate) async fn connect(request: &Request, timeout: Duration) -> io::Result<
 
 /// Opens without waiting: busy and absent are errors.
 pub(crate) fn open(request: &Request) -> io::Result<AsyncEnd> {
-    client::open(request, &without_waiting()).map(end_of)
+    client::open(request, &Limit::zero()).map(end_of)
 }
 
 /// The same with these security attributes for the handle.
@@ -58,7 +59,7 @@ pub(crate) unsafe fn open_with_attributes(
 ) -> io::Result<AsyncEnd> {
     let attributes = attributes.cast_const().cast();
     // SAFETY: the caller promises the same.
-    unsafe { client::open_with_attributes(request, &without_waiting(), attributes) }.map(end_of)
+    unsafe { client::open_with_attributes(request, &Limit::zero(), attributes) }.map(end_of)
 }
 
 fn end_of(connection: Connection) -> AsyncEnd {

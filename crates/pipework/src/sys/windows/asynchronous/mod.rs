@@ -10,34 +10,28 @@ mod aside;
 mod bell;
 mod completion;
 mod connecting;
-mod end;
 mod reading;
-mod tasks;
 mod writing;
 
 pub(crate) use accepting::{Accepting, create, create_with_attributes};
 pub(crate) use anonymous::{AsyncAnonRead, AsyncAnonWrite};
 pub(crate) use connecting::{connect, open, open_with_attributes};
-pub(crate) use end::AsyncEnd;
-pub(crate) use tasks::Waiter;
 
-use super::{super::Limit, connection::Connection};
-use crate::error::context;
+use super::connection::Connection;
+use crate::{
+    error::context,
+    sys::waiters::{Tasks, Waiter},
+};
 use ::tokio::runtime::Handle;
 use reading::Reading;
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
-use tasks::Tasks;
 use writing::Writing;
 
-/// What a task that reads keeps between polls.
-pub(crate) type ReadWait = Waiter;
-
-/// What a task that writes keeps between polls.
-pub(crate) type WriteWait = Waiter;
+/// What a task that waits at an end keeps between polls.
+pub(crate) type TaskWait = Waiter;
 
 /// How often one poll tries before it lets other tasks run.
 const TRIES_MAX: usize = 3;
@@ -63,11 +57,6 @@ impl Connection {
     fn state(&self) -> &State {
         self.state.get_or_init(Box::default)
     }
-}
-
-/// The limit of a call that may not wait.
-fn without_waiting() -> Limit {
-    Limit::new(Some(Duration::ZERO), None)
 }
 
 /// Waiting would work here without a runtime, but on no other system.

@@ -2,17 +2,18 @@
 
 use super::{
     super::{
+        super::errors::unread_before_transaction,
         connection::Connection,
         errors,
         pipe::Pipe,
         reading::{ReadOutcome, closed_as_broken},
         turn::Taken,
     },
-    ReadWait, State, TRIES_MAX, check_runtime,
+    State, TRIES_MAX, TaskWait, check_runtime,
     completion::{Ended, Operation},
-    lock, without_waiting,
+    lock,
 };
-use crate::{error::PipeErrorKind, message::MessageRead};
+use crate::{error::PipeErrorKind, message::MessageRead, sys::Limit};
 use ::tokio::task::coop;
 use std::{
     future::poll_fn,
@@ -65,7 +66,7 @@ impl Connection {
     pub(crate) fn poll_read(
         &self,
         cx: &mut Context<'_>,
-        wait: &mut ReadWait,
+        wait: &mut TaskWait,
         bufs: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
         if let Some(done) = self.read_into_nothing(bufs)? {
@@ -100,7 +101,7 @@ impl Connection {
     }
 
     /// Ready when a read would not wait, be it for an error.
-    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>, wait: &mut ReadWait) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>, wait: &mut TaskWait) -> Poll<io::Result<()>> {
         if self.pipe.check_may_read().is_err() {
             return Poll::Ready(Ok(()));
         }
@@ -123,7 +124,7 @@ impl Connection {
     pub(crate) fn poll_read_message_into(
         &self,
         cx: &mut Context<'_>,
-        wait: &mut ReadWait,
+        wait: &mut TaskWait,
         buf: &mut [u8],
     ) -> Poll<io::Result<MessageRead>> {
         self.check_reads_messages()?;
@@ -131,7 +132,7 @@ impl Connection {
             if self.take_empty(reading)? {
                 return Ok(MessageRead::Whole(0));
             }
-            Ok(match self.read_once(turn, buf, &without_waiting())? {
+            Ok(match self.read_once(turn, buf, &Limit::zero())? {
                 ReadOutcome::Whole(len) => MessageRead::Whole(len),
                 ReadOutcome::Part(len) => MessageRead::Part(len),
                 ReadOutcome::End => MessageRead::End,
@@ -143,7 +144,7 @@ impl Connection {
     pub(crate) fn poll_read_message(
         &self,
         cx: &mut Context<'_>,
-        wait: &mut ReadWait,
+        wait: &mut TaskWait,
         len_max: usize,
     ) -> Poll<io::Result<Option<Vec<u8>>>> {
         self.check_reads_messages()?;
@@ -154,12 +155,12 @@ impl Connection {
     pub(crate) async fn transact_async(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
         self.pipe.check_may_write()?;
         self.check_reads_messages()?;
-        let mut wait = ReadWait::default();
+        let mut wait = TaskWait::default();
         // No other task reads between request and reply, or two tasks could get each other's replies.
         let reservation = poll_fn(|cx| self.poll_reservation(cx, &mut wait)).await?;
         let is_unread = self.pipe.within(self.generation, || self.pipe.peek(&mut []))?.available > 0;
         if is_unread || self.holds_empty_message() {
-            return Err(errors::unread());
+            return Err(unread_before_transaction());
         }
         self.write_message_async(request).await.map_err(closed_as_broken)?;
         let reply = poll_fn(|cx| {
@@ -173,7 +174,7 @@ impl Connection {
     fn poll_reservation(
         &self,
         cx: &mut Context<'_>,
-        wait: &mut ReadWait,
+        wait: &mut TaskWait,
     ) -> Poll<io::Result<Reservation<'_>>> {
         self.poll_try(cx, wait, |reading| {
             if std::mem::replace(&mut reading.is_reserved, true) {
@@ -210,7 +211,7 @@ impl Connection {
     fn poll_take<T>(
         &self,
         cx: &mut Context<'_>,
-        wait: &mut ReadWait,
+        wait: &mut TaskWait,
         is_owner: bool,
         mut take: impl FnMut(&mut Reading, &Taken<'_>) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
@@ -229,7 +230,7 @@ impl Connection {
     fn poll_try<T>(
         &self,
         cx: &mut Context<'_>,
-        wait: &mut ReadWait,
+        wait: &mut TaskWait,
         mut attempt: impl FnMut(&mut Reading) -> io::Result<Try<T>>,
     ) -> Poll<io::Result<T>> {
         let progress = ready!(coop::poll_proceed(cx));
@@ -269,7 +270,7 @@ impl Connection {
         if !std::mem::take(&mut reading.is_signalled) && !reading.has_empty && !self.is_readable() {
             return Ok(None);
         }
-        let taken = self.reading.take(&without_waiting()).and_then(|turn| take(reading, &turn));
+        let taken = self.reading.take(&Limit::zero()).and_then(|turn| take(reading, &turn));
         match taken {
             Ok(taken) => Ok(Some(taken)),
             Err(error) if error == PipeErrorKind::TimedOut => Ok(None),
@@ -315,7 +316,7 @@ impl Connection {
         if self.take_empty(reading)? {
             return Ok(Some(Vec::new()));
         }
-        self.read_whole(turn, &without_waiting(), len_max)
+        self.read_whole(turn, &Limit::zero(), len_max)
     }
 
     /// Takes the empty message that a watch has taken from the kernel. A disconnect discards it as all other unread data
@@ -356,7 +357,7 @@ impl Connection {
     /// Fills one buffer: returns the length, and whether the next buffer may continue the same read. `None` is the end.
     fn fill(&self, turn: &Taken<'_>, buf: &mut [u8]) -> io::Result<Option<(usize, bool)>> {
         loop {
-            match self.read_once(turn, buf, &without_waiting())? {
+            match self.read_once(turn, buf, &Limit::zero())? {
                 ReadOutcome::Whole(0) => {}
                 ReadOutcome::Whole(len) => {
                     let goes_on = len == buf.len() && !self.settings.reads_messages();

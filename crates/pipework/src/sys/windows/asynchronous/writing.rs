@@ -12,13 +12,13 @@ use super::{
         operation::Finished,
         writing::{broken_as_closed, gathered},
     },
-    WriteWait,
+    TaskWait,
     aside::Aside,
     check_runtime,
     completion::Operation,
-    lock, without_waiting,
+    lock,
 };
-use crate::error::PipeErrorKind;
+use crate::{error::PipeErrorKind, sys::Limit};
 use ::tokio::task::coop;
 use std::{
     future::poll_fn,
@@ -50,7 +50,7 @@ impl Connection {
     pub(crate) fn poll_write(
         &self,
         cx: &mut Context<'_>,
-        wait: &mut WriteWait,
+        wait: &mut TaskWait,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if let Some(done) = self.write_nothing(bufs)? {
@@ -76,7 +76,7 @@ impl Connection {
     /// Writes one message; returns when no more than the quota is unread.
     pub(crate) async fn write_message_async(&self, message: &[u8]) -> io::Result<()> {
         self.check_may_write_message(message.len())?;
-        let mut wait = WriteWait::default();
+        let mut wait = TaskWait::default();
         let (_, pending) = poll_fn(|cx| self.poll_publish(cx, &mut wait, message)).await?;
         let Some(operation) = pending else { return Ok(()) };
         let ended = poll_fn(|cx| {
@@ -92,11 +92,7 @@ impl Connection {
     }
 
     /// Ready when a write would not wait, be it for an error.
-    pub(crate) fn poll_write_ready(
-        &self,
-        cx: &mut Context<'_>,
-        wait: &mut WriteWait,
-    ) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>, wait: &mut TaskWait) -> Poll<io::Result<()>> {
         if self.pipe.check_may_write().is_err() {
             return Poll::Ready(Ok(()));
         }
@@ -130,7 +126,7 @@ impl Connection {
     fn poll_publish(
         &self,
         cx: &mut Context<'_>,
-        wait: &mut WriteWait,
+        wait: &mut TaskWait,
         bytes: &[u8],
     ) -> Poll<io::Result<Written>> {
         self.poll_idle(cx, wait, |writing| self.publish(writing, bytes))
@@ -140,7 +136,7 @@ impl Connection {
     fn poll_idle<T>(
         &self,
         cx: &mut Context<'_>,
-        wait: &mut WriteWait,
+        wait: &mut TaskWait,
         mut act: impl FnMut(&mut Writing) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
         let progress = ready!(coop::poll_proceed(cx));
@@ -197,12 +193,12 @@ impl Connection {
             return Ok(None);
         }
         let (chunk, _) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
-        let turn = match self.writing.take(&without_waiting()) {
+        let turn = match self.writing.take(&Limit::zero()) {
             Ok(turn) => turn,
             Err(error) if error == PipeErrorKind::TimedOut => return Ok(None),
             Err(error) => return Err(error),
         };
-        let Finished { len, outcome } = self.write_once(&turn, chunk, &without_waiting());
+        let Finished { len, outcome } = self.write_once(&turn, chunk, &Limit::zero());
         match outcome {
             Ok(()) => Ok(Some(len)),
             Err(_) if len > 0 && !self.messages => Ok(Some(len)),

@@ -2,13 +2,13 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Waker},
+    task::{Context, Wake, Waker},
 };
 
 /// How many wakers are taken under the lock at a time.
 const BATCH: usize = 8;
 
-/// The tasks that wait at one thing. Each that is woken looks for itself.
+/// The tasks that wait at one thing. As a waker it wakes them all: each of them looks for itself.
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
     slots: Mutex<Vec<Slot>>,
@@ -57,9 +57,24 @@ impl Tasks {
         }
     }
 
+    /// A waker that wakes them all.
+    pub(crate) fn waker(self: &Arc<Tasks>) -> Waker {
+        Waker::from(Arc::clone(self))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Slot>> {
         // Each slot is replaced as a whole, so a panic elsewhere leaves none half-changed.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Tasks {
+    fn wake(self: Arc<Self>) {
+        self.wake_all();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wake_all();
     }
 }
 
@@ -120,10 +135,7 @@ impl Drop for Waiter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{
-        sync::atomic::{AtomicUsize, Ordering},
-        task::Wake,
-    };
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[derive(Default)]
     struct Count(AtomicUsize);

@@ -1,0 +1,252 @@
+//! Readiness for foreign event loops, and file descriptors where an end is just one.
+
+use std::{
+    io::{self, PipeReader, PipeWriter},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
+        unix::net::UnixStream,
+    },
+    sync::Arc,
+    time::Duration,
+};
+
+use super::seal::Sealed;
+use crate::{
+    AnonRead, AnonWrite, ClientOptions, Listener, NetworkCaller, Peer, PipeErrorKind, PipeStream,
+    listener::{Source, lock},
+    sys::{Gate, Watch, anonymous::handle_from_raw},
+};
+
+/// Non-blocking use from epoll, mio, calloop, smol; and how a thread waits.
+///
+/// # Examples
+/// ```
+/// use pipework::{NamedPipe, PipeName, os::unix::PipeStreamExt};
+/// use std::io::ErrorKind;
+/// # fn main() -> std::io::Result<()> {
+/// let name = PipeName::unique("ready")?;
+/// let server = NamedPipe::new(&name)?;
+/// let client = pipework::connect(&name)?;
+/// let mut buf = [0; 8];
+/// assert_eq!(client.try_read(&mut buf).unwrap_err().kind(), ErrorKind::WouldBlock);
+/// // Now an event loop polls `client.read_ready_fd()?` for readability, and then tries again.
+/// (&server).write_all(b"data")?;
+/// assert_eq!(client.try_read(&mut buf)?, 4);
+/// # Ok(())
+/// # }
+/// # use std::io::Write;
+/// ```
+pub trait PipeStreamExt: Sealed + Sized {
+    /// Reads what is there, else `WouldBlock`, and from then on [`read_ready_fd`](Self::read_ready_fd) tells.
+    ///
+    /// # Errors
+    /// `WouldBlock`, also while another thread reads; else those of reading.
+    fn try_read(&self, buf: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes what fits, else `WouldBlock`, and from then on [`write_ready_fd`](Self::write_ready_fd) tells. On a
+    /// message pipe all of it is one message, or nothing.
+    ///
+    /// # Errors
+    /// `WouldBlock`, also while another thread writes; else those of writing.
+    fn try_write(&self, buf: &[u8]) -> io::Result<usize>;
+
+    /// A descriptor to be polled for *readability* (level-triggered), never read: try again then.
+    ///
+    /// # Errors
+    /// Too many open files, on first use. `Unsupported` on the stream of a `NamedPipe`, whose connections change:
+    /// take a clone.
+    fn read_ready_fd(&self) -> io::Result<BorrowedFd<'_>>;
+
+    /// The same for writing; to be polled for *readability* too.
+    ///
+    /// # Errors
+    /// As [`read_ready_fd`](Self::read_ready_fd).
+    fn write_ready_fd(&self) -> io::Result<BorrowedFd<'_>>;
+
+    /// Lets a thread that waits at this end, or at a clone of it, look actively for some time (up to 100 µs) before it
+    /// sleeps, as it does by default while that pays; or not, for programs that would rather save the processor's time.
+    /// `PIPEWORK_SPIN=0` in the environment does the same for all ends that are not told otherwise.
+    ///
+    /// # Errors
+    /// `Listening` or `NotConnected` on the stream of a `NamedPipe` without a client.
+    fn set_spin(&self, spins: bool) -> io::Result<()>;
+
+    /// Gives the socket, if this end is a plain socket and has no other handle.
+    ///
+    /// # Errors
+    /// Itself, if it is not.
+    fn into_socket(self) -> Result<UnixStream, Self>;
+}
+
+impl PipeStreamExt for PipeStream {
+    fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.end().try_read(buf)
+    }
+
+    fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
+        self.end().try_write(buf)
+    }
+
+    fn read_ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        self.end().read_ready_fd()
+    }
+
+    fn write_ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        self.end().write_ready_fd()
+    }
+
+    fn set_spin(&self, spins: bool) -> io::Result<()> {
+        self.end().set_spin(spins)
+    }
+
+    fn into_socket(self) -> Result<UnixStream, Self> {
+        self.into_end().into_socket().map_err(PipeStream::new)
+    }
+}
+
+/// Non-blocking use of a listener.
+pub trait ListenerExt: Sealed {
+    /// A waiting client, else `WouldBlock`, and from then on [`ready_fd`](Self::ready_fd) tells.
+    ///
+    /// # Errors
+    /// `WouldBlock`; else those of accepting.
+    fn try_accept(&self) -> io::Result<PipeStream>;
+
+    /// A descriptor to be polled for readability; stable for the listener's life.
+    ///
+    /// # Errors
+    /// Too many open files, on first use.
+    fn ready_fd(&self) -> io::Result<BorrowedFd<'_>>;
+}
+
+impl ListenerExt for Listener {
+    fn try_accept(&self) -> io::Result<PipeStream> {
+        match self.accept_timeout(Duration::ZERO) {
+            Err(error) if error == PipeErrorKind::TimedOut => Err(io::ErrorKind::WouldBlock.into()),
+            outcome => outcome,
+        }
+    }
+
+    fn ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        gate_of(self).map(AsFd::as_fd)
+    }
+}
+
+/// Opening for a caller whom a service of the network has authenticated.
+pub trait ClientOptionsExt: Sealed {
+    /// Opens for `caller`, whom the server then sees as its peer ([`Peer::network`]), and only pipes that accept clients
+    /// from the network and let this caller in: rules A1 and A2 hold for it as for a user of this computer.
+    ///
+    /// It is for a service that runs as root, since servers believe nobody else: from another process the connection is
+    /// over with the first byte, and the server sees `Corrupt`. The uid and the gids are what counts for access.
+    ///
+    /// # Errors
+    /// `open` and `connect` fail with `AccessDenied` where the pipe does not accept clients from the network or does not
+    /// let the caller in, and with `Invalid` where the caller can't be told (see [`NetworkCaller`]).
+    fn on_behalf_of(&mut self, caller: &NetworkCaller) -> &mut Self;
+}
+
+impl ClientOptionsExt for ClientOptions {
+    fn on_behalf_of(&mut self, caller: &NetworkCaller) -> &mut Self {
+        self.caller = Some(Arc::new(caller.clone()));
+        self
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl ClientOptionsExt for crate::tokio::ClientOptions {
+    fn on_behalf_of(&mut self, caller: &NetworkCaller) -> &mut Self {
+        self.options.on_behalf_of(caller);
+        self
+    }
+}
+
+/// What tells foreign event loops that a client waits.
+fn gate_of(listener: &Listener) -> io::Result<&Gate> {
+    if listener.gate.get().is_none() {
+        let gate = Gate::new()?;
+        // Under the lock of the instance, so that no replacement is missed.
+        let current = match &listener.source {
+            Source::Plain(listener) => {
+                gate.follow_plain(listener)?;
+                None
+            }
+            Source::Instances { current, .. } => {
+                let current = lock(current);
+                match &*current {
+                    Some(instance) => gate.follow(instance)?,
+                    None => gate.follow_places(Watch::new(listener.name())?)?,
+                }
+                Some(current)
+            }
+        };
+        // Another thread may have been quicker; then its gate serves.
+        listener.gate.set(gate).ok();
+        drop(current);
+    }
+    listener.gate.get().ok_or_else(|| io::Error::other("the descriptor was not made"))
+}
+
+/// A hold on the peer's process.
+pub trait PeerExt: Sealed {
+    /// A descriptor of the process that connected or began to listen (a pidfd), which a process that is given
+    /// its number later can't be mistaken for; `None` where the kernel has none.
+    fn pidfd(&self) -> Option<BorrowedFd<'_>>;
+}
+
+impl PeerExt for Peer {
+    fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.inner.handle()
+    }
+}
+
+handle_conversions! {
+    names {
+        OwnedFd BorrowedFd RawFd AsFd::as_fd AsRawFd::as_raw_fd IntoRawFd::into_raw_fd FromRawFd::from_raw_fd
+    }
+    anonymous { AnonRead: PipeReader, AnonWrite: PipeWriter }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        ffi::OsStr,
+        io::{Read, Write},
+        os::unix::ffi::OsStrExt,
+        path::Path,
+    };
+
+    use super::*;
+    use crate::{PipeErrorKind, PipeName, PipeNameKind, anonymous};
+
+    #[test]
+    fn ends_convert_to_and_from_descriptors() {
+        let (read, write) = anonymous(0).unwrap();
+        assert_eq!(read.as_fd().as_raw_fd(), read.as_raw_fd());
+        assert_eq!(write.as_fd().as_raw_fd(), write.as_raw_fd());
+        let (read_number, write_number) = (read.as_raw_fd(), write.as_raw_fd());
+        let (read, write) = (OwnedFd::from(read), OwnedFd::from(write));
+        assert_eq!((read.as_raw_fd(), write.as_raw_fd()), (read_number, write_number));
+        let (mut read, mut write) = (AnonRead::from(read), AnonWrite::from(write));
+        write.write_all(b"by descriptor").unwrap();
+        drop(write);
+        let mut text = String::new();
+        read.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "by descriptor");
+    }
+
+    #[test]
+    fn only_a_path_may_be_other_than_unicode() {
+        let path = OsStr::from_bytes(b"/tmp/\xff");
+        let name = PipeName::new(path).unwrap();
+        assert_eq!(name.kind(), PipeNameKind::Socket(Path::new(path)));
+        assert_eq!(name.as_ref() as &OsStr, path);
+        for bytes in
+            [&b"a\xff"[..], b"\xed\xa0\x80", b"//./pipe/\xff", b"\\\\.\\pipe\\\xff", b"\\\\\xff\\pipe\\x"]
+        {
+            let error = PipeName::new(OsStr::from_bytes(bytes)).unwrap_err();
+            assert!(error == PipeErrorKind::Invalid);
+            assert!(error.to_string().contains("Unicode"), "{error}");
+        }
+    }
+}

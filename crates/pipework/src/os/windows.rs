@@ -1,0 +1,345 @@
+//! miow's Windows extras, and handles.
+//!
+//! `OVERLAPPED` and `SECURITY_ATTRIBUTES` are plain pointers here, so that no version of a crate with the system's types is
+//! part of this one.
+
+use std::{
+    ffi::c_void,
+    io::{self, PipeReader, PipeWriter},
+    os::windows::io::{
+        AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, IntoRawHandle, OwnedHandle, RawHandle,
+    },
+};
+
+use super::seal::Sealed;
+use crate::{
+    Access, AnonRead, AnonWrite, ClientOptions, NamedPipe, NamedPipeBuilder, PipeStream,
+    sys::{
+        self,
+        windows::{Instance, handle_from_raw},
+    },
+};
+
+/// miow's overlapped calls, for programs that have completions of their own.
+///
+/// The handle is opened for overlapped use and belongs to no completion port; give it to yours by its raw handle. The
+/// other calls of this crate never make a completion there.
+pub trait NamedPipeExt: Sealed {
+    /// Begins to wait for a client; `true` if one is there already, or was and has left, in which case no completion
+    /// comes.
+    ///
+    /// # Safety
+    /// `overlapped` points to an `OVERLAPPED` that lives until the operation ends and serves no other.
+    ///
+    /// # Errors
+    /// The system's.
+    #[expect(unsafe_code, reason = "declares a contract that its callers keep")]
+    unsafe fn connect_overlapped(&self, overlapped: *mut c_void) -> io::Result<bool>;
+
+    /// Begins to read; the number of bytes if it has ended already.
+    ///
+    /// # Safety
+    /// As [`connect_overlapped`](Self::connect_overlapped), and `buf` lives as long too.
+    ///
+    /// # Errors
+    /// The system's.
+    #[expect(unsafe_code, reason = "declares a contract that its callers keep")]
+    unsafe fn read_overlapped(&self, buf: &mut [u8], overlapped: *mut c_void) -> io::Result<Option<usize>>;
+
+    /// Begins to write; the number of bytes if it has ended already.
+    ///
+    /// # Safety
+    /// As [`connect_overlapped`](Self::connect_overlapped), and `buf` lives as long too.
+    ///
+    /// # Errors
+    /// The system's.
+    #[expect(unsafe_code, reason = "declares a contract that its callers keep")]
+    unsafe fn write_overlapped(&self, buf: &[u8], overlapped: *mut c_void) -> io::Result<Option<usize>>;
+
+    /// Tells how many bytes an operation that has ended has moved.
+    ///
+    /// # Safety
+    /// `overlapped` began an operation on this pipe.
+    ///
+    /// # Errors
+    /// The operation's, and the system's for one that has not ended.
+    #[expect(unsafe_code, reason = "declares a contract that its callers keep")]
+    unsafe fn result(&self, overlapped: *mut c_void) -> io::Result<usize>;
+}
+
+#[expect(unsafe_code, unsafe_op_in_unsafe_fn, reason = "passes the contract of its caller on, word for word")]
+impl NamedPipeExt for NamedPipe {
+    unsafe fn connect_overlapped(&self, overlapped: *mut c_void) -> io::Result<bool> {
+        self.instance.connect_overlapped(overlapped)
+    }
+
+    unsafe fn read_overlapped(&self, buf: &mut [u8], overlapped: *mut c_void) -> io::Result<Option<usize>> {
+        self.instance.read_overlapped(buf, overlapped)
+    }
+
+    unsafe fn write_overlapped(&self, buf: &[u8], overlapped: *mut c_void) -> io::Result<Option<usize>> {
+        self.instance.write_overlapped(buf, overlapped)
+    }
+
+    unsafe fn result(&self, overlapped: *mut c_void) -> io::Result<usize> {
+        self.instance.result(overlapped)
+    }
+}
+
+/// What a server may do with its client.
+pub trait PipeStreamExt: Sealed {
+    /// Runs `act` on this thread with the rights of the client, as far as the client allows it, and goes back to what the
+    /// thread acted as before, also when `act` panics.
+    ///
+    /// Corresponds to `ImpersonateNamedPipeClient`. A client of this crate lets a server know who it is and no more,
+    /// unless it says otherwise by [`ClientOptionsExt::security_qos_flags`].
+    ///
+    /// # Aborts
+    /// If the thread can't go back: it must not go on with the rights of somebody else.
+    ///
+    /// # Errors
+    /// When the system refuses, for example before anything was read from the client; `act` is not run then.
+    /// `Unsupported` at a client's end.
+    fn impersonate<T>(&self, act: impl FnOnce() -> T) -> io::Result<T>;
+}
+
+impl PipeStreamExt for PipeStream {
+    fn impersonate<T>(&self, act: impl FnOnce() -> T) -> io::Result<T> {
+        self.end().as_client(act)
+    }
+}
+
+/// miow's raw security attributes.
+pub trait NamedPipeBuilderExt: Sealed {
+    /// Creates an instance with these attributes instead of what [`NamedPipeBuilder::access`] says.
+    ///
+    /// # Safety
+    /// `attributes` is null, which stands for the system's default, or points to a valid `SECURITY_ATTRIBUTES`.
+    ///
+    /// # Errors
+    /// Those of [`NamedPipeBuilder::create`].
+    #[expect(unsafe_code, reason = "declares a contract that its callers keep")]
+    unsafe fn with_security_attributes(&mut self, attributes: *mut c_void) -> io::Result<NamedPipe>;
+}
+
+impl NamedPipeBuilderExt for NamedPipeBuilder {
+    #[expect(
+        unsafe_code,
+        unsafe_op_in_unsafe_fn,
+        reason = "passes the contract of its caller on, word for word"
+    )]
+    unsafe fn with_security_attributes(&mut self, attributes: *mut c_void) -> io::Result<NamedPipe> {
+        Instance::create_raw(&self.spec()?, attributes).map(NamedPipe::over)
+    }
+}
+
+/// How far a server may act as the client.
+pub trait ClientOptionsExt: Sealed {
+    /// Sets the `SECURITY_*` flags of `CreateFileW` (default `SECURITY_IDENTIFICATION`: the server may know who the
+    /// client is, and not act as it).
+    fn security_qos_flags(&mut self, flags: u32) -> &mut Self;
+}
+
+impl ClientOptionsExt for ClientOptions {
+    fn security_qos_flags(&mut self, flags: u32) -> &mut Self {
+        self.security_qos_flags = flags;
+        self
+    }
+}
+
+/// The escape hatch of [`Access`].
+pub trait AccessExt: Sealed {
+    /// Exactly this security descriptor, in SDDL; checked by `create`. Nobody can be added to it.
+    ///
+    /// Read and write, but do not let others make instances: `FILE_CREATE_PIPE_INSTANCE` is part of `GW` and `FW`.
+    ///
+    /// # Examples
+    /// ```
+    /// use pipework::{Access, NamedPipeBuilder, PipeName, os::windows::AccessExt};
+    /// # fn main() -> std::io::Result<()> {
+    /// // The owner everything; whoever was authenticated may read and write.
+    /// let access = Access::from_sddl("D:P(A;;FA;;;OW)(A;;0x12018b;;;AU)");
+    /// let server = NamedPipeBuilder::new(PipeName::unique("sddl")?).access(access).create()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn from_sddl(sddl: impl Into<String>) -> Access;
+}
+
+impl AccessExt for Access {
+    fn from_sddl(sddl: impl Into<String>) -> Access {
+        let mut access = Access::owner();
+        access.sddl = Some(sddl.into());
+        access
+    }
+}
+
+impl AsHandle for NamedPipe {
+    fn as_handle(&self) -> BorrowedHandle<'_> {
+        self.instance.handle()
+    }
+}
+
+impl From<NamedPipe> for OwnedHandle {
+    /// Gives the handle; where clones of the stream still use it, another one of the same end.
+    ///
+    /// # Panics
+    /// If there are clones, and the process has no handle to spare.
+    fn from(pipe: NamedPipe) -> OwnedHandle {
+        let NamedPipe { instance, stream } = pipe;
+        // Which uses the handle too.
+        drop(stream);
+        handle_or_panic(instance.into_handle())
+    }
+}
+
+impl TryFrom<OwnedHandle> for NamedPipe {
+    type Error = io::Error;
+
+    /// Takes over a handle of a pipe's server end that was opened for overlapped use; anything else is `Invalid`.
+    fn try_from(handle: OwnedHandle) -> io::Result<NamedPipe> {
+        Instance::adopt(handle).map(NamedPipe::over)
+    }
+}
+
+impl AsHandle for PipeStream {
+    fn as_handle(&self) -> BorrowedHandle<'_> {
+        self.end().handle()
+    }
+}
+
+impl From<PipeStream> for OwnedHandle {
+    /// Gives the handle; where clones still use it, another one of the same end.
+    ///
+    /// # Panics
+    /// If there are clones, and the process has no handle to spare.
+    fn from(stream: PipeStream) -> OwnedHandle {
+        handle_or_panic(stream.into_end().into_handle())
+    }
+}
+
+impl TryFrom<OwnedHandle> for PipeStream {
+    type Error = io::Error;
+
+    /// Takes over a handle of a connected pipe that was opened for overlapped use; anything else is `Invalid`.
+    fn try_from(handle: OwnedHandle) -> io::Result<PipeStream> {
+        sys::End::adopt(handle).map(PipeStream::new)
+    }
+}
+
+/// The conversions that need this can't fail in their signatures; their documentation says when.
+fn handle_or_panic(handle: io::Result<OwnedHandle>) -> OwnedHandle {
+    handle.unwrap_or_else(|error| panic!("no second handle of a pipe that clones still use: {error}"))
+}
+
+handle_conversions! {
+    names {
+        OwnedHandle BorrowedHandle RawHandle
+        AsHandle::as_handle AsRawHandle::as_raw_handle IntoRawHandle::into_raw_handle FromRawHandle::from_raw_handle
+    }
+    anonymous { AnonRead: PipeReader, AnonWrite: PipeWriter }
+    named { NamedPipe, PipeStream }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::File,
+        io::{Read, Write},
+    };
+
+    use super::*;
+    use crate::{PipeErrorKind, PipeMode, PipeName, anonymous};
+
+    fn name() -> PipeName {
+        PipeName::unique("os").unwrap()
+    }
+
+    #[test]
+    fn ends_convert_to_and_from_handles() {
+        let name = name();
+        let server = NamedPipeBuilder::new(&name).pipe_mode(PipeMode::Message).create().unwrap();
+        let mut server = NamedPipe::try_from(OwnedHandle::from(server)).unwrap();
+        let client = crate::connect(&name).unwrap();
+        let clone = client.try_clone().unwrap();
+        let mut client = PipeStream::try_from(OwnedHandle::from(client)).unwrap();
+        drop(clone);
+        server.connect().unwrap();
+        server.write_all(b"by handle").unwrap();
+        let mut text = [0; 9];
+        client.read_exact(&mut text).unwrap();
+        assert_eq!(&text, b"by handle");
+        client.write_all(b"back").unwrap();
+        // The read mode is that of the handle.
+        assert_eq!(server.stream().read_message(9).unwrap().as_deref(), Some(&b"back"[..]));
+        assert_eq!(client.as_handle().as_raw_handle(), client.as_raw_handle());
+    }
+
+    #[test]
+    fn a_handle_that_will_not_do_is_refused() {
+        let file = File::open(std::env::current_exe().unwrap()).unwrap();
+        assert!(NamedPipe::try_from(OwnedHandle::from(file)).unwrap_err() == PipeErrorKind::Invalid);
+        let (read, _write) = anonymous(0).unwrap();
+        assert!(PipeStream::try_from(OwnedHandle::from(read)).unwrap_err() == PipeErrorKind::Invalid);
+        let name = name();
+        let server = NamedPipe::new(&name).unwrap();
+        let client = OwnedHandle::from(crate::connect(&name).unwrap());
+        assert!(NamedPipe::try_from(client).unwrap_err() == PipeErrorKind::Invalid);
+        server.disconnect().unwrap();
+        let server = OwnedHandle::from(server);
+        assert!(PipeStream::try_from(server).unwrap_err() == PipeErrorKind::Invalid);
+    }
+
+    #[test]
+    fn anonymous_ends_convert_to_and_from_handles() {
+        let (read, write) = anonymous(0).unwrap();
+        let (read, write) = (OwnedHandle::from(read), OwnedHandle::from(write));
+        let (mut read, mut write) = (AnonRead::from(read), AnonWrite::from(write));
+        write.write_all(b"by handle").unwrap();
+        drop(write);
+        let mut text = String::new();
+        read.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "by handle");
+    }
+
+    #[test]
+    fn a_server_acts_as_its_client_and_goes_back() {
+        let name = name();
+        let server = NamedPipe::new(&name).unwrap();
+        let mut client = crate::connect(&name).unwrap();
+        client.write_all(b"x").unwrap();
+        (&server).read_exact(&mut [0]).unwrap();
+        assert_eq!(server.stream().impersonate(|| 42).unwrap(), 42);
+        // Twice, one in the other, and out of a panic.
+        let nested = server.stream().impersonate(|| server.stream().impersonate(|| 7).unwrap());
+        assert_eq!(nested.unwrap(), 7);
+        let panics = std::panic::AssertUnwindSafe(|| server.stream().impersonate(|| panic!("inside")));
+        assert!(std::panic::catch_unwind(panics).is_err());
+        assert!(client.impersonate(|| ()).unwrap_err() == PipeErrorKind::Unsupported);
+        assert!(server.stream().peer().unwrap().is_same_user());
+    }
+
+    #[test]
+    fn a_client_lets_itself_be_known_and_no_more_unless_it_says_so() {
+        // `SECURITY_IDENTIFICATION`, and then `SECURITY_IMPERSONATION`.
+        let mut options = ClientOptions::new();
+        assert_eq!(options.security_qos_flags, 1 << 16);
+        assert_eq!(options.security_qos_flags(2 << 16).clone().security_qos_flags, 2 << 16);
+    }
+
+    #[test]
+    fn a_security_descriptor_is_checked_by_create() {
+        let create = |access| NamedPipeBuilder::new(name()).access(access).create();
+        create(Access::from_sddl("D:P(A;;FA;;;WD)")).unwrap();
+        create(Access::owner().user("S-1-5-18").group("S-1-5-32-545")).unwrap();
+        for access in [
+            Access::from_sddl("nonsense"),
+            Access::from_sddl("D:\0"),
+            Access::from_sddl("D:P(A;;FA;;;WD)").user("S-1-5-18"),
+            Access::owner().user("S-1-nothing"),
+            Access::owner().user(""),
+        ] {
+            assert!(create(access.clone()).unwrap_err() == PipeErrorKind::Invalid, "{access:?}");
+        }
+    }
+}
