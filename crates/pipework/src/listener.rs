@@ -16,6 +16,8 @@ use std::{
     time::Duration,
 };
 
+/// When to look again while another process of this user creates an instance.
+const LOCKED_PAUSE: Duration = Duration::from_millis(1);
 /// How long `incoming` pauses after an error that may pass.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 
@@ -62,6 +64,31 @@ pub(crate) enum Source {
     },
     /// A plain socket.
     Plain(sys::PlainListener),
+}
+
+/// What one look for a client finds.
+pub(crate) enum Look<'a> {
+    /// A client, at an instance of its own.
+    Client(sys::Instance),
+    /// A client of a plain socket.
+    ClientAt(sys::End),
+    /// No client: this instance listens.
+    Nobody(sys::Instance),
+    /// This instance has a client whose identity is not known yet.
+    Unknown(sys::Instance),
+    /// No client: this plain socket listens.
+    NobodyAt(&'a sys::PlainListener),
+    /// The pipe has all of its instances.
+    Full,
+    /// Another process creates an instance, so there can't be one now; a client that is there waits for it.
+    Locked,
+}
+
+/// The outcome of creating an instance without waiting.
+enum Created {
+    Instance(sys::Instance),
+    Full,
+    Locked,
 }
 
 impl Listener {
@@ -118,95 +145,127 @@ impl Listener {
         &self.spec.name
     }
 
+    /// Looks for a client until the limit is reached.
     fn accept_within(&self, limit: &Limit) -> io::Result<PipeStream> {
         if let Some(gate) = self.gate.get() {
             gate.arm();
         }
+        // One look does not wait for the identity of a client.
+        let may_wait = limit.check().is_ok();
+        let mut watch = None;
+        loop {
+            match self.look(|instance| Ok(!may_wait || instance.is_known()))? {
+                Look::Client(instance) => return Ok(self.hand_out(instance.into_end())),
+                Look::ClientAt(end) => return Ok(self.hand_out(end)),
+                Look::Nobody(instance) | Look::Unknown(instance) => match instance.connect(limit) {
+                    // The next look decides what a client that came and left means.
+                    Err(error) if error == PipeErrorKind::NoData => {}
+                    outcome => outcome?,
+                },
+                Look::NobodyAt(listener) => listener.wait(limit)?,
+                Look::Full => match &watch {
+                    None => {
+                        limit.check()?;
+                        watch = Some(sys::Watch::new(&self.spec.name)?);
+                    }
+                    Some(watch) => watch.wait(limit)?,
+                },
+                Look::Locked => {
+                    limit.check()?;
+                    sys::pause(&limit.at_most(LOCKED_PAUSE))?;
+                }
+            }
+        }
+    }
+
+    /// Looks once for a client that `is_known` accepts, and never waits. It replaces the instance that has the client before it
+    /// hands that out; at the maximum the next look does.
+    pub(crate) fn look(
+        &self,
+        mut is_known: impl FnMut(&sys::Instance) -> io::Result<bool>,
+    ) -> io::Result<Look<'_>> {
         let current = match &self.source {
-            Source::Plain(listener) => return Ok(self.hand_out(listener.accept(limit)?)),
+            Source::Plain(listener) => {
+                return Ok(listener.try_accept()?.map_or(Look::NobodyAt(listener), Look::ClientAt));
+            }
             Source::Instances { current, .. } => current,
         };
+        // Others may look at the same time: each step is whole, and of two only one replaces an instance.
+        let mut current = lock(current);
         loop {
-            let instance = self.listening(current, limit)?;
-            let has_left = match instance.connect(limit) {
+            let instance = match &*current {
+                Some(instance) => instance.clone(),
+                None => match self.create()? {
+                    Created::Instance(instance) => current.insert(instance).clone(),
+                    Created::Full => return Ok(Look::Full),
+                    Created::Locked => return Ok(Look::Locked),
+                },
+            };
+            let has_left = match instance.connect(&Limit::zero()) {
                 Ok(()) => false,
                 Err(error) if error == PipeErrorKind::NoData => true,
+                Err(error) if error == PipeErrorKind::TimedOut => return Ok(Look::Nobody(instance)),
                 Err(error) => return Err(error),
             };
-            if !self.replace(current, &instance) {
-                // Another thread has handed this client out.
-                continue;
+            if !is_known(&instance)? {
+                return Ok(Look::Unknown(instance));
+            }
+            *current = match instance.try_create_next(&self.spec) {
+                Ok(Some(next)) => self.follow(&next).is_ok().then_some(next),
+                // The client waits until there can be another instance.
+                Ok(None) => return Ok(self.locked()),
+                Err(_) => None,
+            };
+            if current.is_none() {
+                // The next look creates one.
+                self.follow_places().ok();
             }
             // A client that came, wrote and left is still a client; one that left nothing is not.
             if !has_left || instance.left_bytes() {
-                return Ok(self.hand_out(instance.into_end()));
+                return Ok(Look::Client(instance));
             }
         }
+    }
+
+    /// Creates the instance that listens, where none does.
+    fn create(&self) -> io::Result<Created> {
+        // Before the try, so that an instance that is closed after it is signalled.
+        self.follow_places()?;
+        match sys::Instance::try_create_for_listener(&self.spec) {
+            Ok(Some(instance)) => self.follow(&instance).map(|()| Created::Instance(instance)),
+            Ok(None) => {
+                self.locked();
+                Ok(Created::Locked)
+            }
+            Err(error) if error == PipeErrorKind::Busy => Ok(Created::Full),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lets the descriptor signal a client of this instance.
+    fn follow(&self, instance: &sys::Instance) -> io::Result<()> {
+        self.gate.get().map_or(Ok(()), |gate| gate.follow(instance))
+    }
+
+    /// Lets the descriptor signal that an instance may have been closed.
+    fn follow_places(&self) -> io::Result<()> {
+        let Some(gate) = self.gate.get() else { return Ok(()) };
+        gate.follow_places(sys::Watch::new(&self.spec.name)?)
+    }
+
+    /// Another process creates an instance; the descriptor signals when another look is due.
+    fn locked(&self) -> Look<'_> {
+        if let Some(gate) = self.gate.get() {
+            // Without a timer the next client signals.
+            gate.follow_lock(LOCKED_PAUSE).ok();
+        }
+        Look::Locked
     }
 
     fn hand_out(&self, end: sys::End) -> PipeStream {
         let stream = PipeStream::new(end);
         stream.set_canceller(self.canceller().as_ref());
         stream
-    }
-
-    /// The instance that listens; where all places are taken, as soon as one is free.
-    fn listening(&self, current: &Mutex<Option<sys::Instance>>, limit: &Limit) -> io::Result<sys::Instance> {
-        let mut watch = None;
-        loop {
-            {
-                let mut current = lock(current);
-                if let Some(instance) = &*current {
-                    return Ok(instance.clone());
-                }
-                if let Some(gate) = self.gate.get() {
-                    // Before the try, so that a place that is given back after it is told of.
-                    gate.follow_places(sys::Watch::new(&self.spec.name)?)?;
-                }
-                match sys::Instance::create_for_listener(&self.spec) {
-                    Ok(instance) => {
-                        self.follow(&instance)?;
-                        *current = Some(instance.clone());
-                        return Ok(instance);
-                    }
-                    Err(error) if error == PipeErrorKind::Busy => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            match &watch {
-                None => {
-                    limit.check()?;
-                    watch = Some(sys::Watch::new(&self.spec.name)?);
-                }
-                Some(watch) => watch.wait(limit)?,
-            }
-        }
-    }
-
-    /// Puts a new instance in the place of the one that has a client; `false` if that was done already. Where none can
-    /// be made now, the next accept tries.
-    fn replace(&self, current: &Mutex<Option<sys::Instance>>, instance: &sys::Instance) -> bool {
-        let mut current = lock(current);
-        if current.as_ref().is_none_or(|listening| !listening.is_same(instance)) {
-            return false;
-        }
-        *current = instance.create_next(&self.spec).ok();
-        if let Some(instance) = &*current
-            && self.follow(instance).is_err()
-        {
-            *current = None;
-        }
-        if current.is_none()
-            && let Some(gate) = self.gate.get()
-        {
-            // Where there can be no watch now, the next try makes one.
-            sys::Watch::new(&self.spec.name).and_then(|watch| gate.follow_places(watch)).ok();
-        }
-        true
-    }
-
-    fn follow(&self, instance: &sys::Instance) -> io::Result<()> {
-        self.gate.get().map_or(Ok(()), |gate| gate.follow(instance))
     }
 
     fn limit(&self, timeout: Option<Duration>) -> Limit {

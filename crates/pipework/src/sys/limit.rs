@@ -26,7 +26,6 @@ impl Limit {
     }
 
     /// The same, at most so long from now on.
-    #[cfg(unix)]
     pub(crate) fn at_most(&self, time: Duration) -> Limit {
         let end = Instant::now().checked_add(time);
         let deadline = self.deadline.into_iter().chain(end).min();

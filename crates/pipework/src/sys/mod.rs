@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`Canceller`] | a token that ends waits, of this module, over the backend's `Event` and `cancel_event` |
 //! | [`Limit`] | a deadline and a canceller, of this module |
-//! | [`Instance`] | a server instance: `create`, `create_for_listener`, `create_next`, `connect`, `disconnect`, `end`, `into_end`, `left_bytes`, `hold_name`; what is alike on every system is in `ends` |
+//! | [`Instance`] | a server instance: `create`, `create_for_listener`, `try_create_for_listener`, `try_create_next`, `connect`, `disconnect`, `end`, `into_end`, `left_bytes`, `hold_name`; what is alike on every system is in `ends` |
 //! | [`NameHold`] | keeps a name while a listener has no instance of it |
 //! | [`End`] | a connected end: reading, writing, messages, [`settings`](End::settings), peer |
 //! | [`Peer`] | who the other end is |
@@ -56,8 +56,6 @@ pub(crate) use system::{
 /// | [`AsyncAnonRead`](asynchronous::AsyncAnonRead), [`AsyncAnonWrite`](asynchronous::AsyncAnonWrite) | the ends of an anonymous pipe |
 /// | [`create`](asynchronous::create), [`open`](asynchronous::open), and both `_with_attributes` | an instance, and a client's end, now |
 /// | [`connect`](asynchronous::connect) | a client's end, waiting |
-///
-/// And `Instance::try_create_for_listener` and `try_create_next`, which do not wait for other creators.
 #[cfg(feature = "tokio")]
 pub(crate) mod asynchronous {
     pub(crate) use super::async_end::AsyncEnd;

@@ -2,13 +2,9 @@
 
 use super::{ends::NamedPipeServer, options::ServerOptions};
 use crate::{
-    error::PipeErrorKind,
-    listener::{Listener as Blocking, Source, lock},
+    listener::{Listener as Blocking, Look, lock},
     name::PipeName,
-    sys::{
-        self, Limit,
-        asynchronous::{Accepting, AsyncEnd},
-    },
+    sys::asynchronous::{Accepting, AsyncEnd},
 };
 use ::tokio::task::coop;
 use std::{
@@ -130,13 +126,19 @@ impl Listener {
     ) -> Poll<io::Result<NamedPipeServer>> {
         let progress = ready!(coop::poll_proceed(cx));
         loop {
-            let again = match self.listener.look(|instance| accepting.poll_known(cx, instance))? {
-                Look::Client(end) => {
+            let look = self.listener.look(|instance| Ok(accepting.poll_known(cx, instance)?.is_ready()))?;
+            let again = match look {
+                Look::Client(instance) => {
                     progress.made_progress();
-                    return Poll::Ready(Ok(NamedPipeServer::new(end)));
+                    return Poll::Ready(Ok(NamedPipeServer::new(AsyncEnd::of_instance(&instance))));
+                }
+                Look::ClientAt(end) => {
+                    progress.made_progress();
+                    return Poll::Ready(Ok(NamedPipeServer::new(AsyncEnd::new(end))));
                 }
                 Look::Nobody(instance) => accepting.poll_client(cx, &instance),
-                Look::Unknown => Poll::Pending,
+                // The look has registered the task.
+                Look::Unknown(_) => Poll::Pending,
                 Look::NobodyAt(listener) => accepting.poll_path(cx, listener),
                 Look::Full => accepting.poll_place(cx, self.listener.name()),
                 Look::Locked => accepting.poll_lock(cx),
@@ -144,71 +146,4 @@ impl Listener {
             ready!(again)?;
         }
     }
-}
-
-/// What a look for a client found.
-enum Look<'a> {
-    Client(AsyncEnd),
-    /// This instance listens.
-    Nobody(sys::Instance),
-    /// An instance has a client of whom it is not known yet who it is.
-    Unknown,
-    /// This socket listens.
-    NobodyAt(&'a sys::PlainListener),
-    /// The pipe has all of its instances.
-    Full,
-    /// Another process is creating an instance, so there can't be one now; a client that is there waits for it.
-    Locked,
-}
-
-impl Blocking {
-    /// Looks for a client of whom one can know who it is, and never waits.
-    fn look(&self, mut know: impl FnMut(&sys::Instance) -> Poll<io::Result<()>>) -> io::Result<Look<'_>> {
-        let current = match &self.source {
-            Source::Instances { current, .. } => current,
-            Source::Plain(listener) => {
-                return match listener.accept(&at_once()) {
-                    Ok(end) => Ok(Look::Client(AsyncEnd::new(end))),
-                    Err(error) if error == PipeErrorKind::TimedOut => Ok(Look::NobodyAt(listener)),
-                    Err(error) => Err(error),
-                };
-            }
-        };
-        // Another task may look at the same time: each step is whole, and of two only one replaces an instance.
-        let mut current = lock(current);
-        loop {
-            let instance = match &*current {
-                Some(instance) => instance.clone(),
-                None => match sys::Instance::try_create_for_listener(&self.spec) {
-                    Ok(Some(instance)) => current.insert(instance).clone(),
-                    Ok(None) => return Ok(Look::Locked),
-                    Err(error) if error == PipeErrorKind::Busy => return Ok(Look::Full),
-                    Err(error) => return Err(error),
-                },
-            };
-            let has_left = match instance.connect(&at_once()) {
-                Ok(()) => false,
-                Err(error) if error == PipeErrorKind::NoData => true,
-                Err(error) if error == PipeErrorKind::TimedOut => return Ok(Look::Nobody(instance)),
-                Err(error) => return Err(error),
-            };
-            if know(&instance)?.is_pending() {
-                return Ok(Look::Unknown);
-            }
-            *current = match instance.try_create_next(&self.spec) {
-                Ok(None) => return Ok(Look::Locked),
-                Ok(next) => next,
-                // Where none can be made now, the next look tries.
-                Err(_) => None,
-            };
-            // A client that came, wrote and left is still a client; one that left nothing is not.
-            if !has_left || instance.left_bytes() {
-                return Ok(Look::Client(AsyncEnd::of_instance(&instance)));
-            }
-        }
-    }
-}
-
-fn at_once() -> Limit {
-    Limit::new(Some(Duration::ZERO), None)
 }

@@ -64,6 +64,14 @@ impl Gate {
         Ok(())
     }
 
+    /// Another process creates an instance; another look is due after a pause.
+    pub(crate) fn follow_lock(&self, pause: Duration) -> io::Result<()> {
+        let alarm = Alarm::new(pause)?;
+        self.gathered.add(alarm.as_fd())?;
+        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = Some(Places::Untold { _alarm: alarm });
+        Ok(())
+    }
+
     /// Before the last look for a client: from now on the descriptor tells.
     pub(crate) fn arm(&self) {
         self.gathered.refresh();

@@ -65,7 +65,6 @@ impl Instance {
     }
 
     /// The same; `None` while another process creates one.
-    #[cfg(feature = "tokio")]
     pub(crate) fn try_create_for_listener(spec: &Spec) -> io::Result<Option<Instance>> {
         match served::create(spec, Patience::OneTry, Takes::OneAfterTheOther) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
@@ -74,13 +73,7 @@ impl Instance {
         }
     }
 
-    /// Creates the instance that listens after this one, which has its client.
-    pub(crate) fn create_next(&self, spec: &Spec) -> io::Result<Instance> {
-        self.renewed(spec).map_or_else(|| Instance::create_for_listener(spec), Ok)
-    }
-
-    /// The same; `None` while another process creates one.
-    #[cfg(feature = "tokio")]
+    /// Creates the instance that listens after this one, which has its client; `None` while another process creates one.
     pub(crate) fn try_create_next(&self, spec: &Spec) -> io::Result<Option<Instance>> {
         self.renewed(spec).map_or_else(|| Instance::try_create_for_listener(spec), |next| Ok(Some(next)))
     }
@@ -143,6 +136,12 @@ impl Instance {
             Some(connection) if limit.check().is_ok() => connection.greet(limit),
             _ => Ok(()),
         }
+    }
+
+    /// Whether the identity of the client is known, or the time for it is over.
+    pub(crate) fn is_known(&self) -> bool {
+        let connection = self.current().connection.clone();
+        connection.is_none_or(|connection| connection.greeting_left().is_none())
     }
 
     /// How long to wait for that at most, if it is to come.
@@ -224,10 +223,6 @@ impl Instance {
     /// Keeps the name for as long as the hold lives.
     pub(crate) fn hold_name(&self) -> NameHold {
         self.shared.place.hold_name()
-    }
-
-    pub(crate) fn is_same(&self, other: &Instance) -> bool {
-        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     pub(crate) fn settings(&self) -> &Arc<Settings> {

@@ -508,24 +508,26 @@ impl PlainListener {
         })
     }
 
-    /// Waits for a client.
-    pub(crate) fn accept(&self, limit: &Limit) -> io::Result<End> {
+    /// Takes a client if one is queued.
+    pub(crate) fn try_accept(&self) -> io::Result<Option<End>> {
         loop {
-            match os::accept(self.socket.as_fd()) {
+            return match os::accept(self.socket.as_fd()) {
                 Ok(socket) => {
                     let settings = Settings::new(PipeMode::Byte, None);
-                    return Ok(End::Plain(Arc::new(PlainEnd::new(socket, Side::Server, settings))));
+                    Ok(Some(End::Plain(Arc::new(PlainEnd::new(socket, Side::Server, settings)))))
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
                 // It came and went.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
-                Err(error) => {
-                    return Err(context(format!("accepting at {}", self.place.path().display()), error));
-                }
-            }
-            limit.check()?;
-            poll::wait(&[(self.socket.as_fd(), PollFlags::IN)], limit, None)?;
+                Err(error) => Err(context(format!("accepting at {}", self.place.path().display()), error)),
+            };
         }
+    }
+
+    /// Waits until a client may be queued, or the limit is reached.
+    pub(crate) fn wait(&self, limit: &Limit) -> io::Result<()> {
+        limit.check()?;
+        poll::wait(&[(self.socket.as_fd(), PollFlags::IN)], limit, None).map(drop)
     }
 }
 

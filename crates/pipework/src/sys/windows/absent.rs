@@ -29,6 +29,10 @@ impl Gate {
         match *self {}
     }
 
+    pub(crate) fn follow_lock(&self, _pause: Duration) -> io::Result<()> {
+        match *self {}
+    }
+
     pub(crate) fn arm(&self) {
         match *self {}
     }
@@ -44,7 +48,11 @@ impl PlainListener {
         Err(fail(PipeErrorKind::Unsupported, text))
     }
 
-    pub(crate) fn accept(&self, _limit: &Limit) -> io::Result<super::End> {
+    pub(crate) fn try_accept(&self) -> io::Result<Option<super::End>> {
+        match *self {}
+    }
+
+    pub(crate) fn wait(&self, _limit: &Limit) -> io::Result<()> {
         match *self {}
     }
 }
