@@ -251,6 +251,13 @@ pub(crate) fn blocked<'scope, T: Send + 'scope>(
     thread
 }
 
+/// Gives a call that waits the time to go on from its first, light sleep to one at the socket.
+pub(crate) fn let_sleep_deepen() {
+    const LONGER_THAN_LIGHT: Duration = Duration::from_millis(50);
+    let (_silent, nothing) = mpsc::channel::<()>();
+    nothing.recv_timeout(LONGER_THAN_LIGHT).expect_err("nobody sends");
+}
+
 /// Waits, without a time limit of its own, until something has come true.
 pub(crate) fn wait_until(mut come_true: impl FnMut() -> bool) {
     while !come_true() {
@@ -440,6 +447,41 @@ fn end_group(process: &SharedChild) -> std::io::Result<()> {
 #[cfg(not(unix))]
 fn end_group(process: &SharedChild) -> std::io::Result<()> {
     process.kill()
+}
+
+/// Holds the lock of the creators of pipes, as another process does that is creating one.
+#[cfg(unix)]
+pub(crate) fn creators_lock() -> fs::File {
+    let file = fs::File::open(pipes_dir().join(".lock")).unwrap();
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    file
+}
+
+/// The sockets of this process: the number that the kernel gave each, and its descriptor.
+#[cfg(target_os = "linux")]
+pub(crate) fn sockets() -> BTreeMap<String, i32> {
+    let open = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
+    open.filter_map(|path| {
+        // The descriptor of the listing itself is closed by now.
+        let target = fs::read_link(&path).ok()?.into_os_string().into_string().ok()?;
+        let number = path.file_name()?.to_str()?.parse().ok()?;
+        target.starts_with("socket:").then_some((target, number))
+    })
+    .collect()
+}
+
+/// Fills the one socket that this process has got since `before` with wake-ups, as a busy end does whose peer is slow.
+#[cfg(target_os = "linux")]
+pub(crate) fn fill_new_socket(before: &BTreeMap<String, i32>) {
+    use rustix::{net::SendFlags, process};
+    let new: Vec<i32> =
+        sockets().into_iter().filter(|(number, _)| !before.contains_key(number)).map(|(_, fd)| fd).collect();
+    let [descriptor] = new[..] else { panic!("{} new sockets", new.len()) };
+    let this = process::pidfd_open(process::getpid(), process::PidfdFlags::empty());
+    let copy =
+        this.and_then(|this| process::pidfd_getfd(this, descriptor, process::PidfdGetfdFlags::empty()));
+    let Ok(socket) = copy else { skip("needs a kernel that copies descriptors by `pidfd_getfd`") };
+    while rustix::net::send(&socket, b".", SendFlags::DONTWAIT | SendFlags::NOSIGNAL).is_ok() {}
 }
 
 /// An empty file to prove that something foreign was left alone.

@@ -20,7 +20,9 @@ const AHEAD: &str =
     "not on this system: it tells of room by ending a write, so one more than has room is begun";
 const NOT_AHEAD: &str = "not on this system: no write of a task is begun that has no room";
 const SIGNALS: &str = "not on this system: no thread can look for a signal that was raised";
+const FULL: &str = "not on this system: the case fills the socket of an end, which only Linux can find";
 const HOLDS: &str = "not on this system: a name lives as long as it has an instance";
+const EMPTY_ROOM: &str = "not on this system: empty messages take no room";
 const EMPTY: &str = "not on this system: peeking tells no empty message from none";
 const HANDLES: &str = "not on this system: descriptors are no handles";
 const DESCRIPTOR: &str = "not on this system: no security descriptors, and nobody acts as somebody else";
@@ -35,6 +37,7 @@ const LIST: &str = "Wine does not list pipes";
 /// What only Unix has.
 const OF_UNIX: &[Foreign] = &[
     ("N1", "n1_another_computer_is_unsupported", NETWORK),
+    ("M1", "m1_a_writer_goes_on_when_empty_messages_are_skipped", EMPTY_ROOM),
     ("M4", "m4_peek_sees_an_empty_message", EMPTY),
     ("A1", "a1_another_user_is_refused_unless_let_in", USERS),
     ("A1", "a1_everyone_may_be_let_in", USERS),
@@ -62,6 +65,9 @@ const OF_UNIX: &[Foreign] = &[
     ("A5", "a5_a_narrow_umask_keeps_nobody_out_who_was_let_in", MODES),
     ("P1", "p1_ends_are_descriptors", DESCRIPTORS),
     ("listener", "listener_at_its_maximum_keeps_its_name", HOLDS),
+    ("listener", "listener_tries_without_waiting_while_another_process_creates", CREATORS),
+    ("listener", "listener_times_out_while_another_process_creates", CREATORS),
+    ("listener", "listener_threads_wait_apart_while_another_process_creates", CREATORS),
     ("list", "list_leaves_plain_sockets_out", SOCKETS),
     ("input", "input_a_directory_that_is_a_symlink_is_refused", FILES),
     ("input", "input_a_directory_open_to_writing_is_refused", FILES),
@@ -84,6 +90,10 @@ const OF_UNIX: &[Foreign] = &[
     ("readiness", "readiness_moves_much_data", READINESS),
     ("readiness", "readiness_of_a_plain_socket", READINESS),
     ("readiness", "readiness_beside_blocking_calls", READINESS),
+    ("readiness", "readiness_of_a_large_message_before_the_end", READINESS),
+    ("readiness", "readiness_of_skipped_empty_messages", READINESS),
+    ("readiness", "readiness_without_a_quota", READINESS),
+    ("readiness", "readiness_of_the_end_before_the_hello", READINESS),
     ("socket", "socket_served_and_opened_by_path", SOCKETS),
     ("socket", "socket_served_to_std", SOCKETS),
     ("socket", "socket_opened_from_std", SOCKETS),
@@ -110,6 +120,8 @@ const OF_UNIX_TASKS: &[Foreign] = &[
     ("tasks", "tasks_try_and_are_told_when_to_try_again", AHEAD),
     ("tasks", "tasks_are_told_of_room_for_what_they_tried", AHEAD),
     ("tasks", "tasks_accept_while_another_process_creates", CREATORS),
+    ("tasks", "tasks_try_over_skipped_empty_messages", EMPTY_ROOM),
+    ("tasks", "tasks_try_without_a_quota", AHEAD),
 ];
 
 /// What tasks have on Windows only.
@@ -123,7 +135,11 @@ const OF_WINDOWS_TASKS: &[Foreign] = &[
 const OF_LINUX: &[Foreign] = &[
     ("B5", "b5_writing_to_a_closed_end_raises_no_signal", SIGNALS),
     ("P2", "p2_writing_without_a_reader_raises_no_signal", SIGNALS),
+    ("readiness", "readiness_of_a_large_message_and_a_full_socket", FULL),
 ];
+
+/// What async has on Linux only.
+const OF_LINUX_TASKS: &[Foreign] = &[("tasks", "tasks_write_a_large_message_to_a_full_socket", FULL)];
 
 /// What only Windows has.
 const OF_WINDOWS: &[Foreign] = &[
@@ -199,12 +215,16 @@ pub(crate) fn known_elsewhere() -> Vec<&'static str> {
 
 /// The cases of single systems: those that this system has, or those that it does not have.
 fn foreign(is_here: bool) -> impl Iterator<Item = &'static Foreign> {
-    let (of_unix, of_windows) =
-        if cfg!(feature = "tokio") { (OF_UNIX_TASKS, OF_WINDOWS_TASKS) } else { (&[][..], &[][..]) };
+    let (of_unix, of_linux, of_windows) = if cfg!(feature = "tokio") {
+        (OF_UNIX_TASKS, OF_LINUX_TASKS, OF_WINDOWS_TASKS)
+    } else {
+        (&[][..], &[][..], &[][..])
+    };
     [
         (OF_UNIX, cfg!(unix)),
         (of_unix, cfg!(unix)),
         (OF_LINUX, cfg!(target_os = "linux")),
+        (of_linux, cfg!(target_os = "linux")),
         (OF_WINDOWS, cfg!(windows)),
         (of_windows, cfg!(windows)),
     ]

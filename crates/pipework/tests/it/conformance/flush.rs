@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     child::Other,
-    harness::{blocked, unique},
+    harness::{blocked, let_sleep_deepen, unique},
     surface::{OpenSpec, Spec, Surface},
 };
 
@@ -22,6 +22,7 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         every("F1", f1_drain_waits_until_everything_was_read),
         every("F1", f1_drain_waits_for_empty_messages_too),
+        every("F1", f1_drain_ends_when_empty_messages_are_skipped),
         every("F1", f1_drain_with_nothing_pending_returns_at_once),
         every("F1", f1_drain_is_broken_when_the_reader_goes_first),
         every("F1", f1_drain_is_broken_when_the_reader_has_gone),
@@ -73,6 +74,32 @@ fn f1_drain_waits_for_empty_messages_too(here: &dyn Surface) {
     assert_eq!(client.read_message(9).unwrap(), Some(Vec::new()));
     server.end().set_write_timeout(None).unwrap();
     server.end().drain().unwrap();
+}
+
+/// F1: a byte read that skips an empty message has read it, also if nothing else is there to return.
+fn f1_drain_ends_when_empty_messages_are_skipped(here: &dyn Surface) {
+    let there = Other::spawn(here);
+    let name = unique();
+    let server = here.create(&Spec::new(&name).messages()).unwrap();
+    let client = there.open(&OpenSpec::new(&name)).unwrap();
+    server.connect().unwrap();
+    client.set_read_timeout(Some(SHORT)).unwrap();
+    server.end().write_message(b"").unwrap();
+    thread::scope(|scope| {
+        let draining = blocked(scope, || server.end().drain());
+        let_sleep_deepen();
+        expect(client.read_some(9), PipeErrorKind::TimedOut);
+        draining.join().unwrap().unwrap();
+    });
+    // A reader that waits already skips it as soon as it comes.
+    client.set_read_timeout(None).unwrap();
+    thread::scope(|scope| {
+        let reading = there.blocked(scope, || client.read_some(9));
+        server.end().write_message(b"").unwrap();
+        server.end().drain().unwrap();
+        server.end().write_message(b"x").unwrap();
+        assert_eq!(reading.join().unwrap().unwrap(), b"x");
+    });
 }
 
 /// F1: nothing pending, at once.

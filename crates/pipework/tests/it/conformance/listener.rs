@@ -27,10 +27,15 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-/// Where a name can be kept without an instance.
+/// Where a name can be kept without an instance, and creators wait for each other.
 #[cfg(unix)]
 pub(super) fn cases_of_this_system() -> Vec<Case> {
-    vec![every("listener", listener_at_its_maximum_keeps_its_name)]
+    vec![
+        every("listener", listener_at_its_maximum_keeps_its_name),
+        plain("listener", creating::listener_tries_without_waiting_while_another_process_creates),
+        plain("listener", creating::listener_times_out_while_another_process_creates),
+        plain("listener", creating::listener_threads_wait_apart_while_another_process_creates),
+    ]
 }
 
 /// The name as it was given.
@@ -239,5 +244,148 @@ fn listener_ends_are_like_any_other() {
     }
     for client in clients {
         assert_eq!(std::io::read_to_string(client).unwrap(), "bye");
+    }
+}
+
+/// Another process creates an instance, of whatever pipe of this user, and does not come to its end.
+#[cfg(unix)]
+mod creating {
+    use std::{io, sync::mpsc, thread, time::Duration};
+
+    use pipework::{
+        Canceller, ClientOptions, Listener, NamedPipeBuilder, PipeErrorKind, PipeStream,
+        os::unix::ListenerExt,
+    };
+
+    use super::{HOUR, SHORT, expect, expect_alive};
+    use crate::{
+        harness::{blocked, creators_lock, unique},
+        surface::End,
+    };
+
+    /// How long the other process creates at most: much longer than a call takes that does not wait for it, and
+    /// shorter than creators wait for each other.
+    const CREATION: Duration = Duration::from_secs(5);
+
+    /// A call while another process creates. It must return before that one has finished.
+    fn while_another_creates<T: Send>(call: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| {
+            let lock = creators_lock();
+            let (returned, has_returned) = mpsc::channel();
+            let calling = scope.spawn(move || {
+                let outcome = call();
+                returned.send(()).unwrap();
+                outcome
+            });
+            let waits = has_returned.recv_timeout(CREATION).is_err();
+            assert!(!waits, "the call waits for the process that creates");
+            drop(lock);
+            calling.join().unwrap()
+        })
+    }
+
+    /// A listener of a pipe whose instances are counted, so that each one needs the lock.
+    fn listen(name: &str, max: u8) -> Listener {
+        NamedPipeBuilder::new(name).max_instances(max).listen().unwrap()
+    }
+
+    /// A listener without an instance: it handed out its only one, which has closed since.
+    fn listen_without_instance(name: &str) -> Listener {
+        let listener = listen(name, 1);
+        let client = ClientOptions::new().open(name).unwrap();
+        drop((listener.accept().unwrap(), client));
+        listener
+    }
+
+    fn expect_would_block(outcome: io::Result<PipeStream>) {
+        assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    /// Whether or not it was accepted meanwhile, the client is served in the end, and so is the next one.
+    fn expect_served(listener: &Listener, name: &str, client: &PipeStream, accepted: Option<PipeStream>) {
+        let server = accepted.unwrap_or_else(|| listener.accept().unwrap());
+        expect_alive(client as &dyn End, &server as &dyn End);
+        thread::scope(|scope| {
+            let accepting = scope.spawn(|| listener.accept().unwrap());
+            let next = ClientOptions::new().timeout(HOUR).connect(name).unwrap();
+            expect_alive(&next as &dyn End, &accepting.join().unwrap() as &dyn End);
+        });
+    }
+
+    /// With a client and without, with an instance and without.
+    pub(super) fn listener_tries_without_waiting_while_another_process_creates() {
+        let name = unique();
+        let listener = listen(&name, 5);
+        expect_would_block(while_another_creates(|| listener.try_accept()));
+        let client = ClientOptions::new().open(&name).unwrap();
+        let accepted = while_another_creates(|| match listener.try_accept() {
+            Ok(server) => Some(server),
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{error}");
+                None
+            }
+        });
+        expect_served(&listener, &name, &client, accepted);
+        let name = unique();
+        let listener = listen_without_instance(&name);
+        expect_would_block(while_another_creates(|| listener.try_accept()));
+        expect_would_block(listener.try_accept());
+        let client = ClientOptions::new().open(&name).unwrap();
+        expect_alive(&client as &dyn End, &listener.try_accept().unwrap() as &dyn End);
+    }
+
+    /// On time, and not later.
+    pub(super) fn listener_times_out_while_another_process_creates() {
+        let name = unique();
+        let listener = listen(&name, 5);
+        let client = ClientOptions::new().open(&name).unwrap();
+        let accepted = while_another_creates(|| match listener.accept_timeout(SHORT) {
+            Ok(server) => Some(server),
+            Err(error) => {
+                assert!(error == PipeErrorKind::TimedOut, "{error}");
+                None
+            }
+        });
+        expect_served(&listener, &name, &client, accepted);
+        let name = unique();
+        let listener = listen_without_instance(&name);
+        let outcome = while_another_creates(|| {
+            let begun = std::time::Instant::now();
+            let outcome = listener.accept_timeout(SHORT);
+            assert!(begun.elapsed() >= SHORT, "it returned too early");
+            outcome
+        });
+        expect(outcome, PipeErrorKind::TimedOut);
+        thread::scope(|scope| {
+            let lock = creators_lock();
+            let accepting = blocked(scope, || listener.accept_timeout(HOUR).unwrap());
+            drop(lock);
+            let client = ClientOptions::new().timeout(HOUR).connect(&name).unwrap();
+            expect_alive(&client as &dyn End, &accepting.join().unwrap() as &dyn End);
+        });
+    }
+
+    /// A thread that waits for the other process holds up no other thread, and can be cancelled.
+    pub(super) fn listener_threads_wait_apart_while_another_process_creates() {
+        let name = unique();
+        let listener = listen_without_instance(&name);
+        let canceller = Canceller::new().unwrap();
+        while_another_creates(|| {
+            thread::scope(|scope| {
+                listener.set_canceller(Some(&canceller));
+                let accepting = blocked(scope, || listener.accept());
+                listener.set_canceller(None);
+                for _ in 0..3 {
+                    expect_would_block(listener.try_accept());
+                }
+                assert!(listener.ready_fd().is_ok());
+                expect(listener.accept_timeout(SHORT), PipeErrorKind::TimedOut);
+                canceller.cancel();
+                expect(accepting.join().unwrap(), PipeErrorKind::Aborted);
+            });
+        });
+        expect_would_block(listener.try_accept());
+        let client = ClientOptions::new().open(&name).unwrap();
+        expect_alive(&client as &dyn End, &listener.accept().unwrap() as &dyn End);
     }
 }

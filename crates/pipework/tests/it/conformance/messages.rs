@@ -7,7 +7,7 @@ use pipework::{MessageRead, PipeErrorKind, PipeMode};
 use super::{Case, SHORT, every, expect, expect_alive, expect_same, long, message_pair, pair, pattern};
 use crate::{
     child::Other,
-    harness::{blocked, unique, wait_until},
+    harness::{blocked, let_sleep_deepen, unique, wait_until},
     surface::{End, OpenSpec, Peeked, Spec, Surface},
 };
 
@@ -37,6 +37,7 @@ pub(super) fn cases() -> Vec<Case> {
         every("M4", m4_peek_of_a_large_message),
         every("M4", m4_peek_of_a_closed_pipe_is_broken),
         every("M4", m4_peek_of_a_listening_server_is_bad_pipe),
+        every("M4", m4_peek_after_a_disconnect_is_not_connected),
         every("M5", m5_transact_writes_and_reads),
         every("M5", m5_transact_needs_message_read_mode),
         every("M5", m5_transact_needs_nothing_unread),
@@ -45,10 +46,13 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-/// Where the system tells nothing from an empty message.
+/// Where an empty message takes room, and can be told from no message.
 #[cfg(unix)]
 pub(super) fn cases_of_this_system() -> Vec<Case> {
-    vec![every("M4", m4_peek_sees_an_empty_message)]
+    vec![
+        every("M1", m1_a_writer_goes_on_when_empty_messages_are_skipped),
+        every("M4", m4_peek_sees_an_empty_message),
+    ]
 }
 
 /// The next message, of at most 16 MiB.
@@ -186,6 +190,27 @@ fn m1_a_byte_pipe_has_no_messages(here: &dyn Surface) {
     expect(client.read_message(9), PipeErrorKind::BadPipe);
     assert_eq!(server.end().peek(9).unwrap().available, 0);
     expect_alive(client.as_ref(), server.end());
+}
+
+/// M1: a byte read that skips empty messages makes room for the writer behind them, also if it returns nothing.
+#[cfg(unix)]
+fn m1_a_writer_goes_on_when_empty_messages_are_skipped(here: &dyn Surface) {
+    let there = Other::spawn(here);
+    let name = unique();
+    let server = here.create(&Spec::new(&name).messages().quota(100)).unwrap();
+    let client = there.open(&OpenSpec::new(&name)).unwrap();
+    server.connect().unwrap();
+    server.end().set_write_timeout(Some(SHORT)).unwrap();
+    let full = (0..100_000).find_map(|_| server.end().write_message(b"").err());
+    assert!(full.is_some_and(|fault| fault == PipeErrorKind::TimedOut), "empty messages take room too");
+    server.end().set_write_timeout(None).unwrap();
+    client.set_read_timeout(Some(SHORT)).unwrap();
+    thread::scope(|scope| {
+        let writing = blocked(scope, || server.end().write_message(b""));
+        let_sleep_deepen();
+        expect(client.read_some(9), PipeErrorKind::TimedOut);
+        writing.join().unwrap().unwrap();
+    });
 }
 
 /// M2: a short buffer gets its part, and the rest comes with the next reads.
@@ -418,6 +443,27 @@ fn m4_peek_of_a_listening_server_is_bad_pipe(here: &dyn Surface) {
     let server = here.create(&Spec::new(&unique())).unwrap();
     expect(server.end().peek(9), PipeErrorKind::BadPipe);
     assert_eq!(PipeErrorKind::BadPipe.code(), 230);
+}
+
+/// M4: at the client's end. The instance has no client to look at, as before it had one.
+fn m4_peek_after_a_disconnect_is_not_connected(here: &dyn Surface) {
+    let there = Other::spawn(here);
+    let (server, client) = message_pair(here, &there);
+    client.write_message(b"unread").unwrap();
+    server.end().write_message(b"unread").unwrap();
+    assert_eq!(server.end().peek(9).unwrap().data, b"unread");
+    server.disconnect().unwrap();
+    expect(client.peek(9), PipeErrorKind::NotConnected);
+    expect(server.end().peek(9), PipeErrorKind::BadPipe);
+    // Before the server has read or written anything.
+    let name = unique();
+    let server = here.create(&Spec::new(&name).messages()).unwrap();
+    let client = there.open(&OpenSpec::new(&name)).unwrap();
+    server.connect().unwrap();
+    server.disconnect().unwrap();
+    expect(client.peek(9), PipeErrorKind::NotConnected);
+    expect(server.end().peek(9), PipeErrorKind::BadPipe);
+    assert_eq!(PipeErrorKind::NotConnected.code(), 233);
 }
 
 /// M5: a request and its reply, from either end.

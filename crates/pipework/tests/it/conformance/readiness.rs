@@ -16,10 +16,12 @@ use rustix::{
 };
 
 use super::{Case, expect, expect_same, pattern, plain};
+#[cfg(target_os = "linux")]
+use crate::harness::{fill_new_socket, sockets};
 use crate::{
     child::Other,
-    harness::{beside_pipes, blocked, unique},
-    surface::{Blocking, OpenSpec, Surface as _},
+    harness::{beside_pipes, blocked, let_sleep_deepen, unique},
+    surface::{Blocking, OpenSpec, Spec, Surface as _},
 };
 
 pub(super) fn cases() -> Vec<Case> {
@@ -34,6 +36,12 @@ pub(super) fn cases() -> Vec<Case> {
         plain("readiness", readiness_moves_much_data),
         plain("readiness", readiness_of_a_plain_socket),
         plain("readiness", readiness_beside_blocking_calls),
+        plain("readiness", readiness_of_a_large_message_before_the_end),
+        plain("readiness", readiness_of_skipped_empty_messages),
+        plain("readiness", readiness_without_a_quota),
+        plain("readiness", readiness_of_the_end_before_the_hello),
+        #[cfg(target_os = "linux")]
+        plain("readiness", readiness_of_a_large_message_and_a_full_socket),
     ]
 }
 
@@ -47,6 +55,16 @@ fn pair(builder: &mut NamedPipeBuilder, name: &str) -> (PipeStream, PipeStream) 
 fn byte_pair() -> (PipeStream, PipeStream) {
     let name = unique();
     pair(NamedPipeBuilder::new(&name).in_buffer_size(1000).out_buffer_size(1000), &name)
+}
+
+/// A message pipe whose server has taken the hello of its client.
+fn message_pair(quota: u32) -> (PipeStream, PipeStream) {
+    let name = unique();
+    let mut builder = NamedPipeBuilder::new(&name);
+    builder.pipe_mode(PipeMode::Message).in_buffer_size(quota).out_buffer_size(quota);
+    let (server, client) = pair(&mut builder, &name);
+    expect_would_block(server.try_read(&mut [0; 9]));
+    (server, client)
 }
 
 fn is_ready(descriptor: BorrowedFd<'_>) -> bool {
@@ -249,4 +267,146 @@ fn readiness_beside_blocking_calls() {
     client.write_all(b"y").unwrap();
     until_ready(server.read_ready_fd().unwrap());
     assert_eq!(server.try_read(&mut [0; 9]).unwrap(), 1);
+}
+
+/// B5 and B6: a message with a memory of its own is read before the end, whatever has become of its writer.
+fn readiness_of_a_large_message_before_the_end() {
+    let message = pattern(3, 100_000);
+    let read_all = |client: &PipeStream| {
+        let (mut arrived, mut part) = (Vec::new(), vec![0; 70_000]);
+        loop {
+            match client.try_read(&mut part) {
+                Ok(0) => break expect_same(&arrived, &message),
+                Ok(count) => arrived.extend_from_slice(&part[..count]),
+                Err(_) => until_ready(client.read_ready_fd().unwrap()),
+            }
+        }
+    };
+    for read_mode in [PipeMode::Byte, PipeMode::Message] {
+        let (server, client) = message_pair(1000);
+        client.set_read_mode(read_mode).unwrap();
+        assert_eq!(server.try_write(&message).unwrap(), message.len());
+        drop(server);
+        read_all(&client);
+        let (server, client) = message_pair(1000);
+        client.set_read_mode(read_mode).unwrap();
+        expect_would_block(client.try_read(&mut [0; 9]));
+        server.set_write_timeout(Some(super::SHORT)).unwrap();
+        server.write_message(&message).unwrap();
+        drop(server);
+        read_all(&client);
+    }
+    let there = Other::spawn(&Blocking);
+    let name = unique();
+    let server = there.create(&Spec::new(&name).messages().quota(1000)).unwrap();
+    let client = ClientOptions::new().open(&name).unwrap();
+    server.connect().unwrap();
+    server.end().set_write_timeout(Some(super::SHORT)).unwrap();
+    server.end().write_message(&message).unwrap();
+    there.kill();
+    read_all(&client);
+}
+
+/// A try to read that skips empty messages has made room, also if it returns nothing: `drain` and writers go on.
+fn readiness_of_skipped_empty_messages() {
+    let (server, client) = message_pair(100);
+    server.write_message(b"").unwrap();
+    thread::scope(|scope| {
+        let draining = blocked(scope, || server.drain().unwrap());
+        let_sleep_deepen();
+        expect_would_block(client.try_read(&mut [0; 9]));
+        draining.join().unwrap();
+    });
+    // A writer that waits for the descriptor, whatever reads.
+    let ready = server.write_ready_fd().unwrap();
+    client.set_read_timeout(Some(super::SHORT)).unwrap();
+    let by_trying = || expect_would_block(client.try_read(&mut [0; 9]));
+    let by_waiting = || drop(expect((&client).read(&mut [0; 9]), PipeErrorKind::TimedOut));
+    for read in [&by_trying as &dyn Fn(), &by_waiting] {
+        while server.try_write(b"").is_ok() {}
+        assert!(!is_ready(ready));
+        read();
+        until_ready(ready);
+        assert_eq!(server.try_write(b"").unwrap(), 0);
+    }
+}
+
+/// B2: where there is no buffer, one write goes ahead of its reader, and the next one only when that was read.
+fn readiness_without_a_quota() {
+    let name = unique();
+    let mut builder = NamedPipeBuilder::new(&name);
+    let (mut server, client) = pair(builder.in_buffer_size(0).out_buffer_size(0), &name);
+    let ready = client.write_ready_fd().unwrap();
+    for _ in 0..3 {
+        assert_eq!(client.try_write(&[1; 10]).unwrap(), 10);
+        expect_would_block(client.try_write(&[2; 10]));
+        assert!(!is_ready(ready));
+        server.read_exact(&mut [0; 4]).unwrap();
+        expect_would_block(client.try_write(&[3; 10]));
+        server.read_exact(&mut [0; 6]).unwrap();
+        until_ready(ready);
+    }
+    let (server, client) = message_pair(0);
+    let ready = client.write_ready_fd().unwrap();
+    for _ in 0..3 {
+        assert_eq!(client.try_write(&[1; 10]).unwrap(), 10);
+        expect_would_block(client.try_write(&[2; 10]));
+        assert!(!is_ready(ready));
+        assert_eq!(server.read_message(10).unwrap(), Some(vec![1; 10]));
+        until_ready(ready);
+    }
+}
+
+/// The peer closed before it had read or written anything.
+fn readiness_of_the_end_before_the_hello() {
+    for takes_client in [false, true] {
+        let name = unique();
+        let server = NamedPipe::new(&name).unwrap();
+        let client = ClientOptions::new().open(&name).unwrap();
+        if takes_client {
+            server.connect().unwrap();
+        }
+        let ready = client.read_ready_fd().unwrap();
+        expect_would_block(client.try_read(&mut [0; 9]));
+        assert!(!is_ready(ready));
+        drop(server);
+        until_ready(ready);
+        assert_eq!(client.try_read(&mut [0; 9]).unwrap(), 0);
+        expect(client.try_write(b"x"), PipeErrorKind::NoData);
+        expect(client.peek(&mut []), PipeErrorKind::Broken);
+    }
+}
+
+/// The memory of a large message goes through the socket. One that is full takes it when the peer has emptied it, and the
+/// descriptor is not ready before.
+#[cfg(target_os = "linux")]
+fn readiness_of_a_large_message_and_a_full_socket() {
+    let name = unique();
+    let mut builder = NamedPipeBuilder::new(&name);
+    builder.pipe_mode(PipeMode::Message).in_buffer_size(1000).out_buffer_size(1000);
+    let server = builder.create().unwrap();
+    let client = ClientOptions::new().open(&name).unwrap();
+    let sockets = sockets();
+    server.connect().unwrap();
+    let server = server.into_stream();
+    expect_would_block(server.try_read(&mut [0; 9]));
+    fill_new_socket(&sockets);
+    let message = pattern(4, 100_000);
+    let ready = server.write_ready_fd().unwrap();
+    for _ in 0..3 {
+        expect_would_block(server.try_write(&message));
+        assert!(!is_ready(ready), "nothing has changed");
+    }
+    // A message that needs no memory of its own needs no room there.
+    assert_eq!(server.try_write(b"small").unwrap(), 5);
+    let mut data = vec![0; message.len()];
+    assert_eq!(client.try_read(&mut data).unwrap(), 5);
+    expect_would_block(server.try_write(&message));
+    // Looks at the socket, since nothing is in the ring.
+    expect_would_block(client.try_read(&mut data));
+    until_ready(ready);
+    assert_eq!(server.try_write(&message).unwrap(), message.len());
+    until_ready(client.read_ready_fd().unwrap());
+    assert_eq!(client.try_read(&mut data).unwrap(), message.len());
+    expect_same(&data, &message);
 }

@@ -3,9 +3,12 @@
 mod crowd;
 mod dropping;
 mod running;
+mod trying;
 
 use std::{
+    fmt,
     future::{Future, poll_fn},
+    io,
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -26,12 +29,16 @@ pub(super) fn cases() -> Vec<Case> {
     let mut cases = dropping::cases();
     cases.extend(crowd::cases());
     cases.extend(running::cases());
+    cases.extend(trying::cases());
     cases
 }
 
 /// The cases that only a system like this one has.
 pub(super) fn cases_of_this_system() -> Vec<Case> {
-    running::cases_of_this_system()
+    let mut cases = running::cases_of_this_system();
+    #[cfg(unix)]
+    cases.extend(trying::cases_of_this_system());
+    cases
 }
 
 /// A runtime with threads of its own.
@@ -54,6 +61,11 @@ fn pair(options: &ServerOptions) -> (NamedPipeServer, NamedPipeClient) {
     let server = options.create(&name).unwrap();
     let client = ClientOptions::new().open(&name).unwrap();
     (server, client)
+}
+
+#[track_caller]
+fn would_block<T: fmt::Debug>(outcome: io::Result<T>) {
+    assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::WouldBlock);
 }
 
 fn message_pair(quota: u32) -> (NamedPipeServer, NamedPipeClient) {
@@ -91,6 +103,31 @@ async fn poll_until_asleep<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output
             return polled;
         }
         tokio::task::yield_now().await;
+    }
+}
+
+/// Polls until the task would sleep, does something that must end its wait, and polls again only when it is woken.
+#[cfg(unix)]
+async fn once_woken<F: Future>(future: F, awaited: impl FnOnce()) -> F::Output {
+    let mut future = pin!(future);
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        assert!(future.as_mut().poll(&mut cx).is_pending(), "it returned instead of waiting");
+        if !woken.again() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    awaited();
+    loop {
+        while !woken.again() {
+            tokio::task::yield_now().await;
+        }
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return output;
+        }
     }
 }
 

@@ -28,10 +28,10 @@ use tokio::{
 use super::super::SHORT;
 use super::{
     super::{Case, expect, expect_same, pattern, plain},
-    Woken, current_thread, message_pair, pair, poll_until_asleep, polled, unique, workers,
+    Woken, current_thread, message_pair, pair, poll_until_asleep, polled, unique, workers, would_block,
 };
 #[cfg(unix)]
-use crate::harness::{DIRECTORY_VARIABLE, Resources};
+use crate::harness::{Resources, creators_lock};
 use crate::{child, harness::wait_until};
 #[cfg(unix)]
 use tokio::time::timeout;
@@ -313,10 +313,6 @@ fn tasks_take_turns_with_a_transaction() {
         drop(client);
         serving.await.unwrap();
     });
-}
-
-fn would_block<T: std::fmt::Debug>(outcome: io::Result<T>) {
-    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
 /// Trying never waits: what has no room is begun, and while that waits nothing more is.
@@ -608,15 +604,6 @@ fn tasks_accept_while_another_process_creates() {
         client.write_all(b"x").await.unwrap();
         assert_eq!(server.read(&mut [0; 9]).await.unwrap(), 1);
     });
-}
-
-/// Holds the lock of the directory of pipes, as a creator does.
-#[cfg(unix)]
-fn creators_lock() -> std::fs::File {
-    let directory = std::env::var_os(DIRECTORY_VARIABLE).unwrap();
-    let file = std::fs::File::open(std::path::Path::new(&directory).join(".lock")).unwrap();
-    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
-    file
 }
 
 /// The loop of tokio's documentation: the next instance is made before the one with a client is handed out.
