@@ -103,6 +103,12 @@ impl Connection {
         let space = if self.shape.messages { Space::Message(len) } else { Space::Byte };
         Ok(match self.has_come(link, On::Space(space)) {
             Ok(false) => Step::Blocked(On::Space(space)),
+            // A large message needs the socket too.
+            Ok(true)
+                if self.shape.messages && !link.producer()?.is_inline(len) && !self.socket_has_room() =>
+            {
+                Step::Blocked(On::Socket)
+            }
             Ok(true) | Err(_) => Step::Done(()),
         })
     }
@@ -187,7 +193,7 @@ impl Connection {
     /// Sends a message in a memory object of its own; else what that needs.
     fn send_attachment(&self, parts: &[IoSlice<'_>], len: u64) -> io::Result<Option<On>> {
         // Asked first, since making the memory object costs as much as the message.
-        if poll::now(self.as_fd(), PollFlags::OUT).is_empty() {
+        if !self.socket_has_room() {
             return Ok(Some(On::Socket));
         }
         let memory = memory_of(parts, len)?;
@@ -198,6 +204,11 @@ impl Connection {
             Err(Errno::PIPE | Errno::CONNRESET) => Err(closed()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether the socket takes something, or has nobody at its other end.
+    fn socket_has_room(&self) -> bool {
+        !poll::now(self.as_fd(), PollFlags::OUT).is_empty()
     }
 }
 
