@@ -23,7 +23,8 @@ use tokio::{
 };
 
 use crate::surface::{
-    Blocking, End, Fault, Info, Instance, Listener, OpenSpec, Outcome, Peeked, PeerView, Spec, Surface,
+    Blocking, Direction, End, Fault, Info, Instance, Listener, OpenSpec, Outcome, Peeked, PeerView, Spec,
+    Surface, Tries,
 };
 
 /// What serves, and what opens.
@@ -70,8 +71,9 @@ const TIMED_MESSAGE: Exempt = ("t1_writing_a_message_times_out_with_nothing_writ
 const AHEAD: &str =
     "not for tasks on Windows: one write more than has room is begun, and is not taken back by a time limit";
 
-/// The runtime of this process; each process is of one surface.
-static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+/// The runtimes of this process, one of each kind; a process of one surface uses one of them.
+static WITH_WORKERS: OnceLock<Runtime> = OnceLock::new();
+static CURRENT_THREAD: OnceLock<Runtime> = OnceLock::new();
 
 /// Makes what the first runtime makes for the whole process.
 pub(crate) fn make_what_stays() {
@@ -97,7 +99,8 @@ pub(crate) fn make_what_stays() {
 
 impl Tokio {
     fn runtime(&self) -> &'static Runtime {
-        RUNTIME.get_or_init(|| {
+        let runtime = if self.has_workers { &WITH_WORKERS } else { &CURRENT_THREAD };
+        runtime.get_or_init(|| {
             let mut builder =
                 if self.has_workers { Builder::new_multi_thread() } else { Builder::new_current_thread() };
             if self.has_workers {
@@ -480,6 +483,41 @@ impl<P: Pipe> End for TokioEnd<P> {
 
     fn peer(&self) -> Outcome<PeerView> {
         Ok((&self.pipe().peer()?).into())
+    }
+
+    fn tries(&self) -> Option<&dyn Tries> {
+        Some(self)
+    }
+
+    fn write_flush(&self) -> Option<Outcome<()>> {
+        let flush = |cx: &mut Context<'_>| Pin::new(&mut *self.pipe.write().unwrap()).poll_flush(cx);
+        Some(self.run(self.write_limit(), poll_fn(flush)))
+    }
+}
+
+impl<P: Pipe> Tries for TokioEnd<P> {
+    fn try_read(&self, buf: &mut [u8]) -> Outcome<usize> {
+        Ok(self.pipe().try_read(buf)?)
+    }
+
+    fn try_write(&self, data: &[u8]) -> Outcome<usize> {
+        Ok(self.pipe().try_write_vectored(&[IoSlice::new(data)])?)
+    }
+
+    fn await_ready(&self, direction: Direction, limit: Duration) -> Outcome<bool> {
+        let pipe = self.pipe();
+        let ready = poll_fn(|cx| match direction {
+            Direction::Reading => pipe.poll_read_ready(cx),
+            Direction::Writing => pipe.poll_write_ready(cx),
+        });
+        match self.run(Some(limit), ready) {
+            Err(fault) if fault == PipeErrorKind::TimedOut => Ok(false),
+            outcome => outcome.map(|()| true),
+        }
+    }
+
+    fn pass(&self) {
+        self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
     }
 }
 

@@ -157,13 +157,24 @@ fn run_process(test: &Test) -> Result<Completion, Failed> {
     match status.map(|status| status.map(|status| (status.success(), status.code()))) {
         Err(_) => Err(format!("{about}the watchdog ended it after {limit:?}").into()),
         Ok(Err(error)) => Err(format!("{about}waiting for it: {error}").into()),
-        Ok(Ok((true, _))) => Ok(Completion::Completed),
+        Ok(Ok((true, _))) => {
+            show(&text);
+            Ok(Completion::Completed)
+        }
         Ok(Ok((_, Some(code)))) if code == i32::from(SKIPPED) => {
             let reason =
                 text.lines().rev().find_map(|line| line.strip_prefix(SKIP_MARK)).unwrap_or("no reason");
             Ok(ignored(test, reason))
         }
         Ok(Ok((_, code))) => Err(format!("{about}exit code {code:?}").into()),
+    }
+}
+
+/// Prints what a case that passed has printed, if that was asked for.
+fn show(text: &str) {
+    if std::env::args().any(|argument| argument == "--nocapture") {
+        // A test whose output can't be written has passed all the same.
+        drop(std::io::stdout().lock().write_all(text.as_bytes()));
     }
 }
 
@@ -178,7 +189,11 @@ pub(crate) fn run_alone(name: &str) -> ExitCode {
     let (surface, case) = find(name);
     let directory = pipes_dir();
     warm_up(&directory);
-    surface.warm_up();
+    if case.is_of_all_surfaces {
+        surfaces().into_iter().for_each(Surface::warm_up);
+    } else {
+        surface.warm_up();
+    }
     let before = Resources::count();
     match case.run {
         Run::Every(run) => run(surface),

@@ -14,7 +14,10 @@ use pipework::{
 };
 
 #[cfg(unix)]
-use pipework::{NetworkCaller, os::unix::ClientOptionsExt};
+use pipework::{
+    NetworkCaller,
+    os::unix::{ClientOptionsExt, PipeStreamExt},
+};
 
 #[cfg(feature = "tokio")]
 use crate::asynchronous;
@@ -392,6 +395,23 @@ pub(crate) trait Listener: Send + Sync {
     fn accept_timeout(&self, timeout: Duration) -> Outcome<Box<dyn End>>;
 }
 
+/// What a program waits to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Reading,
+    Writing,
+}
+
+/// An end whose calls can return `WouldBlock` instead of waiting.
+pub(crate) trait Tries {
+    fn try_read(&self, buf: &mut [u8]) -> Outcome<usize>;
+    fn try_write(&self, data: &[u8]) -> Outcome<usize>;
+    /// Waits until the end is ready, at most so long; returns whether it is.
+    fn await_ready(&self, direction: Direction, limit: Duration) -> Outcome<bool>;
+    /// Lets a moment pass, in which the surface does what it does beside its calls.
+    fn pass(&self);
+}
+
 /// One connected end.
 pub(crate) trait End: Send + Sync {
     fn read(&self, buf: &mut [u8]) -> Outcome<usize>;
@@ -408,6 +428,14 @@ pub(crate) trait End: Send + Sync {
     fn set_write_timeout(&self, timeout: Option<Duration>) -> Outcome<()>;
     fn info(&self) -> Outcome<Info>;
     fn peer(&self) -> Outcome<PeerView>;
+    /// The calls that do not wait, if the surface has them.
+    fn tries(&self) -> Option<&dyn Tries> {
+        None
+    }
+    /// `flush` of the trait for writing, if the surface has it.
+    fn write_flush(&self) -> Option<Outcome<()>> {
+        None
+    }
 }
 
 impl dyn End + '_ {
@@ -598,5 +626,46 @@ impl End for PipeStream {
 
     fn peer(&self) -> Outcome<PeerView> {
         Ok((&PipeStream::peer(self)?).into())
+    }
+
+    #[cfg(unix)]
+    fn tries(&self) -> Option<&dyn Tries> {
+        Some(self)
+    }
+
+    fn write_flush(&self) -> Option<Outcome<()>> {
+        let mut stream = self;
+        Some(Write::flush(&mut stream).map_err(Fault::from))
+    }
+}
+
+/// As an event loop does.
+#[cfg(unix)]
+impl Tries for PipeStream {
+    fn try_read(&self, buf: &mut [u8]) -> Outcome<usize> {
+        Ok(PipeStreamExt::try_read(self, buf)?)
+    }
+
+    fn try_write(&self, data: &[u8]) -> Outcome<usize> {
+        Ok(PipeStreamExt::try_write(self, data)?)
+    }
+
+    fn await_ready(&self, direction: Direction, limit: Duration) -> Outcome<bool> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        // The stream of an instance has no descriptor, since its connections change.
+        let stream = self.try_clone()?;
+        let descriptor = match direction {
+            Direction::Reading => stream.read_ready_fd()?,
+            Direction::Writing => stream.write_ready_fd()?,
+        };
+        let limit = Timespec::try_from(limit).unwrap();
+        match poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&limit)) {
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            count => Ok(count.map_err(io::Error::from)? == 1),
+        }
+    }
+
+    fn pass(&self) {
+        std::thread::yield_now();
     }
 }

@@ -331,7 +331,7 @@ pub(super) mod unix {
     }
 
     /// Connects to what listens for a name as a stranger to the protocol would.
-    fn raw_connection(name: &str) -> UnixStream {
+    pub(in crate::conformance) fn raw_connection(name: &str) -> UnixStream {
         let directory = PipeName::new(name).unwrap().location().unwrap();
         let opened = fs::File::open(&directory).unwrap();
         let leaf_of = |entry: io::Result<fs::DirEntry>| {

@@ -204,7 +204,13 @@ const WRONG_IN_WINE_TASKS: &[(&str, &str)] = &[("tasks_have_tokios_options", DIR
 /// The cases of other systems, which only say that they are not run here.
 pub(super) fn cases() -> Vec<Case> {
     foreign(false)
-        .map(|&(rule, name, why)| Case { name, rule, long: false, run: Run::Elsewhere(why) })
+        .map(|&(rule, name, why)| Case {
+            name,
+            rule,
+            long: false,
+            is_of_all_surfaces: false,
+            run: Run::Elsewhere(why),
+        })
         .collect()
 }
 

@@ -15,6 +15,7 @@ mod listener;
 mod listing;
 mod messages;
 mod names;
+mod states;
 #[cfg(feature = "tokio")]
 mod tasks;
 mod timeouts;
@@ -50,6 +51,8 @@ pub(crate) struct Case {
     pub(crate) rule: &'static str,
     /// Whether it moves so much that it may take a minute.
     pub(crate) long: bool,
+    /// Whether it uses every surface in one process.
+    pub(crate) is_of_all_surfaces: bool,
     /// The case itself.
     pub(crate) run: Run,
 }
@@ -82,6 +85,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(listing::cases());
     cases.extend(bad_input::cases());
     cases.extend(access::cases());
+    cases.extend(states::cases());
     #[cfg(feature = "tokio")]
     cases.extend(tasks::cases());
     cases.extend(cases_of_this_system());
@@ -123,17 +127,34 @@ pub(crate) fn cases_of_this_system() -> Vec<Case> {
 
 /// A case for every surface.
 fn every<F: Fn(&dyn Surface) + 'static>(rule: &'static str, case: F) -> Case {
-    Case { name: function_name::<F>(), rule, long: false, run: Run::Every(Box::new(case)) }
+    Case {
+        name: function_name::<F>(),
+        rule,
+        long: false,
+        is_of_all_surfaces: false,
+        run: Run::Every(Box::new(case)),
+    }
 }
 
 /// A case that runs once.
 fn plain<F: Fn() + 'static>(rule: &'static str, case: F) -> Case {
-    Case { name: function_name::<F>(), rule, long: false, run: Run::Plain(Box::new(case)) }
+    Case {
+        name: function_name::<F>(),
+        rule,
+        long: false,
+        is_of_all_surfaces: false,
+        run: Run::Plain(Box::new(case)),
+    }
 }
 
 /// Gives a case more time.
 fn long(case: Case) -> Case {
     Case { long: true, ..case }
+}
+
+/// Lets a case use every surface in its process.
+fn of_all_surfaces(case: Case) -> Case {
+    Case { is_of_all_surfaces: true, ..case }
 }
 
 /// The last part of a function's path.
