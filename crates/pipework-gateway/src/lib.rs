@@ -1,20 +1,22 @@
-//! `pipework-gateway` connects clients of a Samba server to local named pipes, as the *Server service* does on Windows.
+//! `pipework-gateway` connects clients of a Samba server to local named pipes, as the *Server service* does on
+//! Windows.
 //!
-//! The gateway runs as root beside `smbd`. It owns the sockets that `smbd` uses for named pipes, and connects each remote client to the
-//! pipe of that name, with the identity that Samba has authenticated. It reaches only pipes whose server uses `accept_remote(true)`,
-//! and only for clients that the pipe's `Access` allows. `pipework-gateway --help` explains how to run it, `pipework-gateway --check`
-//! reports what is missing on a system.
+//! The gateway runs as root beside `smbd`. It owns the sockets that `smbd` uses for named pipes, and connects each
+//! remote client to the pipe of that name, with the identity that Samba has authenticated. It reaches only pipes
+//! whose server uses `accept_remote(true)`, and only for clients that the pipe's `Access` allows.
+//! `pipework-gateway --help` explains how to run it, `pipework-gateway --check` reports what is missing on a system.
 //!
 //! The public items serve the gateway's own tests and fuzzers. This crate is not a library for other programs.
 //!
 //! # Limitations
 //!
-//! - **Busy pipes**: smbd has no reply for "busy". The client of a busy pipe waits in the gateway. The gateway closes the connection if
-//!   no instance becomes free before the timeout.
-//! - **Message length**: a message has 1 to 65,535 bytes, because Samba stores its length in 16 bits. An empty message from the server is
-//!   dropped, with a warning in the log. A longer one closes the connection.
+//! - **Busy pipes**: smbd has no reply for "busy". The client of a busy pipe waits in the gateway. The gateway closes
+//!   the connection if no instance becomes free before the timeout.
+//! - **Message length**: a message has 1 to 65,535 bytes, because Samba stores its length in 16 bits. An empty
+//!   message from the server is dropped, with a warning in the log. A longer one closes the connection.
 //! - **Peek and flush**: Samba refuses both.
-//! - **Disconnect**: it closes the connection. Data that a server discards with `disconnect` may already be on its way to the client.
+//! - **Disconnect**: it closes the connection. Data that a server discards with `disconnect` may already be on its
+//!   way to the client.
 //! - **Close by a server that only reads**: the client learns of it with its next write.
 
 pub mod npa;

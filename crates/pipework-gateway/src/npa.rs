@@ -1,10 +1,12 @@
-//! The named-pipe-auth exchange: smbd sends the identity of its client, the gateway replies with the mode of the pipe.
+//! The named-pipe-auth exchange: smbd sends the identity of its client, the gateway replies with the mode of the
+//! pipe.
 //!
-//! This module does no I/O. Samba may change the exchange, which it considers internal. So the parser is strict: each count and length
-//! has a limit, padding must be zero, and nothing may follow the end. Anything else is an error with an offset and a reason.
+//! This module does no I/O. Samba may change the exchange, which it considers internal. So the parser is strict: each
+//! count and length has a limit, padding must be zero, and nothing may follow the end. Anything else is an error with
+//! an offset and a reason.
 //!
-//! A request contains secrets: the session key, and delegated tickets if there are any. The parser skips them and keeps no part of
-//! them. The owner of the buffer has to wipe it.
+//! A request contains secrets: the session key, and delegated tickets if there are any. The parser skips them and
+//! keeps no part of them. The owner of the buffer has to wipe it.
 //!
 //! # Examples
 //! ```
@@ -59,7 +61,8 @@ pub struct Request {
     pub account: String,
     /// The domain of the account.
     pub domain: String,
-    /// Security identifiers: first the account's, then those of its groups and those by which Samba describes the session.
+    /// Security identifiers: first the account's, then those of its groups and those by which Samba describes the
+    /// session.
     pub sids: Vec<Sid>,
     /// The Unix user to which Samba maps the account.
     pub user_id: u64,

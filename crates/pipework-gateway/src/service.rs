@@ -1,7 +1,7 @@
 //! The service: startup, reload and shutdown.
 //!
-//! The main thread waits for signals. Three others run beside it: `exports` keeps the list of exported pipes up to date, `acceptor`
-//! answers smbd and never waits for a pipe, and the relay runtime moves the data of all connections.
+//! The main thread waits for signals. Three others run beside it: `exports` keeps the list of exported pipes up to
+//! date, `acceptor` answers smbd and never waits for a pipe, and the relay runtime moves the data of all connections.
 
 mod acceptor;
 mod admission;
@@ -72,7 +72,7 @@ fn report_misuse(failure: &Failure) -> ExitCode {
 fn run(args: &Args, config: Config, log: &Log) -> Result<(), Failure> {
     if !rustix::process::geteuid().is_root() {
         return Err(Failure::new(
-            "the gateway must run as root: smbd's socket directory is accessible to root only, and smbd accepts no other peer",
+            "the gateway must run as root: only root can access smbd's socket directory, and smbd requires a root peer",
         ));
     }
     // Before the second thread starts: capabilities belong to a thread.

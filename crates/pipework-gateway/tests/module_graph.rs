@@ -1,7 +1,7 @@
 //! The source files of the gateway import each other without a cycle.
 //!
-//! A file depends on the files of the modules that it declares, and on those that it names by a path that begins with `crate` or
-//! `super`. Tests at the end of a file are not counted.
+//! A file depends on the files of the modules that it declares, and on those that it names by a path that begins with
+//! `crate` or `super`. Tests at the end of a file are not counted.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 use std::{

@@ -30,7 +30,8 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
-    /// Opens a pipe over a signed session. Samba does not encrypt with this client, because the client does not announce encryption.
+    /// Opens a pipe over a signed session. Samba does not encrypt with this client, because the client does not
+    /// announce encryption.
     pub(crate) fn open(server: SocketAddr, user: &str, password: &str, name: &str) -> Bare {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let config = ClientConfig {

@@ -1,5 +1,5 @@
-//! A reader for NDR, the encoding of the exchange: little-endian numbers, each aligned to its size. Offsets count from the first byte of
-//! the prefix.
+//! A reader for NDR, the encoding of the exchange: little-endian numbers, each aligned to its size. Offsets count
+//! from the first byte of the prefix.
 
 use super::malformed::Malformed;
 

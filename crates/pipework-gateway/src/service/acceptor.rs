@@ -103,8 +103,8 @@ impl Acceptor {
     }
 }
 
-/// A descriptor kept open for when the process has no others left. smbd would wait forever for a connection that is not accepted.
-/// So the reserve is closed, the connection is accepted with the freed descriptor and closed.
+/// A descriptor kept open for when the process has no others left. smbd would wait forever for a connection that is
+/// not accepted. So the reserve is closed, the connection is accepted with the freed descriptor and closed.
 #[derive(Debug)]
 struct ReserveDescriptor {
     file: RefCell<Option<File>>,

@@ -1,6 +1,7 @@
 //! Admission of remote clients: read smbd's request, check the client's identity, open the pipe, reply.
 //!
-//! All of this happens without waiting for a pipe, because smbd serves that client nothing else until it has the reply.
+//! All of this happens without waiting for a pipe, because smbd serves that client nothing else until it has the
+//! reply.
 
 use std::{
     fmt, io,
@@ -32,7 +33,8 @@ use super::{
 };
 use crate::npa::{self, Malformed, PREFIX_LEN, Request};
 
-/// The timeout for reading the request, and for sending the reply. smbd writes its request in one piece, right after it has connected.
+/// The timeout for reading the request, and for sending the reply. smbd writes its request in one piece, right after
+/// it has connected.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Decides which clients are connected to a pipe.
@@ -205,8 +207,8 @@ pub(crate) enum OpenAttempt {
 
 /// Opens one pipe on behalf of one client.
 ///
-/// The library reads the header of the instance that it opens. It refuses if the pipe does not accept remote clients or its access
-/// does not allow this client, before any byte moves.
+/// The library reads the header of the instance that it opens. It refuses if the pipe does not accept remote clients
+/// or its access does not allow this client, before any byte moves.
 #[derive(Clone, Debug)]
 pub(crate) struct PipeOpener {
     options: ClientOptions,

@@ -57,7 +57,7 @@ pub(crate) struct Options {
     /// Samba's configuration [default: the one that testparm reads]
     #[arg(long, value_name = "FILE")]
     pub(crate) smb_conf: Option<PathBuf>,
-    /// The directory in which smbd looks for the sockets of pipes [default: from smb.conf, else /run/samba/ncalrpc/np]
+    /// Where smbd looks for the sockets of pipes [default: from smb.conf, else /run/samba/ncalrpc/np]
     #[arg(long, value_name = "DIR")]
     pub(crate) np_dir: Option<PathBuf>,
     /// The directory of the gateway's sockets [default: /run/pipework-gateway]

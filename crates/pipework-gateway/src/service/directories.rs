@@ -1,7 +1,7 @@
 //! The two directories: the gateway's own with its sockets, and smbd's with links to them.
 //!
-//! The gateway's files in smbd's directory are exactly the symbolic links into the gateway's directory. The gateway touches no
-//! other file there.
+//! The gateway's files in smbd's directory are exactly the symbolic links into the gateway's directory. The gateway
+//! touches no other file there.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
@@ -24,7 +24,8 @@ use super::failure::Failure;
 
 const LOCK: &str = "lock";
 const SOCKET_SUFFIX: &str = ".sock";
-/// smbd waits for the gateway without a timeout, so a full queue must not make it fail. The system may have a lower limit.
+/// smbd waits for the gateway without a timeout, so a full queue must not make it fail. The system may have a lower
+/// limit.
 const BACKLOG: i32 = 4096;
 
 /// The gateway's directory. Its lock admits one gateway.
@@ -144,11 +145,12 @@ impl NpDir {
         }
     }
 
-    /// Creates the directory if it is missing, which happens again when Samba restarts. Fails if others can access it.
+    /// Creates the directory if it is missing, which happens again when Samba restarts. Fails if others can access
+    /// it.
     pub(crate) fn ensure_exists(&self) -> Result<(), Failure> {
         if !self.path.exists() {
-            // The parent is smbd's directory for local RPC, which everyone may read. Its parent is never created: without it
-            // Samba is not installed.
+            // The parent is smbd's directory for local RPC, which everyone may read. Its parent is never created:
+            // without it Samba is not installed.
             if let Some(parent) = self.path.parent().filter(|parent| !parent.exists()) {
                 create_dir(parent, 0o755).map_err(|error| self.failure(error))?;
             }

@@ -1,7 +1,7 @@
 //! The exported pipes: every pipe that accepts remote clients, and the socket by which smbd reaches it.
 //!
-//! smbd finds a pipe by a file that this module has created for it. A name from a remote client never becomes a path here, and only
-//! exported pipes can be looked up.
+//! smbd finds a pipe by a file that this module has created for it. A name from a remote client never becomes a path
+//! here, and only exported pipes can be looked up.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,8 +26,8 @@ use super::{
 
 /// How often to refresh without a request: a killed server removes no file, so inotify reports nothing.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
-/// The delays of the refreshes that follow a request. inotify watches a new directory only a moment after its creation, and misses
-/// the changes in between.
+/// The delays of the refreshes that follow a request. inotify watches a new directory only a moment after its
+/// creation, and misses the changes in between.
 const FOLLOW_UP_DELAYS: [Duration; 4] = [
     Duration::from_millis(5),
     Duration::from_millis(20),
@@ -144,7 +144,8 @@ impl Exports {
         Ok(())
     }
 
-    /// Removes the link before the listener is closed, so that smbd does not connect to a socket that is about to close.
+    /// Removes the link before the listener is closed, so that smbd does not connect to a socket that is about to
+    /// close.
     fn withdraw(&self, name: &str, export: &Export) {
         self.np_dir.unlink(name, &export.socket);
         remove_file(&export.socket);

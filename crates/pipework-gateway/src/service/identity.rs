@@ -53,7 +53,8 @@ impl fmt::Display for IdentityError {
     }
 }
 
-/// Converts a request to the identity that the server gets. Refuses a client that smbd has not authenticated by password or ticket.
+/// Converts a request to the identity that the server gets. Refuses a client that smbd has not authenticated by
+/// password or ticket.
 pub(crate) fn identify(request: Request, require_encryption: bool) -> Result<NetworkCaller, IdentityError> {
     let has = |numbers| request.sids.iter().any(|sid| matches_sid(sid, WINDOWS, numbers));
     if request.sids.iter().any(is_probe) {

@@ -1,7 +1,7 @@
 //! The log, on standard error.
 //!
-//! Text from outside (accounts, addresses, names) is logged with `?`, which escapes it, so a client can't forge log lines. Requests
-//! are never logged, so the log contains no secret.
+//! Text from outside (accounts, addresses, names) is logged with `?`, which escapes it, so a client can't forge log
+//! lines. Requests are never logged, so the log contains no secret.
 
 use std::{
     env, fmt,

@@ -7,7 +7,8 @@ use pipework::{PipeName, PipeNameKind};
 /// The longest path of a Unix socket: `sun_path` without the NUL.
 const SOCKET_PATH_LEN_MAX: usize = 107;
 
-/// The names of pipes that Samba and Windows serve. Clients expect these services there, so no other pipe is exported by such a name.
+/// The names of pipes that Samba and Windows serve. Clients expect these services there, so no other pipe is exported
+/// by such a name.
 const RESERVED_NAMES: [&str; 33] = [
     "atsvc",
     "backupkey",
@@ -70,8 +71,8 @@ impl fmt::Display for NameError {
     }
 }
 
-/// Returns the file name that smbd looks up when a remote client opens a pipe: the pipe's name in lower case. `path_len` returns
-/// the length of the path that a file name has.
+/// Returns the file name that smbd looks up when a remote client opens a pipe: the pipe's name in lower case.
+/// `path_len` returns the length of the path that a file name has.
 pub(crate) fn export_name(name: &PipeName, path_len: impl Fn(&str) -> usize) -> Result<String, NameError> {
     let PipeNameKind::Local(name) = name.kind() else { return Err(NameError::NotLocal) };
     let name: String = name.chars().map(to_lowercase).collect();

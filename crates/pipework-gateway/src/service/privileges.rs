@@ -9,8 +9,8 @@ use rustix::{
 
 use super::failure::Failure;
 
-/// The one capability that is kept: access to the pipes of all users, regardless of file modes. The library still checks the access
-/// in each pipe's header.
+/// The one capability that is kept: access to the pipes of all users, regardless of file modes. The library still
+/// checks the access in each pipe's header.
 const KEPT: CapabilitySet = CapabilitySet::DAC_OVERRIDE;
 
 /// Drops every other capability for good, for this thread and the threads that it starts.

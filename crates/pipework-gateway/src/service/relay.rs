@@ -1,7 +1,8 @@
-//! The relay of one connection: data from smbd goes into the pipe, data from the pipe goes to smbd, both directions at once.
+//! The relay of one connection: data from smbd goes into the pipe, data from the pipe goes to smbd, both directions
+//! at once.
 //!
-//! Each direction reads again only after it has written what it read, so back-pressure reaches from one peer to the other. Data
-//! that a peer wrote before its close is delivered before the close.
+//! Each direction reads again only after it has written what it read, so back-pressure reaches from one peer to the
+//! other. Data that a peer wrote before its close is delivered before the close.
 
 mod bytes;
 mod close_reason;
@@ -22,7 +23,8 @@ use super::{
 use close_reason::CloseReason;
 use transfer::{ByteCounts, Relay};
 
-/// The delay between smbd's last read and the close of its socket. smbd discards data that it has not yet sent to its client.
+/// The delay between smbd's last read and the close of its socket. smbd discards data that it has not yet sent to its
+/// client.
 const LINGER: Duration = Duration::from_millis(100);
 /// The first and the longest interval at which the send queue of smbd's socket is polled.
 const POLL_INTERVAL_MIN: Duration = Duration::from_millis(1);
@@ -53,7 +55,8 @@ pub(crate) async fn run(connection: Connection) {
     info!(?account, ?address, ?pipe, received, sent, seconds, "closed: {reason}");
 }
 
-/// Returns the open pipe, and waits for an instance if the pipe is busy. Data that the client writes meanwhile stays in the socket.
+/// Returns the open pipe, and waits for an instance if the pipe is busy. Data that the client writes meanwhile stays
+/// in the socket.
 async fn obtain_pipe(
     pipe: OpenAttempt,
     timeout: Duration,

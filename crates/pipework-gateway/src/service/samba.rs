@@ -71,7 +71,8 @@ fn normalize_name(name: &str) -> String {
     name.chars().filter(|char| !char.is_whitespace()).flat_map(char::to_lowercase).collect()
 }
 
-/// Returns the directory in which smbd looks for the sockets of pipes: from the option, else from smb.conf, else the default.
+/// Returns the directory in which smbd looks for the sockets of pipes: from the option, else from smb.conf, else the
+/// default.
 pub(crate) fn find_np_dir(config: &Config) -> Result<PathBuf, Failure> {
     if let Some(dir) = &config.np_dir {
         return Ok(dir.clone());

@@ -10,7 +10,8 @@ const SIOCOUTQ: Opcode = 0x5411;
 
 /// Whether the peer of a Unix socket has read everything that was written to it.
 pub(crate) fn is_send_queue_empty(socket: impl AsFd) -> io::Result<bool> {
-    // SAFETY: the opcode is that of `SIOCOUTQ`, and the kernel writes an `int` for it (unix(7), `SIOCOUTQ` in `unix_ioctl`).
+    // SAFETY: the opcode is that of `SIOCOUTQ`, and the kernel writes an `int` for it (unix(7), `SIOCOUTQ` in
+    // `unix_ioctl`).
     let getter = unsafe { Getter::<SIOCOUTQ, c_int>::new() };
     // SAFETY: `getter` reads the output of its own opcode, and the descriptor is open while it is borrowed.
     let unread = unsafe { ioctl(socket, getter) }?;

@@ -1,7 +1,8 @@
 //! The gateway between a real smbd, independent SMB clients and real servers, each in its own process.
 //!
-//! The clients are smbclient, impacket and this project's library. The tests need root, Samba, smbclient and impacket for Python. If one
-//! is missing, every case is skipped with that reason. At the end a table shows what each client did in each mode.
+//! The clients are smbclient, impacket and this project's library. The tests need root, Samba, smbclient and impacket
+//! for Python. If one is missing, every case is skipped with that reason. At the end a table shows what each client
+//! did in each mode.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

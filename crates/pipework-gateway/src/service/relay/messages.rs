@@ -1,6 +1,7 @@
 //! The two directions of a message pipe.
 //!
-//! On smbd's socket each message follows its length, 16 bits in little-endian order. smbd treats a length of zero as an error.
+//! On smbd's socket each message follows its length, 16 bits in little-endian order. smbd treats a length of zero as
+//! an error.
 
 use pipework::{MessageRead, is_gone};
 use tokio::task::consume_budget;

@@ -1,6 +1,7 @@
 //! The servers: this program runs itself again, one process for each pipe.
 //!
-//! A server prints `serving`, then two lines for each client: its identity and the outcome. It ends when its standard input is closed.
+//! A server prints `serving`, then two lines for each client: its identity and the outcome. It ends when its standard
+//! input is closed.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
