@@ -1,4 +1,4 @@
-//! Two computers: a network namespace each, and a cable between them.
+//! A client on another host: two network namespaces with a veth pair between them.
 
 use std::{
     io::Read,
@@ -9,64 +9,66 @@ use std::{
 use pipework::{ClientOptions, Credentials, PipeMode};
 
 use super::{
-    Alone, matrix, pattern,
+    Exclusive,
+    fixture::Fixture,
+    matrix, pattern,
     samba::Setup,
-    server::{Deed, Plan},
-    site::Site,
+    server::{Behavior, ServerPlan},
 };
 
-pub(crate) const CASES: &[(&str, Alone)] = &[("two_computers", two_computers)];
+pub(crate) const CASES: &[(&str, Exclusive)] = &[("a_client_on_another_host", client_on_another_host)];
 
-/// Tells this program to call: port, user and password, a line each.
-const CALLER: &str = "PIPEWORK_NETWORK_CALLER";
-/// Of the range that is for documentation; they are in no other network.
+/// The environment variable that makes this program the client: port, user and password, one per line.
+const CLIENT_ROLE: &str = "PIPEWORK_NETWORK_CLIENT";
+/// Addresses from the range for documentation, which no real network uses.
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 
-/// Why there can't be two computers here, if there can't.
+/// Why network namespaces can't be used here, if they can't.
 pub(crate) fn missing() -> Option<String> {
     let name = format!("pipework-try-{}", std::process::id());
     let tried = ip(&["netns", "add", &name]);
     ip(&["netns", "delete", &name]).ok();
-    tried.err().map(|why| format!("this machine makes no network namespaces: {why}"))
+    tried.err().map(|why| format!("can't create network namespaces: {why}"))
 }
 
-fn two_computers() {
+fn client_on_another_host() {
     let hosts = Hosts::new();
     let setup = Setup { host: Some((hosts.server.clone(), SERVER)), ..Setup::default() };
-    let site = Site::new(&setup, &[]);
-    let (asked, taken) = (Plan::new("far", true, Deed::Echo), Plan::new("far-bytes", false, Deed::Take));
-    let (server, taker) = (site.serve(&asked), site.serve(&taken));
-    let user = site.samba.user();
+    let fixture = Fixture::new(&setup, &[]);
+    let (echo, sink) =
+        (ServerPlan::new("far", true, Behavior::Echo), ServerPlan::new("far-bytes", false, Behavior::Take));
+    let (echo_server, sink_server) = (fixture.serve(&echo), fixture.serve(&sink));
+    let user = fixture.samba.user();
 
-    // Our client.
+    // This project's library.
     let mut command = Command::new("ip");
     command.args(["netns", "exec", &hosts.client]).arg(std::env::current_exe().unwrap());
-    command.env(CALLER, format!("{}\n{}\n{}", site.samba.port(), user.name, user.password));
+    command.env(CLIENT_ROLE, format!("{}\n{}\n{}", fixture.samba.port(), user.name, user.password));
     let output = command.stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let seen = server.line();
+    let seen = echo_server.line();
     assert!(seen.contains(&format!("{CLIENT} encrypted=true")), "{seen}");
-    taker.line();
-    assert_eq!(taker.line(), "done took 1048576 bytes, right");
-    matrix::note("pipework", "any", "from another computer (network namespace)", "its address is seen");
+    sink_server.line();
+    assert_eq!(sink_server.line(), "done took 1048576 bytes, right");
+    matrix::note("pipework", "any", "from another host (network namespace)", "the server sees its address");
 
-    // Samba's.
-    let file = site.places.path("credentials");
+    // smbclient.
+    let file = fixture.directories.path("credentials");
     std::fs::write(&file, format!("username={}\npassword={}\n", user.name, user.password)).unwrap();
     let mut command = Command::new("ip");
-    command.args(["netns", "exec", &hosts.client, "smbclient", "--port", &site.samba.port().to_string()]);
+    command.args(["netns", "exec", &hosts.client, "smbclient", "--port", &fixture.samba.port().to_string()]);
     command.arg("--authentication-file").arg(&file);
     command.args([&format!("//{SERVER}/IPC$"), "--command", "open far"]);
     let said = String::from_utf8(command.stdin(Stdio::null()).output().unwrap().stdout).unwrap();
     assert!(said.contains("open file"), "{said}");
-    matrix::note("smbclient", "any", "from another computer (network namespace)", "open");
+    matrix::note("smbclient", "any", "from another host (network namespace)", "open");
 }
 
-/// Calls from the other computer, if it was told to.
-pub(crate) fn run_if_told() -> Option<ExitCode> {
-    let told = std::env::var(CALLER).ok()?;
-    let mut words = told.splitn(3, '\n');
+/// Runs the client in the other namespace, if the environment requests it.
+pub(crate) fn run_role() -> Option<ExitCode> {
+    let role = std::env::var(CLIENT_ROLE).ok()?;
+    let mut words = role.splitn(3, '\n');
     let (port, user, password) = (words.next()?.parse().ok()?, words.next()?, words.next()?);
     let mut options = ClientOptions::new();
     options.credentials(Credentials::password(user, password)).remote_port(port);
@@ -79,7 +81,7 @@ pub(crate) fn run_if_told() -> Option<ExitCode> {
     Some(ExitCode::SUCCESS)
 }
 
-/// Both namespaces, which are gone with this, or with this process.
+/// Both namespaces. A guard process deletes them when this value is dropped or this process ends.
 struct Hosts {
     server: String,
     client: String,
@@ -99,13 +101,13 @@ impl Hosts {
             .spawn()
             .unwrap();
         let hosts = Hosts { server, client, guard };
-        let cable = ["pws", "pwc"].map(|end| format!("{end}{id}"));
+        let links = ["pws", "pwc"].map(|end| format!("{end}{id}"));
         for host in [&hosts.server, &hosts.client] {
             ip(&["netns", "add", host]).unwrap();
         }
-        ip(&["link", "add", &cable[0], "type", "veth", "peer", "name", &cable[1]]).unwrap();
+        ip(&["link", "add", &links[0], "type", "veth", "peer", "name", &links[1]]).unwrap();
         for ((host, end), address) in
-            [&hosts.server, &hosts.client].into_iter().zip(&cable).zip([SERVER, CLIENT])
+            [&hosts.server, &hosts.client].into_iter().zip(&links).zip([SERVER, CLIENT])
         {
             ip(&["link", "set", end, "netns", host]).unwrap();
             ip(&["-n", host, "address", "add", &format!("{address}/24"), "dev", end]).unwrap();
@@ -123,7 +125,7 @@ impl Drop for Hosts {
     }
 }
 
-/// Runs `ip`, and gives what it says if it fails.
+/// Runs `ip`. The error is its error output.
 fn ip(words: &[&str]) -> Result<(), String> {
     let mut command = Command::new("ip");
     command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());

@@ -1,4 +1,4 @@
-//! A private smbd with a gateway beside it, and a directory for pipes.
+//! The test fixture: a private smbd, a gateway, and a directory for pipes.
 
 use std::{
     fs,
@@ -12,16 +12,16 @@ use std::{
 };
 
 use super::{
-    PATIENCE,
+    TIMEOUT,
     samba::{Samba, Setup},
-    server::{Plan, Server},
+    server::{Server, ServerPlan},
     wait_until,
 };
 
-/// Not the first one of a path, which may be a newer one without Debian's packages.
+/// Debian's Python. The first one in `PATH` may be another, without Debian's packages.
 pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
-/// What is missing on this computer, if anything is.
+/// Why the tests can't run on this system, if they can't.
 pub(crate) fn missing() -> Option<String> {
     if let Some(why) = Samba::unavailable() {
         return Some(why);
@@ -40,41 +40,41 @@ pub(crate) fn missing() -> Option<String> {
     None
 }
 
-/// A site that is made when it is first wanted.
+/// A fixture that is started by its first user.
 #[derive(Debug, Default)]
-pub(crate) struct Lazy {
-    site: OnceLock<Site>,
+pub(crate) struct LazyFixture {
+    fixture: OnceLock<Fixture>,
 }
 
-impl Lazy {
-    pub(crate) fn site(&self) -> &Site {
-        self.site.get_or_init(|| Site::new(&Setup::default(), &[]))
+impl LazyFixture {
+    pub(crate) fn get(&self) -> &Fixture {
+        self.fixture.get_or_init(|| Fixture::new(&Setup::default(), &[]))
     }
 }
 
-/// smbd, gateway, and pipes.
+/// smbd, gateway and directories.
 #[derive(Debug)]
-pub(crate) struct Site {
+pub(crate) struct Fixture {
     pub(crate) samba: Samba,
     pub(crate) gateway: Gateway,
-    pub(crate) places: Places,
+    pub(crate) directories: Directories,
 }
 
-/// Where everything lies.
+/// The temporary directories of a fixture.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct Directories {
     dir: tempfile::TempDir,
 }
 
-impl Places {
-    pub(crate) fn new() -> Places {
+impl Directories {
+    pub(crate) fn new() -> Directories {
         let dir = tempfile::Builder::new().prefix("pipework-gateway-").tempdir().unwrap();
-        // Other users reach pipes in here.
+        // Pipes of other users are in here.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let places = Places { dir };
-        fs::create_dir(places.pipes()).unwrap();
-        fs::set_permissions(places.pipes(), fs::Permissions::from_mode(0o755)).unwrap();
-        places
+        let directories = Directories { dir };
+        fs::create_dir(directories.pipes()).unwrap();
+        fs::set_permissions(directories.pipes(), fs::Permissions::from_mode(0o755)).unwrap();
+        directories
     }
 
     pub(crate) fn pipes(&self) -> PathBuf {
@@ -85,40 +85,40 @@ impl Places {
         self.dir.path().join("run")
     }
 
-    pub(crate) fn path(&self, leaf: &str) -> PathBuf {
-        self.dir.path().join(leaf)
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 }
 
-impl Site {
-    /// Starts smbd and a gateway with these further options.
-    pub(crate) fn new(setup: &Setup, options: &[&str]) -> Site {
+impl Fixture {
+    /// Starts smbd, and a gateway with additional options.
+    pub(crate) fn new(setup: &Setup, options: &[&str]) -> Fixture {
         let samba = Samba::start(setup);
-        let places = Places::new();
-        let gateway = Gateway::start(&samba.conf(), &places, options);
-        Site { samba, gateway, places }
+        let directories = Directories::new();
+        let gateway = Gateway::start(&samba.conf(), &directories, options);
+        Fixture { samba, gateway, directories }
     }
 
-    /// The same with a gateway that reads its settings from a file.
-    pub(crate) fn with_config(config: &str) -> Site {
+    /// Starts smbd, and a gateway with a configuration file.
+    pub(crate) fn with_config(config: &str) -> Fixture {
         let samba = Samba::start(&Setup::default());
-        let places = Places::new();
-        let file = places.path("config.toml");
+        let directories = Directories::new();
+        let file = directories.path("config.toml");
         fs::write(&file, config).unwrap();
-        let gateway = Gateway::start(&samba.conf(), &places, &["--config", file.to_str().unwrap()]);
-        Site { samba, gateway, places }
+        let gateway = Gateway::start(&samba.conf(), &directories, &["--config", file.to_str().unwrap()]);
+        Fixture { samba, gateway, directories }
     }
 
-    /// Gives that gateway other settings, and waits until it says `word` of them.
-    pub(crate) fn reload(&self, config: &str, word: &str) {
-        fs::write(self.places.path("config.toml"), config).unwrap();
+    /// Changes the configuration file, reloads it, and waits for a line of the log that contains `text`.
+    pub(crate) fn reload(&self, config: &str, text: &str) {
+        fs::write(self.directories.path("config.toml"), config).unwrap();
         self.gateway.signal("HUP");
-        self.gateway.await_log(&[word]);
+        self.gateway.await_log(&[text]);
     }
 
-    /// Starts a server, and waits until smbd would find it.
-    pub(crate) fn serve(&self, plan: &Plan) -> Server {
-        let server = Server::start(&self.places.pipes(), plan);
+    /// Starts a server, and waits until its pipe is exported.
+    pub(crate) fn serve(&self, plan: &ServerPlan) -> Server {
+        let server = Server::start(&self.directories.pipes(), plan);
         if !plan.is_local {
             self.await_export(&plan.name);
         }
@@ -138,51 +138,51 @@ impl Site {
 /// A running gateway.
 #[derive(Debug)]
 pub(crate) struct Gateway {
-    /// A shell that ends the gateway when this process is gone.
+    /// A shell that kills the gateway when this process ends.
     guard: Child,
-    leash: Option<ChildStdin>,
+    lifeline: Option<ChildStdin>,
     process: u32,
     log: PathBuf,
 }
 
-/// In the environment of a gateway: how many files it may open.
+/// The environment variable that limits the open files of a gateway.
 pub(crate) const OPEN_FILES: &str = "OPEN_FILES";
 
-/// Runs the gateway, and ends it once the standard input ends, or ends with it.
+/// Runs the gateway, and kills it when standard input is closed. Exits with the gateway's exit code.
 const GUARD: &str = r#"
 log=$1
 shift
 [ -z "$OPEN_FILES" ] || ulimit -n "$OPEN_FILES"
-# A shell gives an empty input to what it starts in the background.
+# The shell redirects the standard input of background jobs, so they use descriptor 3.
 exec 3<&0
 "$@" 2>>"$log" </dev/null 3<&- &
 gateway=$!
 echo $gateway
 (cat >/dev/null; kill $gateway 2>/dev/null) <&3 >/dev/null &
-leash=$!
+lifeline=$!
 exec 3<&-
 wait $gateway
 status=$?
-kill $leash 2>/dev/null
+kill $lifeline 2>/dev/null
 exit $status
 "#;
 
 impl Gateway {
-    /// Starts it, and waits until it is ready.
-    pub(crate) fn start(smb_conf: &Path, places: &Places, options: &[&str]) -> Gateway {
-        Gateway::start_with(smb_conf, places, options, &[])
+    /// Starts a gateway, and waits until it is ready.
+    pub(crate) fn start(smb_conf: &Path, directories: &Directories, options: &[&str]) -> Gateway {
+        Gateway::start_with(smb_conf, directories, options, &[])
     }
 
-    /// The same, with more in its environment.
+    /// Does the same with additional environment variables.
     pub(crate) fn start_with(
         smb_conf: &Path,
-        places: &Places,
+        directories: &Directories,
         options: &[&str],
         environment: &[(&str, &str)],
     ) -> Gateway {
-        let log = places.path("log");
+        let log = directories.path("log");
         let before = fs::read_to_string(&log).unwrap_or_default().len();
-        let mut command = command(places);
+        let mut command = command(directories);
         command.arg("--smb-conf").arg(smb_conf).args(["--log", "debug"]).args(options);
         command.envs(environment.iter().copied());
         let gateway = Gateway::spawn(&command, log);
@@ -201,18 +201,18 @@ impl Gateway {
         }
         let mut guard =
             guard.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let leash = guard.stdin.take();
+        let lifeline = guard.stdin.take();
         let mut line = String::new();
         BufReader::new(guard.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Gateway { guard, leash, process: line.trim().parse().unwrap(), log }
+        Gateway { guard, lifeline, process: line.trim().parse().unwrap(), log }
     }
 
-    /// What it has logged.
+    /// The log so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Waits for a line of the log that has all of these words.
+    /// Waits for a line of the log that contains all of these words.
     pub(crate) fn await_log(&self, words: &[&str]) -> String {
         let mut found = None;
         wait_until(&format!("a line of the log with {words:?}"), || {
@@ -224,20 +224,20 @@ impl Gateway {
         found.unwrap()
     }
 
-    /// Sends it a signal, such as `HUP`.
+    /// Sends a signal, such as `HUP`.
     pub(crate) fn signal(&self, signal: &str) {
         let process = self.process.to_string();
         assert!(Command::new("kill").args(["-s", signal, &process]).status().unwrap().success());
     }
 
-    /// Waits until it has ended, and gives its exit code.
+    /// Waits until the gateway has ended, and returns its exit code.
     pub(crate) fn wait(&mut self) -> Option<i32> {
         let start = Instant::now();
         loop {
             if let Some(status) = self.guard.try_wait().unwrap() {
                 return status.code();
             }
-            assert!(start.elapsed() < PATIENCE, "the gateway does not end");
+            assert!(start.elapsed() < TIMEOUT, "the gateway did not end");
             thread::park_timeout(std::time::Duration::from_millis(5));
         }
     }
@@ -246,22 +246,22 @@ impl Gateway {
         self.process
     }
 
-    /// How much memory it has, in KiB.
+    /// The resident memory, in KiB.
     pub(crate) fn memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process)).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// How much of a processor's time it has had, in hundredths of a second.
+    /// The processor time used, in hundredths of a second.
     pub(crate) fn processor_time(&self) -> u64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process)).unwrap();
-        // Behind the program's name, which may have blanks: `utime` and `stime` are the 12th and 13th.
+        // After the program's name, which may contain spaces: `utime` and `stime` are fields 12 and 13.
         let times = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11).take(2);
         times.map(|time| time.parse::<u64>().unwrap()).sum()
     }
 
-    /// How many descriptors it has.
+    /// The number of open descriptors.
     pub(crate) fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.process)).map_or(0, |entries| entries.count())
     }
@@ -272,10 +272,10 @@ impl Drop for Gateway {
         if thread::panicking() {
             println!("---- the log of the gateway\n{}\n----", self.log());
         }
-        self.leash = None;
+        self.lifeline = None;
         let start = Instant::now();
         while let Ok(None) = self.guard.try_wait() {
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > TIMEOUT {
                 self.guard.kill().ok();
                 self.guard.wait().ok();
                 return;
@@ -285,9 +285,9 @@ impl Drop for Gateway {
     }
 }
 
-/// The gateway's program, for these places.
-pub(crate) fn command(places: &Places) -> Command {
+/// The command that runs the gateway with these directories.
+pub(crate) fn command(directories: &Directories) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pipework-gateway"));
-    command.env("PIPEWORK_DIR", places.pipes()).arg("--run-dir").arg(places.run_dir());
+    command.env("PIPEWORK_DIR", directories.pipes()).arg("--run-dir").arg(directories.run_dir());
     command
 }
