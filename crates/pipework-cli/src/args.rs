@@ -48,7 +48,7 @@ EXAMPLES
   pipework serve job --max-instances 1 --echo     one client at a time
   pipework serve db --group staff --echo          a group can connect, too
   pipework serve db --user eve --accept-remote --echo
-                                                  remote clients can connect, through pipework-gateway
+                                                  remote clients can connect, too
 
 The command reads what its client sends from stdin, and writes to the client through stdout. When
 the command exits, the client receives the rest of its output, and the connection is closed. When
@@ -67,10 +67,10 @@ EXAMPLES
   pipework connect '\\\\server\\pipe\\hello' --user eve
                                                   a remote pipe; asks for the password
 
-A named pipe can't be half-closed, so the server never sees the end of stdin. After the end of stdin,
-connect waits until the server has read everything, prints what the server still sends, and exits
-when nothing arrives for --idle, or with --stay when the server closes. It always exits when the
-server closes. A Unix domain socket can be half-closed; there connect waits for the server to close.
+A named pipe can't be half-closed, so the server never sees the end of stdin. After that, connect
+waits until the server has read everything, prints what the server still sends, and exits when
+nothing arrives for --idle, or with --stay when the server closes. It always exits when the server
+closes. A Unix domain socket can be half-closed; there connect waits for the server to close.
 Without --message, each read from stdin is sent to a message pipe as one message.";
 
 const LIST_HELP: &str = "\
