@@ -1,4 +1,4 @@
-//! `pipework connect`, and the echo at the other end.
+//! `pipework connect`, with an echo server.
 
 use std::io::{Write, pipe};
 
@@ -7,15 +7,15 @@ use crate::harness::{Place, Running, Test, test};
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         test(bytes_go_there_and_back),
-        test(after_the_end_of_stdin_it_leaves_when_nothing_comes),
-        test(with_stay_it_leaves_when_the_server_closes),
+        test(after_the_end_of_stdin_it_exits_when_idle),
+        test(with_stay_it_exits_when_the_server_closes),
         test(lines_are_messages),
         test(a_long_message_is_one_line),
         test(messages_are_not_for_byte_pipes),
         test(hex_shows_bytes_and_messages),
         test(a_pipe_to_the_server_is_written_to),
         test(a_pipe_to_the_client_is_read_from),
-        test(a_plain_socket_is_half_closed).only_on_unix("a path is no name of a pipe"),
+        test(a_plain_socket_is_half_closed).only_on_unix("a path is not a pipe name"),
         test(an_absent_pipe_is_code_3_and_can_be_waited_for),
         test(a_busy_pipe_is_code_4),
         test(wrong_usage_is_code_2),
@@ -36,7 +36,7 @@ fn bytes_go_there_and_back() {
     assert_eq!(client.end().code, Some(0));
 }
 
-fn after_the_end_of_stdin_it_leaves_when_nothing_comes() {
+fn after_the_end_of_stdin_it_exits_when_idle() {
     let place = Place::new();
     let hello = &place.pipe("hello");
     let _server = place.serve(&[hello]);
@@ -44,7 +44,7 @@ fn after_the_end_of_stdin_it_leaves_when_nothing_comes() {
     assert_eq!(place.run(["connect", hello, "--idle", "0s"]).success(), "");
 }
 
-fn with_stay_it_leaves_when_the_server_closes() {
+fn with_stay_it_exits_when_the_server_closes() {
     let place = Place::new();
     let hello = &place.pipe("hello");
     let _server = place.serve_with(&[hello], &["answer"]);
@@ -58,7 +58,7 @@ fn lines_are_messages() {
     let mut client = place.connect(&[hello, "--message"]);
     client.stdin().write_all(b"one\n\nthree words here\n").unwrap();
     assert_eq!(client.stdout(22), b"one\n\nthree words here\n");
-    // The last line needs no end.
+    // The last line needs no line end.
     client.stdin().write_all(b"last").unwrap();
     assert_eq!(client.end().success(), "last\n");
 }
@@ -79,7 +79,7 @@ fn messages_are_not_for_byte_pipes() {
     let _server = place.serve(&[hello]);
     let ended = place.run(["connect", hello, "--message"]);
     assert_ne!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.stderr.contains("leave --message out"), "{ended:?}");
+    assert!(ended.stderr.contains("omit --message"), "{ended:?}");
 }
 
 fn hex_shows_bytes_and_messages() {
@@ -119,7 +119,7 @@ fn a_plain_socket_is_half_closed() {
     let path = place.file("socket");
     let path = path.to_str().unwrap();
     let _server = place.serve_with(&[path], &["upper"]);
-    // It answers at the end of its stdin only.
+    // The command responds only after the end of its stdin.
     assert_eq!(place.run_with(["connect", path], b"loud\n").success(), "LOUD\n");
 }
 

@@ -6,22 +6,22 @@ use serde_json::json;
 
 use crate::harness::{Place, Running, Test, test};
 
-const SHARED: &str = "the list is that of the whole computer, never known nor empty";
-const FILES: &str = "names are no files";
+const SHARED: &str = "pipe names are global, so the list has other pipes too";
+const FILES: &str = "pipes have no files";
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        test(a_pipe_is_listed_with_everything_about_it).with_list(),
+        test(a_pipe_is_listed_with_all_its_properties).with_list(),
         test(the_table_is_aligned_and_sorted).only_on_unix(SHARED),
-        test(an_empty_list_says_so).only_on_unix(SHARED),
-        test(path_is_in_the_place_and_the_same_for_every_spelling).only_on_unix(FILES),
-        test(path_tells_the_address),
+        test(an_empty_list_is_reported).only_on_unix(SHARED),
+        test(path_is_in_the_directory_and_the_same_for_every_spelling).only_on_unix(FILES),
+        test(path_prints_the_address),
         test(a_closed_stdout_is_success).with_list(),
-        test(help_teaches_by_example),
+        test(help_has_examples),
     ]
 }
 
-fn a_pipe_is_listed_with_everything_about_it() {
+fn a_pipe_is_listed_with_all_its_properties() {
     let place = Place::new();
     let hello = &place.pipe("Hello");
     let options = [hello, "--message", "--max-instances", "7", "--direction", "in"];
@@ -32,7 +32,7 @@ fn a_pipe_is_listed_with_everything_about_it() {
     assert_eq!(entry["name"], hello.as_str());
     assert_eq!((&entry["instances"], &entry["max_instances"]), (&json!(1), &json!(7)));
     let path = place.run(["path", &hello.to_lowercase()]).success();
-    // Windows does not tell the rest.
+    // Windows does not report the rest.
     if cfg!(unix) {
         assert_eq!(entry["place"], path.trim_end());
         assert_eq!((&entry["mode"], &entry["direction"]), (&json!("message"), &json!("in")));
@@ -60,7 +60,7 @@ fn the_table_is_aligned_and_sorted() {
     }
 }
 
-fn an_empty_list_says_so() {
+fn an_empty_list_is_reported() {
     let place = Place::new();
     let ended = place.run(["list"]);
     assert_eq!((ended.code, ended.stdout.len()), (Some(0), 0));
@@ -68,7 +68,7 @@ fn an_empty_list_says_so() {
     assert_eq!(place.run(["list", "--json"]).success(), "[]\n");
 }
 
-fn path_is_in_the_place_and_the_same_for_every_spelling() {
+fn path_is_in_the_directory_and_the_same_for_every_spelling() {
     let place = Place::new();
     let path = place.run(["path", "Hello"]).success();
     assert!(path.starts_with(place.pipes().to_str().unwrap()) && path.ends_with('\n'), "{path}");
@@ -77,7 +77,7 @@ fn path_is_in_the_place_and_the_same_for_every_spelling() {
     place.run(["path", ""]).failure(2, "name");
 }
 
-fn path_tells_the_address() {
+fn path_prints_the_address() {
     let place = Place::new();
     let path = place.run(["path", "Hello"]).success();
     assert!(path.to_lowercase().ends_with("hello\n"), "{path}");
@@ -99,7 +99,7 @@ fn a_closed_stdout_is_success() {
     }
 }
 
-fn help_teaches_by_example() {
+fn help_has_examples() {
     let place = Place::new();
     let main = place.run(["--help"]).success();
     assert!(main.contains("EXIT CODES") && main.contains("EXAMPLES"), "{main}");

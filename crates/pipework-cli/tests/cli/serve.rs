@@ -4,21 +4,21 @@ use std::io::Write;
 
 use crate::harness::{Place, Test, is_wine, test};
 
-const FIRST: &str = "Wine makes another first instance of a name";
+const FIRST: &str = "Wine creates another first instance of a name";
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         test(each_client_has_its_own_command),
-        test(a_command_that_ends_has_said_everything),
+        test(a_command_that_exits_has_sent_everything),
         test(lines_of_a_command_are_messages),
-        test(a_client_that_leaves_ends_the_commands_stdin),
-        test(a_grandchild_that_keeps_stdout_keeps_nobody_waiting),
+        test(a_client_that_disconnects_ends_the_commands_stdin),
+        test(a_grandchild_that_keeps_stdout_open_delays_no_client),
         test(a_command_that_cannot_start_is_named),
         test(verbose_names_the_client),
         test(a_name_is_taken_once).skipped_if(is_wine(), FIRST),
         test(a_name_can_be_joined),
         test(the_servers_of_a_name_are_listed).with_list(),
-        test(usage_is_checked_before_anything_is_made),
+        test(usage_is_checked_before_anything_is_created),
     ]
 }
 
@@ -35,7 +35,7 @@ fn each_client_has_its_own_command() {
     }
 }
 
-fn a_command_that_ends_has_said_everything() {
+fn a_command_that_exits_has_sent_everything() {
     let place = Place::new();
     let (answer, much) = (&place.pipe("answer"), &place.pipe("much"));
     let _server = place.serve_with(&[answer], &["answer"]);
@@ -53,7 +53,7 @@ fn lines_of_a_command_are_messages() {
     assert_eq!(client.stdout(9), b"one\n\ntwo\n");
 }
 
-fn a_client_that_leaves_ends_the_commands_stdin() {
+fn a_client_that_disconnects_ends_the_commands_stdin() {
     let place = Place::new();
     let hello = &place.pipe("hello");
     let mut server = place.serve_with(&[hello], &["mourn"]);
@@ -63,7 +63,7 @@ fn a_client_that_leaves_ends_the_commands_stdin() {
     assert_eq!(server.stderr_line(), "gone");
 }
 
-fn a_grandchild_that_keeps_stdout_keeps_nobody_waiting() {
+fn a_grandchild_that_keeps_stdout_open_delays_no_client() {
     let place = Place::new();
     let hello = &place.pipe("hello");
     let _server = place.serve_with(&[hello], &["leave-holder", "20"]);
@@ -86,13 +86,13 @@ fn verbose_names_the_client() {
     let mut client = place.connect(&[hello]);
     let (line, id) = (server.stderr_line(), client.id());
     assert!(
-        line.starts_with("pipework: client 1 came: process ") && line.contains(&id.to_string()),
+        line.starts_with("pipework: client 1 connected: process ") && line.contains(&id.to_string()),
         "{line}"
     );
     client.stdin().write_all(b"x").unwrap();
     assert_eq!(client.stdout(1), b"x");
     client.end().success();
-    assert_eq!(server.stderr_line(), "pipework: client 1 left");
+    assert_eq!(server.stderr_line(), "pipework: client 1 disconnected");
 }
 
 fn a_name_is_taken_once() {
@@ -124,11 +124,11 @@ fn the_servers_of_a_name_are_listed() {
         entries[0]["servers"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect();
     listed.sort_unstable();
     assert_eq!((entries.len(), entries[0]["instances"].as_u64()), (1, Some(2)));
-    // Windows does not tell whose instances they are.
+    // Windows does not report the servers of the instances.
     assert_eq!(listed, if cfg!(unix) { servers } else { Vec::new() });
 }
 
-fn usage_is_checked_before_anything_is_made() {
+fn usage_is_checked_before_anything_is_created() {
     let place = Place::new();
     let hello = &place.pipe("hello");
     place.run(["serve", hello, "--direction", "out"]).failure(2, "echo");

@@ -1,27 +1,27 @@
-//! The standard library's Unix socket. Its listener asks for the longest queue that the system allows.
+//! The standard library's Unix socket. Its listener has the longest queue that the system allows.
 
 use std::{
     fs, io,
     os::unix::net::{UnixListener, UnixStream},
 };
 
-use super::{BlockingDuplex, Peer, Server, unique_name};
-use crate::far::Far;
+use super::{BlockingDuplex, Server, Transport, unique_name};
+use crate::peer_process::PeerProcess;
 
 pub(super) struct UnixSocket;
 
-impl Peer for UnixSocket {
-    type End = BlockingDuplex<UnixStream>;
+impl Transport for UnixSocket {
+    type Endpoint = BlockingDuplex<UnixStream>;
 
-    async fn near(far: &mut Far, _len: usize) -> io::Result<Self::End> {
+    async fn create_endpoint(peer: &mut PeerProcess, _len: usize) -> io::Result<Self::Endpoint> {
         let (listener, path) = Self::listen()?;
-        let accepted = far.start(&path).and_then(|()| listener.accept());
+        let accepted = peer.start(&path).and_then(|()| listener.accept());
         fs::remove_file(&path)?;
         let (stream, _) = accepted?;
         Ok(BlockingDuplex(stream))
     }
 
-    async fn far(address: &str, _len: usize) -> io::Result<Self::End> {
+    async fn connect_endpoint(address: &str, _len: usize) -> io::Result<Self::Endpoint> {
         UnixStream::connect(address).map(BlockingDuplex)
     }
 }

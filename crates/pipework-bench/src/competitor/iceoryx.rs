@@ -1,5 +1,5 @@
-//! iceoryx2's publish and subscribe, one service each way, no sample lost. A receiver either spins, or has an event service
-//! beside each and waits for its notification.
+//! iceoryx2's publish-subscribe, one service for each direction, without loss. A receiver either spins, or waits for the
+//! notification of an event service.
 
 use std::{fmt::Debug, io, thread};
 
@@ -12,53 +12,53 @@ use iceoryx2::{
     service::port_factory::{event, publish_subscribe},
 };
 
-use super::{End, Peer, unique_name, wrong_length};
-use crate::far::Far;
+use super::{Endpoint, Transport, unique_name, wrong_length};
+use crate::peer_process::PeerProcess;
 
-/// The shortest length for which room is made: receipts are sent, too.
+/// The smallest buffer, which also has to hold receipts.
 const LEN_MIN: usize = 64;
 
-pub(super) struct Iceoryx<const WAITS: bool>;
+pub(super) struct Iceoryx<const WAITING: bool>;
 
-impl<const WAITS: bool> Peer for Iceoryx<WAITS> {
-    type End = IceoryxEnd;
+impl<const WAITING: bool> Transport for Iceoryx<WAITING> {
+    type Endpoint = IceoryxEndpoint;
 
-    async fn near(far: &mut Far, len: usize) -> io::Result<Self::End> {
+    async fn create_endpoint(peer: &mut PeerProcess, len: usize) -> io::Result<Self::Endpoint> {
         let address = unique_name();
         let node = new_node()?;
-        let there = Way::new(&node, &format!("{address}/there"), WAITS)?;
-        let back = Way::new(&node, &format!("{address}/back"), WAITS)?;
-        let end = IceoryxEnd::new(&there, &back, len)?;
-        far.start(&address)?;
-        // Who comes later gets nothing of what was published before.
-        while !(there.has_receiver() && back.has_sender()) {
+        let to_peer = Direction::new(&node, &format!("{address}/there"), WAITING)?;
+        let from_peer = Direction::new(&node, &format!("{address}/back"), WAITING)?;
+        let endpoint = IceoryxEndpoint::new(&to_peer, &from_peer, len)?;
+        peer.start(&address)?;
+        // A subscriber gets nothing that was published before it subscribed.
+        while !(to_peer.has_receiver() && from_peer.has_sender()) {
             thread::yield_now();
         }
-        Ok(end)
+        Ok(endpoint)
     }
 
-    async fn far(address: &str, len: usize) -> io::Result<Self::End> {
+    async fn connect_endpoint(address: &str, len: usize) -> io::Result<Self::Endpoint> {
         let node = new_node()?;
-        let there = Way::new(&node, &format!("{address}/there"), WAITS)?;
-        let back = Way::new(&node, &format!("{address}/back"), WAITS)?;
-        IceoryxEnd::new(&back, &there, len)
+        let to_peer = Direction::new(&node, &format!("{address}/there"), WAITING)?;
+        let from_peer = Direction::new(&node, &format!("{address}/back"), WAITING)?;
+        IceoryxEndpoint::new(&from_peer, &to_peer, len)
     }
 }
 
 fn new_node() -> io::Result<Node<ipc::Service>> {
-    // Otherwise it tells about each process that was killed in its time.
+    // By default it also logs each process that was killed while it ran.
     set_log_level(LogLevel::Error);
     NodeBuilder::new().signal_handling_mode(SignalHandlingMode::Disabled).create().map_err(failed)
 }
 
 /// The services of one direction.
-struct Way {
+struct Direction {
     samples: publish_subscribe::PortFactory<ipc::Service, [u8], ()>,
     events: Option<event::PortFactory<ipc::Service>>,
 }
 
-impl Way {
-    fn new(node: &Node<ipc::Service>, address: &str, waits: bool) -> io::Result<Way> {
+impl Direction {
+    fn new(node: &Node<ipc::Service>, address: &str, waiting: bool) -> io::Result<Direction> {
         let name: ServiceName = address.try_into().map_err(failed)?;
         let samples = node
             .service_builder(&name)
@@ -66,8 +66,8 @@ impl Way {
             .enable_safe_overflow(false)
             .open_or_create()
             .map_err(failed)?;
-        let events = waits.then(|| node.service_builder(&name).event().open_or_create().map_err(failed));
-        Ok(Way { samples, events: events.transpose()? })
+        let events = waiting.then(|| node.service_builder(&name).event().open_or_create().map_err(failed));
+        Ok(Direction { samples, events: events.transpose()? })
     }
 
     fn has_receiver(&self) -> bool {
@@ -81,16 +81,16 @@ impl Way {
     }
 }
 
-pub(super) struct IceoryxEnd {
+pub(super) struct IceoryxEndpoint {
     publisher: Publisher<ipc::Service, [u8], ()>,
     subscriber: Subscriber<ipc::Service, [u8], ()>,
     notifier: Option<Notifier<ipc::Service>>,
     listener: Option<Listener<ipc::Service>>,
 }
 
-impl IceoryxEnd {
-    fn new(sending: &Way, receiving: &Way, len: usize) -> io::Result<IceoryxEnd> {
-        // The listener first: whoever sees the subscriber may notify.
+impl IceoryxEndpoint {
+    fn new(sending: &Direction, receiving: &Direction, len: usize) -> io::Result<IceoryxEndpoint> {
+        // The listener first: a publisher may notify as soon as it sees the subscriber.
         let listener =
             receiving.events.as_ref().map(|events| events.listener_builder().create().map_err(failed));
         let listener = listener.transpose()?;
@@ -105,16 +105,18 @@ impl IceoryxEnd {
             .backpressure_strategy(BackpressureStrategy::RetryUntilDelivered)
             .create()
             .map_err(failed)?;
-        Ok(IceoryxEnd { publisher, subscriber, notifier, listener })
+        Ok(IceoryxEndpoint { publisher, subscriber, notifier, listener })
     }
 }
 
-impl End for IceoryxEnd {
-    async fn send(&mut self, piece: &[u8]) -> io::Result<()> {
-        let sample = self.publisher.loan_slice_uninit(piece.len()).map_err(failed)?;
-        let receivers = sample.write_from_slice(piece).send().map_err(failed)?;
+impl Endpoint for IceoryxEndpoint {
+    async fn send(&mut self, payload: &[u8]) -> io::Result<()> {
+        let sample = self.publisher.loan_slice_uninit(payload.len()).map_err(failed)?;
+        let receivers = sample.write_from_slice(payload).send().map_err(failed)?;
         if receivers != 1 {
-            return Err(io::Error::other(format!("{receivers} subscribers got a sample, not one")));
+            return Err(io::Error::other(format!(
+                "{receivers} subscribers received a sample instead of one"
+            )));
         }
         if let Some(notifier) = &self.notifier {
             notifier.notify().map_err(failed)?;
@@ -122,14 +124,14 @@ impl End for IceoryxEnd {
         Ok(())
     }
 
-    async fn receive(&mut self, piece: &mut Vec<u8>) -> io::Result<()> {
+    async fn receive(&mut self, payload: &mut Vec<u8>) -> io::Result<()> {
         loop {
             if let Some(sample) = self.subscriber.receive().map_err(failed)? {
                 let received = sample.payload();
-                if received.len() != piece.len() {
-                    return Err(wrong_length(received.len(), piece.len()));
+                if received.len() != payload.len() {
+                    return Err(wrong_length(received.len(), payload.len()));
                 }
-                piece.copy_from_slice(received);
+                payload.copy_from_slice(received);
                 return Ok(());
             }
             match &self.listener {
@@ -140,7 +142,7 @@ impl End for IceoryxEnd {
     }
 }
 
-/// Its errors say what they are by their names only.
+/// iceoryx2's errors have no text but their names.
 fn failed(error: impl Debug) -> io::Error {
     io::Error::other(format!("iceoryx2: {error:?}"))
 }

@@ -1,4 +1,4 @@
-//! The transports that are compared, each between two processes and behind one trait.
+//! The transports that the demo compares, each between two processes and behind one trait.
 
 use std::{
     ffi::OsStr,
@@ -13,17 +13,17 @@ use pipework::{
 
 use crate::{
     args::Transport,
-    cmd::demo::{BUFFER_LEN, PATIENCE, Peer},
+    cmd::demo::{BUFFER_LEN, Peer, STALL_TIMEOUT},
 };
 
 /// One end of a transport, used by one thread.
-pub(super) trait Conduit {
-    /// Sends all bytes; where there are messages, as one.
+pub(super) trait Endpoint {
+    /// Sends all bytes, on a message pipe as one message.
     fn send(&mut self, bytes: &[u8]) -> io::Result<()>;
-    /// Receives what there is, at most what fits; 0 is the end.
+    /// Receives the available bytes, up to the size of the buffer. 0 is the end.
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// Receives exactly what fits.
+    /// Fills the buffer.
     fn receive_exact(&mut self, mut buffer: &mut [u8]) -> io::Result<()> {
         while !buffer.is_empty() {
             let len = self.receive(buffer)?;
@@ -36,13 +36,13 @@ pub(super) trait Conduit {
     }
 }
 
-/// Any transport of bytes.
-struct Bytes<R, W> {
+/// An endpoint of bytes.
+struct ByteEndpoint<R, W> {
     reader: R,
     writer: W,
 }
 
-impl<R: Read, W: Write> Conduit for Bytes<R, W> {
+impl<R: Read, W: Write> Endpoint for ByteEndpoint<R, W> {
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.writer.write_all(bytes)
     }
@@ -52,10 +52,10 @@ impl<R: Read, W: Write> Conduit for Bytes<R, W> {
     }
 }
 
-/// A message pipe.
-struct Messages(PipeStream);
+/// An endpoint of messages.
+struct MessageEndpoint(PipeStream);
 
-impl Conduit for Messages {
+impl Endpoint for MessageEndpoint {
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.write_message(bytes)
     }
@@ -68,49 +68,52 @@ impl Conduit for Messages {
     }
 }
 
-/// The near end, and the process at the far end.
-pub(super) struct Link {
-    pub(super) near: Box<dyn Conduit>,
+/// The endpoint of this process, and the peer process.
+pub(super) struct Connection {
+    pub(super) endpoint: Box<dyn Endpoint>,
     pub(super) peer: Peer,
 }
 
-/// Sets a transport up and starts the process at its far end.
-pub(super) fn start(transport: Transport, bytes: u64, interrupted: &Canceller) -> io::Result<Link> {
+/// Creates a transport, starts the peer process, and waits until that has connected.
+pub(super) fn open(transport: Transport, bytes: u64, interrupted: &Canceller) -> io::Result<Connection> {
     match transport {
-        Transport::PipeworkByte => start_pipework(transport, PipeMode::Byte, bytes, interrupted),
-        Transport::PipeworkMessage => start_pipework(transport, PipeMode::Message, bytes, interrupted),
+        Transport::PipeworkByte => open_pipework(transport, PipeMode::Byte, bytes, interrupted),
+        Transport::PipeworkMessage => open_pipework(transport, PipeMode::Message, bytes, interrupted),
         Transport::KernelPipe => {
-            // The system's own size: what nearly every program uses, and faster here than a larger one.
-            let (there, writer) = anonymous(0)?;
-            let (reader, back) = anonymous(0)?;
-            let peer = start_peer(transport, bytes, None, Some((there.into(), back.into())))?;
-            Ok(Link { near: Box::new(Bytes { reader, writer }), peer })
+            // Most programs use the system's default size, and here it is faster than a larger one.
+            let (peer_reader, writer) = anonymous(0)?;
+            let (reader, peer_writer) = anonymous(0)?;
+            let peer = start_peer(transport, bytes, None, Some((peer_reader.into(), peer_writer.into())))?;
+            Ok(Connection { endpoint: Box::new(ByteEndpoint { reader, writer }), peer })
         }
         #[cfg(unix)]
         Transport::UnixSocket => {
             use std::os::{fd::OwnedFd, unix::net::UnixStream};
-            let (near, far) = UnixStream::pair()?;
-            let ends = (OwnedFd::from(far).into(), Stdio::null());
+            let (socket, peer_socket) = UnixStream::pair()?;
+            let ends = (OwnedFd::from(peer_socket).into(), Stdio::null());
             let peer = start_peer(transport, bytes, None, Some(ends))?;
-            Ok(Link { near: Box::new(Bytes { reader: near.try_clone()?, writer: near }), peer })
+            Ok(Connection {
+                endpoint: Box::new(ByteEndpoint { reader: socket.try_clone()?, writer: socket }),
+                peer,
+            })
         }
     }
 }
 
-fn start_pipework(
+fn open_pipework(
     transport: Transport,
     mode: PipeMode,
     bytes: u64,
     interrupted: &Canceller,
-) -> io::Result<Link> {
+) -> io::Result<Connection> {
     let name = PipeName::unique("pipework-demo")?;
     let mut builder = NamedPipeBuilder::new(&name);
     builder.pipe_mode(mode).in_buffer_size(BUFFER_LEN).out_buffer_size(BUFFER_LEN);
     let listener = builder.listen()?;
     listener.set_canceller(Some(interrupted));
     let peer = start_peer(transport, bytes, Some(&name), None)?;
-    let stream = listener.accept_timeout(PATIENCE)?;
-    Ok(Link { near: wrap(stream, mode)?, peer })
+    let stream = listener.accept_timeout(STALL_TIMEOUT)?;
+    Ok(Connection { endpoint: wrap(stream, mode)?, peer })
 }
 
 fn start_peer(
@@ -137,47 +140,47 @@ fn start_peer(
     })
 }
 
-/// The far end, in the process that [`start`] started.
-pub(super) fn join(transport: Transport, name: Option<&OsStr>) -> io::Result<Box<dyn Conduit>> {
-    let open = |mode| {
+/// Connects, in the peer process that [`open`] has started.
+pub(super) fn connect(transport: Transport, name: Option<&OsStr>) -> io::Result<Box<dyn Endpoint>> {
+    let connect = |mode| {
         let name = name.ok_or_else(|| io::Error::other("this transport needs a name"))?;
         wrap(ClientOptions::new().read_mode(mode).connect(name)?, mode)
     };
     match transport {
-        Transport::PipeworkByte => open(PipeMode::Byte),
-        Transport::PipeworkMessage => open(PipeMode::Message),
+        Transport::PipeworkByte => connect(PipeMode::Byte),
+        Transport::PipeworkMessage => connect(PipeMode::Message),
         Transport::KernelPipe => {
-            let (reader, writer) = standard_files()?;
-            Ok(Box::new(Bytes { reader, writer }))
+            let (reader, writer) = unbuffered_stdio()?;
+            Ok(Box::new(ByteEndpoint { reader, writer }))
         }
         #[cfg(unix)]
         Transport::UnixSocket => {
             use std::os::{fd::AsFd as _, unix::net::UnixStream};
             let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-            Ok(Box::new(Bytes { reader: socket.try_clone()?, writer: socket }))
+            Ok(Box::new(ByteEndpoint { reader: socket.try_clone()?, writer: socket }))
         }
     }
 }
 
-fn wrap(stream: PipeStream, mode: PipeMode) -> io::Result<Box<dyn Conduit>> {
+fn wrap(stream: PipeStream, mode: PipeMode) -> io::Result<Box<dyn Endpoint>> {
     match mode {
-        PipeMode::Message => Ok(Box::new(Messages(stream))),
-        _ => Ok(Box::new(Bytes { reader: stream.try_clone()?, writer: stream })),
+        PipeMode::Message => Ok(Box::new(MessageEndpoint(stream))),
+        _ => Ok(Box::new(ByteEndpoint { reader: stream.try_clone()?, writer: stream })),
     }
 }
 
-/// Stdin and stdout without the buffers and locks of the standard library, which would be measured, too.
+/// Returns stdin and stdout without the buffers and locks of the standard library, which would slow them down.
 #[cfg(unix)]
-fn standard_files() -> io::Result<(File, File)> {
+fn unbuffered_stdio() -> io::Result<(File, File)> {
     use std::os::fd::AsFd as _;
     let reader = io::stdin().as_fd().try_clone_to_owned()?;
     let writer = io::stdout().as_fd().try_clone_to_owned()?;
     Ok((reader.into(), writer.into()))
 }
 
-/// Stdin and stdout without the buffers and locks of the standard library, which would be measured, too.
+/// Returns stdin and stdout without the buffers and locks of the standard library, which would slow them down.
 #[cfg(windows)]
-fn standard_files() -> io::Result<(File, File)> {
+fn unbuffered_stdio() -> io::Result<(File, File)> {
     use std::os::windows::io::AsHandle as _;
     let reader = io::stdin().as_handle().try_clone_to_owned()?;
     let writer = io::stdout().as_handle().try_clone_to_owned()?;

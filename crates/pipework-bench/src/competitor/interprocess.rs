@@ -1,4 +1,4 @@
-//! interprocess's local socket, under a name of the kind that it prefers.
+//! interprocess's local socket, with a name in the namespace that it prefers.
 
 use std::io;
 
@@ -8,21 +8,21 @@ use interprocess::local_socket::{
     traits::{Listener, Stream},
 };
 
-use super::{BlockingDuplex, Peer, Server, unique_name};
-use crate::far::Far;
+use super::{BlockingDuplex, Server, Transport, unique_name};
+use crate::peer_process::PeerProcess;
 
 pub(super) struct Interprocess;
 
-impl Peer for Interprocess {
-    type End = BlockingDuplex<LocalSocketStream>;
+impl Transport for Interprocess {
+    type Endpoint = BlockingDuplex<LocalSocketStream>;
 
-    async fn near(far: &mut Far, _len: usize) -> io::Result<Self::End> {
+    async fn create_endpoint(peer: &mut PeerProcess, _len: usize) -> io::Result<Self::Endpoint> {
         let (listener, address) = Self::listen()?;
-        far.start(&address)?;
+        peer.start(&address)?;
         Self::accept(&listener).map(BlockingDuplex)
     }
 
-    async fn far(address: &str, _len: usize) -> io::Result<Self::End> {
+    async fn connect_endpoint(address: &str, _len: usize) -> io::Result<Self::Endpoint> {
         Self::connect(address).map(BlockingDuplex)
     }
 }

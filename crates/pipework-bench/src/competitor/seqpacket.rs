@@ -1,4 +1,4 @@
-//! A Unix socket that keeps messages apart. The standard library has none, so the calls are made as they are.
+//! A Unix socket of the type `SOCK_SEQPACKET`, by system calls: the standard library has none.
 
 use std::{
     io::{self, Read, Write},
@@ -13,18 +13,18 @@ use rustix::{
     },
 };
 
-use super::{BlockingDuplex, Peer, Server, unique_name};
-use crate::far::Far;
+use super::{BlockingDuplex, Server, Transport, unique_name};
+use crate::peer_process::PeerProcess;
 
-/// The kernel cuts it down to the most that it allows, as for the other listeners.
+/// The kernel lowers it to `net.core.somaxconn`, as it does for the other listeners.
 const BACKLOG: i32 = i32::MAX;
 
 pub(super) struct Seqpacket;
 
-impl Peer for Seqpacket {
-    type End = BlockingDuplex<Packets>;
+impl Transport for Seqpacket {
+    type Endpoint = BlockingDuplex<Packets>;
 
-    /// A message has to fit into the socket's buffer, whose default is the most that an ordinary user may have.
+    /// A message has to fit into the socket's buffer, and by default an ordinary user can't enlarge that.
     fn declines(len: usize) -> io::Result<Option<String>> {
         let (one, _other) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
@@ -35,13 +35,13 @@ impl Peer for Seqpacket {
         }
     }
 
-    async fn near(far: &mut Far, _len: usize) -> io::Result<Self::End> {
+    async fn create_endpoint(peer: &mut PeerProcess, _len: usize) -> io::Result<Self::Endpoint> {
         let (listener, address) = Self::listen()?;
-        far.start(&address)?;
+        peer.start(&address)?;
         Self::accept(&listener).map(BlockingDuplex)
     }
 
-    async fn far(address: &str, _len: usize) -> io::Result<Self::End> {
+    async fn connect_endpoint(address: &str, _len: usize) -> io::Result<Self::Endpoint> {
         Self::connect(address).map(BlockingDuplex)
     }
 }
@@ -73,7 +73,7 @@ fn new_socket() -> io::Result<OwnedFd> {
     Ok(socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
-/// Each write is a message; each read takes one.
+/// Each write sends a message, and each read receives one.
 pub(super) struct Packets(OwnedFd);
 
 impl Write for Packets {
