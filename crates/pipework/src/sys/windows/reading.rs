@@ -33,6 +33,8 @@ impl Connection {
         }
         let limit = self.read_limit();
         let turn = self.reading.take(&limit)?;
+        // Bytes skip it.
+        let _is_empty = self.take_watched_empty();
         loop {
             match self.read_once(&turn, buf, &limit)? {
                 Got::Whole(0) => {}
@@ -47,6 +49,9 @@ impl Connection {
         self.check_message_mode()?;
         let limit = self.read_limit();
         let turn = self.reading.take(&limit)?;
+        if self.take_watched_empty() {
+            return Ok(MessageRead::Whole(0));
+        }
         Ok(match self.read_once(&turn, buf, &limit)? {
             Got::Whole(len) => MessageRead::Whole(len),
             Got::Part(len) => MessageRead::Part(len),
@@ -59,6 +64,9 @@ impl Connection {
         self.check_message_mode()?;
         let limit = self.read_limit();
         let turn = self.reading.take(&limit)?;
+        if self.take_watched_empty() {
+            return Ok(Some(Vec::new()));
+        }
         self.take_whole(&turn, &limit, len_max)
     }
 

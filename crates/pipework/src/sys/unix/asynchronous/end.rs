@@ -54,6 +54,11 @@ impl AsyncEnd {
         AsyncEnd::new(instance.end())
     }
 
+    /// The same end for blocking calls, which mix with those of tasks.
+    pub(crate) fn into_end(self) -> End {
+        self.end
+    }
+
     // ---------------------------------------------------------------- the server's side
 
     /// Waits for a client.

@@ -38,6 +38,15 @@ impl AsyncEnd {
         AsyncEnd::new(instance.end())
     }
 
+    /// The same end for blocking calls. The read of nothing that watches for data ends first: it would take an empty message
+    /// away from them.
+    pub(crate) fn into_end(self) -> End {
+        if let Ok(connection) = self.connection() {
+            connection.end_watching();
+        }
+        self.end
+    }
+
     // ---------------------------------------------------------------- the server's side
 
     /// Waits for a client.

@@ -103,6 +103,11 @@ impl Connection {
         Ok(None)
     }
 
+    /// Takes the empty message that the watch has taken from the system, if it has.
+    pub(in super::super) fn take_watched_empty(&self) -> bool {
+        self.state.get().is_some_and(|state| std::mem::take(&mut lock(&state.reading).has_empty))
+    }
+
     /// Whether a read would not wait, be it for an error.
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>, waiter: &mut Waiter) -> Poll<io::Result<()>> {
         if self.pipe.check_may_read().is_err() {
