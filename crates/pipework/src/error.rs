@@ -280,8 +280,10 @@ mod tests {
     #[test]
     fn a_kind_becomes_an_error_and_compares_both_ways() {
         let error = io::Error::from(PipeErrorKind::Busy);
-        assert!(error == PipeErrorKind::Busy && PipeErrorKind::Busy == error);
-        assert!(error != PipeErrorKind::Absent && PipeErrorKind::Absent != error);
+        assert!(error == PipeErrorKind::Busy);
+        assert!(PipeErrorKind::Busy == error);
+        assert!(error != PipeErrorKind::Absent);
+        assert!(PipeErrorKind::Absent != error);
         assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
         assert_eq!(error.to_string(), PipeErrorKind::Busy.to_string());
         assert_eq!(format!("{:>20}", PipeErrorKind::AccessDenied), "    access is denied");

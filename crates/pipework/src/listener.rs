@@ -12,6 +12,7 @@ use crate::{
 use std::{
     ffi::OsStr,
     io,
+    path::Path,
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
@@ -100,6 +101,51 @@ impl Listener {
         NamedPipeBuilder::new(address).listen()
     }
 
+    /// Returns the listening sockets that the process which started this one passed to it, by socket activation.
+    ///
+    /// It is the protocol of systemd's `sd_listen_fds`: `LISTEN_PID` is the id of this process, `LISTEN_FDS` is the number of
+    /// sockets, and their descriptors begin with 3. The list is empty if there are none, if they were passed to another
+    /// process, and from the second call on.
+    ///
+    /// Each is a listener of a plain Unix socket at its path, in the order of the descriptors. Dropping it closes the socket
+    /// and leaves the socket file to whoever made it. The environment stays as it is, since other threads may be reading it;
+    /// child processes ignore the variables because `LISTEN_PID` is not their id.
+    ///
+    /// # Platform-specific behavior
+    /// On Windows the list is always empty.
+    ///
+    /// # Errors
+    /// - `Invalid`: `LISTEN_FDS` is not a number, or one of the descriptors is not open or not a Unix stream socket that
+    ///   listens.
+    /// - `Unsupported`: one of the sockets has an abstract address.
+    ///
+    /// After an error no descriptor has been taken.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use pipework::Listener;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = match Listener::from_env()?.pop() {
+    ///     Some(activated) => activated,
+    ///     None => Listener::bind("/run/user/1000/example.sock")?,
+    /// };
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "sd_listen_fds")]
+    pub fn from_env() -> io::Result<Vec<Listener>> {
+        let inherited = sys::inherited_listeners()?;
+        inherited.into_iter().map(|(path, socket)| Listener::over_plain(&path, socket)).collect()
+    }
+
+    /// The listener of a plain socket that listens at a path already.
+    pub(crate) fn over_plain(path: &Path, socket: sys::PlainListener) -> io::Result<Listener> {
+        let spec = NamedPipeBuilder::new(path).spec()?;
+        let source = Source::Plain(socket);
+        Ok(Listener { spec, source, canceller: Mutex::new(None), gate: OnceLock::new() })
+    }
+
     pub(crate) fn new(mut spec: Spec) -> io::Result<Listener> {
         let source = match spec.name.kind() {
             PipeNameKind::Socket(path) => Source::Plain(sys::PlainListener::bind(path, &spec.access)?),
@@ -143,6 +189,13 @@ impl Listener {
     /// The name it serves.
     pub fn name(&self) -> &PipeName {
         &self.spec.name
+    }
+
+    /// The same, whose descriptor for foreign event loops is made anew when somebody asks for it: async accepting does not
+    /// keep it up to date.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn without_gate(self) -> Listener {
+        Listener { gate: OnceLock::new(), ..self }
     }
 
     /// Looks for a client until the limit is reached.

@@ -4,7 +4,7 @@ use std::{
     io::{self, PipeReader, PipeWriter},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
-        unix::net::UnixStream,
+        unix::net::{UnixListener, UnixStream},
     },
     sync::Arc,
     time::Duration,
@@ -14,7 +14,7 @@ use super::seal::Sealed;
 use crate::{
     AnonRead, AnonWrite, ClientOptions, Listener, NetworkCaller, Peer, PipeErrorKind, PipeStream,
     listener::{Source, lock},
-    sys::{Gate, Watch, anonymous::handle_from_raw},
+    sys::{End, Gate, PlainListener, Watch, anonymous::handle_from_raw},
 };
 
 /// Non-blocking use from epoll, mio, calloop, smol; and how a thread waits.
@@ -200,6 +200,46 @@ impl PeerExt for Peer {
     }
 }
 
+impl From<UnixStream> for PipeStream {
+    /// Takes over a plain socket; [`PipeStreamExt::into_socket`] gives it back.
+    ///
+    /// It is the server's end if the socket has an address, as those have that a listener accepts, else the client's.
+    fn from(socket: UnixStream) -> PipeStream {
+        PipeStream::new(End::of_stream(socket))
+    }
+}
+
+impl TryFrom<OwnedFd> for PipeStream {
+    type Error = io::Error;
+
+    /// Takes over a connected Unix stream socket; anything else is `Invalid`.
+    fn try_from(socket: OwnedFd) -> io::Result<PipeStream> {
+        End::adopt(socket).map(PipeStream::new)
+    }
+}
+
+impl TryFrom<UnixListener> for Listener {
+    type Error = io::Error;
+
+    /// Takes over a socket that listens at a path, as [`TryFrom<OwnedFd>`](#impl-TryFrom%3COwnedFd%3E-for-Listener).
+    fn try_from(socket: UnixListener) -> io::Result<Listener> {
+        Listener::try_from(OwnedFd::from(socket))
+    }
+}
+
+impl TryFrom<OwnedFd> for Listener {
+    type Error = io::Error;
+
+    /// Takes over a Unix stream socket that listens at a path: `Invalid` for anything else, `Unsupported` for an abstract
+    /// address, which is no [`PipeName`](crate::PipeName).
+    ///
+    /// The socket becomes non-blocking. Dropping the listener closes it and leaves the socket file.
+    fn try_from(socket: OwnedFd) -> io::Result<Listener> {
+        let (path, socket) = PlainListener::adopt(socket)?;
+        Listener::over_plain(&path, socket)
+    }
+}
+
 handle_conversions! {
     names {
         OwnedFd BorrowedFd RawFd AsFd::as_fd AsRawFd::as_raw_fd IntoRawFd::into_raw_fd FromRawFd::from_raw_fd
@@ -210,14 +250,15 @@ handle_conversions! {
 #[cfg(test)]
 mod tests {
     use std::{
+        env,
         ffi::OsStr,
         io::{Read, Write},
-        os::unix::ffi::OsStrExt,
-        path::Path,
+        os::unix::{ffi::OsStrExt, net::UnixDatagram},
+        path::{Path, PathBuf},
     };
 
     use super::*;
-    use crate::{PipeErrorKind, PipeName, PipeNameKind, anonymous};
+    use crate::{PipeEnd, PipeErrorKind, PipeName, PipeNameKind, anonymous};
 
     #[test]
     fn ends_convert_to_and_from_descriptors() {
@@ -233,6 +274,69 @@ mod tests {
         let mut text = String::new();
         read.read_to_string(&mut text).unwrap();
         assert_eq!(text, "by descriptor");
+    }
+
+    fn socket_path() -> PathBuf {
+        let mut path = env::temp_dir();
+        path.push(format!("{}.sock", PipeName::unique("os").unwrap().folded()));
+        path
+    }
+
+    #[test]
+    fn streams_of_the_standard_library_become_ends_and_go_back() {
+        let (one, mut other) = UnixStream::pair().unwrap();
+        let mut end = PipeStream::from(one);
+        assert_eq!(end.info().unwrap().end, PipeEnd::Client);
+        end.write_all(b"hi").unwrap();
+        other.read_exact(&mut [0; 2]).unwrap();
+        let timeout = Duration::from_millis(10);
+        end.set_read_timeout(Some(timeout)).unwrap();
+        assert!(end.read(&mut [0]).unwrap_err() == PipeErrorKind::TimedOut);
+        let mut back = end.into_socket().unwrap();
+        other.write_all(b"ho").unwrap();
+        back.read_exact(&mut [0; 2]).unwrap();
+
+        let end = PipeStream::try_from(OwnedFd::from(back)).unwrap();
+        drop(other);
+        assert_eq!((&end).read(&mut [0]).unwrap(), 0);
+        assert!((&end).write(b"x").unwrap_err() == PipeErrorKind::NoData);
+    }
+
+    #[test]
+    fn a_listener_of_other_code_serves_and_leaves_its_file() {
+        let path = socket_path();
+        let listener = Listener::try_from(UnixListener::bind(&path).unwrap()).unwrap();
+        assert_eq!(listener.name().kind(), PipeNameKind::Socket(&path));
+        assert!(listener.accept_timeout(Duration::ZERO).unwrap_err() == PipeErrorKind::TimedOut);
+        let mut client = UnixStream::connect(&path).unwrap();
+        let accepted = listener.accept().unwrap();
+        assert_eq!(accepted.info().unwrap().end, PipeEnd::Server);
+        // What it accepted has its address, by which its side is known when other code has it meanwhile.
+        let mut accepted = PipeStream::from(accepted.into_socket().unwrap());
+        assert_eq!(accepted.info().unwrap().end, PipeEnd::Server);
+        accepted.write_all(b"x").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+        drop(listener);
+        assert!(path.exists());
+        assert!(crate::connect(&path).unwrap_err() == PipeErrorKind::Absent);
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_descriptor_that_will_not_do_is_refused() {
+        let stream = |fd: OwnedFd| PipeStream::try_from(fd).unwrap_err();
+        let listener = |fd: OwnedFd| Listener::try_from(fd).unwrap_err();
+        let path = socket_path();
+        let bound = UnixListener::bind(&path).unwrap();
+        assert!(stream(bound.into()) == PipeErrorKind::Invalid);
+        std::fs::remove_file(path).unwrap();
+        assert!(listener(UnixStream::pair().unwrap().0.into()) == PipeErrorKind::Invalid);
+        for refuse in [stream, listener] {
+            assert!(refuse(anonymous(0).unwrap().0.into()) == PipeErrorKind::Invalid);
+            assert!(refuse(UnixDatagram::pair().unwrap().0.into()) == PipeErrorKind::Invalid);
+            let inet = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            assert!(refuse(inet.into()) == PipeErrorKind::Invalid);
+        }
     }
 
     #[test]

@@ -41,6 +41,14 @@ impl AsyncEnd {
         AsyncEnd::new(instance.end())
     }
 
+    /// The same end for blocking calls.
+    pub(crate) fn into_end(self) -> End {
+        if let Ok(end) = self.end.current() {
+            end.leave_async();
+        }
+        self.end
+    }
+
     // ---------------------------------------------------------------- the server's side
 
     /// Waits for a client.

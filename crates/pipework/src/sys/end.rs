@@ -83,6 +83,9 @@ pub(crate) trait PipeEnd: Debug + Send + Sync {
     #[cfg(unix)]
     fn write_ready_fd(&self) -> io::Result<std::os::fd::BorrowedFd<'_>>;
 
+    /// Takes back what was begun for tasks and would take data away from blocking calls.
+    #[cfg(feature = "tokio")]
+    fn leave_async(&self) {}
     /// Polls for [`read`](Self::read).
     #[cfg(feature = "tokio")]
     fn poll_read(

@@ -9,6 +9,7 @@
 //! | [`End`] | a connected end: reading, writing, messages, [`settings`](End::settings), peer |
 //! | [`Peer`] | who the other end is |
 //! | [`PlainListener`] | accepts at the path of a plain socket, where there are such |
+//! | [`inherited_listeners`] | the listening sockets that whoever started this process passed to it |
 //! | [`Gate`] | the one descriptor that tells that a listener has a client |
 //! | [`Watch`] | waits until something about a name may have changed |
 //! | [`open`], [`connect`] | the client's end of a pipe, now or waiting |
@@ -43,8 +44,8 @@ use windows as system;
 pub(crate) use canceller::Canceller;
 pub(crate) use limit::Limit;
 pub(crate) use system::{
-    End, Gate, Instance, NameHold, Peer, PlainListener, Watch, anonymous, connect, list, location, open,
-    pause, per_user_name, wait,
+    End, Gate, Instance, NameHold, Peer, PlainListener, Watch, anonymous, connect, inherited_listeners, list,
+    location, open, pause, per_user_name, wait,
 };
 
 /// What the surface for tasks needs beside that.

@@ -88,6 +88,10 @@ macro_rules! ends {
                 $end { end }
             }
 
+            pub(super) fn into_async_end(self) -> AsyncEnd {
+                self.end
+            }
+
             /// Tells type, end, instances and buffer sizes. Corresponds to `GetNamedPipeInfo`.
             ///
             /// # Errors

@@ -85,6 +85,10 @@ impl Listener {
         Listener { listener, polling: Mutex::default() }
     }
 
+    pub(super) fn into_listener(self) -> Blocking {
+        self.listener
+    }
+
     /// Waits for the next client; several tasks may.
     ///
     /// # Cancel safety

@@ -107,6 +107,7 @@
 //! `create` and `open`, is the plain error number, as tokio's users compare it.
 
 mod anonymous;
+mod conversions;
 mod ends;
 mod listener;
 mod options;

@@ -1,6 +1,7 @@
 //! Unix: the file system holds the names, sockets carry the connections, shared memory carries the payload.
 
 mod accounts;
+mod adopted;
 pub(crate) mod anonymous;
 #[cfg(feature = "tokio")]
 pub(crate) mod asynchronous;
@@ -58,6 +59,7 @@ mod portable;
 #[cfg(not(all(target_os = "linux", not(pipework_portable))))]
 use portable::{claim, memory, watch};
 
+pub(crate) use adopted::inherited_listeners;
 pub(crate) use canceller::{Event, cancel_event};
 pub(crate) use client::Watch;
 pub(crate) use end::End;

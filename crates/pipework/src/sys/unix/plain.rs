@@ -500,12 +500,16 @@ impl PlainListener {
     /// anything else is left alone.
     pub(crate) fn bind(path: &Path, access: &Access) -> io::Result<PlainListener> {
         let (socket, place) = super::plain_place::bind(path, &Permission::new(access)?)?;
-        Ok(PlainListener {
+        Ok(PlainListener::over(socket, place))
+    }
+
+    pub(super) fn over(socket: OwnedFd, place: super::plain_place::PlainPlace) -> PlainListener {
+        PlainListener {
             socket: Arc::new(socket),
             place,
             #[cfg(feature = "tokio")]
             reactor: super::asynchronous::Reactor::default(),
-        })
+        }
     }
 
     /// Takes a client if one is queued.

@@ -69,6 +69,13 @@ impl Connection {
         Ok(Connection::new(pipe, side, facts.has_messages, Arc::new(settings)))
     }
 
+    /// Without tasks there is no watch that could take an empty message.
+    #[cfg(not(feature = "tokio"))]
+    #[expect(clippy::unused_self, reason = "as with tasks")]
+    pub(super) fn take_watched_empty(&self) -> bool {
+        false
+    }
+
     pub(super) fn handle(&self) -> BorrowedHandle<'_> {
         self.pipe.as_handle()
     }

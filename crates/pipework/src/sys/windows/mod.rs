@@ -65,6 +65,11 @@ pub(crate) fn wait(name: &PipeName, timeout: Option<Duration>) -> io::Result<()>
     client::wait(name, timeout)
 }
 
+/// Nobody passes listening sockets to a process here.
+pub(crate) fn inherited_listeners() -> io::Result<Vec<(PathBuf, PlainListener)>> {
+    Ok(Vec::new())
+}
+
 /// The location of a name.
 pub(crate) fn location(name: &PipeName) -> io::Result<PathBuf> {
     match name.kind() {

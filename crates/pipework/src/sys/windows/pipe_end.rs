@@ -76,6 +76,12 @@ impl PipeEnd for Connection {
         Connection::try_write_vectored(self, bufs)
     }
 
+    /// The read of length zero that watches for data would take an empty message away.
+    #[cfg(feature = "tokio")]
+    fn leave_async(&self) {
+        self.without_watch(|| ());
+    }
+
     #[cfg(feature = "tokio")]
     fn poll_read(
         &self,

@@ -37,6 +37,8 @@ impl Connection {
         }
         let limit = self.read_limit();
         let turn = self.reading.take(&limit)?;
+        // Bytes skip it.
+        let _is_empty = self.take_watched_empty();
         loop {
             match self.read_once(&turn, buf, &limit)? {
                 ReadOutcome::Whole(0) => {}
@@ -51,6 +53,9 @@ impl Connection {
         self.check_reads_messages()?;
         let limit = self.read_limit();
         let turn = self.reading.take(&limit)?;
+        if self.take_watched_empty() {
+            return Ok(MessageRead::Whole(0));
+        }
         Ok(match self.read_once(&turn, buf, &limit)? {
             ReadOutcome::Whole(len) => MessageRead::Whole(len),
             ReadOutcome::Part(len) => MessageRead::Part(len),
@@ -63,6 +68,9 @@ impl Connection {
         self.check_reads_messages()?;
         let limit = self.read_limit();
         let turn = self.reading.take(&limit)?;
+        if self.take_watched_empty() {
+            return Ok(Some(Vec::new()));
+        }
         self.read_whole(&turn, &limit, len_max)
     }
 

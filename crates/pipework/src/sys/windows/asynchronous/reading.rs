@@ -100,6 +100,11 @@ impl Connection {
         Ok(None)
     }
 
+    /// Takes the empty message that the watch has taken from the system, if it has.
+    pub(in super::super) fn take_watched_empty(&self) -> bool {
+        self.state.get().is_some_and(|state| std::mem::take(&mut lock(&state.reading).has_empty))
+    }
+
     /// Ready when a read would not wait, be it for an error.
     pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>, wait: &mut TaskWait) -> Poll<io::Result<()>> {
         if self.pipe.check_may_read().is_err() {
