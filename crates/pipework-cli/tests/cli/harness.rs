@@ -74,18 +74,18 @@ pub(crate) fn is_wine() -> bool {
 }
 
 /// A directory for the pipes and the files of one test.
-pub(crate) struct Place {
+pub(crate) struct TestDir {
     dir: TempDir,
 }
 
-impl Place {
-    pub(crate) fn new() -> Place {
+impl TestDir {
+    pub(crate) fn new() -> TestDir {
         let mut builder = tempfile::Builder::new();
         let builder = builder.prefix("pw-");
         // Short, because names become socket paths.
         let dir = if cfg!(unix) { builder.tempdir_in("/tmp") } else { builder.tempdir() }.unwrap();
         fs::create_dir(dir.path().join("files")).unwrap();
-        Place { dir }
+        TestDir { dir }
     }
 
     /// The name of a pipe of this test. Where pipe names are global, the name includes that of the test's directory.
@@ -129,14 +129,14 @@ impl Place {
 
     /// Starts `pipework serve` and waits until it serves.
     pub(crate) fn serve(&self, args: &[&str]) -> Running {
-        Place::serving(self.command([&["serve"], args].concat()))
+        TestDir::serving(self.command([&["serve"], args].concat()))
     }
 
     /// Starts `pipework serve` with this command for each client, and waits until it serves.
     pub(crate) fn serve_with(&self, args: &[&str], command: &[&str]) -> Running {
         let line = [OsString::from("serve")].into_iter().chain(args.iter().map(OsString::from));
         let line = line.chain([OsString::from("--")]).chain(program(command));
-        Place::serving(self.command(line))
+        TestDir::serving(self.command(line))
     }
 
     fn serving(command: Command) -> Running {
@@ -196,9 +196,9 @@ impl Ended {
     }
 
     /// Asserts the exit code, a text in stderr, and an empty stdout.
-    pub(crate) fn failure(&self, code: i32, said: &str) {
+    pub(crate) fn failure(&self, code: i32, text: &str) {
         assert_eq!(self.code, Some(code), "{self:?}");
-        assert!(self.stderr.contains(said), "{self:?}");
+        assert!(self.stderr.contains(text), "{self:?}");
         assert!(self.stderr.starts_with("pipework: "), "{self:?}");
         assert!(self.stdout.is_empty(), "{self:?}");
     }
@@ -219,14 +219,16 @@ impl Running {
     pub(crate) fn start(mut command: Command) -> Running {
         let mut child = command.spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (said, lines) = mpsc::channel();
-        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| said.send(line)));
-        let (printed, output) = mpsc::channel();
+        let (line_sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).try_for_each(|line| line_sender.send(line))
+        });
+        let (output_sender, output) = mpsc::channel();
         if let Some(mut stdout) = child.stdout.take() {
             thread::spawn(move || {
                 let mut buffer = vec![0; 1 << 16];
                 while let Ok(len @ 1..) = stdout.read(&mut buffer) {
-                    if printed.send(buffer[..len].to_vec()).is_err() {
+                    if output_sender.send(buffer[..len].to_vec()).is_err() {
                         break;
                     }
                 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::harness::{Place, Running, Test, test};
+use crate::harness::{Running, Test, TestDir, test};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -19,26 +19,26 @@ fn a_server_removes_its_name_and_reports_it() {
         |server| server.signal("TERM"),
     ];
     for signal in signals {
-        let place = Place::new();
-        let hello = &place.pipe("hello");
-        let server = place.serve(&[hello]);
-        let mut client = place.connect(&[hello]);
+        let dir = TestDir::new();
+        let hello = &dir.pipe("hello");
+        let server = dir.serve(&[hello]);
+        let mut client = dir.connect(&[hello]);
         client.stdin().write_all(b"x").unwrap();
         assert_eq!(client.stdout(1), b"x");
         signal(&server);
         server.end().failure(130, "interrupted: 1 client served, name removed");
-        place.run(["wait", hello]).failure(3, "hello");
-        place.assert_clean();
+        dir.run(["wait", hello]).failure(3, "hello");
+        dir.assert_clean();
         assert_eq!(client.end().code, Some(0));
     }
 }
 
 fn a_server_ends_its_commands() {
-    let place = Place::new();
-    let hello = &place.pipe("hello");
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
     // This command ignores its stdin.
-    let server = place.serve_with(&[hello], &["stay"]);
-    let mut client = place.connect(&[hello, "--stay"]);
+    let server = dir.serve_with(&[hello], &["stay"]);
+    let mut client = dir.connect(&[hello, "--stay"]);
     assert_eq!(client.stdout(5), b"here\n");
     server.interrupt();
     // The command shares stderr, so that ends only when the command has exited too.
@@ -46,14 +46,14 @@ fn a_server_ends_its_commands() {
     assert_eq!(ended.code, Some(130), "{ended:?}");
     assert!(ended.stderr.ends_with("interrupted: 1 client served, name removed\n"), "{ended:?}");
     assert_eq!(client.end().code, Some(0));
-    place.assert_clean();
+    dir.assert_clean();
 }
 
 fn a_client_can_be_interrupted() {
-    let place = Place::new();
-    let hello = &place.pipe("hello");
-    let _server = place.serve(&[hello]);
-    let mut client = place.connect(&[hello]);
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let _server = dir.serve(&[hello]);
+    let mut client = dir.connect(&[hello]);
     client.stdin().write_all(b"x").unwrap();
     assert_eq!(client.stdout(1), b"x");
     client.interrupt();
