@@ -205,7 +205,6 @@ impl Connection {
 
     /// The same, unless the peer was seen alive a moment ago.
     pub(super) fn refresh_hangup(&self) {
-        #[expect(clippy::cast_possible_truncation, reason = "it may wrap")]
         let now = self.made.elapsed().as_nanos() as usize;
         let is_fresh = {
             let since = now.wrapping_sub(self.seen_alive.load(Ordering::Relaxed));

@@ -111,7 +111,7 @@ impl Connection {
             Arrival::Gone => self.state.hung_up.store(true, Ordering::Release),
             Arrival::Link(link) => {
                 // Only the leader drains, so nobody else has set it.
-                self.link.set(link).ok();
+                self.link.set(*link).ok();
             }
             Arrival::Corrupt(why) => return Err(self.corrupt(why)),
         }

@@ -92,7 +92,7 @@ pub(crate) enum Arrival {
     /// The client is gone, and there was none.
     Gone,
     /// The hello, taken as it should be.
-    Link(Link),
+    Link(Box<Link>),
     /// Something else: the end of this connection.
     Corrupt(String),
 }
@@ -174,6 +174,6 @@ impl Welcome {
         } else {
             self.bytes = Vec::new();
         }
-        link.map(Arrival::Link)
+        link.map(|link| Arrival::Link(Box::new(link)))
     }
 }

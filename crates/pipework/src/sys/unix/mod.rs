@@ -21,6 +21,7 @@ mod link;
 mod list;
 mod listening;
 mod mapping;
+mod opening;
 mod operations;
 mod os;
 mod peer;
@@ -47,7 +48,8 @@ mod thread;
 mod waiting;
 mod writing;
 
-#[cfg(all(test, feature = "tokio"))]
+#[cfg(feature = "tokio")]
+#[cfg(test)]
 mod mixed_tests;
 
 #[cfg(all(target_os = "linux", not(pipework_portable)))]

@@ -77,6 +77,7 @@ impl Connection {
     }
 
     /// Whether a read would not wait, be it for the end or an error.
+    #[cfg(feature = "tokio")]
     pub(super) fn attempt_readable(&self) -> io::Result<Step<()>> {
         if self.check_may_read().is_err() || self.check_usable().is_err() || self.is_closed() {
             return Ok(Step::Done(()));

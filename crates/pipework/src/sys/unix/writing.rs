@@ -91,6 +91,7 @@ impl Connection {
     }
 
     /// Whether a write of `len` bytes would not wait, be it for an error.
+    #[cfg(feature = "tokio")]
     pub(super) fn attempt_writable(&self, len: u64) -> io::Result<Step<()>> {
         if self.check_may_write().is_err() || self.check_usable().is_err() || self.is_closed() {
             return Ok(Step::Done(()));
