@@ -1,7 +1,10 @@
 //! A server instance: drives the pure state machine with sockets.
 
 use super::{
-    super::Limit,
+    super::{
+        Limit,
+        errors::{client_left, listening, not_connected},
+    },
     connection::Connection,
     link::Shape,
     listening::Listening,
@@ -10,7 +13,6 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    error::{PipeErrorKind, fail},
     model::{
         instance::{self, Connect, Unusable},
         place::Taking,
@@ -167,10 +169,7 @@ impl Instance {
         }
         match current.machine.connect() {
             Connect::Already => Ok(None),
-            Connect::Left => Err(fail(
-                PipeErrorKind::NoData,
-                "a client came and has left; call `disconnect`, then `connect` again (what it wrote can be read before)",
-            )),
+            Connect::Left => Err(client_left()),
             Connect::Wait | Connect::Listen => Ok(current.listening.clone()),
         }
     }
@@ -199,10 +198,8 @@ impl Instance {
         }
         match (current.machine.usable(), &current.connection) {
             (Ok(_), Some(connection)) => Ok(Arc::clone(connection)),
-            (Err(Unusable::Listening), _) => {
-                Err(fail(PipeErrorKind::Listening, "no client has opened the pipe yet"))
-            }
-            _ => Err(fail(PipeErrorKind::NotConnected, "the instance is disconnected; call `connect` first")),
+            (Err(Unusable::Listening), _) => Err(listening()),
+            _ => Err(not_connected()),
         }
     }
 
@@ -212,7 +209,7 @@ impl Instance {
         // A client that opened the pipe is connected, whether or not the server took notice.
         self.accept(&mut current)?;
         if !current.machine.disconnect() {
-            return Err(fail(PipeErrorKind::NotConnected, "the instance is disconnected already"));
+            return Err(not_connected());
         }
         current.listening = None;
         if let Some(connection) = current.connection.take() {

@@ -68,6 +68,9 @@ pub(crate) use peer::Peer;
 pub(crate) use plain::PlainListener;
 pub(crate) use served::NameHold;
 
+/// Without a kernel that knows pipes, every error of a pipe is built here.
+pub(super) use crate::error::fail as pipe_error;
+
 use super::{Limit, settings};
 use crate::{
     error::{PipeErrorKind, fail},

@@ -1,8 +1,7 @@
 //! One connection, seen from one end.
 
 use super::{
-    super::{Limit, settings::Settings},
-    errors,
+    super::{Limit, errors::disconnected, settings::Settings},
     facts::{self, State},
     peer::Peer,
     pipe::{Computer, Pipe, Rights},
@@ -76,7 +75,7 @@ impl Connection {
     /// Fails if the server has disconnected its client. A peer that has closed is no error here.
     pub(super) fn check_usable(&self) -> io::Result<()> {
         self.pipe.within(self.generation, || match facts::state(self.pipe.as_handle()) {
-            Ok(State::Disconnected) => Err(errors::disconnected()),
+            Ok(State::Disconnected) => Err(disconnected()),
             // A handle without the right to query leaves the answer to the call itself.
             _ => match self.pipe.peek(&mut []) {
                 Err(error) if error == PipeErrorKind::NotConnected => Err(error),

@@ -2,11 +2,14 @@
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::{
-    super::{Limit, settings::Settings},
+    super::{
+        Limit,
+        errors::{client_left, listening, not_connected},
+        settings::Settings,
+    },
     absent::NameHold,
     connection::{self, Connection},
     descriptor::Descriptor,
-    errors,
     facts::{self, State},
     handle::{code, milliseconds, own_or_invalid, wait, wide},
     operation::{self, Connecting, Listened},
@@ -189,7 +192,7 @@ impl Instance {
         }
         match current.machine.connect() {
             Connect::Already => Ok(None),
-            Connect::Left => Err(errors::closed()),
+            Connect::Left => Err(client_left()),
             Connect::Wait | Connect::Listen => Ok(current.connecting.clone()),
         }
     }
@@ -271,8 +274,8 @@ impl Instance {
         }
         match (current.machine.usable(), &current.connection) {
             (Ok(_), Some(connection)) => Ok(Arc::clone(connection)),
-            (Err(Unusable::Listening), _) => Err(errors::listening()),
-            _ => Err(errors::disconnected()),
+            (Err(Unusable::Listening), _) => Err(listening()),
+            _ => Err(not_connected()),
         }
     }
 
@@ -280,7 +283,7 @@ impl Instance {
     pub(crate) fn disconnect(&self) -> io::Result<()> {
         let mut current = self.current();
         if current.machine.usable() == Err(Unusable::Disconnected) {
-            return Err(errors::disconnected());
+            return Err(not_connected());
         }
         self.shared.pipe.disconnect()?;
         current.machine.disconnect();

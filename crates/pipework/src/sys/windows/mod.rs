@@ -16,7 +16,6 @@ mod descriptor;
 mod drain;
 mod end;
 mod end_handle;
-mod errors;
 mod facts;
 mod handle;
 mod impersonate;
@@ -47,8 +46,7 @@ use crate::{
     name::{PipeName, PipeNameKind},
     options::Request,
 };
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
-use windows_sys::Win32::Foundation::ERROR_PIPE_NOT_CONNECTED;
+use std::{borrow::Cow, io, path::PathBuf, sync::Arc, time::Duration};
 
 /// Opens without waiting: busy and absent are errors.
 pub(crate) fn open(request: &Request, limit: &Limit) -> io::Result<End> {
@@ -81,4 +79,9 @@ pub(crate) fn per_user_name(name: &str) -> io::Result<String> {
 /// Sleeps up to the limit; a canceller ends it sooner.
 pub(crate) fn pause(limit: &Limit) -> io::Result<()> {
     absent::pause(limit)
+}
+
+/// An error that the kernel reports too: its number, and so the text of the system.
+pub(super) fn pipe_error(kind: PipeErrorKind, _text: impl Into<Cow<'static, str>>) -> io::Error {
+    handle::system_error(kind.code())
 }

@@ -4,10 +4,12 @@
 use super::{
     super::{
         Limit,
-        errors::{more_data, no_messages, reads_bytes, unread_before_transaction},
+        errors::{
+            broken, more_data, no_messages, of_transaction, out_of_memory, reads_bytes,
+            unread_before_transaction,
+        },
     },
     connection::Connection,
-    errors,
     handle::code,
     operation::{self, Finished},
     turn::Taken,
@@ -79,8 +81,8 @@ impl Connection {
         if self.pipe.within(self.generation, || self.pipe.peek(&mut []))?.available > 0 {
             return Err(unread_before_transaction());
         }
-        self.write_message(request).map_err(closed_as_broken)?;
-        self.read_whole(&turn, &limit, len_max)?.ok_or_else(errors::broken)
+        self.write_message(request).map_err(of_transaction)?;
+        self.read_whole(&turn, &limit, len_max)?.ok_or_else(broken)
     }
 
     /// Copies unread data without consuming it; never waits.
@@ -137,7 +139,7 @@ impl Connection {
             return Err(more_data(len as u64, len_max));
         }
         let mut message = Vec::new();
-        message.try_reserve_exact(len).map_err(errors::out_of_memory)?;
+        message.try_reserve_exact(len).map_err(out_of_memory)?;
         message.resize(len, 0);
         match self.read_once(turn, &mut message, limit)? {
             ReadOutcome::Whole(read) => {
@@ -172,9 +174,4 @@ impl Connection {
             },
         }
     }
-}
-
-/// The request of a transaction meets a closed pipe: for the transaction the pipe is broken (rule M5).
-pub(super) fn closed_as_broken(error: io::Error) -> io::Error {
-    if error == PipeErrorKind::NoData { errors::broken() } else { error }
 }

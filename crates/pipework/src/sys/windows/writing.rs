@@ -4,10 +4,10 @@
 use super::{
     super::{
         Limit,
-        errors::{no_messages, too_long},
+        errors::{closed, no_messages, too_long},
     },
     connection::Connection,
-    errors, facts,
+    facts,
     handle::code,
     operation::{self, Finished},
     turn::Taken,
@@ -135,7 +135,7 @@ impl Connection {
 
 /// The kernel reports a closed pipe to a pending write as to a read; callers get one error for both (rule B5).
 pub(super) fn broken_as_closed(error: io::Error) -> io::Error {
-    if code(&error) == Some(ERROR_BROKEN_PIPE) { errors::closed() } else { error }
+    if code(&error) == Some(ERROR_BROKEN_PIPE) { closed() } else { error }
 }
 
 /// All the bytes in one piece.

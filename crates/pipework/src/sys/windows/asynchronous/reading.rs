@@ -2,11 +2,10 @@
 
 use super::{
     super::{
-        super::errors::unread_before_transaction,
+        super::errors::{broken, of_transaction, unread_before_transaction},
         connection::Connection,
-        errors,
         pipe::Pipe,
-        reading::{ReadOutcome, closed_as_broken},
+        reading::ReadOutcome,
         turn::Taken,
     },
     State, TRIES_MAX, TaskWait, check_runtime,
@@ -162,13 +161,13 @@ impl Connection {
         if is_unread || self.holds_empty_message() {
             return Err(unread_before_transaction());
         }
-        self.write_message_async(request).await.map_err(closed_as_broken)?;
+        self.write_message_async(request).await.map_err(of_transaction)?;
         let reply = poll_fn(|cx| {
             self.poll_take(cx, &mut wait, true, |reading, turn| self.take_message(reading, turn, len_max))
         });
         let reply = reply.await?;
         drop(reservation);
-        reply.ok_or_else(errors::broken)
+        reply.ok_or_else(broken)
     }
 
     fn poll_reservation(
