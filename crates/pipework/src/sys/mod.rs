@@ -24,6 +24,7 @@
 #[cfg(feature = "tokio")]
 mod async_end;
 mod canceller;
+mod direction_lock;
 mod end;
 mod ends;
 mod errors;

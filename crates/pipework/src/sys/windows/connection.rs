@@ -2,10 +2,10 @@
 
 use super::{
     super::{Limit, errors::disconnected, settings::Settings},
+    direction::Direction,
     facts::{self, State},
     peer::Peer,
     pipe::{Computer, Pipe, Rights},
-    turn::Turn,
 };
 use crate::{
     error::{PipeErrorKind, fail},
@@ -27,8 +27,8 @@ pub(crate) struct Connection {
     /// Whether this is a message pipe.
     pub(super) messages: bool,
     pub(super) settings: Arc<Settings>,
-    pub(super) reading: Turn,
-    pub(super) writing: Turn,
+    pub(super) reading: Direction,
+    pub(super) writing: Direction,
     /// The state of async reads and writes, created on first use.
     #[cfg(feature = "tokio")]
     pub(super) state: std::sync::OnceLock<Box<super::asynchronous::State>>,
@@ -48,8 +48,8 @@ impl Connection {
             side,
             messages,
             settings,
-            reading: Turn::default(),
-            writing: Turn::default(),
+            reading: Direction::default(),
+            writing: Direction::default(),
             #[cfg(feature = "tokio")]
             state: std::sync::OnceLock::new(),
             peer: Mutex::new(None),

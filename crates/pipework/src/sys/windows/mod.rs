@@ -13,6 +13,7 @@ mod canceller;
 mod client;
 mod connection;
 mod descriptor;
+mod direction;
 mod drain;
 mod end;
 mod end_handle;
@@ -29,7 +30,6 @@ mod pipe_end;
 mod reading;
 mod sid;
 mod token;
-mod turn;
 mod writing;
 
 pub(crate) use absent::{Gate, NameHold, PlainListener, Watch};

@@ -194,12 +194,8 @@ impl Connection {
             return Ok(None);
         }
         let (chunk, _) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
-        let turn = match self.writing.take(&Limit::zero()) {
-            Ok(turn) => turn,
-            Err(error) if error == PipeErrorKind::TimedOut => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let Finished { len, outcome } = self.write_once(&turn, chunk, &Limit::zero());
+        let Some(guard) = self.writing.try_lock() else { return Ok(None) };
+        let Finished { len, outcome } = self.write_once(&guard, chunk, &Limit::zero());
         match outcome {
             Ok(()) => Ok(Some(len)),
             Err(_) if len > 0 && !self.messages => Ok(Some(len)),
