@@ -34,10 +34,12 @@ mod writing;
 
 pub(crate) use absent::{Gate, NameHold, PlainListener, Watch};
 pub(crate) use canceller::{Event, cancel_event};
+pub(super) use connection::Connection;
 pub(crate) use end::End;
 pub(crate) use handle::handle_from_raw;
-pub(crate) use instance::Instance;
+pub(super) use instance::Backend;
 pub(crate) use list::list;
+pub(super) use operation::Connecting as Listening;
 pub(crate) use peer::Peer;
 
 use super::Limit;
