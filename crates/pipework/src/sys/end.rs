@@ -1,7 +1,7 @@
 //! A connected end, whatever it is made of: one trait, and what every kind of end has from it.
 
 use super::{
-    End, Instance, Peer,
+    End, Peer,
     errors::{no_half_close, nothing_to_peek_at},
     settings::Settings,
 };
@@ -246,7 +246,7 @@ impl End {
 
     /// The instance, if it is the server's and may serve other clients.
     #[cfg(feature = "tokio")]
-    pub(crate) fn instance(&self) -> Option<&Instance> {
+    pub(crate) fn instance(&self) -> Option<&super::Instance> {
         self.kind().err()
     }
 }

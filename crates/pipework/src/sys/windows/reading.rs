@@ -14,10 +14,9 @@ use super::{
     handle::code,
     operation::{self, Finished},
 };
-use crate::{
-    error::PipeErrorKind,
-    message::{MessageRead, Peek},
-};
+#[cfg(feature = "tokio")]
+use crate::error::PipeErrorKind;
+use crate::message::{MessageRead, Peek};
 use std::io;
 use windows_sys::Win32::Foundation::{ERROR_BROKEN_PIPE, ERROR_MORE_DATA};
 

@@ -422,8 +422,10 @@ impl Drop for Reservation<'_> {
 // Empty messages, which a watch takes from the kernel.
 #[cfg(test)]
 mod tests {
-    use super::super::AsyncEnd;
-    use crate::{ClientOptions, NamedPipe, NamedPipeBuilder, PipeMode, PipeName, error::PipeErrorKind};
+    use crate::{
+        ClientOptions, NamedPipe, NamedPipeBuilder, PipeMode, PipeName, error::PipeErrorKind,
+        sys::async_end::AsyncEnd,
+    };
     use ::tokio::{runtime::Builder, task::yield_now, time::timeout};
     use std::{future::Future, io::Write, pin::pin, task::Poll, time::Duration};
 
