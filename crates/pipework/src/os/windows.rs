@@ -14,10 +14,7 @@ use std::{
 use super::seal::Sealed;
 use crate::{
     Access, AnonRead, AnonWrite, ClientOptions, NamedPipe, NamedPipeBuilder, PipeStream,
-    sys::{
-        self,
-        windows::{Instance, handle_from_raw},
-    },
+    sys::{self, Instance, windows::handle_from_raw},
 };
 
 /// miow's overlapped calls, for programs that have completions of their own.

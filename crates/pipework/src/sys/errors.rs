@@ -1,35 +1,52 @@
 //! The errors that every backend and every kind of end reports in the same words.
+//!
+//! The kernel of Windows reports some of them itself. Those are built by `pipe_error` of the backend, so that there they are
+//! bare numbers of the system, whoever reports them.
 
+use super::system::pipe_error;
 use crate::error::{PipeErrorKind, fail};
-use std::io;
+use std::{collections::TryReserveError, io};
 
 /// The end may not read or write (rule C5).
 pub(crate) fn denied(what: &str) -> io::Error {
     let text = format!("this end may not {what}: the pipe goes the other way, or it was not asked for");
-    fail(PipeErrorKind::AccessDenied, text)
+    pipe_error(PipeErrorKind::AccessDenied, text)
 }
 
 /// A read or a transaction found the end of the pipe (rules B5, M4, M5).
 pub(crate) fn broken() -> io::Error {
-    fail(PipeErrorKind::Broken, "the peer has closed the pipe, and all that it wrote was read")
+    pipe_error(PipeErrorKind::Broken, "the peer has closed the pipe, and all that it wrote was read")
 }
 
 /// A write found the end of the pipe (rule B5).
 pub(crate) fn closed() -> io::Error {
-    fail(PipeErrorKind::NoData, CLOSED)
+    pipe_error(PipeErrorKind::NoData, "the peer has closed the pipe")
 }
-
-/// The text of [`closed`], for errors that keep the number of the system.
-pub(crate) const CLOSED: &str = "the peer has closed the pipe";
 
 /// The reader went away before it had read everything (rule F1).
 pub(crate) fn unread() -> io::Error {
-    fail(PipeErrorKind::Broken, "the peer closed the pipe before it had read everything")
+    pipe_error(PipeErrorKind::Broken, "the peer closed the pipe before it had read everything")
 }
 
 /// The server has ended this connection (rule F2).
 pub(crate) fn disconnected() -> io::Error {
-    fail(PipeErrorKind::NotConnected, "the server has disconnected this connection")
+    pipe_error(PipeErrorKind::NotConnected, "the server has disconnected this connection")
+}
+
+/// An instance that does not listen and has no client is used (rule C7).
+pub(crate) fn not_connected() -> io::Error {
+    pipe_error(PipeErrorKind::NotConnected, "the instance is disconnected; call `connect` first")
+}
+
+/// An instance is used before a client has opened the pipe (rule C6).
+pub(crate) fn listening() -> io::Error {
+    pipe_error(PipeErrorKind::Listening, "no client has opened the pipe yet")
+}
+
+/// A server waits for a client, and one came and has left (rule C2).
+pub(crate) fn client_left() -> io::Error {
+    let text = "a client came and has left; call `disconnect`, then `connect` again (what it wrote can be read before)";
+    pipe_error(PipeErrorKind::NoData, text)
 }
 
 /// A message operation on a byte pipe (rules M1, M3).
@@ -76,7 +93,7 @@ pub(crate) fn of_transaction(error: io::Error) -> io::Error {
     if error == PipeErrorKind::NoData { broken() } else { error }
 }
 
-/// Whether a wait was ended by its limit and not by the pipe.
-pub(crate) fn is_limit(error: &io::Error) -> bool {
-    *error == PipeErrorKind::TimedOut || *error == PipeErrorKind::Aborted
+/// A message does not fit into the memory of this process.
+pub(crate) fn out_of_memory(error: TryReserveError) -> io::Error {
+    io::Error::new(io::ErrorKind::OutOfMemory, error)
 }

@@ -21,6 +21,7 @@ impl Limit {
     }
 
     /// One look, without waiting.
+    #[cfg(feature = "tokio")]
     pub(crate) fn zero() -> Limit {
         Limit::new(Some(Duration::ZERO), None)
     }

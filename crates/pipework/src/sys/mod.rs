@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`Canceller`] | a token that ends waits, of this module, over the backend's `Event` and `cancel_event` |
 //! | [`Limit`] | a deadline and a canceller, of this module |
-//! | [`Instance`] | a server instance: `create`, `create_for_listener`, `try_create_for_listener`, `try_create_next`, `connect`, `disconnect`, `end`, `into_end`, `left_bytes`, `hold_name`; what is alike on every system is in `ends` |
+//! | [`Instance`] | a server instance: `create`, `create_for_listener`, `try_create_for_listener`, `try_create_next`, `connect`, `disconnect`, `end`, `into_end`, `left_bytes`, `hold_name`; its life is of this module, over the backend's `Backend` |
 //! | [`NameHold`] | keeps a name while a listener has no instance of it |
 //! | [`End`] | a connected end: reading, writing, messages, [`settings`](End::settings), peer |
 //! | [`Peer`] | who the other end is |
@@ -25,6 +25,7 @@
 #[cfg(feature = "tokio")]
 mod async_end;
 mod canceller;
+mod direction_lock;
 mod end;
 mod ends;
 mod errors;
@@ -42,10 +43,11 @@ use unix as system;
 use windows as system;
 
 pub(crate) use canceller::Canceller;
+pub(crate) use ends::Instance;
 pub(crate) use limit::Limit;
 pub(crate) use system::{
-    End, Gate, Instance, NameHold, Peer, PlainListener, Watch, anonymous, connect, inherited_listeners, list,
-    location, open, pause, per_user_name, wait,
+    End, Gate, NameHold, Peer, PlainListener, Watch, anonymous, connect, inherited_listeners, list, location,
+    open, pause, per_user_name, wait,
 };
 
 /// What the surface for tasks needs beside that.

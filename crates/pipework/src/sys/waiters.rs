@@ -58,6 +58,7 @@ impl Tasks {
     }
 
     /// A waker that wakes them all.
+    #[cfg(unix)]
     pub(crate) fn waker(self: &Arc<Tasks>) -> Waker {
         Waker::from(Arc::clone(self))
     }

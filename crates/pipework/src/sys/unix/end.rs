@@ -2,7 +2,12 @@
 
 #[cfg(feature = "remote")]
 use super::remote::RemoteEnd;
-use super::{super::end::PipeEnd, connection::Connection, instance::Instance, link::Shape, plain::PlainEnd};
+use super::{
+    super::{Instance, end::PipeEnd},
+    connection::Connection,
+    link::Shape,
+    plain::PlainEnd,
+};
 use crate::{
     error::{PipeErrorKind, fail},
     options::{PipeEnd as Side, PipeInfo, PipeMode},

@@ -1,8 +1,8 @@
 //! The one descriptor that tells that a listener has a client, for foreign event loops.
 
 use super::{
+    super::Instance,
     client::Watch,
-    instance::Instance,
     os::{Alarm, Gathered},
     plain::PlainListener,
 };

@@ -64,13 +64,18 @@ use portable::{claim, memory, watch};
 pub(crate) use adopted::inherited_listeners;
 pub(crate) use canceller::{Event, cancel_event};
 pub(crate) use client::Watch;
+pub(super) use connection::Connection;
 pub(crate) use end::End;
 pub(crate) use gate::Gate;
-pub(crate) use instance::Instance;
+pub(super) use instance::Backend;
 pub(crate) use list::list;
+pub(super) use listening::Listening;
 pub(crate) use peer::Peer;
 pub(crate) use plain::PlainListener;
 pub(crate) use served::NameHold;
+
+/// Without a kernel that knows pipes, every error of a pipe is built here.
+pub(super) use crate::error::fail as pipe_error;
 
 use super::{Limit, settings};
 use crate::{

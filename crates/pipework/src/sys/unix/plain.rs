@@ -4,7 +4,7 @@ use super::{
     super::{
         Limit,
         end::PipeEnd,
-        errors::{CLOSED, broken, denied, no_messages, unread},
+        errors::{broken, denied, no_messages, unread},
     },
     directory,
     end::End,
@@ -269,7 +269,7 @@ impl PlainEnd {
         match sent {
             Ok(len) => Ok(len),
             Err(error @ (Errno::PIPE | Errno::CONNRESET)) => {
-                Err(fail_from(PipeErrorKind::NoData, CLOSED, error))
+                Err(fail_from(PipeErrorKind::NoData, PipeErrorKind::NoData.to_string(), error))
             }
             Err(error) => Err(error.into()),
         }

@@ -1,7 +1,9 @@
 //! Attempts to take from a connection: bytes, a message, a whole message, a look ahead. None of them waits.
 
 use super::{
-    super::errors::{broken, denied, more_data, no_messages, reads_bytes, unread_before_transaction},
+    super::errors::{
+        broken, denied, more_data, no_messages, out_of_memory, reads_bytes, unread_before_transaction,
+    },
     connection::Connection,
     link::Link,
     memory,
@@ -271,7 +273,7 @@ impl Connection {
             return Err(more_data(left, len_max));
         }
         let mut message = Vec::new();
-        message.try_reserve_exact(len).map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error))?;
+        message.try_reserve_exact(len).map_err(out_of_memory)?;
         message.resize(len, 0);
         Ok(match self.take_message(consumer, &mut message)? {
             Taken::Some(_) => Taken::Some(message),

@@ -1,7 +1,7 @@
 //! The driver for threads: repeats an attempt, spins, sleeps at a futex, then polls the socket.
 
 use super::{
-    super::{Limit, errors::is_limit},
+    super::Limit,
     connection::{Connection, LazyLimit},
     link::Link,
     os, poll,
@@ -9,7 +9,10 @@ use super::{
     waiting::{Operation, Sleeper, TurnGuard},
     writing::Progress,
 };
-use crate::ring::{PIECE_LEN, Sleep};
+use crate::{
+    error::PipeErrorKind,
+    ring::{PIECE_LEN, Sleep},
+};
 use rustix::{event::PollFlags, net::RecvFlags};
 use std::{
     io::{self, IoSlice},
@@ -182,4 +185,9 @@ impl Sleeper for SleepingThread<'_> {
         poll::wait(&[(connection.as_fd(), PollFlags::IN)], limit, None)?;
         connection.drain()
     }
+}
+
+/// Whether a wait was ended by its limit and not by the pipe.
+fn is_limit(error: &io::Error) -> bool {
+    *error == PipeErrorKind::TimedOut || *error == PipeErrorKind::Aborted
 }

@@ -8,17 +8,17 @@
 //! the socket; only then at the socket, where it also hears of the end of its peer and of its canceller.
 
 use super::{
-    super::{Canceller, Limit},
+    super::{
+        Canceller, Limit,
+        direction_lock::{self, DirectionBackend, DirectionLock},
+    },
     connection::LazyLimit,
     readiness::Readiness,
 };
 use crate::ring::Sleep;
 use std::{
     io,
-    sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -30,8 +30,8 @@ const FOREIGN_CANCELLER_PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct Waiting {
     state: Mutex<State>,
     changed: Condvar,
-    reading: Turn,
-    writing: Turn,
+    reading: DirectionLock,
+    writing: DirectionLock,
     /// What waits at this end beside the threads.
     readiness: Readiness,
 }
@@ -50,26 +50,17 @@ struct Leader {
     canceller: Option<Canceller>,
 }
 
-/// Whether an operation of a kind is under way, and who waits to begin the next one. All in one word: who gives the turn
-/// back and who begins to wait for it change the same word, one after the other, so that neither misses the other.
-#[derive(Debug, Default)]
-struct Turn(AtomicU32);
-
-/// The bit that says that the turn is taken.
-const TAKEN: u32 = 1;
-/// The bit that says that tasks or event loops wait for it.
-const OBSERVERS: u32 = 2;
-/// One thread that waits for it; the rest of the word counts them.
-const THREAD: u32 = 4;
-
-/// The right to read, or to write; given back when it is dropped.
-#[derive(Debug)]
-pub(crate) struct TurnGuard<'a> {
+/// One direction of an end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Direction<'a> {
     waiting: &'a Waiting,
     operation: Operation,
 }
 
-/// Which turn.
+/// The right to read, or to write; given back when it is dropped.
+pub(crate) type TurnGuard<'a> = direction_lock::DirectionGuard<Direction<'a>>;
+
+/// Which direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     Read,
@@ -91,50 +82,26 @@ pub(crate) trait Sleeper {
 }
 
 impl Waiting {
-    /// Takes the turn, waiting for the one who has it.
+    /// Locks a direction, waiting for its release.
     pub(crate) fn turn(&self, operation: Operation, limit: &mut LazyLimit<'_>) -> io::Result<TurnGuard<'_>> {
-        if let Some(guard) = self.try_turn(operation) {
-            return Ok(guard);
+        match self.try_turn(operation) {
+            Some(guard) => Ok(guard),
+            None => TurnGuard::lock(self.direction(operation), limit.get()),
         }
-        let limit = limit.get();
-        let turn = self.turn_of(operation);
-        let mut state = self.lock();
-        turn.0.fetch_add(THREAD, Ordering::Relaxed);
-        let outcome = loop {
-            if turn.try_take() {
-                break Ok(());
-            }
-            if let Err(error) = limit.check() {
-                break Err(error);
-            }
-            state = self.follow(state, limit);
-        };
-        turn.0.fetch_sub(THREAD, Ordering::Relaxed);
-        drop(state);
-        outcome.map(|()| TurnGuard { waiting: self, operation })
     }
 
-    /// Takes the turn if it is free.
+    /// Locks a direction if it is free.
     pub(crate) fn try_turn(&self, operation: Operation) -> Option<TurnGuard<'_>> {
-        let turn = self.turn_of(operation);
-        // Lazily: a guard that is made and thrown away would give back a turn that is another's.
-        turn.try_take().then(|| TurnGuard { waiting: self, operation })
+        TurnGuard::try_lock(self.direction(operation))
     }
 
-    /// Takes the turn if it is free; else tasks and event loops are woken when it is given back.
+    /// Locks a direction if it is free; else its release wakes tasks and event loops.
     pub(crate) fn turn_or_wake(&self, operation: Operation) -> Option<TurnGuard<'_>> {
-        if let Some(guard) = self.try_turn(operation) {
-            return Some(guard);
-        }
-        self.turn_of(operation).0.fetch_or(OBSERVERS, Ordering::Relaxed);
-        self.try_turn(operation)
+        TurnGuard::lock_or_observe(self.direction(operation))
     }
 
-    fn turn_of(&self, operation: Operation) -> &Turn {
-        match operation {
-            Operation::Read => &self.reading,
-            Operation::Write => &self.writing,
-        }
+    fn direction(&self, operation: Operation) -> Direction<'_> {
+        Direction { waiting: self, operation }
     }
 
     /// Sleeps until `sleeper` is ready or the limit is reached.
@@ -225,31 +192,37 @@ impl Waiting {
     }
 }
 
-impl Turn {
-    fn try_take(&self) -> bool {
-        self.0.fetch_or(TAKEN, Ordering::Acquire) & TAKEN == 0
+impl DirectionBackend for Direction<'_> {
+    fn state(&self) -> &DirectionLock {
+        match self.operation {
+            Operation::Read => &self.waiting.reading,
+            Operation::Write => &self.waiting.writing,
+        }
+    }
+
+    fn park(&self, limit: &Limit) -> io::Result<()> {
+        let state = self.waiting.lock();
+        // A release from here on finds this thread asleep, because it wakes under the same mutex.
+        if self.state().is_locked() {
+            drop(self.waiting.follow(state, limit));
+        }
+        Ok(())
+    }
+
+    fn unpark(&self) {
+        let _state = self.waiting.lock();
+        self.waiting.changed.notify_all();
+    }
+
+    fn wake_observers(&self) {
+        self.waiting.wake_tasks();
+        self.waiting.readiness.try_again();
     }
 }
 
 impl TurnGuard<'_> {
     /// The direction that it is of.
     pub(super) fn operation(&self) -> Operation {
-        self.operation
-    }
-}
-
-impl Drop for TurnGuard<'_> {
-    fn drop(&mut self) {
-        let turn = self.waiting.turn_of(self.operation);
-        let waiting = turn.0.fetch_and(!(TAKEN | OBSERVERS), Ordering::Release);
-        if waiting >= THREAD {
-            // Under the lock, so that it can't fall between the other's last look and its sleep.
-            let _state = self.waiting.lock();
-            self.waiting.changed.notify_all();
-        }
-        if waiting & OBSERVERS != 0 {
-            self.waiting.wake_tasks();
-            self.waiting.readiness.try_again();
-        }
+        self.direction().operation
     }
 }

@@ -1,6 +1,9 @@
 //! What this system lacks, or has in a simpler form.
 
-use super::{super::Limit, handle, instance::Instance};
+use super::{
+    super::{Instance, Limit},
+    handle,
+};
 use crate::{
     access::Access,
     error::{PipeErrorKind, fail},

@@ -1,12 +1,11 @@
 //! One connection, seen from one end.
 
 use super::{
-    super::{Limit, settings::Settings},
-    errors,
+    super::{Limit, errors::disconnected, settings::Settings},
+    direction::Direction,
     facts::{self, State},
     peer::Peer,
     pipe::{Computer, Pipe, Rights},
-    turn::Turn,
 };
 use crate::{
     error::{PipeErrorKind, fail},
@@ -28,8 +27,8 @@ pub(crate) struct Connection {
     /// Whether this is a message pipe.
     pub(super) messages: bool,
     pub(super) settings: Arc<Settings>,
-    pub(super) reading: Turn,
-    pub(super) writing: Turn,
+    pub(super) reading: Direction,
+    pub(super) writing: Direction,
     /// The state of async reads and writes, created on first use.
     #[cfg(feature = "tokio")]
     pub(super) state: std::sync::OnceLock<Box<super::asynchronous::State>>,
@@ -49,8 +48,8 @@ impl Connection {
             side,
             messages,
             settings,
-            reading: Turn::default(),
-            writing: Turn::default(),
+            reading: Direction::default(),
+            writing: Direction::default(),
             #[cfg(feature = "tokio")]
             state: std::sync::OnceLock::new(),
             peer: Mutex::new(None),
@@ -83,7 +82,7 @@ impl Connection {
     /// Fails if the server has disconnected its client. A peer that has closed is no error here.
     pub(super) fn check_usable(&self) -> io::Result<()> {
         self.pipe.within(self.generation, || match facts::state(self.pipe.as_handle()) {
-            Ok(State::Disconnected) => Err(errors::disconnected()),
+            Ok(State::Disconnected) => Err(disconnected()),
             // A handle without the right to query leaves the answer to the call itself.
             _ => match self.pipe.peek(&mut []) {
                 Err(error) if error == PipeErrorKind::NotConnected => Err(error),

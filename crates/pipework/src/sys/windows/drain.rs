@@ -6,9 +6,8 @@
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::{
-    super::Limit,
+    super::{Limit, errors::unread},
     connection::Connection,
-    errors,
     handle::{code, done, wait},
     pipe::Pipe,
 };
@@ -63,5 +62,5 @@ pub(super) fn flush(pipe: &Pipe) -> io::Result<()> {
     // SAFETY: the handle is open while `pipe` is borrowed.
     let outcome = done(unsafe { FlushFileBuffers(pipe.raw()) });
     // The kernel may report a closed pipe as writing does; rule F1 has one error for it.
-    outcome.map_err(|error| if code(&error) == Some(ERROR_NO_DATA) { errors::broken() } else { error })
+    outcome.map_err(|error| if code(&error) == Some(ERROR_NO_DATA) { unread() } else { error })
 }

@@ -1,6 +1,9 @@
 //! The kinds of ends that there are on Windows.
 
-use super::{super::end::PipeEnd, connection::Connection, instance::Instance};
+use super::{
+    super::{Instance, end::PipeEnd},
+    connection::Connection,
+};
 use std::{io, sync::Arc};
 
 /// An end of a pipe.

@@ -1,12 +1,11 @@
-//! A server instance: drives the pure state machine with system calls.
+//! What a server instance is made of on Windows: one handle of the kernel for all of its connections.
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::{
-    super::{Limit, settings::Settings},
+    super::{Instance, Limit, ends::InstanceBackend, settings::Settings},
     absent::NameHold,
     connection::{self, Connection},
     descriptor::Descriptor,
-    errors,
     facts::{self, State},
     handle::{code, milliseconds, own_or_invalid, wait, wide},
     operation::{self, Connecting, Listened},
@@ -14,14 +13,13 @@ use super::{
 };
 use crate::{
     error::{PipeErrorKind, fail, fail_from},
-    model::instance::{self, Connect, Unusable},
     options::{PipeEnd, PipeInfo, PipeMode, Spec},
 };
 use std::{
     ffi::c_void,
     io,
     os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 use windows_sys::Win32::{
     Foundation::{ERROR_ACCESS_DENIED, ERROR_OPERATION_ABORTED},
@@ -35,28 +33,11 @@ use windows_sys::Win32::{
     },
 };
 
-/// A server instance. Clones are the same instance.
-#[derive(Clone, Debug)]
-pub(crate) struct Instance {
-    shared: Arc<Shared>,
-}
-
+/// What an instance has for all of its connections.
 #[derive(Debug)]
-struct Shared {
-    /// Declared before the pipe, so that listening is cancelled before the handle is closed.
-    current: Mutex<Current>,
-    /// The settings of all connections of the instance.
-    settings: Arc<Settings>,
+pub(crate) struct Backend {
     has_messages: bool,
     pipe: Arc<Pipe>,
-}
-
-/// The current state of the instance.
-#[derive(Debug)]
-struct Current {
-    machine: instance::Instance,
-    connecting: Option<Arc<Connecting>>,
-    connection: Option<Arc<Connection>>,
 }
 
 impl Instance {
@@ -76,11 +57,6 @@ impl Instance {
     /// The same without waiting for other creators, for which nothing waits here.
     pub(crate) fn try_create_for_listener(spec: &Spec) -> io::Result<Option<Instance>> {
         Instance::create(spec).map(Some)
-    }
-
-    /// Creates the instance that listens next.
-    pub(crate) fn create_next(&self, spec: &Spec) -> io::Result<Instance> {
-        Instance::create(spec)
     }
 
     /// The same without waiting for other creators, for which nothing waits here.
@@ -128,7 +104,7 @@ impl Instance {
         let rights = Rights { read: spec.inbound, write: spec.outbound };
         let computer = if spec.accept_remote { Computer::Any } else { Computer::This };
         let pipe = Pipe::new(handle, rights, computer);
-        Ok(Instance::over(pipe, has_messages, spec.mode, instance::Instance::new()))
+        Ok(Instance::new(Backend { has_messages, pipe: Arc::new(pipe) }, spec.mode, None))
     }
 
     /// Takes over a handle of a server's end: connected, listening, or disconnected.
@@ -137,65 +113,14 @@ impl Instance {
         if !facts.is_server {
             return Err(fail(PipeErrorKind::Invalid, "this is the handle of a client's end"));
         }
-        let mut machine = instance::Instance::new();
-        if facts::state(handle.as_handle())? == State::Disconnected {
-            machine.disconnect();
-        }
         let read_mode = facts::read_mode(handle.as_handle())?;
-        Ok(Instance::over(
-            Pipe::new(handle, Rights::ALL, Computer::This),
-            facts.has_messages,
-            read_mode,
-            machine,
-        ))
-    }
-
-    fn over(pipe: Pipe, has_messages: bool, read_mode: PipeMode, machine: instance::Instance) -> Instance {
-        Instance {
-            shared: Arc::new(Shared {
-                current: Mutex::new(Current { machine, connecting: None, connection: None }),
-                settings: Arc::new(Settings::new(read_mode, None)),
-                has_messages,
-                pipe: Arc::new(pipe),
-            }),
+        let is_disconnected = facts::state(handle.as_handle())? == State::Disconnected;
+        let pipe = Arc::new(Pipe::new(handle, Rights::ALL, Computer::This));
+        let instance = Instance::new(Backend { has_messages: facts.has_messages, pipe }, read_mode, None);
+        if is_disconnected {
+            instance.current().machine.disconnect();
         }
-    }
-
-    /// Waits for a client (rules C2, C3, C7). If several threads wait, one client ends all their waits.
-    pub(crate) fn connect(&self, limit: &Limit) -> io::Result<()> {
-        loop {
-            let Some(connecting) = self.connect_now()? else { return Ok(()) };
-            limit.check()?;
-            wait(connecting.event().as_handle(), limit)?;
-        }
-    }
-
-    /// Takes a client if one is there; otherwise returns the operation to wait for.
-    fn connect_now(&self) -> io::Result<Option<Arc<Connecting>>> {
-        let mut current = self.current();
-        if current.machine.connect() == Connect::Listen {
-            // From here on the kernel's end listens too, or listening has failed.
-            let listened = operation::listen(&self.shared.pipe)?;
-            current.machine.listens();
-            self.note(&mut current, listened);
-        }
-        self.accept(&mut current)?;
-        if let (Connect::Already, Ok(generation)) = (current.machine.connect(), current.machine.usable())
-            && self.has_left()?
-        {
-            current.machine.client_left(generation);
-        }
-        match current.machine.connect() {
-            Connect::Already => Ok(None),
-            Connect::Left => Err(errors::closed()),
-            Connect::Wait | Connect::Listen => Ok(current.connecting.clone()),
-        }
-    }
-
-    /// The event that a client sets, if the instance listens.
-    #[cfg(feature = "tokio")]
-    pub(super) fn listening(&self) -> Option<Arc<super::handle::Event>> {
-        self.current().connecting.as_ref().map(|connecting| Arc::clone(connecting.event()))
+        Ok(instance)
     }
 
     /// Listens with the caller's own operation, which `begin` begins. Its completion goes to the caller; the next call here
@@ -207,117 +132,20 @@ impl Instance {
         Ok(begun)
     }
 
-    /// Whether the client has closed.
-    fn has_left(&self) -> io::Result<bool> {
-        match facts::state(self.handle()) {
-            Ok(state) => Ok(state == State::Closing),
-            // The handle of an end that only writes has no right to query. Listening reports it too.
-            Err(_) => Ok(matches!(operation::listen(&self.shared.pipe)?, Listened::Left)),
-        }
-    }
-
-    /// Takes a client if one is there.
-    fn accept(&self, current: &mut Current) -> io::Result<()> {
-        if current.machine.connect() != Connect::Wait {
-            return Ok(());
-        }
-        // The kernel aborts an operation when its thread ends; the instance listens nevertheless.
-        let is_aborted = |error: &io::Error| code(error) == Some(ERROR_OPERATION_ABORTED);
-        match current.connecting.as_ref().map(|connecting| connecting.outcome()) {
-            Some(None) => {}
-            Some(Some(Ok(()))) => self.note(current, Listened::Came),
-            Some(Some(Err(error))) if !is_aborted(&error) => {
-                // The next call begins another operation.
-                current.connecting = None;
-                return Err(error);
-            }
-            None | Some(Some(Err(_))) => {
-                let listened = operation::listen(&self.shared.pipe)?;
-                self.note(current, listened);
-            }
-        }
-        Ok(())
-    }
-
-    fn note(&self, current: &mut Current, listened: Listened) {
-        let has_left = match listened {
-            Listened::Pending(connecting) => {
-                current.connecting = Some(Arc::new(connecting));
-                return;
-            }
-            Listened::Came => false,
-            Listened::Left => true,
-        };
-        let generation = current.machine.client_came();
-        if has_left {
-            current.machine.client_left(generation);
-        }
-        current.connecting = None;
-        let Shared { pipe, settings, has_messages, .. } = &*self.shared;
-        let connection =
-            Connection::new(Arc::clone(pipe), PipeEnd::Server, *has_messages, Arc::clone(settings));
-        // What is still unknown is queried again on demand.
-        connection.peer().ok();
-        current.connection = Some(Arc::new(connection));
-    }
-
-    /// The connection that reads and writes use; takes a client that waits (rule C6).
-    pub(crate) fn connection_now(&self) -> io::Result<Arc<Connection>> {
-        let mut current = self.current();
-        if current.machine.usable() == Err(Unusable::Listening) {
-            self.accept(&mut current)?;
-        }
-        match (current.machine.usable(), &current.connection) {
-            (Ok(_), Some(connection)) => Ok(Arc::clone(connection)),
-            (Err(Unusable::Listening), _) => Err(errors::listening()),
-            _ => Err(errors::disconnected()),
-        }
-    }
-
-    /// Disconnects the client and discards all unread data (rule F2).
-    pub(crate) fn disconnect(&self) -> io::Result<()> {
-        let mut current = self.current();
-        if current.machine.usable() == Err(Unusable::Disconnected) {
-            return Err(errors::disconnected());
-        }
-        self.shared.pipe.disconnect()?;
-        current.machine.disconnect();
-        // A caller that waits for a client is woken by the end of the operation, and listens again.
-        current.connecting = None;
-        let connection = current.connection.take();
-        drop(current);
-        #[cfg(feature = "tokio")]
-        if let Some(connection) = &connection {
-            connection.wake_tasks();
-        }
-        drop(connection);
-        Ok(())
-    }
-
     /// Holds the name, on systems where that is possible without an instance.
     pub(crate) fn hold_name(&self) -> NameHold {
         NameHold
     }
 
-    /// The system knows the identity of a client at once.
-    #[expect(clippy::unused_self, reason = "as on other systems")]
-    pub(crate) fn is_known(&self) -> bool {
-        true
-    }
-
     pub(crate) fn handle(&self) -> BorrowedHandle<'_> {
-        self.shared.pipe.as_handle()
+        self.backend().pipe.as_handle()
     }
 
     /// Gives the handle away; a duplicate of it if clones still use it.
     pub(crate) fn into_handle(self) -> io::Result<OwnedHandle> {
-        let pipe = Arc::clone(&self.shared.pipe);
+        let pipe = Arc::clone(&self.backend().pipe);
         drop(self);
         pipe.into_handle()
-    }
-
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.shared.settings
     }
 
     /// Switches the read mode of this connection and of all that follow.
@@ -329,17 +157,85 @@ impl Instance {
                 outcome => return outcome,
             }
         }
-        let Shared { pipe, settings, has_messages, .. } = &*self.shared;
-        connection::switch(pipe, settings, mode, *has_messages)
+        let Backend { pipe, has_messages } = self.backend();
+        connection::switch(pipe, self.settings(), mode, *has_messages)
     }
 
     pub(crate) fn info(&self) -> io::Result<PipeInfo> {
         facts::info(self.handle())
     }
+}
 
-    fn current(&self) -> MutexGuard<'_, Current> {
-        // Every step leaves it consistent, so a panic elsewhere does no harm.
-        self.shared.current.lock().unwrap_or_else(PoisonError::into_inner)
+impl InstanceBackend for Backend {
+    fn listen(
+        &self,
+        listening: &mut Option<Arc<Connecting>>,
+        settings: &Arc<Settings>,
+    ) -> io::Result<Option<Connection>> {
+        match operation::listen(&self.pipe)? {
+            Listened::Pending(connecting) => {
+                *listening = Some(Arc::new(connecting));
+                Ok(None)
+            }
+            // The instance looks itself whether the client has left already.
+            Listened::Came | Listened::Left => Ok(Some(self.connection(settings))),
+        }
+    }
+
+    fn accept(
+        &self,
+        listening: &mut Option<Arc<Connecting>>,
+        settings: &Arc<Settings>,
+    ) -> io::Result<Option<Connection>> {
+        // The kernel aborts an operation when its thread ends; the instance listens nevertheless.
+        let is_aborted = |error: &io::Error| code(error) == Some(ERROR_OPERATION_ABORTED);
+        match listening.as_ref().map(|connecting| connecting.outcome()) {
+            Some(None) => Ok(None),
+            Some(Some(Ok(()))) => Ok(Some(self.connection(settings))),
+            Some(Some(Err(error))) if !is_aborted(&error) => {
+                // The next call begins another operation.
+                *listening = None;
+                Err(error)
+            }
+            None | Some(Some(Err(_))) => self.listen(listening, settings),
+        }
+    }
+
+    fn wait(&self, listening: &Connecting, limit: &Limit) -> io::Result<()> {
+        wait(listening.event().as_handle(), limit)
+    }
+
+    fn has_left(&self, _connection: &Connection) -> io::Result<bool> {
+        match facts::state(self.pipe.as_handle()) {
+            Ok(state) => Ok(state == State::Closing),
+            // The handle of an end that only writes has no right to query. Listening reports it too.
+            Err(_) => Ok(matches!(operation::listen(&self.pipe)?, Listened::Left)),
+        }
+    }
+
+    fn disconnect(
+        &self,
+        _listening: &mut Option<Arc<Connecting>>,
+        _settings: &Arc<Settings>,
+    ) -> io::Result<Option<Connection>> {
+        // A thread that waits for a client is woken by the end of the operation, and listens again.
+        self.pipe.disconnect().map(|()| None)
+    }
+
+    #[cfg(feature = "tokio")]
+    fn end(&self, connection: &Connection) {
+        connection.wake_tasks();
+    }
+}
+
+impl Backend {
+    fn connection(&self, settings: &Arc<Settings>) -> Connection {
+        let settings = Arc::clone(settings);
+        let connection =
+            Connection::new(Arc::clone(&self.pipe), PipeEnd::Server, self.has_messages, settings);
+        // What is still unknown is queried again on demand.
+        connection.peer().ok();
+        connection
     }
 }
 

@@ -13,10 +13,10 @@ mod canceller;
 mod client;
 mod connection;
 mod descriptor;
+mod direction;
 mod drain;
 mod end;
 mod end_handle;
-mod errors;
 mod facts;
 mod handle;
 mod impersonate;
@@ -30,15 +30,16 @@ mod pipe_end;
 mod reading;
 mod sid;
 mod token;
-mod turn;
 mod writing;
 
 pub(crate) use absent::{Gate, NameHold, PlainListener, Watch};
 pub(crate) use canceller::{Event, cancel_event};
+pub(super) use connection::Connection;
 pub(crate) use end::End;
 pub(crate) use handle::handle_from_raw;
-pub(crate) use instance::Instance;
+pub(super) use instance::Backend;
 pub(crate) use list::list;
+pub(super) use operation::Connecting as Listening;
 pub(crate) use peer::Peer;
 
 use super::Limit;
@@ -47,8 +48,7 @@ use crate::{
     name::{PipeName, PipeNameKind},
     options::Request,
 };
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
-use windows_sys::Win32::Foundation::ERROR_PIPE_NOT_CONNECTED;
+use std::{borrow::Cow, io, path::PathBuf, sync::Arc, time::Duration};
 
 /// Opens without waiting: busy and absent are errors.
 pub(crate) fn open(request: &Request, limit: &Limit) -> io::Result<End> {
@@ -86,4 +86,9 @@ pub(crate) fn per_user_name(name: &str) -> io::Result<String> {
 /// Sleeps up to the limit; a canceller ends it sooner.
 pub(crate) fn pause(limit: &Limit) -> io::Result<()> {
     absent::pause(limit)
+}
+
+/// An error that the kernel reports too: its number, and so the text of the system.
+pub(super) fn pipe_error(kind: PipeErrorKind, _text: impl Into<Cow<'static, str>>) -> io::Error {
+    handle::system_error(kind.code())
 }

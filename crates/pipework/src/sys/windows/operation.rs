@@ -99,7 +99,7 @@ pub(super) enum Listened {
 
 /// An instance that listens, with the operation that a client completes.
 #[derive(Debug)]
-pub(super) struct Connecting {
+pub(crate) struct Connecting {
     pipe: Arc<Pipe>,
     event: Arc<Event>,
     /// The kernel uses it until the event is set.

@@ -2,8 +2,8 @@
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::{
+    super::Instance,
     handle::{code, done, len_of},
-    instance::Instance,
 };
 use std::{ffi::c_void, io, os::windows::io::AsRawHandle, ptr};
 use windows_sys::Win32::{

@@ -2,7 +2,8 @@
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::{
-    errors, facts,
+    super::errors::{denied, disconnected},
+    facts,
     handle::{done, len_of},
 };
 #[cfg(feature = "tokio")]
@@ -103,12 +104,12 @@ impl Pipe {
 
     /// Checks that this end may read (rule C5). Calls do this before any other check.
     pub(super) fn check_may_read(&self) -> io::Result<()> {
-        if self.rights.read { Ok(()) } else { Err(errors::denied()) }
+        if self.rights.read { Ok(()) } else { Err(denied("read")) }
     }
 
     /// Checks that this end may write.
     pub(super) fn check_may_write(&self) -> io::Result<()> {
-        if self.rights.write { Ok(()) } else { Err(errors::denied()) }
+        if self.rights.write { Ok(()) } else { Err(denied("write")) }
     }
 
     /// Gives the handle away; a duplicate of it if others still use it.
@@ -123,7 +124,7 @@ impl Pipe {
     /// Calls `act`, which must not block, if the current connection has this generation.
     pub(super) fn within<T>(&self, generation: u32, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let current = self.generation.read().unwrap_or_else(PoisonError::into_inner);
-        if *current == generation { act() } else { Err(errors::disconnected()) }
+        if *current == generation { act() } else { Err(disconnected()) }
     }
 
     /// Disconnects the client and discards all unread data. Pending operations end with an error.

@@ -4,18 +4,19 @@
 use super::{
     super::{
         Limit,
-        errors::{more_data, no_messages, reads_bytes, unread_before_transaction},
+        errors::{
+            broken, more_data, no_messages, of_transaction, out_of_memory, reads_bytes,
+            unread_before_transaction,
+        },
     },
     connection::Connection,
-    errors,
+    direction::DirectionGuard,
     handle::code,
     operation::{self, Finished},
-    turn::Taken,
 };
-use crate::{
-    error::PipeErrorKind,
-    message::{MessageRead, Peek},
-};
+#[cfg(feature = "tokio")]
+use crate::error::PipeErrorKind;
+use crate::message::{MessageRead, Peek};
 use std::io;
 use windows_sys::Win32::Foundation::{ERROR_BROKEN_PIPE, ERROR_MORE_DATA};
 
@@ -36,11 +37,11 @@ impl Connection {
             return self.check_usable().map(|()| 0);
         }
         let limit = self.read_limit();
-        let turn = self.reading.take(&limit)?;
+        let lock = self.reading.lock(&limit)?;
         // Bytes skip it.
         let _is_empty = self.take_watched_empty();
         loop {
-            match self.read_once(&turn, buf, &limit)? {
+            match self.read_once(&lock, buf, &limit)? {
                 ReadOutcome::Whole(0) => {}
                 ReadOutcome::Whole(len) | ReadOutcome::Part(len) => return Ok(len),
                 ReadOutcome::End => return Ok(0),
@@ -52,11 +53,11 @@ impl Connection {
     pub(crate) fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead> {
         self.check_reads_messages()?;
         let limit = self.read_limit();
-        let turn = self.reading.take(&limit)?;
+        let lock = self.reading.lock(&limit)?;
         if self.take_watched_empty() {
             return Ok(MessageRead::Whole(0));
         }
-        Ok(match self.read_once(&turn, buf, &limit)? {
+        Ok(match self.read_once(&lock, buf, &limit)? {
             ReadOutcome::Whole(len) => MessageRead::Whole(len),
             ReadOutcome::Part(len) => MessageRead::Part(len),
             ReadOutcome::End => MessageRead::End,
@@ -67,11 +68,11 @@ impl Connection {
     pub(crate) fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>> {
         self.check_reads_messages()?;
         let limit = self.read_limit();
-        let turn = self.reading.take(&limit)?;
+        let lock = self.reading.lock(&limit)?;
         if self.take_watched_empty() {
             return Ok(Some(Vec::new()));
         }
-        self.read_whole(&turn, &limit, len_max)
+        self.read_whole(&lock, &limit, len_max)
     }
 
     /// Writes a message and reads the reply.
@@ -83,12 +84,12 @@ impl Connection {
         self.check_reads_messages()?;
         let limit = self.read_limit();
         // No other thread reads between request and reply, or two threads could get each other's replies.
-        let turn = self.reading.take(&limit)?;
+        let lock = self.reading.lock(&limit)?;
         if self.pipe.within(self.generation, || self.pipe.peek(&mut []))?.available > 0 {
             return Err(unread_before_transaction());
         }
-        self.write_message(request).map_err(closed_as_broken)?;
-        self.read_whole(&turn, &limit, len_max)?.ok_or_else(errors::broken)
+        self.write_message(request).map_err(of_transaction)?;
+        self.read_whole(&lock, &limit, len_max)?.ok_or_else(broken)
     }
 
     /// Copies unread data without consuming it; never waits.
@@ -130,12 +131,12 @@ impl Connection {
     /// Waits for the next message and reads it, unless it is too long.
     pub(super) fn read_whole(
         &self,
-        turn: &Taken<'_>,
+        lock: &DirectionGuard<'_>,
         limit: &Limit,
         len_max: usize,
     ) -> io::Result<Option<Vec<u8>>> {
         // A read of length zero waits for a message and consumes it only if it is empty.
-        match self.read_once(turn, &mut [], limit)? {
+        match self.read_once(lock, &mut [], limit)? {
             ReadOutcome::Whole(_) => return Ok(Some(Vec::new())),
             ReadOutcome::Part(_) => {}
             ReadOutcome::End => return Ok(None),
@@ -145,9 +146,9 @@ impl Connection {
             return Err(more_data(len as u64, len_max));
         }
         let mut message = Vec::new();
-        message.try_reserve_exact(len).map_err(errors::out_of_memory)?;
+        message.try_reserve_exact(len).map_err(out_of_memory)?;
         message.resize(len, 0);
-        match self.read_once(turn, &mut message, limit)? {
+        match self.read_once(lock, &mut message, limit)? {
             ReadOutcome::Whole(read) => {
                 message.truncate(read);
                 Ok(Some(message))
@@ -160,11 +161,11 @@ impl Connection {
 
     pub(super) fn read_once(
         &self,
-        turn: &Taken<'_>,
+        lock: &DirectionGuard<'_>,
         buf: &mut [u8],
         limit: &Limit,
     ) -> io::Result<ReadOutcome> {
-        let event = turn.event()?;
+        let event = lock.event()?;
         let read = |overlapped| {
             // SAFETY: `buf` is borrowed for writing until `run` returns, and so after the end; the `OVERLAPPED` is its own.
             self.pipe.within(self.generation, || unsafe { self.pipe.begin_read(buf, overlapped) })
@@ -180,9 +181,4 @@ impl Connection {
             },
         }
     }
-}
-
-/// The request of a transaction meets a closed pipe: for the transaction the pipe is broken (rule M5).
-pub(super) fn closed_as_broken(error: io::Error) -> io::Error {
-    if error == PipeErrorKind::NoData { errors::broken() } else { error }
 }

@@ -4,13 +4,13 @@
 use super::{
     super::{
         Limit,
-        errors::{no_messages, too_long},
+        errors::{closed, no_messages, too_long},
     },
     connection::Connection,
-    errors, facts,
+    direction::DirectionGuard,
+    facts,
     handle::code,
     operation::{self, Finished},
-    turn::Taken,
 };
 use std::{
     borrow::Cow,
@@ -35,11 +35,11 @@ impl Connection {
             return self.check_usable().map(|()| 0);
         }
         let limit = self.write_limit();
-        let turn = self.writing.take(&limit)?;
+        let lock = self.writing.lock(&limit)?;
         if limit.is_endless() {
-            self.write_all(&turn, &bytes, &limit)
+            self.write_all(&lock, &bytes, &limit)
         } else {
-            self.write_limited(&turn, &bytes, &limit)
+            self.write_limited(&lock, &bytes, &limit)
         }
     }
 
@@ -47,8 +47,8 @@ impl Connection {
     pub(crate) fn write_message(&self, message: &[u8]) -> io::Result<()> {
         self.check_may_write_message(message.len())?;
         let limit = self.write_limit();
-        let turn = self.writing.take(&limit)?;
-        let Finished { len, outcome } = self.write_once(&turn, message, &limit);
+        let lock = self.writing.lock(&limit)?;
+        let Finished { len, outcome } = self.write_once(&lock, message, &limit);
         match outcome {
             Err(error) if len < message.len() || message.is_empty() => Err(error),
             _ => Ok(()),
@@ -67,10 +67,10 @@ impl Connection {
     }
 
     /// One system call for all of it: the kernel waits for room.
-    fn write_all(&self, turn: &Taken<'_>, mut bytes: &[u8], limit: &Limit) -> io::Result<usize> {
+    fn write_all(&self, lock: &DirectionGuard<'_>, mut bytes: &[u8], limit: &Limit) -> io::Result<usize> {
         let mut written = 0;
         while !bytes.is_empty() {
-            let Finished { len, outcome } = self.write_once(turn, bytes, limit);
+            let Finished { len, outcome } = self.write_once(lock, bytes, limit);
             match outcome {
                 Err(error) if written + len == 0 => return Err(error),
                 Err(_) => return Ok(written + len),
@@ -87,12 +87,12 @@ impl Connection {
     /// The kernel does not report how much of a cancelled write was read before. So one write has no more than there is
     /// room for, and the write that waits for room is a single byte: it is read or it is not. Where the kernel never
     /// reports room, a write is a small piece.
-    fn write_limited(&self, turn: &Taken<'_>, mut bytes: &[u8], limit: &Limit) -> io::Result<usize> {
+    fn write_limited(&self, lock: &DirectionGuard<'_>, mut bytes: &[u8], limit: &Limit) -> io::Result<usize> {
         let mut written = 0;
         while !bytes.is_empty() {
             let len = self.pipe.within(self.generation, || self.piece_len())?;
             let (piece, _) = bytes.split_at_checked(len).unwrap_or((bytes, &[]));
-            let Finished { len, outcome } = self.write_once(turn, piece, limit);
+            let Finished { len, outcome } = self.write_once(lock, piece, limit);
             written += len;
             match outcome {
                 Ok(()) => {}
@@ -118,8 +118,8 @@ impl Connection {
         Ok(usize::try_from(room).unwrap_or(usize::MAX))
     }
 
-    pub(super) fn write_once(&self, turn: &Taken<'_>, bytes: &[u8], limit: &Limit) -> Finished {
-        let event = match turn.event() {
+    pub(super) fn write_once(&self, lock: &DirectionGuard<'_>, bytes: &[u8], limit: &Limit) -> Finished {
+        let event = match lock.event() {
             Ok(event) => event,
             Err(error) => return Finished { len: 0, outcome: Err(error) },
         };
@@ -135,7 +135,7 @@ impl Connection {
 
 /// The kernel reports a closed pipe to a pending write as to a read; callers get one error for both (rule B5).
 pub(super) fn broken_as_closed(error: io::Error) -> io::Error {
-    if code(&error) == Some(ERROR_BROKEN_PIPE) { errors::closed() } else { error }
+    if code(&error) == Some(ERROR_BROKEN_PIPE) { closed() } else { error }
 }
 
 /// All the bytes in one piece.

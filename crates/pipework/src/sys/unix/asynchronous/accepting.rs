@@ -1,7 +1,7 @@
 //! Waiting for clients in a task.
 
 use super::{
-    super::{client::Watch, instance::Instance, plain::PlainListener, task::TaskWait},
+    super::{super::Instance, client::Watch, plain::PlainListener, task::TaskWait},
     pause::Pause,
     reactor::{Keeper, register},
 };

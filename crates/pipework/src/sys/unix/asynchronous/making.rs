@@ -2,8 +2,7 @@
 //! Making ends for tasks, now.
 
 use super::super::{
-    super::{Limit, async_end::AsyncEnd},
-    instance::Instance,
+    super::{Instance, Limit, async_end::AsyncEnd},
     open as open_end,
 };
 use crate::{

@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "security attributes are pointers")]
 
 use super::{
-    super::{absent::PlainListener, descriptor::Descriptor, instance::Instance},
+    super::{super::Instance, absent::PlainListener, descriptor::Descriptor},
     bell::Bell,
 };
 use crate::{name::PipeName, options::Spec, sys::async_end::AsyncEnd};
@@ -49,13 +49,13 @@ pub(crate) struct Accepting {
 impl Accepting {
     /// Waits for a client of this instance.
     pub(crate) fn poll_client(&mut self, cx: &mut Context<'_>, instance: &Instance) -> Poll<io::Result<()>> {
-        let Some(event) = instance.listening() else {
+        let Some(listening) = instance.listening() else {
             self.client = None;
             return Poll::Ready(Ok(()));
         };
         let bell = match self.client.take() {
-            Some(bell) if bell.is_at(&event) => bell,
-            _ => Bell::at(&event)?,
+            Some(bell) if bell.is_at(listening.event()) => bell,
+            _ => Bell::at(listening.event())?,
         };
         if bell.poll(cx).is_ready() {
             return Poll::Ready(Ok(()));

@@ -1,7 +1,7 @@
 //! The async ends of anonymous pipes. Their handles support only blocking calls, which run on threads of the runtime.
 
 use super::{
-    super::{anonymous::write_vectored, errors, facts, pipe, writing::gathered},
+    super::{super::errors::closed, anonymous::write_vectored, facts, pipe, writing::gathered},
     TRIES_MAX,
     aside::Aside,
     check_runtime,
@@ -117,7 +117,7 @@ impl AsyncAnonWrite {
         check_runtime()?;
         // A handle without the right to query leaves the answer to the write.
         if facts::state(self.pipe.as_handle()).is_ok_and(|state| state == facts::State::Closing) {
-            return Poll::Ready(Err(errors::closed()));
+            return Poll::Ready(Err(closed()));
         }
         let len = bytes.len().min(WRITE_LEN_MAX);
         let owned: Vec<u8> = bytes.iter().copied().take(len).collect();

@@ -2,12 +2,11 @@
 
 use super::{
     super::{
-        super::errors::unread_before_transaction,
+        super::errors::{broken, of_transaction, unread_before_transaction},
         connection::Connection,
-        errors,
+        direction::DirectionGuard,
         pipe::Pipe,
-        reading::{ReadOutcome, closed_as_broken},
-        turn::Taken,
+        reading::ReadOutcome,
     },
     State, TRIES_MAX, TaskWait, check_runtime,
     completion::{Ended, Operation},
@@ -72,7 +71,7 @@ impl Connection {
         if let Some(done) = self.read_into_nothing(bufs)? {
             return Poll::Ready(Ok(done));
         }
-        self.poll_take(cx, wait, false, |reading, turn| self.take_bytes(reading, turn, bufs))
+        self.poll_take(cx, wait, false, |reading, guard| self.take_bytes(reading, guard, bufs))
     }
 
     /// The same without waiting; `WouldBlock` if nothing is there.
@@ -87,7 +86,8 @@ impl Connection {
         if reading.is_reserved || may_hold_empty {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let mut take = |reading: &mut Reading, turn: &Taken<'_>| self.take_bytes(reading, turn, bufs);
+        let mut take =
+            |reading: &mut Reading, guard: &DirectionGuard<'_>| self.take_bytes(reading, guard, bufs);
         self.try_take(&mut reading, &mut take)?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
     }
 
@@ -133,11 +133,11 @@ impl Connection {
         buf: &mut [u8],
     ) -> Poll<io::Result<MessageRead>> {
         self.check_reads_messages()?;
-        self.poll_take(cx, wait, false, |reading, turn| {
+        self.poll_take(cx, wait, false, |reading, guard| {
             if self.take_empty(reading)? {
                 return Ok(MessageRead::Whole(0));
             }
-            Ok(match self.read_once(turn, buf, &Limit::zero())? {
+            Ok(match self.read_once(guard, buf, &Limit::zero())? {
                 ReadOutcome::Whole(len) => MessageRead::Whole(len),
                 ReadOutcome::Part(len) => MessageRead::Part(len),
                 ReadOutcome::End => MessageRead::End,
@@ -153,7 +153,7 @@ impl Connection {
         len_max: usize,
     ) -> Poll<io::Result<Option<Vec<u8>>>> {
         self.check_reads_messages()?;
-        self.poll_take(cx, wait, false, |reading, turn| self.take_message(reading, turn, len_max))
+        self.poll_take(cx, wait, false, |reading, guard| self.take_message(reading, guard, len_max))
     }
 
     /// Writes a message and reads the reply.
@@ -167,13 +167,13 @@ impl Connection {
         if is_unread || self.holds_empty_message() {
             return Err(unread_before_transaction());
         }
-        self.write_message_async(request).await.map_err(closed_as_broken)?;
+        self.write_message_async(request).await.map_err(of_transaction)?;
         let reply = poll_fn(|cx| {
-            self.poll_take(cx, &mut wait, true, |reading, turn| self.take_message(reading, turn, len_max))
+            self.poll_take(cx, &mut wait, true, |reading, guard| self.take_message(reading, guard, len_max))
         });
         let reply = reply.await?;
         drop(reservation);
-        reply.ok_or_else(errors::broken)
+        reply.ok_or_else(broken)
     }
 
     fn poll_reservation(
@@ -218,7 +218,7 @@ impl Connection {
         cx: &mut Context<'_>,
         wait: &mut TaskWait,
         is_owner: bool,
-        mut take: impl FnMut(&mut Reading, &Taken<'_>) -> io::Result<T>,
+        mut take: impl FnMut(&mut Reading, &DirectionGuard<'_>) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
         self.poll_try(cx, wait, |reading| {
             if reading.watch.is_some() || (reading.is_reserved && !is_owner) {
@@ -269,14 +269,14 @@ impl Connection {
     fn try_take<T>(
         &self,
         reading: &mut Reading,
-        take: &mut impl FnMut(&mut Reading, &Taken<'_>) -> io::Result<T>,
+        take: &mut impl FnMut(&mut Reading, &DirectionGuard<'_>) -> io::Result<T>,
     ) -> io::Result<Option<T>> {
         // After a signal the read is tried even if nothing is visible: it may be an empty message.
         if !std::mem::take(&mut reading.is_signalled) && !reading.has_empty && !self.is_readable() {
             return Ok(None);
         }
-        let taken = self.reading.take(&Limit::zero()).and_then(|turn| take(reading, &turn));
-        match taken {
+        let Some(guard) = self.reading.try_lock() else { return Ok(None) };
+        match take(reading, &guard) {
             Ok(taken) => Ok(Some(taken)),
             Err(error) if error == PipeErrorKind::TimedOut => Ok(None),
             Err(error) => Err(error),
@@ -315,13 +315,13 @@ impl Connection {
     fn take_message(
         &self,
         reading: &mut Reading,
-        turn: &Taken<'_>,
+        guard: &DirectionGuard<'_>,
         len_max: usize,
     ) -> io::Result<Option<Vec<u8>>> {
         if self.take_empty(reading)? {
             return Ok(Some(Vec::new()));
         }
-        self.read_whole(turn, &Limit::zero(), len_max)
+        self.read_whole(guard, &Limit::zero(), len_max)
     }
 
     /// Takes the empty message that a watch has taken from the kernel. A disconnect discards it as all other unread data
@@ -337,14 +337,14 @@ impl Connection {
     fn take_bytes(
         &self,
         reading: &mut Reading,
-        turn: &Taken<'_>,
+        guard: &DirectionGuard<'_>,
         bufs: &mut [IoSliceMut<'_>],
     ) -> io::Result<usize> {
         // An empty message has no bytes.
         reading.has_empty = false;
         let mut filled = 0;
         for buf in bufs.iter_mut().filter(|buf| !buf.is_empty()) {
-            let (len, goes_on) = match self.fill(turn, buf) {
+            let (len, goes_on) = match self.fill(guard, buf) {
                 Ok(Some(some)) => some,
                 // The end; after some bytes the next read returns it.
                 Ok(None) => return Ok(filled),
@@ -360,9 +360,9 @@ impl Connection {
     }
 
     /// Fills one buffer: returns the length, and whether the next buffer may continue the same read. `None` is the end.
-    fn fill(&self, turn: &Taken<'_>, buf: &mut [u8]) -> io::Result<Option<(usize, bool)>> {
+    fn fill(&self, guard: &DirectionGuard<'_>, buf: &mut [u8]) -> io::Result<Option<(usize, bool)>> {
         loop {
-            match self.read_once(turn, buf, &Limit::zero())? {
+            match self.read_once(guard, buf, &Limit::zero())? {
                 ReadOutcome::Whole(0) => {}
                 ReadOutcome::Whole(len) => {
                     let goes_on = len == buf.len() && !self.settings.reads_messages();
@@ -427,8 +427,10 @@ impl Drop for Reservation<'_> {
 // Empty messages, which a watch takes from the kernel.
 #[cfg(test)]
 mod tests {
-    use super::super::AsyncEnd;
-    use crate::{ClientOptions, NamedPipe, NamedPipeBuilder, PipeMode, PipeName, error::PipeErrorKind};
+    use crate::{
+        ClientOptions, NamedPipe, NamedPipeBuilder, PipeMode, PipeName, error::PipeErrorKind,
+        sys::async_end::AsyncEnd,
+    };
     use ::tokio::{runtime::Builder, task::yield_now, time::timeout};
     use std::{future::Future, io::Write, pin::pin, task::Poll, time::Duration};
 

@@ -7,8 +7,9 @@
 
 use super::{
     super::{
+        super::errors::out_of_memory,
         connection::Connection,
-        drain, errors, facts,
+        drain, facts,
         operation::Finished,
         writing::{broken_as_closed, gathered},
     },
@@ -161,7 +162,7 @@ impl Connection {
         let len = if self.messages { bytes.len() } else { bytes.len().min(self.pending_len_max(writing)) };
         let (bytes, _) = bytes.split_at_checked(len).unwrap_or((bytes, &[]));
         let mut owned = Vec::new();
-        owned.try_reserve_exact(len).map_err(errors::out_of_memory)?;
+        owned.try_reserve_exact(len).map_err(out_of_memory)?;
         owned.extend_from_slice(bytes);
         let begun = Operation::write(&self.state().writers, &self.pipe, self.generation, owned);
         let (operation, ended) = begun.map_err(broken_as_closed)?;
@@ -193,12 +194,8 @@ impl Connection {
             return Ok(None);
         }
         let (chunk, _) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
-        let turn = match self.writing.take(&Limit::zero()) {
-            Ok(turn) => turn,
-            Err(error) if error == PipeErrorKind::TimedOut => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let Finished { len, outcome } = self.write_once(&turn, chunk, &Limit::zero());
+        let Some(guard) = self.writing.try_lock() else { return Ok(None) };
+        let Finished { len, outcome } = self.write_once(&guard, chunk, &Limit::zero());
         match outcome {
             Ok(()) => Ok(Some(len)),
             Err(_) if len > 0 && !self.messages => Ok(Some(len)),
