@@ -16,7 +16,7 @@
 /// let staff = Access::owner().group("staff").user("1000");
 /// assert_ne!(staff, Access::everyone());
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Access {
     everyone: bool,
     users: Vec<String>,
@@ -70,7 +70,7 @@ impl Default for Access {
 }
 
 /// Who a client accepts as the server.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ServerCheck {
     /// This user, the system (root, LocalSystem, Administrators, service accounts), or who root gave the name to.

@@ -107,7 +107,7 @@ pub use message::{MessageRead, Peek};
 pub use name::{PipeName, PipeNameKind};
 pub use named::{NamedPipe, NamedPipeBuilder};
 pub use network::{NetworkCaller, NetworkPeer};
-pub use options::{PipeEnd, PipeEntry, PipeInfo, PipeMode};
+pub use options::{PipeDirections, PipeEnd, PipeEntry, PipeInfo, PipeMode};
 pub use peer::Peer;
 pub use stream::PipeStream;
 

@@ -1,7 +1,7 @@
 //! What reading messages and looking ahead give.
 
 /// What [`PipeStream::read_message_into`](crate::PipeStream::read_message_into) got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use]
 pub enum MessageRead {
     /// A message that ends here, of this many bytes; 0 is an empty message.
@@ -13,7 +13,7 @@ pub enum MessageRead {
 }
 
 /// What [`PipeStream::peek`](crate::PipeStream::peek) saw.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Peek {
     /// Bytes copied into the buffer.

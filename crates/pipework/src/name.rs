@@ -53,7 +53,7 @@ enum Target {
 }
 
 /// What a [`PipeName`] names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PipeNameKind<'a> {
     /// A pipe on this computer.
@@ -223,6 +223,30 @@ impl fmt::Display for PipeName {
 impl fmt::Debug for PipeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("PipeName").field(&self.text).finish()
+    }
+}
+
+impl TryFrom<&str> for PipeName {
+    type Error = io::Error;
+
+    fn try_from(address: &str) -> io::Result<PipeName> {
+        PipeName::new(address)
+    }
+}
+
+impl TryFrom<String> for PipeName {
+    type Error = io::Error;
+
+    fn try_from(address: String) -> io::Result<PipeName> {
+        PipeName::new(address)
+    }
+}
+
+impl TryFrom<&OsStr> for PipeName {
+    type Error = io::Error;
+
+    fn try_from(address: &OsStr) -> io::Result<PipeName> {
+        PipeName::new(address)
     }
 }
 
@@ -509,6 +533,11 @@ mod tests {
         assert_eq!(text.as_ref() as &OsStr, r"\\.\pipe\x");
         assert_eq!(PipeName::new(&text).unwrap(), text);
         assert_eq!("x".parse::<PipeName>().unwrap(), text);
+        assert_eq!(PipeName::try_from("x").unwrap(), text);
+        assert_eq!(PipeName::try_from(String::from("X")).unwrap(), text);
+        assert_eq!(PipeName::try_from(OsStr::new("x")).unwrap(), text);
+        assert!(PipeName::try_from("").unwrap_err() == PipeErrorKind::Invalid);
+        assert!(PipeName::try_from(String::new()).unwrap_err() == PipeErrorKind::Invalid);
         assert_eq!(format!("{text:?}"), r#"PipeName("\\\\.\\pipe\\x")"#);
         assert_eq!(format!("{text:>12}"), r"  \\.\pipe\x");
     }

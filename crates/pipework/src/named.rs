@@ -11,7 +11,7 @@ use crate::{
 };
 use std::{
     ffi::{OsStr, OsString},
-    io::{self, IoSlice, Read, Write},
+    io::{self, IoSlice, IoSliceMut, Read, Write},
     time::Duration,
 };
 
@@ -64,15 +64,30 @@ impl NamedPipe {
         NamedPipe { instance, stream }
     }
 
-    /// Waits until an instance of the name listens; `None` for ever, `ZERO` the server's
-    /// [`default_timeout`](NamedPipeBuilder::default_timeout). Success reserves nothing (rule C4). Corresponds to
-    /// `WaitNamedPipeW`.
+    /// Waits until an instance of the name listens, at most so long; zero is one look, `None` is for ever.
+    ///
+    /// Success reserves nothing (rule C4). Corresponds to `WaitNamedPipeW`. miow gives zero to the system, where it stands for
+    /// the server's default timeout: here that is [`wait_default`](NamedPipe::wait_default).
     ///
     /// # Errors
     /// `Absent`, at once, if there is no such pipe; `TimedOut`.
     #[doc(alias = "WaitNamedPipeW")]
     pub fn wait<A: AsRef<OsStr>>(address: A, timeout: Option<Duration>) -> io::Result<()> {
+        // Below, zero is what it is for the system.
+        let timeout = timeout.map(|timeout| timeout.max(Duration::from_nanos(1)));
         sys::wait(&PipeName::new(address)?, timeout)
+    }
+
+    /// Waits until an instance of the name listens, at most the server's
+    /// [`default_timeout`](NamedPipeBuilder::default_timeout).
+    ///
+    /// Corresponds to `WaitNamedPipeW` with `NMPWAIT_USE_DEFAULT_WAIT`.
+    ///
+    /// # Errors
+    /// Those of [`wait`](NamedPipe::wait).
+    #[doc(alias = "NMPWAIT_USE_DEFAULT_WAIT")]
+    pub fn wait_default<A: AsRef<OsStr>>(address: A) -> io::Result<()> {
+        sys::wait(&PipeName::new(address)?, Some(Duration::ZERO))
     }
 
     /// Waits for a client (rules C2, C7). Corresponds to `ConnectNamedPipe`. A canceller of the
@@ -119,11 +134,19 @@ impl Read for NamedPipe {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         (&self.stream).read(buf)
     }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&self.stream).read_vectored(bufs)
+    }
 }
 
 impl Read for &NamedPipe {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         (&self.stream).read(buf)
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&self.stream).read_vectored(bufs)
     }
 }
 
@@ -278,7 +301,7 @@ impl NamedPipeBuilder {
         self
     }
 
-    /// Sets what a client's [`wait`](NamedPipe::wait) with a timeout of zero means (default 50 ms).
+    /// Sets how long a client waits that calls [`wait_default`](NamedPipe::wait_default) (default 50 ms).
     #[doc(alias = "nDefaultTimeOut")]
     pub fn default_timeout(&mut self, timeout: Duration) -> &mut Self {
         self.default_timeout = timeout;

@@ -1,7 +1,7 @@
 //! What is known of callers on other computers.
 
 /// The network side of a peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct NetworkPeer {
     /// Authenticated account, `DOMAIN\user`.
@@ -13,7 +13,7 @@ pub struct NetworkPeer {
 }
 
 /// A caller whom a service of the network has authenticated, and for whom it opens a pipe: `on_behalf_of` in `os::unix`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NetworkCaller {
     /// Its account, `DOMAIN\user`; at most 1,024 bytes, no control characters.
     pub account: String,

@@ -33,8 +33,18 @@ pub enum PipeEnd {
     Server,
 }
 
+/// Which ways data goes through a pipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct PipeDirections {
+    /// From client to server.
+    pub inbound: bool,
+    /// From server to client.
+    pub outbound: bool,
+}
+
 /// What a pipe is like; as `tokio::net::windows::named_pipe::PipeInfo`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct PipeInfo {
     /// Type of the pipe.
@@ -50,7 +60,7 @@ pub struct PipeInfo {
 }
 
 /// One pipe of [`list`](crate::list()).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct PipeEntry {
     /// Its name.
@@ -63,8 +73,8 @@ pub struct PipeEntry {
     pub mode: Option<PipeMode>,
     /// Server processes; empty where the system does not say.
     pub servers: Vec<u32>,
-    /// Client to server, server to client; `None` where the system does not say.
-    pub directions: Option<(bool, bool)>,
+    /// Which ways data goes; `None` where the system does not say.
+    pub directions: Option<PipeDirections>,
     /// Instances that listen now; `None` where the system does not say.
     pub listening: Option<u32>,
     /// Whether clients on other computers may come, where a service lets them (`accept_remote`); `None` where the system

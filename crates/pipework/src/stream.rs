@@ -8,9 +8,12 @@ use crate::{
     sys,
 };
 use std::{
-    io::{self, IoSlice, Read, Write},
+    io::{self, IoSlice, IoSliceMut, Read, Write},
     time::Duration,
 };
+
+/// How many bytes one read into several buffers takes at most.
+const GATHERED_LEN_MAX: usize = 64 * 1024;
 
 /// One end of a connected pipe, client or server; all ends look alike.
 ///
@@ -221,11 +224,43 @@ impl Read for PipeStream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.end.read(buf)
     }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        read_vectored(&self.end, bufs)
+    }
 }
 
 impl Read for &PipeStream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.end.read(buf)
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        read_vectored(&self.end, bufs)
+    }
+}
+
+/// One read, whose bytes go into the buffers one after the other.
+///
+/// Several reads would not do: in message read mode the second one could begin the next message.
+fn read_vectored(end: &sys::End, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    let len: usize = bufs.iter().map(|buf| buf.len()).sum();
+    let mut filled = bufs.iter_mut().filter(|buf| !buf.is_empty());
+    match filled.next() {
+        None => end.read(&mut []),
+        // Where there is no other buffer, or enough room in this one.
+        Some(first) if first.len() == len || first.len() >= GATHERED_LEN_MAX => end.read(first),
+        Some(first) => {
+            let mut gathered = vec![0; len.min(GATHERED_LEN_MAX)];
+            let read = end.read(&mut gathered)?;
+            let mut rest = gathered.get(..read).unwrap_or_default();
+            for buf in std::iter::once(first).chain(filled) {
+                let (now, later) = rest.split_at(rest.len().min(buf.len()));
+                buf.iter_mut().zip(now).for_each(|(to, from)| *to = *from);
+                rest = later;
+            }
+            Ok(read)
+        }
     }
 }
 
@@ -254,5 +289,78 @@ impl Write for &PipeStream {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ClientOptions, NamedPipe, NamedPipeBuilder, PipeErrorKind, PipeName};
+
+    fn pair(mode: PipeMode) -> (NamedPipe, PipeStream) {
+        let name = PipeName::unique("stream").unwrap();
+        let server = NamedPipeBuilder::new(&name).pipe_mode(mode).create().unwrap();
+        (server, ClientOptions::new().read_mode(mode).open(&name).unwrap())
+    }
+
+    /// Reads into buffers of these lengths, and returns what each got.
+    fn read_into(mut end: impl Read, lens: &[usize]) -> (usize, Vec<Vec<u8>>) {
+        let mut bufs: Vec<Vec<u8>> = lens.iter().map(|len| vec![b'.'; *len]).collect();
+        let mut slices: Vec<IoSliceMut<'_>> = bufs.iter_mut().map(|buf| IoSliceMut::new(buf)).collect();
+        let read = end.read_vectored(&mut slices).unwrap();
+        (read, bufs)
+    }
+
+    fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
+        texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+    }
+
+    #[test]
+    fn one_read_fills_the_buffers_in_their_order() {
+        let (server, mut client) = pair(PipeMode::Byte);
+        (&server).write_all(b"abcdefgh").unwrap();
+        assert_eq!(read_into(&client, &[0, 2, 0, 3, 0]), (5, texts(&["", "ab", "", "cde", ""])));
+        assert_eq!(read_into(&mut client, &[2, 5]), (3, texts(&["fg", "h...."])));
+        assert_eq!(read_into(&client, &[0, 0]), (0, texts(&["", ""])));
+        client.write_all(b"xyz").unwrap();
+        assert_eq!(read_into(&server, &[1, 2]), (3, texts(&["x", "yz"])));
+        drop(server);
+        assert_eq!(read_into(&client, &[1, 1]), (0, texts(&[".", "."])));
+    }
+
+    #[test]
+    fn one_read_takes_of_one_message_only() {
+        let (server, client) = pair(PipeMode::Message);
+        for message in ["one", "two", "long one"] {
+            server.stream().write_message(message.as_bytes()).unwrap();
+        }
+        assert_eq!(read_into(&client, &[2, 9]), (3, texts(&["on", "e........"])));
+        assert_eq!(read_into(&client, &[3, 3]), (3, texts(&["two", "..."])));
+        assert_eq!(read_into(&client, &[1, 3]), (4, texts(&["l", "ong"])));
+        assert_eq!(client.read_message(9).unwrap().as_deref(), Some(&b" one"[..]));
+    }
+
+    #[test]
+    fn much_data_comes_whole_through_several_buffers() {
+        let (server, client) = pair(PipeMode::Byte);
+        let data: Vec<u8> = (0..200_000_u32).map(|index| (index % 251) as u8).collect();
+        (&server).write_all(&data).unwrap();
+        let mut got: Vec<u8> = Vec::new();
+        while got.len() < data.len() {
+            let (read, bufs) = read_into(&client, &[1, 70_000, 7]);
+            got.extend(bufs.concat().get(..read).unwrap());
+        }
+        assert!(got == data);
+    }
+
+    #[test]
+    fn an_end_that_may_not_read_says_so() {
+        let name = PipeName::unique("stream").unwrap();
+        let server = NamedPipeBuilder::new(&name).inbound(false).create().unwrap();
+        let _client = ClientOptions::new().write(false).open(&name).unwrap();
+        let (mut one, mut two) = ([0], [0]);
+        let mut bufs = [IoSliceMut::new(&mut one), IoSliceMut::new(&mut two)];
+        assert!((&server).read_vectored(&mut bufs).unwrap_err() == PipeErrorKind::AccessDenied);
+        assert!((&server).read_vectored(&mut []).unwrap_err() == PipeErrorKind::AccessDenied);
     }
 }

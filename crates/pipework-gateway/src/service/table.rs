@@ -182,7 +182,8 @@ fn wanted(
     for pipe in pipes.into_iter().filter(is_for_the_network) {
         match network_name(&pipe.name, |name| np_dir.path_len(name)) {
             Ok(name) => {
-                let (inbound, outbound) = pipe.directions.unwrap_or((true, true));
+                let inbound = pipe.directions.is_none_or(|directions| directions.inbound);
+                let outbound = pipe.directions.is_none_or(|directions| directions.outbound);
                 let messages = pipe.mode == Some(PipeMode::Message);
                 // Two names that differ only where small letters don't are rare enough for the first one to win.
                 let target = Target { name: pipe.name, label: name.clone(), messages, inbound, outbound };

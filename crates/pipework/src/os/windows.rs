@@ -241,6 +241,111 @@ handle_conversions! {
     named { NamedPipe, PipeStream }
 }
 
+/// Handles of async ends, as tokio's named pipes have them.
+#[cfg(feature = "tokio")]
+mod of_async_ends {
+    use super::{
+        AsHandle, AsRawHandle, BorrowedHandle, IntoRawHandle, NamedPipe, OwnedHandle, PipeStream, RawHandle,
+        handle_from_raw, io,
+    };
+    use crate::tokio::{NamedPipeClient, NamedPipeServer};
+
+    handle_conversions! {
+        names {
+            OwnedHandle BorrowedHandle RawHandle
+            AsHandle::as_handle AsRawHandle::as_raw_handle IntoRawHandle::into_raw_handle FromRawHandle::from_raw_handle
+        }
+        anonymous {}
+        named { NamedPipeServer, NamedPipeClient }
+    }
+
+    impl NamedPipeServer {
+        /// Takes over a handle of a pipe's server end, as in tokio.
+        ///
+        /// # Safety
+        /// `handle` is open and the caller owns it; nobody else closes it.
+        ///
+        /// # Errors
+        /// `Invalid` for anything but a server's end that was opened for overlapped use; then the handle is closed.
+        #[expect(
+            unsafe_code,
+            unsafe_op_in_unsafe_fn,
+            reason = "passes the contract of its caller on, word for word"
+        )]
+        pub unsafe fn from_raw_handle(handle: RawHandle) -> io::Result<NamedPipeServer> {
+            NamedPipeServer::try_from(handle_from_raw(handle))
+        }
+    }
+
+    impl NamedPipeClient {
+        /// Takes over a handle of a pipe's client end, as in tokio.
+        ///
+        /// # Safety
+        /// `handle` is open and the caller owns it; nobody else closes it.
+        ///
+        /// # Errors
+        /// `Invalid` for anything but a client's connected end that was opened for overlapped use; then the handle is closed.
+        #[expect(
+            unsafe_code,
+            unsafe_op_in_unsafe_fn,
+            reason = "passes the contract of its caller on, word for word"
+        )]
+        pub unsafe fn from_raw_handle(handle: RawHandle) -> io::Result<NamedPipeClient> {
+            NamedPipeClient::try_from(handle_from_raw(handle))
+        }
+    }
+
+    impl AsHandle for NamedPipeServer {
+        fn as_handle(&self) -> BorrowedHandle<'_> {
+            self.end.handle()
+        }
+    }
+
+    impl AsHandle for NamedPipeClient {
+        fn as_handle(&self) -> BorrowedHandle<'_> {
+            self.end.handle()
+        }
+    }
+
+    impl TryFrom<OwnedHandle> for NamedPipeServer {
+        type Error = io::Error;
+
+        /// Takes over a handle as [`NamedPipe`] does.
+        fn try_from(handle: OwnedHandle) -> io::Result<NamedPipeServer> {
+            NamedPipe::try_from(handle).map(NamedPipeServer::from)
+        }
+    }
+
+    impl TryFrom<OwnedHandle> for NamedPipeClient {
+        type Error = io::Error;
+
+        /// Takes over a handle as [`PipeStream`] does; a server's end is `Invalid`.
+        fn try_from(handle: OwnedHandle) -> io::Result<NamedPipeClient> {
+            PipeStream::try_from(handle).and_then(NamedPipeClient::try_from)
+        }
+    }
+
+    impl From<NamedPipeServer> for OwnedHandle {
+        /// Gives the handle as [`PipeStream`] does.
+        ///
+        /// # Panics
+        /// As the conversion of [`PipeStream`].
+        fn from(server: NamedPipeServer) -> OwnedHandle {
+            OwnedHandle::from(PipeStream::from(server))
+        }
+    }
+
+    impl From<NamedPipeClient> for OwnedHandle {
+        /// Gives the handle as [`PipeStream`] does.
+        ///
+        /// # Panics
+        /// As the conversion of [`PipeStream`].
+        fn from(client: NamedPipeClient) -> OwnedHandle {
+            OwnedHandle::from(PipeStream::from(client))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
@@ -273,6 +378,32 @@ mod tests {
         // The read mode is that of the handle.
         assert_eq!(server.stream().read_message(9).unwrap().as_deref(), Some(&b"back"[..]));
         assert_eq!(client.as_handle().as_raw_handle(), client.as_raw_handle());
+    }
+
+    #[cfg(feature = "tokio")]
+    #[test]
+    fn async_ends_convert_to_and_from_handles() {
+        use crate::tokio::{NamedPipeClient, NamedPipeServer};
+        use ::tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let name = name();
+        let server = NamedPipeServer::from(NamedPipe::new(&name).unwrap());
+        assert_eq!(server.as_handle().as_raw_handle(), server.as_raw_handle());
+        let mut server = NamedPipeServer::try_from(OwnedHandle::from(server)).unwrap();
+        let client = NamedPipeClient::try_from(crate::connect(&name).unwrap()).unwrap();
+        assert_eq!(client.as_handle().as_raw_handle(), client.as_raw_handle());
+        let mut client = NamedPipeClient::try_from(OwnedHandle::from(client)).unwrap();
+        let runtime = ::tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            server.connect().await.unwrap();
+            server.write_all(b"by handle").await.unwrap();
+            let mut text = [0; 9];
+            client.read_exact(&mut text).await.unwrap();
+            assert_eq!(&text, b"by handle");
+        });
+        let wrong = NamedPipeClient::try_from(OwnedHandle::from(server)).unwrap_err();
+        assert!(wrong == PipeErrorKind::Invalid);
+        let wrong = NamedPipeServer::try_from(OwnedHandle::from(client)).unwrap_err();
+        assert!(wrong == PipeErrorKind::Invalid);
     }
 
     #[test]

@@ -43,7 +43,7 @@ use std::{
 /// ```
 #[derive(Debug)]
 pub struct NamedPipeServer {
-    end: AsyncEnd,
+    pub(crate) end: AsyncEnd,
 }
 
 /// The client's end, as tokio's.
@@ -54,7 +54,7 @@ pub struct NamedPipeServer {
 /// (A plain Unix socket can be shut down.)
 #[derive(Debug)]
 pub struct NamedPipeClient {
-    end: AsyncEnd,
+    pub(crate) end: AsyncEnd,
 }
 
 impl NamedPipeServer {
@@ -86,10 +86,6 @@ macro_rules! ends {
         impl $end {
             pub(super) fn new(end: AsyncEnd) -> $end {
                 $end { end }
-            }
-
-            pub(super) fn into_async_end(self) -> AsyncEnd {
-                self.end
             }
 
             /// Tells type, end, instances and buffer sizes. Corresponds to `GetNamedPipeInfo`.

@@ -15,6 +15,7 @@ use ::tokio::io::{Interest, Ready};
 use std::{
     future::poll_fn,
     io::{self, IoSlice, IoSliceMut},
+    os::windows::io::BorrowedHandle,
     sync::{Arc, Mutex},
     task::{Context, Poll, ready},
 };
@@ -45,6 +46,11 @@ impl AsyncEnd {
             connection.end_watching();
         }
         self.end
+    }
+
+    /// The handle, for as long as the end is borrowed.
+    pub(crate) fn handle(&self) -> BorrowedHandle<'_> {
+        self.end.handle()
     }
 
     // ---------------------------------------------------------------- the server's side
