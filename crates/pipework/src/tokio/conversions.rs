@@ -1,7 +1,7 @@
 //! Between blocking and async ends, as `from_std` and `into_std` are in tokio.
 //!
-//! What belongs to an end stays with it: its connection, what is unread, its read mode, its timeouts and its canceller. The
-//! async calls use neither timeouts nor cancellers, but keep them for the way back.
+//! An end keeps its connection, unread data, read mode, timeouts and canceller. Async calls use neither timeouts nor cancellers,
+//! but keep them for the conversion back.
 
 use super::{
     ends::{NamedPipeClient, NamedPipeServer},
