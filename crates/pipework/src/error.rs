@@ -1,50 +1,60 @@
-//! Errors: `io::Error` outside, with what a caller must tell apart readable by [`PipeErrorKind::of`].
+//! Errors: `io::Error` on the surface, and the kinds that callers distinguish.
 
 use std::{borrow::Cow, env::consts, error::Error, fmt, io};
 
-/// Why a pipe call failed, in the words of the rule book. `io::Error` compares with it: `if e == PipeErrorKind::Busy`.
+/// The kind of a pipe error, in the terms of the [rules](crate::rules).
 ///
-/// The number in brackets is the Windows error code that [`code`](PipeErrorKind::code) returns on every system.
+/// `io::Error` and this compare with each other: `if error == PipeErrorKind::Busy`. The number in brackets is the Windows error
+/// code, which [`code`](PipeErrorKind::code) returns on every system. After it comes the kind of the `io::Error`, if it is not
+/// `Other` or `NotConnected`.
+///
+/// # Examples
+/// ```
+/// use pipework::PipeErrorKind;
+///
+/// let error = std::io::Error::from(PipeErrorKind::TimedOut);
+/// assert!(error == PipeErrorKind::TimedOut && error.kind() == std::io::ErrorKind::TimedOut);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PipeErrorKind {
-    /// No such pipe \[2\]; `NotFound`.
+    /// There is no such pipe \[2\]; `NotFound`.
     Absent,
-    /// The caller, or the peer, may not do this \[5\]; `PermissionDenied`.
+    /// This process, this end or the peer lacks the right to do this \[5\]; `PermissionDenied`.
     AccessDenied,
-    /// `first` was asked and the name exists \[5\]; `PermissionDenied`.
+    /// The new instance had to be the first, and the name exists \[5\]; `PermissionDenied`.
     NameTaken,
-    /// No instance listens, or all places are taken \[231\]; `ResourceBusy` on Unix, uncategorized on Windows.
+    /// No instance listens, or the pipe has its maximum of instances \[231\]; `ResourceBusy` on Unix, uncategorized on Windows.
     Busy,
-    /// The client left, or nobody will read \[232\]; `BrokenPipe`.
+    /// The peer has closed, so that nothing can be written to it, or the client has left \[232\]; `BrokenPipe`.
     NoData,
-    /// The message is longer \[234\].
+    /// The message is longer than the limit or the buffer \[234\].
     MoreData,
-    /// The other end closed \[109\]; `BrokenPipe`.
+    /// The peer has closed \[109\]; `BrokenPipe`.
     Broken,
-    /// Disconnected \[233\].
+    /// The server has disconnected its client \[233\].
     NotConnected,
-    /// No client yet \[536\].
+    /// No client has connected yet \[536\].
     Listening,
-    /// \[121\]; `TimedOut`.
+    /// The time limit was reached \[121\]; `TimedOut`.
     TimedOut,
-    /// Not in this state or mode \[230\].
+    /// The call does not fit the state or mode of the pipe \[230\].
     BadPipe,
-    /// Bad argument or name \[87, 123\]; `InvalidInput`.
+    /// An argument or a name is invalid \[87, 123\]; `InvalidInput`.
     Invalid,
     /// A canceller was used \[995\]; `ConnectionAborted`, never `Interrupted`.
     Aborted,
-    /// This system or build cannot \[50\]; `Unsupported`.
+    /// This system, build or kind of pipe does not support the call \[50\]; `Unsupported`.
     Unsupported,
-    /// The other end broke the protocol; the connection is over \[13\]; `InvalidData`.
+    /// The peer violated the protocol, and the connection has ended \[13\]; `InvalidData`.
     Corrupt,
 }
 
 impl PipeErrorKind {
-    /// Reads it from the system's code (Windows) or from the error's payload (Unix).
+    /// Returns the kind of an error, from the system's code on Windows and from the error's payload on Unix.
     ///
-    /// `None` means that the error is not one of a pipe, but of the system below it: no space left, too many open
-    /// files, and so on; `error.kind()` tells which.
+    /// `None` means that the error comes from the system and not from a pipe, such as no space left or too many open files.
+    /// Use `error.kind()` for these.
     ///
     /// # Examples
     /// ```
@@ -58,7 +68,7 @@ impl PipeErrorKind {
         }
     }
 
-    /// The Windows error number, on every system.
+    /// Returns the Windows error code, on every system.
     pub fn code(self) -> u32 {
         match self {
             PipeErrorKind::Absent => 2,
@@ -78,7 +88,7 @@ impl PipeErrorKind {
         }
     }
 
-    /// Whether the peer is gone: `Broken`, `NoData` or `NotConnected`.
+    /// Returns whether the peer is gone: `Broken`, `NoData` or `NotConnected`.
     ///
     /// # Examples
     /// ```
@@ -112,17 +122,17 @@ impl PipeErrorKind {
         }
     }
 
-    /// The kind that a bare number of the system stands for.
+    /// The kind of a bare error code of the system.
     ///
-    /// On Windows each kind has its number. Elsewhere an errno says nothing that the payload does not say better, with one
-    /// exception: no errno is 231, which `pipework::tokio` returns for a busy pipe because programs on tokio compare it.
+    /// On Windows each kind has its code. Elsewhere the payload has the kind, and an errno has none, with one exception: no
+    /// errno is 231, which `pipework::tokio` returns for a busy pipe because programs on tokio compare it.
     fn of_code(code: i32) -> Option<PipeErrorKind> {
         let code = u32::try_from(code).ok()?;
         let is_known = consts::FAMILY == "windows" || code == PipeErrorKind::Busy.code();
         if is_known { PipeErrorKind::of_windows_code(code) } else { None }
     }
 
-    /// The kind of a Windows error number: what [`code`](PipeErrorKind::code) returns, and `ERROR_INVALID_NAME`.
+    /// The kind of a Windows error code: the inverse of [`code`](PipeErrorKind::code), and `ERROR_INVALID_NAME`.
     fn of_windows_code(code: u32) -> Option<PipeErrorKind> {
         Some(match code {
             2 => PipeErrorKind::Absent,
@@ -185,12 +195,12 @@ impl PartialEq<io::Error> for PipeErrorKind {
     }
 }
 
-/// Whether the peer is gone: [`PipeErrorKind::is_gone`] of the error's kind, `false` for an error that has none.
+/// Returns whether the peer is gone: [`PipeErrorKind::is_gone`] of the error's kind, and `false` for an error without one.
 pub fn is_gone(error: &io::Error) -> bool {
     PipeErrorKind::of(error).is_some_and(PipeErrorKind::is_gone)
 }
 
-/// What an `io::Error` of this crate carries: the kind, a text that says what to do, and the system's own error.
+/// The payload of this crate's `io::Error`: the kind, a text that says what to do, and the error of the system.
 #[derive(Debug)]
 struct PipeError {
     kind: Option<PipeErrorKind>,
@@ -214,12 +224,12 @@ impl Error for PipeError {
     }
 }
 
-/// An error of a pipe: its kind and a text for the reader.
+/// A pipe error with a kind and a text.
 pub(crate) fn fail(kind: PipeErrorKind, text: impl Into<Cow<'static, str>>) -> io::Error {
     io::Error::new(kind.io_kind(), PipeError { kind: Some(kind), text: text.into(), source: None })
 }
 
-/// An error of a pipe that the system caused: the same, with the system's error as its source.
+/// A pipe error whose source is an error of the system.
 pub(crate) fn fail_from(
     kind: PipeErrorKind,
     text: impl Into<Cow<'static, str>>,
@@ -229,7 +239,7 @@ pub(crate) fn fail_from(
     io::Error::new(kind.io_kind(), PipeError { kind: Some(kind), text: text.into(), source })
 }
 
-/// An error of the system below (no space, too many open files), told in the words of what was being done.
+/// An error of the system, such as no space left or too many open files, with a text that says what failed.
 pub(crate) fn context(text: impl Into<Cow<'static, str>>, source: impl Into<io::Error>) -> io::Error {
     let source = source.into();
     if PipeErrorKind::of(&source).is_some() {

@@ -1,16 +1,16 @@
-//! What pipes there are.
+//! Listing pipes.
 
 use crate::{options::PipeEntry, sys};
 use std::io;
 
-/// Lists the local pipes that the caller may see, sorted by name.
+/// Lists the local pipes that this user may see, sorted by name.
 ///
 /// # Platform-specific behavior
-/// On Unix these are the live pipes of this user, and those in `/run/pipework`; what killed processes of this user
-/// left behind is removed on the way (rule N6).
+/// On Unix these are the live pipes of this user and those in `/run/pipework`. The call also removes what killed processes
+/// of this user have left behind ([rule N6](crate::rules#n6)).
 ///
 /// # Errors
-/// When the directories of the names can't be read or trusted.
+/// `Unsupported` if the system does not list pipes. Else the error of a directory that can't be read or trusted.
 ///
 /// # Examples
 /// ```
@@ -18,7 +18,7 @@ use std::io;
 /// let name = pipework::PipeName::unique("listed")?;
 /// let listener = pipework::Listener::bind(&name)?;
 /// let pipes = match pipework::list() {
-///     // Not every system can tell.
+///     // Not every system lists pipes.
 ///     Err(error) if error == pipework::PipeErrorKind::Unsupported => return Ok(()),
 ///     pipes => pipes?,
 /// };

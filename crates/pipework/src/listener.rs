@@ -19,14 +19,15 @@ use std::{
 
 /// When to look again while another process of this user creates an instance.
 const LOCKED_PAUSE: Duration = Duration::from_millis(1);
-/// How long `incoming` pauses after an error that may pass.
+/// How long `incoming` pauses after an error that may be temporary.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 
-/// Accepts clients without a gap.
+/// Accepts clients, one after the other, without a gap in which none could connect.
 ///
-/// It replaces the listening instance before it hands one out (at the maximum it hands out first and listens again
-/// when a place is free), survives clients that came and went (and still hands out what they wrote), and never waits
-/// for a silent client. Several threads may accept.
+/// It creates the next instance before it returns a connected one. A pipe that has its maximum of instances returns the
+/// connected one first and listens again as soon as another instance closes. A client that connects and leaves does not end
+/// the loop; if it wrote something, its connection is returned ([rule C2](crate::rules#c2)). The listener never waits for a
+/// client to write. Several threads may call `accept`.
 ///
 /// # Examples
 /// ```
@@ -50,17 +51,17 @@ pub struct Listener {
     pub(crate) spec: Spec,
     pub(crate) source: Source,
     canceller: Mutex<Option<Canceller>>,
-    /// Made where somebody polls for clients, which not every system can offer.
+    /// Created on first use by an event loop, where the system has such a thing.
     pub(crate) gate: OnceLock<sys::Gate>,
 }
 
-/// Where clients come from.
+/// The source of clients.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// The instance that listens now; none while the pipe has all of its instances.
+    /// The instance that listens now. None while the pipe has its maximum of instances.
     Instances {
         current: Mutex<Option<sys::Instance>>,
-        /// At the maximum the last instance may close before the next one can be made: the name stays.
+        /// Keeps the name when, at the maximum, the last instance closes before the next one is created.
         _name: sys::NameHold,
     },
     /// A plain socket.
@@ -93,15 +94,15 @@ enum Created {
 }
 
 impl Listener {
-    /// Takes the name as its first instance.
+    /// Creates a listener that owns the name.
     ///
     /// # Errors
-    /// `NameTaken` if the name exists, and those of [`NamedPipeBuilder::create`].
+    /// `NameTaken` if the name exists, and those of [`NamedPipeBuilder::listen`].
     pub fn bind<A: AsRef<OsStr>>(address: A) -> io::Result<Listener> {
         NamedPipeBuilder::new(address).listen()
     }
 
-    /// Returns the listening sockets that the process which started this one passed to it, by socket activation.
+    /// Returns the listening sockets that the parent process has passed by socket activation.
     ///
     /// It is the protocol of systemd's `sd_listen_fds`: `LISTEN_PID` is the id of this process, `LISTEN_FDS` is the number of
     /// sockets, and their descriptors begin with 3. The list is empty if there are none, if they were passed to another
@@ -139,7 +140,7 @@ impl Listener {
         inherited.into_iter().map(|(path, socket)| Listener::over_plain(&path, socket)).collect()
     }
 
-    /// The listener of a plain socket that listens at a path already.
+    /// A listener of a socket that another process or other code has bound.
     pub(crate) fn over_plain(path: &Path, socket: sys::PlainListener) -> io::Result<Listener> {
         let spec = NamedPipeBuilder::new(path).spec()?;
         let source = Source::Plain(socket);
@@ -159,16 +160,16 @@ impl Listener {
         Ok(Listener { spec, source, canceller: Mutex::new(None), gate: OnceLock::new() })
     }
 
-    /// Waits for the next client; several threads may.
+    /// Waits for the next client. Several threads may call it.
     ///
     /// # Errors
-    /// `Aborted` when the canceller was used; the system's own, such as too many open files, after which it can be
-    /// called again.
+    /// - `Aborted`: the canceller was used.
+    /// - The system's error, such as too many open files. The call can be repeated.
     pub fn accept(&self) -> io::Result<PipeStream> {
         self.accept_within(&self.limit(None))
     }
 
-    /// Waits for the next client at most so long; zero is one look.
+    /// Waits for the next client until the timeout. Zero looks once without waiting.
     ///
     /// # Errors
     /// Those of [`accept`](Listener::accept), and `TimedOut`.
@@ -176,23 +177,23 @@ impl Listener {
         self.accept_within(&self.limit(Some(timeout)))
     }
 
-    /// Gives every next client; ends (`None`) once the canceller has been used, else never.
+    /// Returns an iterator over the clients. It ends only after the canceller was used.
     pub fn incoming(&self) -> Incoming<'_> {
         Incoming { listener: self, has_failed: false }
     }
 
-    /// Lets `canceller` end `accept`; streams accepted later inherit it.
+    /// Lets `canceller` cancel waiting calls. Streams that are accepted later inherit it.
     pub fn set_canceller(&self, canceller: Option<&Canceller>) {
         *self.canceller() = canceller.cloned();
     }
 
-    /// The name it serves.
+    /// Returns the name of the pipe.
     pub fn name(&self) -> &PipeName {
         &self.spec.name
     }
 
-    /// The same, whose descriptor for foreign event loops is made anew when somebody asks for it: async accepting does not
-    /// keep it up to date.
+    /// The same listener without its readiness descriptor, which async accepting does not keep up to date. The next call of
+    /// `ready_fd` creates another one.
     #[cfg(feature = "tokio")]
     pub(crate) fn without_gate(self) -> Listener {
         Listener { gate: OnceLock::new(), ..self }
@@ -273,7 +274,7 @@ impl Listener {
                 // The next look creates one.
                 self.follow_places().ok();
             }
-            // A client that came, wrote and left is still a client; one that left nothing is not.
+            // A client that wrote and left still counts; one that left nothing behind does not.
             if !has_left || instance.left_bytes() {
                 return Ok(Look::Client(instance));
             }
@@ -335,7 +336,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Iterator over clients; waits in `next`, and pauses after an error such as "too many open files".
+/// An iterator over clients. `next` waits for a client, and pauses after an error such as too many open files.
 #[derive(Debug)]
 pub struct Incoming<'a> {
     listener: &'a Listener,
@@ -347,7 +348,7 @@ impl Iterator for Incoming<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         if std::mem::take(&mut self.has_failed) {
-            // It only waits: when it is over, or ended, the accept says so.
+            // The outcome does not matter: a used canceller also ends `accept`.
             sys::pause(&self.listener.limit(Some(PAUSE_AFTER_ERROR))).ok();
         }
         match self.listener.accept() {

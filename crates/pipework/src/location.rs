@@ -1,4 +1,4 @@
-//! What a name becomes on this system.
+//! The name of a user's own pipe, and the location of a name, on this system.
 
 use crate::{
     name::{PipeName, PipeNameKind, invalid},
@@ -7,28 +7,29 @@ use crate::{
 use std::{io, path::PathBuf};
 
 impl PipeName {
-    /// Makes `name` a name of its own for each user also on Windows, where names belong to the whole computer.
+    /// Makes a name that is different for each user, also on Windows, where all users share one namespace.
     ///
     /// # Platform-specific behavior
-    /// On Unix a name belongs to its user anyway and is not changed.
+    /// On Windows the user's SID is appended. On Unix each user has a namespace, and the name is not changed.
     ///
     /// # Errors
-    /// [`PipeErrorKind::Invalid`] if `name` is not one of this computer, or too long with what is added.
+    /// [`PipeErrorKind::Invalid`](crate::PipeErrorKind::Invalid) if `name` is not a local name, or too long together with the
+    /// SID.
     pub fn per_user(name: &str) -> io::Result<PipeName> {
         let given = PipeName::new(name)?;
         let PipeNameKind::Local(bare) = given.kind() else {
             return Err(invalid(
                 given.as_ref(),
-                "can't be made a user's own: only a pipe on this computer can",
+                "is not a local pipe, and only a local name can be made per user",
             ));
         };
         PipeName::local(name.as_ref(), &sys::per_user_name(bare)?)
     }
 
-    /// Where it lives on this computer: a directory or a socket on Unix, `\\.\pipe\name` on Windows.
+    /// Returns the location of the name: a directory or a socket on Unix, `\\.\pipe\name` on Windows.
     ///
     /// # Errors
-    /// Those of looking for the place: the name is one of another computer, or no directory can hold it.
+    /// `Unsupported` for a remote name. On Unix also the error of looking for the directory.
     pub fn location(&self) -> io::Result<PathBuf> {
         sys::location(self)
     }
@@ -40,7 +41,7 @@ mod tests {
     use crate::PipeErrorKind;
 
     #[test]
-    fn only_a_local_name_can_be_a_users_own() {
+    fn only_a_local_name_can_be_made_per_user() {
         assert_eq!(PipeName::per_user("app").unwrap(), PipeName::per_user(r"\\.\pipe\app").unwrap());
         assert!(matches!(PipeName::per_user("app").unwrap().kind(), PipeNameKind::Local(_)));
         for address in [r"\\server\pipe\app", "/run/app.sock", ""] {

@@ -91,7 +91,8 @@ fn mode(entry: &PipeEntry) -> Option<&'static str> {
 
 /// The direction of the server.
 fn direction(entry: &PipeEntry) -> Option<&'static str> {
-    match entry.directions? {
+    let directions = entry.directions?;
+    match (directions.inbound, directions.outbound) {
         (true, true) => Some("duplex"),
         (true, false) => Some("in"),
         (false, true) => Some("out"),

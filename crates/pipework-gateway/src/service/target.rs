@@ -19,7 +19,8 @@ pub(crate) struct Target {
 impl Target {
     /// Describes a listed pipe. A pipe that does not report its directions counts as duplex.
     pub(crate) fn new(pipe: PipeEntry, label: String) -> Target {
-        let (inbound, outbound) = pipe.directions.unwrap_or((true, true));
+        let inbound = pipe.directions.is_none_or(|directions| directions.inbound);
+        let outbound = pipe.directions.is_none_or(|directions| directions.outbound);
         Target { messages: pipe.mode == Some(PipeMode::Message), name: pipe.name, label, inbound, outbound }
     }
 }

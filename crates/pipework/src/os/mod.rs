@@ -1,6 +1,6 @@
-//! What only one system has; traits and conversions, so that the rest of the crate is free of `cfg`.
+//! What only one system has: extension traits and conversions of handles. The rest of the crate has no `cfg` for a system.
 
-/// Keeps the extension traits to the types of this crate.
+/// Limits the extension traits to the types of this crate.
 mod seal {
     #[expect(unnameable_types, reason = "a sealed trait is one that other crates can't name")]
     pub trait Sealed {}
@@ -40,7 +40,7 @@ macro_rules! handle_conversions {
                 #[expect(
                     unsafe_code,
                     unsafe_op_in_unsafe_fn,
-                    reason = "passes the contract of its caller on, word for word"
+                    reason = "its caller has the same contract"
                 )]
                 unsafe fn $from_raw(handle: $raw) -> Self {
                     $anonymous::from(handle_from_raw(handle))

@@ -1,4 +1,4 @@
-//! Readiness for foreign event loops, and file descriptors where an end is just one.
+//! Readiness for event loops, plain sockets, and file descriptors.
 
 use std::{
     io::{self, PipeReader, PipeWriter},
@@ -17,7 +17,7 @@ use crate::{
     sys::{End, Gate, PlainListener, Watch, anonymous::handle_from_raw},
 };
 
-/// Non-blocking use from epoll, mio, calloop, smol; and how a thread waits.
+/// Use of an end in an event loop, such as epoll, mio, calloop or smol, and the spinning of threads.
 ///
 /// # Examples
 /// ```
@@ -29,7 +29,7 @@ use crate::{
 /// let client = pipework::connect(&name)?;
 /// let mut buf = [0; 8];
 /// assert_eq!(client.try_read(&mut buf).unwrap_err().kind(), ErrorKind::WouldBlock);
-/// // Now an event loop polls `client.read_ready_fd()?` for readability, and then tries again.
+/// // Now an event loop polls `client.read_ready_fd()?` for readability and then tries again.
 /// (&server).write_all(b"data")?;
 /// assert_eq!(client.try_read(&mut buf)?, 4);
 /// # Ok(())
@@ -37,44 +37,45 @@ use crate::{
 /// # use std::io::Write;
 /// ```
 pub trait PipeStreamExt: Sealed + Sized {
-    /// Reads what is there, else `WouldBlock`, and from then on [`read_ready_fd`](Self::read_ready_fd) tells.
+    /// Reads without waiting. After `WouldBlock`, [`read_ready_fd`](Self::read_ready_fd) signals when to try again.
     ///
     /// # Errors
-    /// `WouldBlock`, also while another thread reads; else those of reading.
+    /// `WouldBlock` if nothing is there or another thread reads. Else the [errors](PipeStream#errors) of reads.
     fn try_read(&self, buf: &mut [u8]) -> io::Result<usize>;
 
-    /// Writes what fits, else `WouldBlock`, and from then on [`write_ready_fd`](Self::write_ready_fd) tells. On a
-    /// message pipe all of it is one message, or nothing.
+    /// Writes what fits, without waiting. After `WouldBlock`, [`write_ready_fd`](Self::write_ready_fd) signals when to try
+    /// again. On a message pipe it writes `buf` as one message or not at all.
     ///
     /// # Errors
-    /// `WouldBlock`, also while another thread writes; else those of writing.
+    /// `WouldBlock` if there is no room or another thread writes. Else the [errors](PipeStream#errors) of writes.
     fn try_write(&self, buf: &[u8]) -> io::Result<usize>;
 
-    /// A descriptor to be polled for *readability* (level-triggered), never read: try again then.
+    /// Returns a descriptor that is *readable* when a read should be tried again. Poll it level-triggered, and never read it.
     ///
     /// # Errors
-    /// Too many open files, on first use. `Unsupported` on the stream of a `NamedPipe`, whose connections change:
-    /// take a clone.
+    /// The system's error on first use, such as too many open files. `Unsupported` for a remote pipe, and for the stream of a
+    /// `NamedPipe`, whose connection changes: use a clone.
     fn read_ready_fd(&self) -> io::Result<BorrowedFd<'_>>;
 
-    /// The same for writing; to be polled for *readability* too.
+    /// Returns a descriptor that is *readable* when a write should be tried again.
     ///
     /// # Errors
     /// As [`read_ready_fd`](Self::read_ready_fd).
     fn write_ready_fd(&self) -> io::Result<BorrowedFd<'_>>;
 
-    /// Lets a thread that waits at this end, or at a clone of it, look actively for some time (up to 100 µs) before it
-    /// sleeps, as it does by default while that pays; or not, for programs that would rather save the processor's time.
-    /// `PIPEWORK_SPIN=0` in the environment does the same for all ends that are not told otherwise.
+    /// Sets whether a thread that waits at this end or a clone of it spins for up to 100 µs before it sleeps.
+    ///
+    /// By default it spins as long as that pays. Without spinning a wait takes less processor time. `PIPEWORK_SPIN=0` in the
+    /// environment turns it off for all ends that this function has not set.
     ///
     /// # Errors
     /// `Listening` or `NotConnected` on the stream of a `NamedPipe` without a client.
     fn set_spin(&self, spins: bool) -> io::Result<()>;
 
-    /// Gives the socket, if this end is a plain socket and has no other handle.
+    /// Returns the socket of an end that is a plain socket and has no other handle. The socket becomes blocking.
     ///
     /// # Errors
-    /// Itself, if it is not.
+    /// The end itself, if it is something else.
     fn into_socket(self) -> Result<UnixStream, Self>;
 }
 
@@ -104,18 +105,18 @@ impl PipeStreamExt for PipeStream {
     }
 }
 
-/// Non-blocking use of a listener.
+/// Use of a listener in an event loop.
 pub trait ListenerExt: Sealed {
-    /// A waiting client, else `WouldBlock`, and from then on [`ready_fd`](Self::ready_fd) tells.
+    /// Accepts a client without waiting. After `WouldBlock`, [`ready_fd`](Self::ready_fd) signals when to try again.
     ///
     /// # Errors
-    /// `WouldBlock`; else those of accepting.
+    /// `WouldBlock` if no client waits. Else those of [`Listener::accept`].
     fn try_accept(&self) -> io::Result<PipeStream>;
 
-    /// A descriptor to be polled for readability; stable for the listener's life.
+    /// Returns a descriptor that is readable when a client waits. It stays the same as long as the listener lives.
     ///
     /// # Errors
-    /// Too many open files, on first use.
+    /// The system's error on first use, such as too many open files.
     fn ready_fd(&self) -> io::Result<BorrowedFd<'_>>;
 }
 
@@ -132,17 +133,17 @@ impl ListenerExt for Listener {
     }
 }
 
-/// Opening for a caller whom a service of the network has authenticated.
+/// Opening a pipe for a remote client, by a gateway that has authenticated it.
 pub trait ClientOptionsExt: Sealed {
-    /// Opens for `caller`, whom the server then sees as its peer ([`Peer::network`]), and only pipes that accept clients
-    /// from the network and let this caller in: rules A1 and A2 hold for it as for a user of this computer.
+    /// Opens for a remote client, which the server sees as its peer ([`Peer::network`]).
     ///
-    /// It is for a service that runs as root, since servers believe nobody else: from another process the connection is
-    /// over with the first byte, and the server sees `Corrupt`. The uid and the gids are what counts for access.
+    /// Only pipes that accept remote clients and allow this one can be opened. The access check uses its uid and gids, as for a
+    /// local user ([rule A1](crate::rules#a1), [rule A2](crate::rules#a2)). The calling process must run as root: servers trust
+    /// no other process to name a remote client, and the connection of another process ends with its first byte, as `Corrupt`.
     ///
     /// # Errors
-    /// `open` and `connect` fail with `AccessDenied` where the pipe does not accept clients from the network or does not
-    /// let the caller in, and with `Invalid` where the caller can't be told (see [`NetworkCaller`]).
+    /// `open` and `connect` return `AccessDenied` if the pipe does not accept remote clients or does not allow this one, and
+    /// `Invalid` if the identity is too long or has control characters (see [`NetworkCaller`]).
     fn on_behalf_of(&mut self, caller: &NetworkCaller) -> &mut Self;
 }
 
@@ -161,7 +162,7 @@ impl ClientOptionsExt for crate::tokio::ClientOptions {
     }
 }
 
-/// What tells foreign event loops that a client waits.
+/// The descriptor that signals to event loops that a client waits.
 fn gate_of(listener: &Listener) -> io::Result<&Gate> {
     if listener.gate.get().is_none() {
         let gate = Gate::new()?;
@@ -187,10 +188,10 @@ fn gate_of(listener: &Listener) -> io::Result<&Gate> {
     listener.gate.get().ok_or_else(|| io::Error::other("the descriptor was not made"))
 }
 
-/// A hold on the peer's process.
+/// The process of a peer.
 pub trait PeerExt: Sealed {
-    /// A descriptor of the process that connected or began to listen (a pidfd), which a process that is given
-    /// its number later can't be mistaken for; `None` where the kernel has none.
+    /// Returns a pidfd of the process that connected or began to listen. It never refers to a later process with the same id.
+    /// `None` if the kernel lacks pidfds for sockets.
     fn pidfd(&self) -> Option<BorrowedFd<'_>>;
 }
 
@@ -201,9 +202,9 @@ impl PeerExt for Peer {
 }
 
 impl From<UnixStream> for PipeStream {
-    /// Takes over a plain socket; [`PipeStreamExt::into_socket`] gives it back.
+    /// Takes over a plain socket. [`PipeStreamExt::into_socket`] returns it.
     ///
-    /// It is the server's end if the socket has an address, as those have that a listener accepts, else the client's.
+    /// It is the server's end if the socket has an address, as an accepted socket has. Else it is the client's end.
     fn from(socket: UnixStream) -> PipeStream {
         PipeStream::new(End::of_stream(socket))
     }
@@ -212,7 +213,7 @@ impl From<UnixStream> for PipeStream {
 impl TryFrom<OwnedFd> for PipeStream {
     type Error = io::Error;
 
-    /// Takes over a connected Unix stream socket; anything else is `Invalid`.
+    /// Takes over a connected Unix stream socket. Anything else is `Invalid`.
     fn try_from(socket: OwnedFd) -> io::Result<PipeStream> {
         End::adopt(socket).map(PipeStream::new)
     }
@@ -230,10 +231,10 @@ impl TryFrom<UnixListener> for Listener {
 impl TryFrom<OwnedFd> for Listener {
     type Error = io::Error;
 
-    /// Takes over a Unix stream socket that listens at a path: `Invalid` for anything else, `Unsupported` for an abstract
-    /// address, which is no [`PipeName`](crate::PipeName).
+    /// Takes over a Unix stream socket that listens at a path. Anything else is `Invalid`, and an abstract address, which has
+    /// no [`PipeName`](crate::PipeName), is `Unsupported`.
     ///
-    /// The socket becomes non-blocking. Dropping the listener closes it and leaves the socket file.
+    /// The socket becomes non-blocking. Dropping the listener closes it and does not remove the socket file.
     fn try_from(socket: OwnedFd) -> io::Result<Listener> {
         let (path, socket) = PlainListener::adopt(socket)?;
         Listener::over_plain(&path, socket)

@@ -1,7 +1,10 @@
-//! miow's Windows extras, and handles.
+//! Overlapped calls, impersonation, security attributes, and handles.
 //!
-//! `OVERLAPPED` and `SECURITY_ATTRIBUTES` are plain pointers here, so that no version of a crate with the system's types is
-//! part of this one.
+//! The calls have the names of miow. [`OVERLAPPED`] and [`SECURITY_ATTRIBUTES`] are plain pointers here, so that this crate's
+//! interface depends on no version of another crate.
+//!
+//! [`OVERLAPPED`]: https://learn.microsoft.com/windows/win32/api/minwinbase/ns-minwinbase-overlapped
+//! [`SECURITY_ATTRIBUTES`]: https://learn.microsoft.com/previous-versions/windows/desktop/legacy/aa379560(v=vs.85)
 
 use std::{
     ffi::c_void,
@@ -17,54 +20,54 @@ use crate::{
     sys::{self, Instance, windows::handle_from_raw},
 };
 
-/// miow's overlapped calls, for programs that have completions of their own.
+/// Overlapped calls, for programs that handle completions themselves.
 ///
-/// The handle is opened for overlapped use and belongs to no completion port; give it to yours by its raw handle. The
-/// other calls of this crate never make a completion there.
+/// The handle is opened for overlapped use and is associated with no completion port. The program can associate it by its raw
+/// handle. The other blocking calls of this crate post no completion there.
 pub trait NamedPipeExt: Sealed {
-    /// Begins to wait for a client; `true` if one is there already, or was and has left, in which case no completion
-    /// comes.
+    /// Starts to wait for a client. Returns `true` if one has connected already, also if it has left again; then no
+    /// completion is posted.
     ///
     /// # Safety
     /// `overlapped` points to an `OVERLAPPED` that lives until the operation ends and serves no other.
     ///
     /// # Errors
-    /// The system's.
-    #[expect(unsafe_code, reason = "declares a contract that its callers keep")]
+    /// The system's error.
+    #[expect(unsafe_code, reason = "declares a contract for its callers")]
     unsafe fn connect_overlapped(&self, overlapped: *mut c_void) -> io::Result<bool>;
 
-    /// Begins to read; the number of bytes if it has ended already.
+    /// Starts to read. Returns the number of bytes if the read has ended already.
     ///
     /// # Safety
     /// As [`connect_overlapped`](Self::connect_overlapped), and `buf` lives as long too.
     ///
     /// # Errors
     /// The system's.
-    #[expect(unsafe_code, reason = "declares a contract that its callers keep")]
+    #[expect(unsafe_code, reason = "declares a contract for its callers")]
     unsafe fn read_overlapped(&self, buf: &mut [u8], overlapped: *mut c_void) -> io::Result<Option<usize>>;
 
-    /// Begins to write; the number of bytes if it has ended already.
+    /// Starts to write. Returns the number of bytes if the write has ended already.
     ///
     /// # Safety
     /// As [`connect_overlapped`](Self::connect_overlapped), and `buf` lives as long too.
     ///
     /// # Errors
     /// The system's.
-    #[expect(unsafe_code, reason = "declares a contract that its callers keep")]
+    #[expect(unsafe_code, reason = "declares a contract for its callers")]
     unsafe fn write_overlapped(&self, buf: &[u8], overlapped: *mut c_void) -> io::Result<Option<usize>>;
 
-    /// Tells how many bytes an operation that has ended has moved.
+    /// Returns how many bytes an operation has transferred that has ended.
     ///
     /// # Safety
-    /// `overlapped` began an operation on this pipe.
+    /// `overlapped` started an operation on this pipe.
     ///
     /// # Errors
-    /// The operation's, and the system's for one that has not ended.
-    #[expect(unsafe_code, reason = "declares a contract that its callers keep")]
+    /// The error of the operation, and the system's error if it has not ended.
+    #[expect(unsafe_code, reason = "declares a contract for its callers")]
     unsafe fn result(&self, overlapped: *mut c_void) -> io::Result<usize>;
 }
 
-#[expect(unsafe_code, unsafe_op_in_unsafe_fn, reason = "passes the contract of its caller on, word for word")]
+#[expect(unsafe_code, unsafe_op_in_unsafe_fn, reason = "its caller has the same contract")]
 impl NamedPipeExt for NamedPipe {
     unsafe fn connect_overlapped(&self, overlapped: *mut c_void) -> io::Result<bool> {
         self.instance.connect_overlapped(overlapped)
@@ -83,20 +86,22 @@ impl NamedPipeExt for NamedPipe {
     }
 }
 
-/// What a server may do with its client.
+/// Impersonation of a client by its server.
 pub trait PipeStreamExt: Sealed {
-    /// Runs `act` on this thread with the rights of the client, as far as the client allows it, and goes back to what the
-    /// thread acted as before, also when `act` panics.
+    /// Runs `act` on this thread with the client's rights, as far as the client allows it.
     ///
-    /// Corresponds to `ImpersonateNamedPipeClient`. A client of this crate lets a server know who it is and no more,
-    /// unless it says otherwise by [`ClientOptionsExt::security_qos_flags`].
+    /// Afterwards the thread has its former identity again, also if `act` panics. A client of this crate allows its server only
+    /// to identify it, unless [`ClientOptionsExt::security_qos_flags`] sets more. Corresponds to
+    /// [`ImpersonateNamedPipeClient`].
+    ///
+    /// [`ImpersonateNamedPipeClient`]: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-impersonatenamedpipeclient
     ///
     /// # Aborts
-    /// If the thread can't go back: it must not go on with the rights of somebody else.
+    /// If the thread can't get its former identity back, since it must not go on with the rights of another user.
     ///
     /// # Errors
-    /// When the system refuses, for example before anything was read from the client; `act` is not run then.
-    /// `Unsupported` at a client's end.
+    /// The system's error, for example before anything was read from the client. Then `act` is not run. `Unsupported` at a
+    /// client's end.
     fn impersonate<T>(&self, act: impl FnOnce() -> T) -> io::Result<T>;
 }
 
@@ -106,34 +111,32 @@ impl PipeStreamExt for PipeStream {
     }
 }
 
-/// miow's raw security attributes.
+/// Raw security attributes.
 pub trait NamedPipeBuilderExt: Sealed {
-    /// Creates an instance with these attributes instead of what [`NamedPipeBuilder::access`] says.
+    /// Creates an instance with these attributes instead of [`NamedPipeBuilder::access`].
     ///
     /// # Safety
-    /// `attributes` is null, which stands for the system's default, or points to a valid `SECURITY_ATTRIBUTES`.
+    /// `attributes` is null, for the system's default, or points to a valid `SECURITY_ATTRIBUTES`.
     ///
     /// # Errors
     /// Those of [`NamedPipeBuilder::create`].
-    #[expect(unsafe_code, reason = "declares a contract that its callers keep")]
+    #[expect(unsafe_code, reason = "declares a contract for its callers")]
     unsafe fn with_security_attributes(&mut self, attributes: *mut c_void) -> io::Result<NamedPipe>;
 }
 
 impl NamedPipeBuilderExt for NamedPipeBuilder {
-    #[expect(
-        unsafe_code,
-        unsafe_op_in_unsafe_fn,
-        reason = "passes the contract of its caller on, word for word"
-    )]
+    #[expect(unsafe_code, unsafe_op_in_unsafe_fn, reason = "its caller has the same contract")]
     unsafe fn with_security_attributes(&mut self, attributes: *mut c_void) -> io::Result<NamedPipe> {
         Instance::create_raw(&self.spec()?, attributes).map(NamedPipe::over)
     }
 }
 
-/// How far a server may act as the client.
+/// The impersonation level of a client.
 pub trait ClientOptionsExt: Sealed {
-    /// Sets the `SECURITY_*` flags of `CreateFileW` (default `SECURITY_IDENTIFICATION`: the server may know who the
-    /// client is, and not act as it).
+    /// Sets the `SECURITY_*` flags of [`CreateFileW`]. The default is `SECURITY_IDENTIFICATION`: the server may identify the
+    /// client and not act as it.
+    ///
+    /// [`CreateFileW`]: https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-createfilew
     fn security_qos_flags(&mut self, flags: u32) -> &mut Self;
 }
 
@@ -144,17 +147,21 @@ impl ClientOptionsExt for ClientOptions {
     }
 }
 
-/// The escape hatch of [`Access`].
+/// Access by a security descriptor.
 pub trait AccessExt: Sealed {
-    /// Exactly this security descriptor, in SDDL; checked by `create`. Nobody can be added to it.
+    /// Creates an access that is exactly this security descriptor, in [SDDL]. `create` checks it and returns
+    /// `Invalid` if it is malformed, or if users or groups were added to it.
     ///
-    /// Read and write, but do not let others make instances: `FILE_CREATE_PIPE_INSTANCE` is part of `GW` and `FW`.
+    /// `GW` and `FW` include `FILE_CREATE_PIPE_INSTANCE`, the right to create instances. The access mask `0x12018b` in the
+    /// example allows to read and write without it.
+    ///
+    /// [SDDL]: https://learn.microsoft.com/windows/win32/secauthz/security-descriptor-definition-language
     ///
     /// # Examples
     /// ```
     /// use pipework::{Access, NamedPipeBuilder, PipeName, os::windows::AccessExt};
     /// # fn main() -> std::io::Result<()> {
-    /// // The owner everything; whoever was authenticated may read and write.
+    /// // Full access for the owner. Authenticated users may read and write.
     /// let access = Access::from_sddl("D:P(A;;FA;;;OW)(A;;0x12018b;;;AU)");
     /// let server = NamedPipeBuilder::new(PipeName::unique("sddl")?).access(access).create()?;
     /// # Ok(())
@@ -178,10 +185,10 @@ impl AsHandle for NamedPipe {
 }
 
 impl From<NamedPipe> for OwnedHandle {
-    /// Gives the handle; where clones of the stream still use it, another one of the same end.
+    /// Returns the handle, or a duplicate of it if clones of the stream still use it.
     ///
     /// # Panics
-    /// If there are clones, and the process has no handle to spare.
+    /// If there are clones and the process can't open another handle.
     fn from(pipe: NamedPipe) -> OwnedHandle {
         let NamedPipe { instance, stream } = pipe;
         // Which uses the handle too.
@@ -193,7 +200,7 @@ impl From<NamedPipe> for OwnedHandle {
 impl TryFrom<OwnedHandle> for NamedPipe {
     type Error = io::Error;
 
-    /// Takes over a handle of a pipe's server end that was opened for overlapped use; anything else is `Invalid`.
+    /// Takes over a handle of a server end that was opened for overlapped use. Anything else is `Invalid`.
     fn try_from(handle: OwnedHandle) -> io::Result<NamedPipe> {
         Instance::adopt(handle).map(NamedPipe::over)
     }
@@ -206,10 +213,10 @@ impl AsHandle for PipeStream {
 }
 
 impl From<PipeStream> for OwnedHandle {
-    /// Gives the handle; where clones still use it, another one of the same end.
+    /// Returns the handle, or a duplicate of it if clones still use it.
     ///
     /// # Panics
-    /// If there are clones, and the process has no handle to spare.
+    /// If there are clones and the process can't open another handle.
     fn from(stream: PipeStream) -> OwnedHandle {
         handle_or_panic(stream.into_end().into_handle())
     }
@@ -218,15 +225,16 @@ impl From<PipeStream> for OwnedHandle {
 impl TryFrom<OwnedHandle> for PipeStream {
     type Error = io::Error;
 
-    /// Takes over a handle of a connected pipe that was opened for overlapped use; anything else is `Invalid`.
+    /// Takes over a handle of a connected pipe that was opened for overlapped use. Anything else is `Invalid`.
     fn try_from(handle: OwnedHandle) -> io::Result<PipeStream> {
         sys::End::adopt(handle).map(PipeStream::new)
     }
 }
 
-/// The conversions that need this can't fail in their signatures; their documentation says when.
+/// For conversions whose signature has no error. Their documentation says when they panic.
 fn handle_or_panic(handle: io::Result<OwnedHandle>) -> OwnedHandle {
-    handle.unwrap_or_else(|error| panic!("no second handle of a pipe that clones still use: {error}"))
+    handle
+        .unwrap_or_else(|error| panic!("can't duplicate the handle of a pipe that clones still use: {error}"))
 }
 
 handle_conversions! {
@@ -236,6 +244,103 @@ handle_conversions! {
     }
     anonymous { AnonRead: PipeReader, AnonWrite: PipeWriter }
     named { NamedPipe, PipeStream }
+}
+
+/// Handles of async ends, as tokio's named pipes have them.
+#[cfg(feature = "tokio")]
+mod of_async_ends {
+    use super::{
+        AsHandle, AsRawHandle, BorrowedHandle, IntoRawHandle, NamedPipe, OwnedHandle, PipeStream, RawHandle,
+        handle_from_raw, io,
+    };
+    use crate::tokio::{NamedPipeClient, NamedPipeServer};
+
+    handle_conversions! {
+        names {
+            OwnedHandle BorrowedHandle RawHandle
+            AsHandle::as_handle AsRawHandle::as_raw_handle IntoRawHandle::into_raw_handle FromRawHandle::from_raw_handle
+        }
+        anonymous {}
+        named { NamedPipeServer, NamedPipeClient }
+    }
+
+    impl NamedPipeServer {
+        /// Takes over a handle of a pipe's server end, as in tokio.
+        ///
+        /// # Safety
+        /// `handle` is open, and the caller owns it, so no other code closes it.
+        ///
+        /// # Errors
+        /// `Invalid` for anything but a server's end that was opened for overlapped use; then the handle is closed.
+        #[expect(unsafe_code, unsafe_op_in_unsafe_fn, reason = "its caller has the same contract")]
+        pub unsafe fn from_raw_handle(handle: RawHandle) -> io::Result<NamedPipeServer> {
+            NamedPipeServer::try_from(handle_from_raw(handle))
+        }
+    }
+
+    impl NamedPipeClient {
+        /// Takes over a handle of a pipe's client end, as in tokio.
+        ///
+        /// # Safety
+        /// `handle` is open, and the caller owns it, so no other code closes it.
+        ///
+        /// # Errors
+        /// `Invalid` for anything but a client's connected end that was opened for overlapped use; then the handle is closed.
+        #[expect(unsafe_code, unsafe_op_in_unsafe_fn, reason = "its caller has the same contract")]
+        pub unsafe fn from_raw_handle(handle: RawHandle) -> io::Result<NamedPipeClient> {
+            NamedPipeClient::try_from(handle_from_raw(handle))
+        }
+    }
+
+    impl AsHandle for NamedPipeServer {
+        fn as_handle(&self) -> BorrowedHandle<'_> {
+            self.end.handle()
+        }
+    }
+
+    impl AsHandle for NamedPipeClient {
+        fn as_handle(&self) -> BorrowedHandle<'_> {
+            self.end.handle()
+        }
+    }
+
+    impl TryFrom<OwnedHandle> for NamedPipeServer {
+        type Error = io::Error;
+
+        /// Takes over a handle as [`NamedPipe`] does.
+        fn try_from(handle: OwnedHandle) -> io::Result<NamedPipeServer> {
+            NamedPipe::try_from(handle).map(NamedPipeServer::from)
+        }
+    }
+
+    impl TryFrom<OwnedHandle> for NamedPipeClient {
+        type Error = io::Error;
+
+        /// Takes over a handle as [`PipeStream`] does. A server's end is `Invalid`.
+        fn try_from(handle: OwnedHandle) -> io::Result<NamedPipeClient> {
+            PipeStream::try_from(handle).and_then(NamedPipeClient::try_from)
+        }
+    }
+
+    impl From<NamedPipeServer> for OwnedHandle {
+        /// Returns the handle as [`PipeStream`] does.
+        ///
+        /// # Panics
+        /// As the conversion of [`PipeStream`].
+        fn from(server: NamedPipeServer) -> OwnedHandle {
+            OwnedHandle::from(PipeStream::from(server))
+        }
+    }
+
+    impl From<NamedPipeClient> for OwnedHandle {
+        /// Returns the handle as [`PipeStream`] does.
+        ///
+        /// # Panics
+        /// As the conversion of [`PipeStream`].
+        fn from(client: NamedPipeClient) -> OwnedHandle {
+            OwnedHandle::from(PipeStream::from(client))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -270,6 +375,32 @@ mod tests {
         // The read mode is that of the handle.
         assert_eq!(server.stream().read_message(9).unwrap().as_deref(), Some(&b"back"[..]));
         assert_eq!(client.as_handle().as_raw_handle(), client.as_raw_handle());
+    }
+
+    #[cfg(feature = "tokio")]
+    #[test]
+    fn async_ends_convert_to_and_from_handles() {
+        use crate::tokio::{NamedPipeClient, NamedPipeServer};
+        use ::tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let name = name();
+        let server = NamedPipeServer::from(NamedPipe::new(&name).unwrap());
+        assert_eq!(server.as_handle().as_raw_handle(), server.as_raw_handle());
+        let mut server = NamedPipeServer::try_from(OwnedHandle::from(server)).unwrap();
+        let client = NamedPipeClient::try_from(crate::connect(&name).unwrap()).unwrap();
+        assert_eq!(client.as_handle().as_raw_handle(), client.as_raw_handle());
+        let mut client = NamedPipeClient::try_from(OwnedHandle::from(client)).unwrap();
+        let runtime = ::tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            server.connect().await.unwrap();
+            server.write_all(b"by handle").await.unwrap();
+            let mut text = [0; 9];
+            client.read_exact(&mut text).await.unwrap();
+            assert_eq!(&text, b"by handle");
+        });
+        let wrong = NamedPipeClient::try_from(OwnedHandle::from(server)).unwrap_err();
+        assert!(wrong == PipeErrorKind::Invalid);
+        let wrong = NamedPipeServer::try_from(OwnedHandle::from(client)).unwrap_err();
+        assert!(wrong == PipeErrorKind::Invalid);
     }
 
     #[test]

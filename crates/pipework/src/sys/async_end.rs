@@ -49,6 +49,12 @@ impl AsyncEnd {
         self.end
     }
 
+    /// The handle, for as long as the end is borrowed.
+    #[cfg(windows)]
+    pub(crate) fn handle(&self) -> std::os::windows::io::BorrowedHandle<'_> {
+        self.end.handle()
+    }
+
     // ---------------------------------------------------------------- the server's side
 
     /// Waits for a client.

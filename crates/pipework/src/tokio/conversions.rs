@@ -1,7 +1,7 @@
 //! Between blocking and async ends, as `from_std` and `into_std` are in tokio.
 //!
-//! What belongs to an end stays with it: its connection, what is unread, its read mode, its timeouts and its canceller. The
-//! async calls use neither timeouts nor cancellers, but keep them for the way back.
+//! An end keeps its connection, unread data, read mode, timeouts and canceller. Async calls use neither timeouts nor cancellers,
+//! but keep them for the conversion back.
 
 use super::{
     ends::{NamedPipeClient, NamedPipeServer},
@@ -50,7 +50,7 @@ impl NamedPipeClient {
 
     /// Makes this the client's end of a blocking connection.
     pub fn into_blocking(self) -> PipeStream {
-        PipeStream::new(self.into_async_end().into_end())
+        PipeStream::new(self.end.into_end())
     }
 }
 
@@ -68,7 +68,7 @@ impl NamedPipeServer {
     /// `Unsupported` for an end that has no instance, which this call closes: that of a plain Unix socket, and one that was
     /// made from a [`PipeStream`].
     pub fn into_blocking(self) -> io::Result<NamedPipe> {
-        match self.into_async_end().into_end() {
+        match self.end.into_end() {
             sys::End::Instance(instance) => Ok(NamedPipe::over(instance)),
             _ => {
                 let text = "this end is one connection without an instance: call `into_stream`";
@@ -79,7 +79,7 @@ impl NamedPipeServer {
 
     /// Makes this the server's end of a blocking connection, and gives up the reuse of its instance.
     pub fn into_stream(self) -> PipeStream {
-        let end = match self.into_async_end().into_end() {
+        let end = match self.end.into_end() {
             sys::End::Instance(instance) => instance.into_end(),
             end => end,
         };

@@ -1,4 +1,4 @@
-//! The accept loop for tasks.
+//! The async accept loop.
 
 use super::{ends::NamedPipeServer, options::ServerOptions};
 use crate::{
@@ -16,17 +16,18 @@ use std::{
     time::Duration,
 };
 
-/// How long polling pauses after an error that may pass.
+/// How long polling pauses after an error that may be temporary.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 
-/// Accepts clients without a gap.
+/// Accepts clients, one after the other, without a gap in which none could connect.
 ///
-/// It replaces the listening instance before it hands one out (at the maximum it hands out first and listens again when a
-/// place is free), survives clients that came and went (and still hands out what they wrote), and never waits for a silent
-/// client. Several tasks may accept. Dropping it ends the accepting; connections go on.
+/// It creates the next instance before it returns a connected one. A pipe that has its maximum of instances returns the
+/// connected one first and listens again as soon as another instance closes. A client that connects and leaves does not end
+/// the loop; if it wrote something, its connection is returned ([rule C2](crate::rules#c2)). The listener never waits for a
+/// client to write. Several tasks may call `accept`. Dropping the listener does not close connections.
 ///
 /// # Examples
-/// A server that stops when it is told to, and lets its connections finish:
+/// A graceful shutdown, which lets the connections finish:
 /// ```
 /// use pipework::{PipeName, tokio::{Listener, connect}};
 /// use tokio::{io::{AsyncReadExt, AsyncWriteExt}, sync::oneshot, task::JoinSet};
@@ -61,22 +62,22 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Listener {
     listener: Blocking,
-    /// Who polled last, and only that one.
+    /// The state of the task that polled last.
     polling: Mutex<Polling>,
 }
 
 #[derive(Debug, Default)]
 struct Polling {
     accepting: Accepting,
-    /// Whether the last thing that came was an error.
+    /// Whether the last poll returned an error.
     has_failed: bool,
 }
 
 impl Listener {
-    /// Takes the name as its first instance.
+    /// Creates a listener that owns the name.
     ///
     /// # Errors
-    /// `NameTaken` if the name exists, and those of [`ServerOptions::create`].
+    /// `NameTaken` if the name exists, and those of [`ServerOptions::listen`].
     pub fn bind(address: impl AsRef<OsStr>) -> io::Result<Listener> {
         ServerOptions::new().listen(address)
     }
@@ -89,20 +90,20 @@ impl Listener {
         self.listener
     }
 
-    /// Waits for the next client; several tasks may.
+    /// Waits for the next client. Several tasks may call it.
     ///
     /// # Cancel safety
-    /// Cancel safe: a client is taken in the moment in which it is returned.
+    /// Cancel safe: a client that is not returned stays with the listener.
     ///
     /// # Errors
-    /// The system's own, such as too many open files, after which it can be called again.
+    /// The system's error, such as too many open files. The call can be repeated.
     pub async fn accept(&self) -> io::Result<NamedPipeServer> {
         let mut accepting = Accepting::default();
         poll_fn(|cx| self.poll_accept_with(cx, &mut accepting)).await
     }
 
-    /// The same for hand-written futures and streams. Of several tasks that poll the last one is woken. After an error it
-    /// pauses.
+    /// Polls for a client, in hand-written futures and streams. If several tasks poll, only the last one is woken. After an
+    /// error it pauses.
     ///
     /// # Errors
     /// Those of [`accept`](Listener::accept).
@@ -118,7 +119,7 @@ impl Listener {
         Poll::Ready(accepted)
     }
 
-    /// The name it serves.
+    /// Returns the name of the pipe.
     pub fn name(&self) -> &PipeName {
         self.listener.name()
     }

@@ -204,7 +204,7 @@ fn open_allowed(request: &Request, open: &Open<'_>) -> io::Result<(OwnedHandle, 
     let both = open_for(request, open, request.read, request.write);
     let is_denied = |error: &io::Error| code(error) == Some(ERROR_ACCESS_DENIED);
     match both {
-        Err(error) if is_denied(&error) && request.one_way_will_do && request.read && request.write => {
+        Err(error) if is_denied(&error) && request.allow_one_way && request.read && request.write => {
             for (read, write) in [(true, false), (false, true)] {
                 match open_for(request, open, read, write) {
                     Err(error) if is_denied(&error) => {}

@@ -15,15 +15,16 @@ use std::io::{self, IoSlice, IoSliceMut};
 #[cfg(feature = "tokio")]
 use std::task::{Context, Poll};
 
+/// The most bytes that one read into several buffers returns.
+const GATHERED_LEN_MAX: usize = 64 * 1024;
+
 impl PipeEnd for Connection {
     fn options(&self) -> &Settings {
         &self.settings
     }
 
     fn read(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        // Only the first buffer: one call of the system fills one.
-        let first = bufs.iter_mut().find(|buf| !buf.is_empty());
-        Connection::read(self, first.map_or(&mut [], |buf| &mut **buf))
+        read_vectored(self, bufs)
     }
 
     fn write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -146,5 +147,27 @@ impl PipeEnd for Connection {
     #[cfg(feature = "tokio")]
     fn drain_async(&self) -> Work<'_, ()> {
         Box::pin(Connection::drain_async(self))
+    }
+}
+
+/// Reads once and fills the buffers one after the other. A second read could return bytes of the next message.
+fn read_vectored(connection: &Connection, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    let len: usize = bufs.iter().map(|buf| buf.len()).sum();
+    let mut filled = bufs.iter_mut().filter(|buf| !buf.is_empty());
+    match filled.next() {
+        None => connection.read(&mut []),
+        // There is no other buffer, or this one is large enough.
+        Some(first) if first.len() == len || first.len() >= GATHERED_LEN_MAX => connection.read(first),
+        Some(first) => {
+            let mut gathered = vec![0; len.min(GATHERED_LEN_MAX)];
+            let read = connection.read(&mut gathered)?;
+            let mut rest = gathered.get(..read).unwrap_or_default();
+            for buf in std::iter::once(first).chain(filled) {
+                let (now, later) = rest.split_at(rest.len().min(buf.len()));
+                buf.iter_mut().zip(now).for_each(|(to, from)| *to = *from);
+                rest = later;
+            }
+            Ok(read)
+        }
     }
 }
