@@ -1,9 +1,9 @@
-//! What connections on which much or little happens leave to the other tasks of their runtime (Linux).
+//! How much time busy and idle connections leave to the other tasks of their runtime (Linux).
 //!
 //! `cargo run --release -p pipework-bench --example busy_runtime [MILLISECONDS]`
 //!
-//! A runtime of one thread has 16 connections to another process, and one more task that does a little work again and again.
-//! A row tells how often it did so in each second of processor time, and how much came over all connections meanwhile.
+//! A runtime of one thread has 16 connections to a peer process, and one more task that repeats a piece of work. A row shows
+//! the pieces per second of processor time, and the messages per second on all connections meanwhile.
 
 #[cfg(target_os = "linux")]
 fn main() -> std::io::Result<()> {
@@ -14,7 +14,7 @@ fn main() -> std::io::Result<()> {
 fn main() -> std::process::ExitCode {
     use std::io::Write;
 
-    writeln!(std::io::stderr(), "busy_runtime: only Linux is known to tell what it needs").ok();
+    writeln!(std::io::stderr(), "busy_runtime: this example runs on Linux only").ok();
     std::process::ExitCode::FAILURE
 }
 
@@ -41,15 +41,15 @@ mod linux {
 
     const CONNECTIONS: usize = 16;
     const LEN: usize = 64;
-    /// What one piece of work is: about a microsecond.
+    /// Steps of one piece of work, which takes about a microsecond.
     const WORK: u32 = 4000;
-    /// How often the work is done between two looks at the clock.
+    /// Pieces of work per reading of the clock.
     const PIECES: u64 = 256;
-    /// How long a measurement takes in milliseconds of processor time, unless the first argument says otherwise.
+    /// Duration of a measurement in milliseconds of processor time, unless the first argument is another.
     const MILLISECONDS: u64 = 1500;
-    /// What the other process does.
+    /// What the peer process does: it sends nothing, a message now and then, many messages, or a response to each.
     const MODES: [&str; 4] = ["nothing", "rare", "often", "answers"];
-    /// Over what: pipes whose tasks look before they sleep, pipes whose tasks do not, Unix sockets.
+    /// The transports: pipes whose tasks spin before they wait, pipes whose tasks do not, Unix sockets.
     const KINDS: [&str; 3] = ["looking", "sleeping", "socket"];
 
     trait Duplex: Read + Write + Send {}
@@ -59,24 +59,24 @@ mod linux {
         let words: Vec<String> = env::args().skip(1).collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         match words.as_slice() {
-            ["near", kind, mode, millis] => near(kind, mode, parsed(millis)?),
-            ["far", kind, mode, address] => far(kind, mode, address),
-            [millis] => all(parsed(millis)?),
+            ["timer", kind, mode, millis] => run_timer(kind, mode, parse(millis)?),
+            ["peer", kind, mode, address] => run_peer(kind, mode, address),
+            [millis] => all(parse(millis)?),
             [] => all(MILLISECONDS),
             _ => Err(io::Error::other("the only argument is a number of milliseconds")),
         }
     }
 
-    fn parsed(millis: &str) -> io::Result<u64> {
+    fn parse(millis: &str) -> io::Result<u64> {
         millis.parse().map_err(io::Error::other)
     }
 
-    /// Every row, each in processes of its own.
+    /// Prints every row, each from two new processes.
     fn all(millis: u64) -> io::Result<()> {
         for mode in MODES {
             for kind in KINDS {
                 let mut command = Command::new(env::current_exe()?);
-                command.args(["near", kind, mode, &millis.to_string()]);
+                command.args(["timer", kind, mode, &millis.to_string()]);
                 command.env("PIPEWORK_SPIN", if kind == "sleeping" { "0" } else { "1" });
                 if !command.status()?.success() {
                     return Err(io::Error::other(format!("{mode}, {kind}: the measurement failed")));
@@ -88,17 +88,17 @@ mod linux {
 
     // ---------------------------------------------------------------- the process with the runtime
 
-    fn near(kind: &str, mode: &str, millis: u64) -> io::Result<()> {
+    fn run_timer(kind: &str, mode: &str, millis: u64) -> io::Result<()> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         LocalSet::new().block_on(&runtime, async {
             let count = Rc::new(Cell::new(0_u64));
-            let mut other = connect(kind, mode, &count).await?;
+            let mut peer = connect(kind, mode, &count).await?;
             let (before, begun) = (count.get(), Instant::now());
             let work = spawn_local(work(Duration::from_millis(millis)));
             let pieces = work.await.map_err(io::Error::other)?;
             let moved = (count.get() - before) as f64 / begun.elapsed().as_secs_f64();
-            other.kill()?;
-            other.wait()?;
+            peer.kill()?;
+            peer.wait()?;
             writeln!(
                 io::stdout(),
                 "{mode:8} {kind:9} {pieces:>8.0} pieces of work, {moved:>8.0} messages a second"
@@ -106,33 +106,33 @@ mod linux {
         })
     }
 
-    /// Makes the connections, each with a task that waits at it.
+    /// Opens the connections, each with a task that waits for its messages.
     async fn connect(kind: &str, mode: &str, count: &Rc<Cell<u64>>) -> io::Result<Child> {
         let answers = mode == "answers";
         let name = format!("busy-runtime-{}", std::process::id());
         if kind != "socket" {
             let listener = pipework::tokio::Listener::bind(&name)?;
-            let other = start(kind, mode, &name)?;
+            let peer = start(kind, mode, &name)?;
             for _ in 0..CONNECTIONS {
                 spawn_local(talk(listener.accept().await?, answers, Rc::clone(count)));
             }
-            return Ok(other);
+            return Ok(peer);
         }
         let directory = tempfile::tempdir()?;
         let path = directory.path().join(name);
         let listener = tokio::net::UnixListener::bind(&path)?;
-        let other = start(kind, mode, &path.to_string_lossy())?;
+        let peer = start(kind, mode, &path.to_string_lossy())?;
         for _ in 0..CONNECTIONS {
             spawn_local(talk(listener.accept().await?.0, answers, Rc::clone(count)));
         }
-        Ok(other)
+        Ok(peer)
     }
 
     fn start(kind: &str, mode: &str, address: &str) -> io::Result<Child> {
-        Command::new(env::current_exe()?).args(["far", kind, mode, address]).spawn()
+        Command::new(env::current_exe()?).args(["peer", kind, mode, address]).spawn()
     }
 
-    /// Waits for messages, and asks for each where they are answers; ends with the connection.
+    /// Waits for messages, and in the mode `answers` sends a request for each. Ends with the connection.
     async fn talk<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, answers: bool, count: Rc<Cell<u64>>) {
         let mut message = [7; LEN];
         loop {
@@ -146,7 +146,7 @@ mod linux {
         }
     }
 
-    /// Works for so long in processor time; gives how many pieces were done in each second of it.
+    /// Works until this much processor time is used. Returns the pieces of work per second of it.
     async fn work(limit: Duration) -> f64 {
         let (begun, mut pieces) = (processor_time(), 0_u64);
         loop {
@@ -168,9 +168,9 @@ mod linux {
         Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
     }
 
-    // ---------------------------------------------------------------- the other process
+    // ---------------------------------------------------------------- the peer process
 
-    fn far(kind: &str, mode: &str, address: &str) -> io::Result<()> {
+    fn run_peer(kind: &str, mode: &str, address: &str) -> io::Result<()> {
         let mut ends = Vec::new();
         for _ in 0..CONNECTIONS {
             let end: Box<dyn Duplex> = match kind {
@@ -187,7 +187,7 @@ mod linux {
         }
     }
 
-    /// Sends to one after the other, until nobody reads.
+    /// Sends to one connection after the other, until a write fails.
     fn send(ends: &mut [Box<dyn Duplex>], between: impl Fn(), after_all: impl Fn()) -> io::Result<()> {
         loop {
             for end in &mut *ends {
@@ -205,7 +205,7 @@ mod linux {
         }
     }
 
-    /// A thread for each connection.
+    /// Responds to each message, with a thread for each connection.
     fn answer(ends: Vec<Box<dyn Duplex>>) -> io::Result<()> {
         let threads: Vec<_> = ends
             .into_iter()

@@ -1,19 +1,21 @@
-//! Measures pipework beside its peers: two processes, every peer in turn in every round.
+//! Measures pipework and its competitors between two processes.
 //!
-//! The program starts itself as both processes, anew for each sample. Nothing is shared between samples, so a
-//! disturbance of the machine hits one peer in one round, and the medians say what is usual.
+//! Each sample has two new processes of this program. Samples share nothing, so a disturbance of the machine affects one
+//! competitor in one round, and the median leaves it out.
 
 mod args;
-mod far;
-mod job;
+mod competitor;
+mod cpus;
+mod endpoint;
 mod measure;
-mod near;
-mod peer;
+mod peer_process;
+mod placement;
 mod plot;
 mod record;
 mod results;
 mod rounds;
-mod setting;
+mod sample;
+mod sample_args;
 mod suite;
 mod system;
 mod table;
@@ -31,74 +33,85 @@ use tempfile::TempDir;
 
 use crate::{
     args::{Args, Command},
-    job::Job,
+    cpus::Cpus,
+    placement::BusyProcess,
     results::Results,
-    setting::{Cpus, Neighbour},
+    sample_args::SampleArgs,
 };
 
-/// The exit code of a program that was interrupted.
+/// The exit code after an interrupt.
 const INTERRUPTED: i32 = 130;
 
 fn main() -> ExitCode {
     let args = Args::parse();
     let result = match &args.command {
         Some(Command::Plot { csv, directory }) => {
-            record::load(csv).and_then(|results| plot::all(&results, directory))
+            record::load(csv).and_then(|results| plot::draw_all(&results, directory))
         }
-        Some(Command::Near(job)) => begin(job, &job.near_cpus).and_then(|()| near::run(job)),
-        Some(Command::Far(job)) => begin(job, &job.far_cpus).and_then(|()| peer::run_far(job)),
-        Some(Command::Neighbour { cpus }) => Neighbour::run(cpus),
+        Some(Command::Sample(args)) => run_timing_process(args),
+        Some(Command::PeerProcess(args)) => run_peer_process(args),
+        Some(Command::BusyProcess { cpus }) => BusyProcess::run(cpus),
         None => run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Where stderr is gone too, the exit code has to do.
+            // If stderr is closed too, only the exit code remains.
             writeln!(io::stderr().lock(), "pipework-bench: {error}").ok();
             ExitCode::FAILURE
         }
     }
 }
 
-/// What both processes of a sample do first.
-fn begin(job: &Job, cpus: &Cpus) -> io::Result<()> {
-    system::die_with(job.parent)?;
+fn run_timing_process(args: &SampleArgs) -> io::Result<()> {
+    begin(args, &args.timer_cpus)?;
+    competitor::take_sample(args)?.report()
+}
+
+fn run_peer_process(args: &SampleArgs) -> io::Result<()> {
+    begin(args, &args.peer_cpus)?;
+    competitor::run_peer_process(args)
+}
+
+/// The first steps of both processes of a sample.
+fn begin(args: &SampleArgs, cpus: &Cpus) -> io::Result<()> {
+    system::end_with_parent(args.parent)?;
     system::pin(cpus)
 }
 
 fn run(args: &Args) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let mut cases = suite::cases(args);
-    for (setting, why) in suite::take_impossible(&mut cases) {
-        writeln!(io::stderr().lock(), "pipework-bench: left out: {}: {why}", setting.name())?;
+    for (placement, reason) in suite::remove_unavailable(&mut cases) {
+        writeln!(io::stderr().lock(), "pipework-bench: skipped: {}: {reason}", placement.name())?;
     }
     if args.list {
         for case in &cases {
-            let peers: Vec<_> = case.contenders.iter().map(|contender| contender.name).collect();
-            writeln!(out, "{}: {}", case.title(), peers.join(", "))?;
+            let names: Vec<_> = case.competitors.iter().map(|competitor| competitor.name).collect();
+            writeln!(out, "{}: {}", case.title(), names.join(", "))?;
         }
         return Ok(());
     }
     if cases.is_empty() {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "nothing is called so; --list tells what there is",
+            "no measure matches the options; --list shows all measures",
         ));
     }
 
     let scratch = tempfile::Builder::new().prefix("pwb").tempdir()?;
     end_on_interrupt(&scratch)?;
-    let samples: usize = cases.iter().map(|case| case.contenders.len()).sum();
+    let samples: usize = cases.iter().map(|case| case.competitors.len()).sum();
     let samples = u64::try_from(samples).unwrap_or(u64::MAX).saturating_mul(args.rounds().into());
     let progress = new_progress(samples);
     let mut results = Results::default();
     if args.csv {
-        record::head(&mut out)?;
+        record::write_header(&mut out)?;
     }
     for case in &cases {
         let mut part = rounds::run(case, args, scratch.path(), &progress)?;
         progress.suspend(|| {
-            if args.csv { record::rows(&mut out, &part) } else { table::print(&mut out, &part) }?;
+            if args.csv { record::write_rows(&mut out, &part) } else { table::print(&mut out, &part) }?;
             out.flush()
         })?;
         results.rows.append(&mut part.rows);
@@ -107,7 +120,7 @@ fn run(args: &Args) -> io::Result<()> {
     progress.finish_and_clear();
     if let Some(directory) = &args.record {
         let text = record::save(&results, directory)?;
-        plot::all(&results, directory)?;
+        plot::draw_all(&results, directory)?;
         writeln!(io::stderr().lock(), "written: {}", text.display())?;
     }
     if args.targets || args.record.is_some() {
@@ -124,7 +137,7 @@ fn new_progress(samples: u64) -> ProgressBar {
     progress
 }
 
-/// The processes of a sample end with this one; what is left is their directory.
+/// The processes of a sample end with this one, so only their directory has to be removed.
 fn end_on_interrupt(scratch: &TempDir) -> io::Result<()> {
     let path = scratch.path().to_owned();
     ctrlc::set_handler(move || {
@@ -135,6 +148,6 @@ fn end_on_interrupt(scratch: &TempDir) -> io::Result<()> {
 }
 
 fn remove(path: &Path) {
-    // The system removes it one day.
+    // What remains is in the system's directory for temporary files, which the system cleans.
     std::fs::remove_dir_all(path).ok();
 }

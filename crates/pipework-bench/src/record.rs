@@ -1,4 +1,4 @@
-//! A run on disk: every sample as CSV, with the date and the machine it was taken on, and the tables.
+//! A run on disk: every sample as CSV, with the date and the machine, and the tables.
 
 use std::{
     fs,
@@ -13,17 +13,19 @@ use crate::{
     system, table, targets,
 };
 
-const HEAD: &str = "setting,measure,metric,unit,peer,round,figure";
+/// The columns. `setting` is the placement, `peer` the competitor; the names stay, so that old records can be read.
+const HEADER: &str = "setting,measure,metric,unit,peer,round,figure";
 
-/// Where and when: comments, then the names of the columns.
-pub(crate) fn head(out: &mut impl Write) -> io::Result<()> {
-    for line in circumstances() {
+/// Writes date and machine as comments, then the names of the columns.
+pub(crate) fn write_header(out: &mut impl Write) -> io::Result<()> {
+    for line in environment() {
         writeln!(out, "# {line}")?;
     }
-    writeln!(out, "{HEAD}")
+    writeln!(out, "{HEADER}")
 }
 
-fn circumstances() -> [String; 4] {
+/// Date, kernel, processor and version.
+fn environment() -> [String; 4] {
     let count = thread::available_parallelism().map_or(0, usize::from);
     [
         format!("date: {}", humantime::format_rfc3339_seconds(SystemTime::now())),
@@ -33,30 +35,30 @@ fn circumstances() -> [String; 4] {
     ]
 }
 
-/// Every sample. No name here has a comma or a quote.
-pub(crate) fn rows(out: &mut impl Write, results: &Results) -> io::Result<()> {
+/// Writes every sample. No name here has a comma or a quote.
+pub(crate) fn write_rows(out: &mut impl Write, results: &Results) -> io::Result<()> {
     for Row { setting, measure, metric, unit, peer, round, figure } in &results.rows {
         writeln!(out, "{setting},{measure},{metric},{unit},{peer},{round},{figure}")?;
     }
-    for (what, peer, why) in &results.declined {
-        writeln!(out, "# {what}: {peer} is missing: {why}")?;
+    for (case, peer, reason) in &results.declined {
+        writeln!(out, "# {case}: {peer} is missing: {reason}")?;
     }
     Ok(())
 }
 
-/// Writes the samples and the tables into this directory; the result is the file of the samples.
+/// Writes the samples and the tables to this directory. Returns the path of the samples.
 pub(crate) fn save(results: &Results, directory: &Path) -> io::Result<PathBuf> {
     fs::create_dir_all(directory)?;
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let date: String = now.chars().take(10).collect();
     let path = directory.join(date).with_extension("csv");
     let mut text = Vec::new();
-    head(&mut text)?;
-    rows(&mut text, results)?;
+    write_header(&mut text)?;
+    write_rows(&mut text, results)?;
     fs::write(&path, text)?;
 
     let mut text = Vec::new();
-    for line in circumstances() {
+    for line in environment() {
         writeln!(text, "{line}")?;
     }
     writeln!(text)?;
@@ -66,10 +68,10 @@ pub(crate) fn save(results: &Results, directory: &Path) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// Reads a file of samples back.
+/// Reads the samples of a recorded run.
 pub(crate) fn load(path: &Path) -> io::Result<Results> {
     let text = fs::read_to_string(path)?;
-    let lines = text.lines().filter(|line| !line.starts_with('#') && *line != HEAD);
+    let lines = text.lines().filter(|line| !line.starts_with('#') && *line != HEADER);
     let rows = lines.map(|line| {
         parse(line).ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidData, format!("{}: not a sample: {line}", path.display()))
@@ -109,7 +111,7 @@ mod tests {
             figure: 1.5,
         };
         let directory = tempfile::tempdir().unwrap();
-        let results = Results { rows: vec![row], declined: vec![("m".into(), "q".into(), "why".into())] };
+        let results = Results { rows: vec![row], declined: vec![("m".into(), "q".into(), "reason".into())] };
         let path = save(&results, directory.path()).unwrap();
         assert_eq!(load(&path).unwrap().rows, results.rows);
         fs::write(&path, "no sample").unwrap();

@@ -1,13 +1,15 @@
-//! All samples of a run, and what they come to.
+//! All samples of a run, and their medians.
 
-/// One figure.
+/// One figure: a row of the recorded CSV, in the words of its columns.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Row {
+    /// The placement's name.
     pub(crate) setting: String,
     pub(crate) measure: String,
-    /// Empty where a measure has only one.
+    /// Empty if the measure has only one.
     pub(crate) metric: String,
     pub(crate) unit: String,
+    /// The competitor's name.
     pub(crate) peer: String,
     pub(crate) round: u32,
     pub(crate) figure: f64,
@@ -17,11 +19,11 @@ pub(crate) struct Row {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Results {
     pub(crate) rows: Vec<Row>,
-    /// Who could not do what: setting and measure, peer, reason.
+    /// Cases that a competitor does not support: title of the case, competitor, reason.
     pub(crate) declined: Vec<(String, String, String)>,
 }
 
-/// What a peer's samples come to.
+/// The summary of a competitor's samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Summary {
     pub(crate) median: f64,
@@ -42,26 +44,32 @@ impl Summary {
 }
 
 impl Results {
-    /// What the samples of one peer in one measure come to, if there are any.
-    pub(crate) fn summary(&self, setting: &str, measure: &str, metric: &str, peer: &str) -> Option<Summary> {
-        let is_it = |row: &&Row| {
-            row.setting == setting && row.measure == measure && row.metric == metric && row.peer == peer
+    /// The summary of the samples of one competitor in one metric, if there are any.
+    pub(crate) fn summary(
+        &self,
+        setting: &str,
+        measure: &str,
+        metric: &str,
+        competitor: &str,
+    ) -> Option<Summary> {
+        let matches = |row: &&Row| {
+            row.setting == setting && row.measure == measure && row.metric == metric && row.peer == competitor
         };
-        Summary::of(self.rows.iter().filter(is_it).map(|row| row.figure))
+        Summary::of(self.rows.iter().filter(matches).map(|row| row.figure))
     }
 
-    /// The peers that have figures for this, in the order of the report.
-    pub(crate) fn peers(&self, setting: &str, measure: &str) -> Vec<&str> {
-        let mut peers = Vec::new();
+    /// The competitors that have figures for this measure, in the order of the report.
+    pub(crate) fn competitors(&self, setting: &str, measure: &str) -> Vec<&str> {
+        let mut competitors = Vec::new();
         for row in self.rows.iter().filter(|row| row.setting == setting && row.measure == measure) {
-            if !peers.contains(&row.peer.as_str()) {
-                peers.push(row.peer.as_str());
+            if !competitors.contains(&row.peer.as_str()) {
+                competitors.push(row.peer.as_str());
             }
         }
-        peers
+        competitors
     }
 
-    /// Setting, measure, metric and unit of each table, in order.
+    /// Placement, measure, metric and unit of each table, in order.
     pub(crate) fn tables(&self) -> Vec<[&str; 4]> {
         let mut tables = Vec::new();
         for row in &self.rows {

@@ -1,4 +1,4 @@
-//! Rounds: every peer in turn, each round beginning with another one, so that no peer always follows the same other.
+//! Rounds: one sample of every competitor, in an order that rotates, so that none always follows the same other.
 
 use std::{io, path::Path};
 
@@ -6,87 +6,87 @@ use indicatif::ProgressBar;
 
 use crate::{
     args::Args,
-    job::Job,
+    competitor::Competitor,
     measure::Measure,
-    near::{self, Sample},
-    peer::Contender,
+    placement::Placement,
     results::{Results, Row},
-    setting::Setting,
+    sample::{self, Sample},
+    sample_args::SampleArgs,
 };
 
-/// A measure, where, and with whom.
+/// A measure in one placement, with the competitors that take part.
 #[derive(Debug)]
 pub(crate) struct Case {
     pub(crate) measure: &'static Measure,
-    pub(crate) setting: Setting,
-    pub(crate) contenders: Vec<&'static Contender>,
+    pub(crate) placement: Placement,
+    pub(crate) competitors: Vec<&'static Competitor>,
 }
 
 impl Case {
     pub(crate) fn title(&self) -> String {
-        format!("{}; {}", self.measure.name, self.setting.name())
+        format!("{}; {}", self.measure.name, self.placement.name())
     }
 }
 
-/// Takes all samples of a case. Its neighbours live as long.
+/// Takes all samples of a case, under the load of its placement.
 pub(crate) fn run(case: &Case, args: &Args, scratch: &Path, progress: &ProgressBar) -> io::Result<Results> {
-    let _neighbours = case.setting.start_neighbours()?;
-    let mut all: Vec<(&Contender, Vec<Sample>)> =
-        case.contenders.iter().map(|&contender| (contender, Vec::new())).collect();
-    // The order of the report is that of the list, so it is the turn that goes round.
+    let _load = case.placement.start_busy_processes()?;
+    let mut all: Vec<(&Competitor, Vec<Sample>)> =
+        case.competitors.iter().map(|&competitor| (competitor, Vec::new())).collect();
+    // The report keeps the order of the list, so each round starts at another index instead.
     let len = all.len();
     for (round, first) in (1..=args.rounds()).zip((0..len).cycle()) {
         let (before, from_first) = all.split_at_mut_checked(first).unwrap_or_default();
-        for (contender, samples) in from_first.iter_mut().chain(before) {
-            progress.set_message(format!("{}, round {round}: {}", case.title(), contender.name));
+        for (competitor, samples) in from_first.iter_mut().chain(before) {
+            progress.set_message(format!("{}, round {round}: {}", case.title(), competitor.name));
             progress.tick();
-            let job = job(case, contender, args).map_err(io::Error::other)?;
-            let sample = near::start(&job, scratch).map_err(|error| {
-                io::Error::new(error.kind(), format!("{}: {}: {error}", case.title(), contender.name))
+            let args = sample_args(case, competitor, args).map_err(io::Error::other)?;
+            let sample = sample::take(&args, scratch).map_err(|error| {
+                io::Error::new(error.kind(), format!("{}: {}: {error}", case.title(), competitor.name))
             })?;
             samples.push(sample);
             progress.inc(1);
         }
     }
     let mut results = Results::default();
-    for (contender, samples) in all {
-        add(&mut results, case, contender, samples);
+    for (competitor, samples) in all {
+        add(&mut results, case, competitor, samples);
     }
     Ok(results)
 }
 
-fn job(case: &Case, contender: &Contender, args: &Args) -> Result<Job, &'static str> {
-    let (near_cpus, far_cpus) = case.setting.place()?;
-    Ok(Job {
-        peer: contender.name.to_owned(),
+fn sample_args(case: &Case, competitor: &Competitor, args: &Args) -> Result<SampleArgs, &'static str> {
+    let (timer_cpus, peer_cpus) = case.placement.cpus()?;
+    Ok(SampleArgs {
+        competitor: competitor.name.to_owned(),
         measure: case.measure.name.to_owned(),
         millis: args.millis(),
-        rest_millis: args.rest_millis(),
-        crowd_max: args.crowd_max(),
-        near_cpus,
-        far_cpus,
+        idle_millis: args.idle_millis(),
+        connections_max: args.connections_max(),
+        timer_cpus,
+        peer_cpus,
         address: String::new(),
         parent: std::process::id(),
     })
 }
 
-/// Metric by metric, so that a table's figures are together.
-fn add(results: &mut Results, case: &Case, contender: &Contender, samples: Vec<Sample>) {
+/// Adds the samples of one competitor to the results.
+fn add(results: &mut Results, case: &Case, competitor: &Competitor, samples: Vec<Sample>) {
     for (round, sample) in (1..).zip(samples) {
         match sample {
             Sample::Figures(figures) => {
                 results.rows.extend(figures.into_iter().map(|(metric, figure)| Row {
-                    setting: case.setting.name().to_owned(),
+                    setting: case.placement.name().to_owned(),
                     measure: case.measure.name.to_owned(),
                     unit: case.measure.unit(&metric).symbol.to_owned(),
                     metric,
-                    peer: contender.name.to_owned(),
+                    peer: competitor.name.to_owned(),
                     round,
                     figure,
                 }))
             }
-            Sample::Declined(why) => {
-                let declined = (case.title(), contender.name.to_owned(), why);
+            Sample::Declined(reason) => {
+                let declined = (case.title(), competitor.name.to_owned(), reason);
                 if !results.declined.contains(&declined) {
                     results.declined.push(declined);
                 }

@@ -1,50 +1,53 @@
-//! Which cases a run has.
+//! The cases of a run.
 
 use crate::{
     args::Args,
-    measure, peer,
+    competitor, measure,
+    placement::Placement::{self, Defaults},
     rounds::Case,
-    setting::Setting::{self, Defaults},
     targets,
 };
 
-/// Everything that the arguments ask for, in the order of the report.
+/// The cases that the arguments select, in the order of the report.
 pub(crate) fn cases(args: &Args) -> Vec<Case> {
-    let asked = args.settings();
+    let selected = args.placements();
     let mut cases = Vec::new();
-    for measure in measure::all().filter(|measure| has(measure.name, &args.only)) {
-        let settings = if asked.is_empty() { measure.settings } else { &asked };
-        for &setting in settings {
-            let mut contenders: Vec<_> = peer::contenders(measure).collect();
+    for measure in measure::all().filter(|measure| contains_any(measure.name, &args.only)) {
+        let placements = if selected.is_empty() { measure.placements } else { &selected };
+        for &placement in placements {
+            let mut competitors: Vec<_> = competitor::competitors(measure).collect();
             if args.targets {
-                contenders.retain(|contender| targets::need(measure.name, setting, contender.name));
+                competitors.retain(|competitor| targets::is_needed(measure.name, placement, competitor.name));
             }
-            if let (Some(&ours), false) = (contenders.first(), args.peer.is_empty()) {
-                contenders.retain(|contender| contender.name == ours.name || has(contender.name, &args.peer));
+            if let (Some(&ours), false) = (competitors.first(), args.peer.is_empty()) {
+                competitors.retain(|competitor| {
+                    competitor.name == ours.name || contains_any(competitor.name, &args.peer)
+                });
             }
-            if !contenders.is_empty() {
-                cases.push(Case { measure, setting, contenders });
+            if !competitors.is_empty() {
+                cases.push(Case { measure, placement, competitors });
             }
         }
     }
     cases
 }
 
-/// Takes out what can't be had on this machine, and says why.
-pub(crate) fn take_impossible(cases: &mut Vec<Case>) -> Vec<(Setting, &'static str)> {
-    let mut impossible = Vec::new();
-    cases.retain(|case| match case.setting.place() {
+/// Removes the cases whose placement this machine does not support. Returns those placements, each with the reason.
+pub(crate) fn remove_unavailable(cases: &mut Vec<Case>) -> Vec<(Placement, &'static str)> {
+    let mut unavailable = Vec::new();
+    cases.retain(|case| match case.placement.cpus() {
         Ok(_) => true,
-        Err(why) => {
-            if case.setting != Defaults && !impossible.contains(&(case.setting, why)) {
-                impossible.push((case.setting, why));
+        Err(reason) => {
+            if case.placement != Defaults && !unavailable.contains(&(case.placement, reason)) {
+                unavailable.push((case.placement, reason));
             }
             false
         }
     });
-    impossible
+    unavailable
 }
 
-fn has(name: &str, texts: &[String]) -> bool {
+/// Whether the name contains one of these texts. Without texts every name does.
+fn contains_any(name: &str, texts: &[String]) -> bool {
     texts.is_empty() || texts.iter().any(|text| name.contains(text.as_str()))
 }

@@ -1,14 +1,14 @@
-//! What the system tells about itself and about this process.
+//! Queries to the system about itself and this process, and settings of this process.
 
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
-    allow_descriptors, available_memory, cpu_time, cpus, descriptor_count, die_with, kernel, pin, processor,
-    refresh_memory_counts,
+    allowed_cpus, available_memory, cpu_time, descriptor_count, end_with_parent, kernel, pin, processor,
+    raise_descriptor_limit, refresh_memory_counts,
 };
 #[cfg(not(target_os = "linux"))]
 pub(crate) use other::{
-    allow_descriptors, available_memory, cpu_time, cpus, descriptor_count, die_with, kernel, pin, processor,
-    refresh_memory_counts,
+    allowed_cpus, available_memory, cpu_time, descriptor_count, end_with_parent, kernel, pin, processor,
+    raise_descriptor_limit, refresh_memory_counts,
 };
 
 #[cfg(target_os = "linux")]
@@ -21,15 +21,15 @@ mod linux {
         time::ClockId,
     };
 
-    use crate::setting::Cpus;
+    use crate::cpus::Cpus;
 
     /// The processors that this process may run on.
-    pub(crate) fn cpus() -> io::Result<Vec<usize>> {
+    pub(crate) fn allowed_cpus() -> io::Result<Vec<usize>> {
         let set = rustix::thread::sched_getaffinity(None)?;
         Ok((0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect())
     }
 
-    /// Keeps this thread, and those that it starts, to these processors, if there are any.
+    /// Restricts this thread, and the threads that it starts, to these processors, unless the list is empty.
     pub(crate) fn pin(cpus: &Cpus) -> io::Result<()> {
         if cpus.0.is_empty() {
             return Ok(());
@@ -44,31 +44,30 @@ mod linux {
         Ok(rustix::thread::sched_setaffinity(None, &set)?)
     }
 
-    /// Lets the end of the parent end this process.
-    pub(crate) fn die_with(parent: u32) -> io::Result<()> {
+    /// Makes the kernel kill this process when its parent ends.
+    pub(crate) fn end_with_parent(parent: u32) -> io::Result<()> {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-        // It may have ended before.
-        let now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
-        if now == Some(parent) {
+        // The parent may have ended before the call.
+        let current = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
+        if current == Some(parent) {
             Ok(())
         } else {
-            Err(io::Error::other("the process that started this one is gone"))
+            Err(io::Error::other("the process that started this one has ended"))
         }
     }
 
-    /// Puts the counts of all processors together, which only root may; tells whether it was done.
+    /// Adds the memory counters of all processors up, which only root can do. Returns whether it was done.
     pub(crate) fn refresh_memory_counts() -> bool {
         fs::read_to_string("/proc/sys/vm/stat_refresh").is_ok()
     }
 
-    /// Memory that the system could give away, in bytes: what it says, and the free pages that each processor keeps for
-    /// itself, which may be some megabytes and are not in what it says.
+    /// Available memory in bytes: `MemAvailable`, and the free pages in the lists of each processor, which are some
+    /// megabytes that `MemAvailable` does not include.
     pub(crate) fn available_memory() -> io::Result<i64> {
         let text = fs::read_to_string("/proc/meminfo")?;
         let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
         let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<i64>().ok());
-        let available =
-            kib.ok_or_else(|| io::Error::other("/proc/meminfo does not tell MemAvailable"))? << 10;
+        let available = kib.ok_or_else(|| io::Error::other("/proc/meminfo has no MemAvailable"))? << 10;
 
         let text = fs::read_to_string("/proc/zoneinfo")?;
         let counts = text.lines().filter_map(|line| line.trim_start().strip_prefix("count:"));
@@ -79,12 +78,12 @@ mod linux {
 
     /// Open descriptors of this process.
     pub(crate) fn descriptor_count() -> io::Result<usize> {
-        // The directory that is being read is one of them.
+        // The open directory is one of them.
         Ok(fs::read_dir("/proc/self/fd")?.count().saturating_sub(1))
     }
 
-    /// Lets this process open this many descriptors.
-    pub(crate) fn allow_descriptors(count: u64) -> io::Result<()> {
+    /// Raises the limit of open descriptors of this process to this number, if it is lower.
+    pub(crate) fn raise_descriptor_limit(count: u64) -> io::Result<()> {
         let Rlimit { current, maximum } = rustix::process::getrlimit(Resource::Nofile);
         if current.is_none_or(|current| current >= count) {
             return Ok(());
@@ -119,13 +118,13 @@ mod linux {
 mod other {
     use std::{io, time::Duration};
 
-    use crate::setting::Cpus;
+    use crate::cpus::Cpus;
 
     fn unsupported<T>() -> io::Result<T> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub(crate) fn cpus() -> io::Result<Vec<usize>> {
+    pub(crate) fn allowed_cpus() -> io::Result<Vec<usize>> {
         unsupported()
     }
 
@@ -133,8 +132,8 @@ mod other {
         if cpus.0.is_empty() { Ok(()) } else { unsupported() }
     }
 
-    /// A process whose parent is gone finds its connection broken, and ends by that.
-    pub(crate) fn die_with(_parent: u32) -> io::Result<()> {
+    /// If the parent has ended, the connection breaks, and this process fails.
+    pub(crate) fn end_with_parent(_parent: u32) -> io::Result<()> {
         Ok(())
     }
 
@@ -150,7 +149,7 @@ mod other {
         unsupported()
     }
 
-    pub(crate) fn allow_descriptors(_count: u64) -> io::Result<()> {
+    pub(crate) fn raise_descriptor_limit(_count: u64) -> io::Result<()> {
         Ok(())
     }
 

@@ -1,37 +1,41 @@
-//! The report: medians, spread, and how ours compares.
+//! The report: medians, spread, and the ratio of pipework to each competitor.
 
 use std::io::{self, Write};
 
 use crate::{measure, results::Results};
 
-/// A table for each metric of each measure; the ratio is ours over theirs, of the medians.
+/// Prints a table for each metric of each measure. The ratio is that of the medians, pipework over the competitor.
 pub(crate) fn print(out: &mut impl Write, results: &Results) -> io::Result<()> {
     for [setting, measure, metric, unit] in results.tables() {
         let better = measure::named(measure).map_or("?", |measure| measure.unit(metric).better);
-        let colon = if metric.is_empty() { "" } else { ", " };
-        let peers = results.peers(setting, measure);
-        let Some(ours) = peers.first().and_then(|peer| results.summary(setting, measure, metric, peer))
+        let separator = if metric.is_empty() { "" } else { ", " };
+        let competitors = results.competitors(setting, measure);
+        let Some(ours) =
+            competitors.first().and_then(|competitor| results.summary(setting, measure, metric, competitor))
         else {
             continue;
         };
         let rounds = ours.count;
-        writeln!(out, "{measure}{colon}{metric}; {setting}; {unit} ({better} is better; rounds: {rounds})")?;
+        writeln!(
+            out,
+            "{measure}{separator}{metric}; {setting}; {unit} ({better} is better; rounds: {rounds})"
+        )?;
         writeln!(out, "  {:<32}{:>12}{:>12}{:>12}{:>13}", "peer", "median", "min", "max", "ours/theirs")?;
-        for peer in peers {
-            let Some(theirs) = results.summary(setting, measure, metric, peer) else { continue };
+        for competitor in competitors {
+            let Some(theirs) = results.summary(setting, measure, metric, competitor) else { continue };
             let [median, min, max] = [theirs.median, theirs.min, theirs.max].map(digits);
             let ratio = digits(ours.median / theirs.median);
-            writeln!(out, "  {peer:<32}{median:>12}{min:>12}{max:>12}{ratio:>13}")?;
+            writeln!(out, "  {competitor:<32}{median:>12}{min:>12}{max:>12}{ratio:>13}")?;
         }
         writeln!(out)?;
     }
-    for (what, peer, why) in &results.declined {
-        writeln!(out, "{what}: {peer} is missing: {why}\n")?;
+    for (case, competitor, reason) in &results.declined {
+        writeln!(out, "{case}: {competitor} is missing: {reason}\n")?;
     }
     Ok(())
 }
 
-/// Enough digits to tell figures apart, and no more.
+/// Formats a figure with as many decimals as its size needs.
 pub(crate) fn digits(figure: f64) -> String {
     match figure.abs() {
         large if large >= 1000.0 => format!("{figure:.0}"),

@@ -1,5 +1,5 @@
-//! A tiny round of every measure with every peer: everything still runs, and the reports have all of it. What the figures
-//! are is nobody's business here.
+//! A tiny round of every measure with every competitor: each one runs, and the reports contain it. The figures are not
+//! checked.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
 
 use std::{
@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-/// Measures between two ends of a connection, with the peers of all of them.
+/// Measures of a duplex connection, which all competitors in `PEERS` support.
 const DUPLEX: &[&str] = &[
     "round trip of 64 B",
     "round trip of 4 KiB",
@@ -37,9 +37,10 @@ const OTHERS: &[&str] = &[
     "one writer to 16 instances",
 ];
 #[cfg(target_os = "linux")]
-const CROWDS: &[&str] = &["100 idle connections", "1000 idle connections", "10000 idle connections"];
+const IDLE_CONNECTIONS: &[&str] =
+    &["100 idle connections", "1000 idle connections", "10000 idle connections"];
 #[cfg(not(target_os = "linux"))]
-const CROWDS: &[&str] = &[];
+const IDLE_CONNECTIONS: &[&str] = &[];
 
 #[cfg(target_os = "linux")]
 const PEERS: &[&str] = &[
@@ -59,11 +60,11 @@ const PEERS: &[&str] = &["pipework", "std pipes (child stdio)", "std UnixStream"
 const COLUMNS: &str = "setting,measure,metric,unit,peer,round,figure";
 
 #[test]
-fn every_measure_works_with_every_peer() {
+fn every_measure_works_with_every_competitor() {
     let report = run(&["--quick", "--csv", "--setting", "defaults"]);
     let rows = samples(&report);
     let measures: BTreeSet<&str> = rows.iter().map(|row| row[1]).collect();
-    let expected: BTreeSet<&str> = [DUPLEX, OTHERS, CROWDS].concat().into_iter().collect();
+    let expected: BTreeSet<&str> = [DUPLEX, OTHERS, IDLE_CONNECTIONS].concat().into_iter().collect();
     assert_eq!(measures, expected);
     for measure in DUPLEX {
         let peers: BTreeSet<&str> = rows.iter().filter(|row| row[1] == *measure).map(|row| row[4]).collect();
@@ -72,14 +73,14 @@ fn every_measure_works_with_every_peer() {
     }
     for row in &rows {
         let figure: f64 = row[6].parse().unwrap();
-        // Memory that others give back, or that the clock of a sleeping process does not count, may be any number.
+        // Other processes may free memory during a sample, and idle processes may use no time, so these may be any number.
         let may_be_any = row[2].starts_with("memory") || row[2].starts_with("processor");
         assert!(figure.is_finite() && (figure > 0.0 || may_be_any), "{row:?}");
     }
 }
 
 #[test]
-fn the_table_has_every_peer_and_ours_first() {
+fn the_table_has_every_competitor_and_pipework_first() {
     let report =
         run(&["--quick", "--setting", "defaults", "--only", "trip of 64 B", "--only", "messages of 64"]);
     let head = "round trip of 64 B; defaults; us (less is better; rounds: 1)";
@@ -93,7 +94,7 @@ fn the_table_has_every_peer_and_ours_first() {
 }
 
 #[test]
-fn peers_and_measures_can_be_chosen() {
+fn competitors_and_measures_can_be_selected() {
     let list = run(&["--list", "--only", "64 KiB writes", "--peer", "std", "--setting", "defaults"]);
     let lines: Vec<&str> = list.lines().collect();
     assert_eq!(lines.len(), 4, "{list}");
@@ -120,7 +121,7 @@ fn a_record_has_samples_tables_and_plots_that_can_be_drawn_again() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     let mut plots = vec!["buffers.svg", "latency.svg", "throughput.svg"];
-    if !CROWDS.is_empty() {
+    if !IDLE_CONNECTIONS.is_empty() {
         plots.push("connections.svg");
     }
     let [csv, text] = ["csv", "txt"].map(|kind| names.iter().find(|name| name.ends_with(kind)).unwrap());
@@ -145,10 +146,12 @@ fn a_record_has_samples_tables_and_plots_that_can_be_drawn_again() {
 }
 
 #[test]
-fn a_far_process_that_fails_is_told() {
+fn a_peer_process_that_fails_is_reported() {
     let parent = std::process::id().to_string();
-    let job = ["--measure", "round trip of 64 B", "--millis", "1", "--rest-millis", "1", "--crowd-max", "1"];
-    let output = start(&[&["far", "--peer", "nobody", "--parent", &parent], &job[..]].concat());
+    let mut arguments = vec!["peer-process", "--competitor", "nobody", "--parent", &parent];
+    arguments.extend(["--measure", "round trip of 64 B", "--millis", "1"]);
+    arguments.extend(["--idle-millis", "1", "--connections-max", "1"]);
+    let output = start(&arguments);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("nobody"), "{output:?}");
 }
@@ -166,7 +169,7 @@ mod linux {
     use rustix::process::{Pid, Signal, kill_process};
 
     #[test]
-    fn every_setting_works() {
+    fn every_placement_works() {
         let settings = ["pinned", "one-core", "busy"].map(|setting| ["--setting", setting]).concat();
         let only = ["--quick", "--csv", "--only", "round trip of 64 B", "--peer", "seqpacket"];
         let report = run(&[&only[..], &settings].concat());
@@ -178,9 +181,9 @@ mod linux {
         assert_eq!(found, expected);
     }
 
-    /// `cargo test` builds the example too, unless it is told which tests to run.
+    /// `cargo test` also builds the example, unless its arguments select tests.
     #[test]
-    fn what_waiting_costs_a_runtime_is_told() {
+    fn the_cost_of_waiting_to_a_runtime_is_reported() {
         let example = Path::new(env!("CARGO_BIN_EXE_pipework-bench")).with_file_name("examples/busy_runtime");
         assert!(example.exists(), "build it: cargo build --package pipework-bench --examples");
         let output = Command::new(&example).arg("5").output().unwrap();
@@ -220,7 +223,7 @@ mod linux {
         output.read_line(&mut head).unwrap();
         assert!(head.starts_with("# date"), "{head}");
 
-        // Where there is only one processor, there are no neighbours, and the program has ended.
+        // With only one processor the placement is not available, and the program has ended.
         if thread::available_parallelism().unwrap().get() == 1 {
             assert!(!program.wait().unwrap().success());
             return;
@@ -239,7 +242,7 @@ mod linux {
         kill_process(Pid::from_child(&program), Signal::INT).unwrap();
         assert_eq!(program.wait().unwrap().code(), Some(130));
         while all.iter().any(|&process| is_running(process)) {
-            assert!(Instant::now() < watchdog, "of these one goes on: {all:?}");
+            assert!(Instant::now() < watchdog, "one of these still runs: {all:?}");
             thread::yield_now();
         }
         assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
@@ -250,14 +253,14 @@ mod linux {
         text.split_whitespace().map(|number| number.parse().unwrap()).collect()
     }
 
-    /// One that has ended may wait for somebody to take notice of it.
+    /// A process that has ended may still be a zombie.
     fn is_running(process: u32) -> bool {
         let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
         stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
     }
 }
 
-/// The rows of a report in CSV, field by field.
+/// The rows of a CSV report, as fields.
 fn samples(report: &str) -> Vec<[&str; 7]> {
     let mut lines = report.lines().filter(|line| !line.starts_with('#'));
     assert_eq!(lines.next(), Some(COLUMNS));

@@ -1,4 +1,4 @@
-//! The command line. The help texts teach by example; the exit codes are those of [`crate::failure::Status`].
+//! The command line. The help texts consist of examples; the exit codes are those of [`crate::failure::Status`].
 
 use std::{ffi::OsString, num::NonZeroU8, path::PathBuf, time::Duration};
 
@@ -7,95 +7,97 @@ use pipework::PipeMode;
 
 const MAIN_HELP: &str = "\
 EXAMPLES
-  pipework demo                          see it work, and how fast
+  pipework demo                          send a file through a pipe, and measure the speed
   pipework serve hello --echo            in one terminal ...
   echo hi | pipework connect hello       ... and in another
-  pipework list                          which pipes there are
+  pipework list                          list the pipes
 
 NAMES
-  A name is \"hello\" or \\\\.\\pipe\\hello (the same pipe); on Unix an absolute path is a plain Unix socket.
-  \\\\server\\pipe\\hello is a pipe on another computer (connect only); quote it, or the shell eats backslashes.
+  \"hello\" and \\\\.\\pipe\\hello are the same pipe; on Unix an absolute path is a Unix domain socket.
+  \\\\server\\pipe\\hello is a remote pipe (connect only); quote it, or the shell removes backslashes.
 
 EXIT CODES
-  0    done; also when stdout was closed early
-  1    failed
-  2    wrong usage, or a name that no pipe can have
+  0    success; also when stdout was closed early
+  1    failure
+  2    wrong usage, or an invalid name
   3    no such pipe
-  4    busy, or the time was up
+  4    busy, or timed out
   5    access denied, or the name is taken
-  130  interrupted (Ctrl-C, or asked to end)";
+  130  interrupted (Ctrl-C or a termination signal)";
 
 const DEMO_HELP: &str = "\
 EXAMPLES
   pipework demo                          send this program itself
-  pipework demo big.iso --clients 8      send a file of yours to eight clients at once
+  pipework demo big.iso --clients 8      send another file, to eight clients at the same time
   pipework demo --mode message           messages only
   pipework demo --json > result.json     for programs
 
-Speeds are measured between two processes, without hashing: 64 KiB writes from memory (the first 16 MiB of
-the file, over and over), copied into a buffer of the reader. Each figure is the median of three passes, and
-the transports take turns after a short warm-up. Pipework has buffers of 1 MiB, the others the system's own.";
+Speeds are measured between two processes, without hashing. The writer sends 64 KiB at a time from
+memory (the first 16 MiB of the file, repeated); the reader copies the data into a buffer. Each
+figure is the median of three passes after a short warm-up; a pass measures each transport once.
+Pipework has buffers of 1 MiB, the other transports have the system's default size.";
 
 const SERVE_HELP: &str = "\
 EXAMPLES
-  pipework serve hello --echo                     send back what arrives
+  pipework serve hello --echo                     send back what clients send
   pipework serve calc -- bc -l                    one calculator for each client
-  pipework serve upper -- stdbuf -oL tr a-z A-Z   `stdbuf -oL` where a command holds its output back
-  pipework serve calc --message -- bc -l          each message is a line of bc's, and back
+  pipework serve upper -- stdbuf -oL tr a-z A-Z   `stdbuf -oL` for a command that buffers its output
+  pipework serve calc --message -- bc -l          each message is a line of bc's input or output
   pipework serve log --direction out -- tail -f app.log
                                                   clients only read
   pipework serve job --max-instances 1 --echo     one client at a time
-  pipework serve db --group staff --echo          let a group in, too
+  pipework serve db --group staff --echo          a group can connect, too
   pipework serve db --user eve --accept-remote --echo
-                                                  also from other computers, through pipework-gateway
+                                                  remote clients can connect, too
 
-A command gets what its client sends as stdin; what it writes to stdout goes to the client. When it ends, the
-client gets the rest and the connection is closed. When the client leaves, the command's stdin ends (not
-before: a named pipe can't be half closed); five seconds later it is killed. With --message each message is one
-line of the command, without the line's end. With --direction in, stdout is that of the server.";
+The command reads what its client sends from stdin, and writes to the client through stdout. When
+the command exits, the client receives the rest of its output, and the connection is closed. When
+the client disconnects, the command's stdin ends (not before: a named pipe can't be half-closed),
+and after five seconds the command is killed. With --message each message is one line of the
+command, without the line end. With --direction in, the command shares the server's stdout.";
 
 const CONNECT_HELP: &str = "\
 EXAMPLES
-  pipework connect hello                          type, and see what comes back
-  echo hi | pipework connect hello                one question, one answer
-  pipework connect hello < question > answer      files
+  pipework connect hello                          interactively
+  echo hi | pipework connect hello                one request, one response
+  pipework connect hello < request > response     files
   pipework connect hello --message                each line of stdin is a message
-  pipework connect log --stay < /dev/null         only watch
-  pipework connect hello --wait --timeout 1m      also if it does not exist yet
+  pipework connect log --stay < /dev/null         only read
+  pipework connect hello --wait --timeout 1m      wait for a pipe that does not exist yet
   pipework connect '\\\\server\\pipe\\hello' --user eve
-                                                  on another computer; asks for the password
+                                                  a remote pipe; asks for the password
 
-A named pipe can't be half closed, so the server never sees that stdin has ended. After the end of stdin,
-connect waits until the server has read everything, prints what still comes, and leaves when nothing came for
---idle, or with --stay when the server closes. It always leaves when the server closes. A plain Unix socket can
-be half closed; there it stays.
-Without --message, on a message pipe, each read from stdin is sent as one message.";
+A named pipe can't be half-closed, so the server never sees the end of stdin. After that, connect
+waits until the server has read everything, prints what the server still sends, and exits when
+nothing arrives for --idle, or with --stay when the server closes. It always exits when the server
+closes. A Unix domain socket can be half-closed; there connect waits for the server to close.
+Without --message, each read from stdin is sent to a message pipe as one message.";
 
 const LIST_HELP: &str = "\
 EXAMPLES
   pipework list
   pipework list --json | jq -r '.[].name'
 
-DIRECTION is seen from the server: \"in\" pipes are written by clients, \"out\" pipes are read by them.
-NETWORK says whether clients on other computers may come, where pipework-gateway lets them.";
+DIRECTION is that of the server: clients write to an \"in\" pipe, and read from an \"out\" pipe.
+NETWORK says whether the pipe accepts remote clients, if pipework-gateway runs.";
 
 const WAIT_HELP: &str = "\
 EXAMPLES
   pipework wait hello && echo hi | pipework connect hello
-  pipework wait hello --absent --timeout 30s      also if nobody serves it yet
+  pipework wait hello --absent --timeout 30s      also if the pipe does not exist yet
 
-Waiting reserves nothing: another client may be faster.";
+Waiting reserves nothing: another client may connect first.";
 
 const PATH_HELP: &str = "\
 EXAMPLES
   ls \"$(pipework path hello)\"
 
-The pipe need not exist. PIPEWORK_DIR and XDG_RUNTIME_DIR decide where pipes live.";
+The pipe need not exist. PIPEWORK_DIR and XDG_RUNTIME_DIR select the directory.";
 
-/// Serve, open, list, await and measure named pipes.
+/// Serve, open, list, wait for and measure named pipes.
 ///
-/// Named pipes with the semantics of Windows, on every system. One name, any number of clients, each with an
-/// instance of its own.
+/// Named pipes with the semantics of Windows, on every system. A name has any number of clients, each connected to
+/// its own instance.
 #[derive(Debug, Parser)]
 #[command(name = "pipework", version, after_help = MAIN_HELP)]
 pub(crate) struct Args {
@@ -114,16 +116,16 @@ pub(crate) enum Command {
     /// Connect stdin and stdout to a pipe.
     #[command(after_help = CONNECT_HELP)]
     Connect(ConnectArgs),
-    /// List the pipes that you may see.
+    /// List the visible pipes.
     #[command(after_help = LIST_HELP)]
     List(ListArgs),
-    /// Wait until a client could connect.
+    /// Wait until a client can connect.
     #[command(after_help = WAIT_HELP)]
     Wait(WaitArgs),
-    /// Print where a pipe lives.
+    /// Print the path of a pipe.
     #[command(after_help = PATH_HELP)]
     Path(PathArgs),
-    /// The other process of the demo.
+    /// The peer process of the demo.
     #[command(hide = true)]
     DemoPeer(DemoPeerArgs),
 }
@@ -132,13 +134,13 @@ pub(crate) enum Command {
 pub(crate) struct DemoArgs {
     /// The file to send [default: this program itself]
     pub(crate) file: Option<PathBuf>,
-    /// Client processes, all at once
+    /// Number of client processes, which all connect at the same time
     #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u16).range(1..=254))]
     pub(crate) clients: u16,
-    /// How the pipe carries the file
+    /// Modes of the pipe
     #[arg(long, value_enum, default_value_t = Modes::Both)]
     pub(crate) mode: Modes,
-    /// MiB to send in each pass of the measurement, 0 for none [default: the file's size, 256 to 1024]
+    /// MiB to send in each pass of the measurement; 0 skips it [default: the file's size, 256 to 1024]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(..=1 << 20))]
     pub(crate) measure: Option<u64>,
     /// Print the result as JSON
@@ -167,7 +169,7 @@ impl Modes {
 pub(crate) struct ServeArgs {
     /// The name to serve
     pub(crate) name: OsString,
-    /// Send back what arrives (the default without a command)
+    /// Send back what clients send (the default without a command)
     #[arg(long, conflicts_with = "command")]
     pub(crate) echo: bool,
     /// The command to run for each client
@@ -176,39 +178,39 @@ pub(crate) struct ServeArgs {
     /// Make a message pipe instead of a byte pipe
     #[arg(long)]
     pub(crate) message: bool,
-    /// Which way the pipe goes; in: clients only write, out: clients only read
+    /// Direction of the pipe; in: clients only write, out: clients only read
     #[arg(long, value_enum, default_value_t = Direction::Duplex)]
     pub(crate) direction: Direction,
-    /// At most so many clients at a time, 1 to 254 [default: no limit]
+    /// The maximum number of clients at a time, 1 to 254 [default: no limit]
     #[arg(long, value_name = "N", value_parser = parse_max_instances)]
     pub(crate) max_instances: Option<NonZeroU8>,
-    /// Serve the name together with a process that serves it already
+    /// Add instances to a name that another process serves already
     #[arg(long)]
     pub(crate) join: bool,
-    /// Let this user connect, too (a name or a number)
+    /// Also allow this user to connect (a name or a number)
     #[arg(long, value_name = "USER")]
     pub(crate) user: Vec<String>,
-    /// Let this group connect, too (a name or a number)
+    /// Also allow this group to connect (a name or a number)
     #[arg(long, value_name = "GROUP")]
     pub(crate) group: Vec<String>,
-    /// Let every user of this computer connect
+    /// Allow every local user to connect
     #[arg(long)]
     pub(crate) everyone: bool,
-    /// Let clients on other computers connect, too, if their account may (on Linux through pipework-gateway)
+    /// Also accept remote clients, if their account has access (on Linux through pipework-gateway)
     #[arg(long)]
     pub(crate) accept_remote: bool,
-    /// Bytes that clients may write ahead [default: 262144]
+    /// Size of the buffer from clients to the server [default: 262144]
     #[arg(long, value_name = "BYTES")]
     pub(crate) in_buffer: Option<u32>,
-    /// Bytes that may be written ahead to a client [default: 262144]
+    /// Size of the buffer from the server to each client [default: 262144]
     #[arg(long, value_name = "BYTES")]
     pub(crate) out_buffer: Option<u32>,
-    /// Say when clients come and go
+    /// Report when clients connect and disconnect
     #[arg(long, short)]
     pub(crate) verbose: bool,
 }
 
-/// Seen from the server, as in `PipeEntry::directions`.
+/// The direction of the server, as in `PipeEntry::directions`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Direction {
     Duplex,
@@ -226,33 +228,33 @@ pub(crate) struct ConnectArgs {
     /// Print what arrives as a hex dump
     #[arg(long)]
     pub(crate) hex: bool,
-    /// Wait also for a pipe that does not exist yet
+    /// Also wait for a pipe that does not exist yet
     #[arg(long)]
     pub(crate) wait: bool,
-    /// How long to wait for a free instance, such as 500ms, 2s or 1m [default: 20s, with --wait for ever]
+    /// How long to wait for a free instance, such as 500ms, 2s or 1m [default: 20s, with --wait no limit]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) timeout: Option<Duration>,
-    /// Leave when stdin has ended and nothing came for so long [default: 1s]
+    /// After the end of stdin, exit when nothing has arrived for this time [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) idle: Option<Duration>,
-    /// Stay until the server closes, also after the end of stdin
+    /// After the end of stdin, stay connected until the server closes
     #[arg(long, conflicts_with = "idle")]
     pub(crate) stay: bool,
     #[command(flatten)]
     pub(crate) remote: RemoteArgs,
 }
 
-/// For a pipe on another computer.
+/// Options for a remote pipe.
 #[derive(Debug, ClapArgs)]
-#[command(next_help_heading = "For a pipe on another computer")]
+#[command(next_help_heading = "Options for a remote pipe")]
 pub(crate) struct RemoteArgs {
-    /// The account there: user, DOMAIN\user or user@realm; asks for its password [default: your Kerberos tickets]
+    /// The account on the server: user, DOMAIN\user or user@realm; asks for its password [default: your Kerberos tickets]
     #[arg(long, value_name = "USER")]
     pub(crate) user: Option<String>,
-    /// Take the password from the first line of this file instead of asking
+    /// Read the password from the first line of this file
     #[arg(long, value_name = "FILE", requires = "user")]
     pub(crate) password_file: Option<PathBuf>,
-    /// Go on also where the server can't encrypt; it still has to sign
+    /// Also connect to a server that can't encrypt; it still has to sign
     #[arg(long, requires = "user")]
     pub(crate) allow_unencrypted: bool,
     /// TCP port of the SMB service [default: 445]
@@ -271,17 +273,17 @@ pub(crate) struct ListArgs {
 pub(crate) struct WaitArgs {
     /// The pipe to wait for
     pub(crate) name: OsString,
-    /// Give up after this time, such as 500ms, 2s or 1m [default: never]
+    /// Time out after this time, such as 500ms, 2s or 1m [default: never]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) timeout: Option<Duration>,
-    /// Wait also for a pipe that does not exist yet
+    /// Also wait for a pipe that does not exist yet
     #[arg(long)]
     pub(crate) absent: bool,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct PathArgs {
-    /// The name to look up
+    /// The name of the pipe
     pub(crate) name: OsString,
 }
 
@@ -291,25 +293,25 @@ pub(crate) struct DemoPeerArgs {
     pub(crate) task: PeerTask,
 }
 
-/// What the demo's other process does.
+/// The tasks of the demo's peer process.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PeerTask {
-    /// Receives the file through a pipe, in byte mode unless `message`.
+    /// Receives the file through a pipe, in message mode if `message`.
     Receive {
         name: OsString,
         #[arg(long)]
         message: bool,
     },
-    /// Takes part in a measurement.
+    /// Is the other end of a measurement.
     Measure {
         transport: Transport,
         bytes: u64,
-        /// Of the pipe, where the transport has one.
+        /// The name of the pipe, if the transport is a named pipe.
         name: Option<OsString>,
     },
 }
 
-/// What is measured. The order is that of the table.
+/// The measured transports, in the order of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Transport {
     PipeworkByte,
@@ -322,12 +324,12 @@ pub(crate) enum Transport {
 fn parse_max_instances(text: &str) -> Result<NonZeroU8, String> {
     match text.parse::<u8>().ok().and_then(NonZeroU8::new) {
         Some(count) if count.get() < u8::MAX => Ok(count),
-        _ => Err("give a number from 1 to 254, or leave the option out for no limit".into()),
+        _ => Err("expected a number from 1 to 254; omit the option for no limit".into()),
     }
 }
 
 fn parse_time(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|_| "give a time such as 500ms, 2s or 1m".into())
+    humantime::parse_duration(text).map_err(|_| "expected a time such as 500ms, 2s or 1m".into())
 }
 
 #[cfg(test)]

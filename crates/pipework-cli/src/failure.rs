@@ -1,23 +1,21 @@
-//! How a command ends when it does not end well: what happened, what to do about it, and the exit code.
+//! The failure of a command: a text, a hint, and the exit code.
 
-use std::{io, process::ExitCode};
+use std::io;
 
 use pipework::{PipeErrorKind, PipeName};
 
-use crate::output::{say, say_more};
-
-/// Why a command ended.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    status: Status,
-    text: String,
-    hint: Option<String>,
+    pub(crate) status: Status,
+    pub(crate) text: String,
+    pub(crate) hint: Option<String>,
 }
 
-/// The exit codes, as the help lists them.
+/// The exit codes that the help lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
-    /// Nobody reads stdout any more: the reader has seen enough, so this is success and nothing is said.
+    /// The reader of stdout has closed it. It wants no more output, so this is success, without a message.
     StdoutClosed = 0,
     Failed = 1,
     Usage = 2,
@@ -32,7 +30,7 @@ impl Failure {
         Failure { status, text: text.into(), hint: None }
     }
 
-    /// Something else than a pipe failed: a file, a process, a result.
+    /// Something other than a pipe failed: a file, a process, a result.
     pub(crate) fn failed(text: impl Into<String>) -> Failure {
         Failure::new(Status::Failed, text)
     }
@@ -41,11 +39,11 @@ impl Failure {
         Failure::new(Status::Interrupted, format!("interrupted: {}", text.into()))
     }
 
-    /// A call about a pipe failed. The texts of the system don't say about which.
-    pub(crate) fn about(name: &PipeName, error: io::Error) -> Failure {
-        let names_nothing = error.get_ref().is_none();
+    /// A call on this pipe failed. The system's error texts have no name, so the name is added.
+    pub(crate) fn of_pipe(name: &PipeName, error: io::Error) -> Failure {
+        let lacks_name = error.get_ref().is_none();
         let failure = Failure::from(error);
-        let text = if names_nothing { format!("{name}: {}", failure.text) } else { failure.text };
+        let text = if lacks_name { format!("{name}: {}", failure.text) } else { failure.text };
         Failure { text, ..failure }
     }
 
@@ -57,28 +55,17 @@ impl Failure {
         }
     }
 
-    /// Says what to do, instead of what fits the error in general.
+    /// Replaces the general hint.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Failure {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The same, for one status only.
+    /// Replaces the general hint, for one status only.
     #[must_use]
     pub(crate) fn hint_if(self, status: Status, hint: &str) -> Failure {
         if self.status == status { self.hint(hint) } else { self }
-    }
-
-    /// Tells the user and gives the exit code.
-    pub(crate) fn report(&self) -> ExitCode {
-        if self.status != Status::StdoutClosed {
-            say(format_args!("{}", self.text));
-            if let Some(hint) = &self.hint {
-                say_more(format_args!("hint: {hint}"));
-            }
-        }
-        ExitCode::from(self.status as u8)
     }
 }
 
@@ -89,29 +76,31 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Nothing could be connected to before the time was up.
-pub(crate) fn too_late(name: &PipeName) -> Failure {
-    Failure::new(Status::Busy, format!("no free instance of {name} in time"))
-        .hint("give it more time with --timeout")
+/// The hint for a timeout.
+const LONGER_TIMEOUT: &str = "set a longer --timeout";
+
+/// No instance became free before the timeout.
+pub(crate) fn timed_out(name: &PipeName) -> Failure {
+    Failure::new(Status::Busy, format!("no free instance of {name} before the timeout")).hint(LONGER_TIMEOUT)
 }
 
-/// The exit code of an error, and what a user can do about it.
+/// The exit code of an error, and a hint to the user.
 fn explain(error: &io::Error) -> (Status, Option<&'static str>) {
     use PipeErrorKind as Kind;
     match PipeErrorKind::of(error) {
-        Some(Kind::Absent) => (Status::Absent, Some("`pipework list` shows the pipes that there are")),
-        Some(Kind::Busy) => {
-            (Status::Busy, Some("every instance has its client: try again, or serve it with more instances"))
-        }
-        Some(Kind::TimedOut) => (Status::Busy, Some("give it more time with --timeout")),
+        Some(Kind::Absent) => (Status::Absent, Some("`pipework list` lists the pipes")),
+        Some(Kind::Busy) => (
+            Status::Busy,
+            Some("all instances have clients: try again, or serve the pipe with more instances"),
+        ),
+        Some(Kind::TimedOut) => (Status::Busy, Some(LONGER_TIMEOUT)),
         Some(Kind::AccessDenied) => (Status::Denied, None),
-        Some(Kind::NameTaken) => {
-            (Status::Denied, Some("`pipework list` shows who serves it; --join serves it together"))
-        }
+        Some(Kind::NameTaken) => (
+            Status::Denied,
+            Some("`pipework list` shows the serving process; --join serves the name together with it"),
+        ),
         Some(Kind::Invalid) => (Status::Usage, None),
-        Some(Kind::Corrupt) => {
-            (Status::Failed, Some("is the other end a pipework program of the same version?"))
-        }
+        Some(Kind::Corrupt) => (Status::Failed, Some("does the peer use the same version of pipework?")),
         _ => (Status::Failed, None),
     }
 }

@@ -1,10 +1,10 @@
-//! Ctrl-C, and being asked to end: the waits end, the command tidies up.
+//! Ctrl-C and termination signals: they cancel waits, and the command cleans up.
 
 use std::process;
 
 use crate::failure::{Failure, Status};
 
-/// From now on Ctrl-C calls `stop`, on a thread of its own. A second Ctrl-C ends the process at once.
+/// From now on Ctrl-C calls `stop`, on a separate thread. A second Ctrl-C ends the process immediately.
 pub(crate) fn watch(mut stop: impl FnMut() + Send + 'static) -> Result<(), Failure> {
     let mut interrupted = false;
     ctrlc::set_handler(move || {
@@ -14,5 +14,5 @@ pub(crate) fn watch(mut stop: impl FnMut() + Send + 'static) -> Result<(), Failu
         interrupted = true;
         stop();
     })
-    .map_err(|error| Failure::failed(format!("can't watch for Ctrl-C: {error}")))
+    .map_err(|error| Failure::failed(format!("can't handle Ctrl-C: {error}")))
 }

@@ -1,4 +1,4 @@
-//! The tool `pipework`: serve, open, list, await and measure named pipes. Each command is a thin caller of the
+//! The tool `pipework`: serves, opens, lists, waits for and measures named pipes. Each command is a thin layer over the
 //! library.
 
 mod args;
@@ -25,6 +25,6 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => output::report(&failure),
     }
 }

@@ -1,39 +1,51 @@
-//! The two ways out: results on stdout, everything that is said to the user on stderr.
+//! Output: results on stdout, messages to the user on stderr.
 
 use std::{
     fmt,
     io::{self, StdoutLock, Write},
+    process::ExitCode,
 };
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Status};
 
-/// Writes a result to stdout and flushes it, so that a reader gets it now.
+/// Writes a result to stdout and flushes it, so that a reader gets it immediately.
 pub(crate) fn print(write: impl FnOnce(&mut StdoutLock<'static>) -> io::Result<()>) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     write(&mut stdout).and_then(|()| stdout.flush()).map_err(|error| Failure::stdout(&error))
 }
 
-/// Tells the user something. Where stderr is closed there is nobody to tell, and that is no reason to end.
+/// Reports a failure to the user, and returns the exit code.
+pub(crate) fn report(failure: &Failure) -> ExitCode {
+    if failure.status != Status::StdoutClosed {
+        say(format_args!("{}", failure.text));
+        if let Some(hint) = &failure.hint {
+            say_more(format_args!("hint: {hint}"));
+        }
+    }
+    ExitCode::from(failure.status as u8)
+}
+
+/// Writes a message to stderr. If stderr is closed, the message is lost, and the command goes on.
 pub(crate) fn say(text: fmt::Arguments<'_>) {
     writeln!(io::stderr().lock(), "pipework: {text}").ok();
 }
 
-/// Goes on after [`say`], on a line of its own.
-pub(crate) fn say_more(text: fmt::Arguments<'_>) {
+/// Writes one more line of the message of [`say`].
+fn say_more(text: fmt::Arguments<'_>) {
     writeln!(io::stderr().lock(), "  {text}").ok();
 }
 
-/// The first `len` bytes: what a call that returned `len` has put there.
+/// The first `len` bytes, which a call that returned `len` has filled.
 pub(crate) fn filled(buffer: &[u8], len: usize) -> &[u8] {
     buffer.get(..len).unwrap_or(buffer)
 }
 
-/// A number with its noun in the plural where that is needed.
+/// Formats a number with its noun, in the plural if needed.
 pub(crate) fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
-/// Writes rows in columns, each as wide as its widest cell; the columns of `right` are numbers.
+/// Writes rows in columns, each as wide as its widest cell. The columns in `right` are aligned to the right.
 pub(crate) fn write_table<const N: usize>(
     out: &mut impl Write,
     rows: &[[String; N]],

@@ -1,11 +1,11 @@
-//! The accept loop as tokio documents it for its own named pipes: only the `use` line is another.
+//! The accept loop from the documentation of tokio's named pipes. Only the `use` line differs.
 //!
 //! ```text
 //! cargo run -p pipework-examples --example accept_loop    serves until its input ends
 //! cargo run -p pipework-examples --example busy_loop      a client
 //! ```
 
-#![allow(unreachable_code, reason = "the loop has no end, and yet a type")]
+#![allow(unreachable_code, reason = "the code after the endless loop gives the block its type")]
 
 use pipework::tokio::ServerOptions;
 use std::io;

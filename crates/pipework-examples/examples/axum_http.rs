@@ -1,8 +1,8 @@
-//! axum over a pipe: the same routes as over TCP, and each request knows the process that it comes from.
+//! axum over a pipe: the routes are those of a TCP server, and each request has the process id of its client.
 //!
 //! ```text
 //! cargo run -p pipework-examples --example axum_http -- NAME         serves until its input ends
-//! cargo run -p pipework-examples --example hyper_http -- get NAME /  asks it
+//! cargo run -p pipework-examples --example hyper_http -- get NAME /  sends a request
 //! ```
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
@@ -24,14 +24,14 @@ async fn main() -> io::Result<()> {
     let listener = Listener::bind(name)?;
     println!("serving {}", listener.name());
     let routes = Router::new().route("/", get(greet)).route("/capitals", post(capitals));
-    axum::serve(PipeListener(listener), routes.into_make_service_with_connect_info::<Caller>())
+    axum::serve(PipeListener(listener), routes.into_make_service_with_connect_info::<Client>())
         .with_graceful_shutdown(end_of_input())
         .await?;
     println!("stopped");
     Ok(())
 }
 
-async fn greet(ConnectInfo(Caller { process }): ConnectInfo<Caller>) -> String {
+async fn greet(ConnectInfo(Client { process }): ConnectInfo<Client>) -> String {
     format!("hello, process {process:?}\n")
 }
 
@@ -39,39 +39,39 @@ async fn capitals(text: String) -> String {
     text.to_uppercase()
 }
 
-/// axum's trait and the listener are both foreign here, so a type of our own joins them.
+/// The trait and the listener are both from other crates, so a local type has to implement the trait.
 struct PipeListener(Listener);
 
 impl axum::serve::Listener for PipeListener {
     type Io = NamedPipeServer;
-    type Addr = Caller;
+    type Addr = Client;
 
-    async fn accept(&mut self) -> (NamedPipeServer, Caller) {
+    async fn accept(&mut self) -> (NamedPipeServer, Client) {
         loop {
-            // After an error, such as too many open files, the next poll pauses before it tries again.
+            // After an error, such as too many open files, the next poll waits before it retries.
             match poll_fn(|cx| self.0.poll_accept(cx)).await {
                 Ok(client) => {
                     let process = client.peer().ok().and_then(|peer| peer.process_id());
-                    return (client, Caller { process });
+                    return (client, Client { process });
                 }
                 Err(error) => println!("accepting: {error}"),
             }
         }
     }
 
-    fn local_addr(&self) -> io::Result<Caller> {
-        Ok(Caller { process: Some(std::process::id()) })
+    fn local_addr(&self) -> io::Result<Client> {
+        Ok(Client { process: Some(std::process::id()) })
     }
 }
 
-/// Who is at the other end, as the kernel says: what an address is to TCP.
+/// The client's process as the kernel reports it. It takes the place of a TCP address.
 #[derive(Clone, Debug)]
-struct Caller {
+struct Client {
     process: Option<u32>,
 }
 
-impl Connected<IncomingStream<'_, PipeListener>> for Caller {
-    fn connect_info(client: IncomingStream<'_, PipeListener>) -> Caller {
+impl Connected<IncomingStream<'_, PipeListener>> for Client {
+    fn connect_info(client: IncomingStream<'_, PipeListener>) -> Client {
         client.remote_addr().clone()
     }
 }

@@ -1,8 +1,8 @@
-//! The loop by which tokio's documentation opens a pipe that may be busy: only the `use` line is another.
+//! The loop that opens a busy pipe, from the documentation of tokio's named pipes. Only the `use` line differs.
 //!
 //! ```text
 //! cargo run -p pipework-examples --example accept_loop    the server
-//! cargo run -p pipework-examples --example busy_loop      asks it once
+//! cargo run -p pipework-examples --example busy_loop      sends one request
 //! ```
 
 use pipework::tokio::ClientOptions;

@@ -1,9 +1,9 @@
-//! Messages over a byte pipe by the codecs of `tokio_util`: lines of text, and frames with their length before them. On a
-//! message pipe none is needed; they are for a protocol that is there already.
+//! Messages over a byte pipe with the codecs of `tokio_util`: lines of text, and length-prefixed frames. They are for an
+//! existing protocol; a message pipe needs no codec.
 //!
 //! ```text
 //! cargo run -p pipework-examples --example codecs -- serve NAME lines|frames        serves until its input ends
-//! cargo run -p pipework-examples --example codecs -- ask NAME lines|frames TEXT...  prints the answers
+//! cargo run -p pipework-examples --example codecs -- ask NAME lines|frames TEXT...  prints the responses
 //! ```
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
@@ -18,7 +18,7 @@ use std::{
 };
 use tokio_util::codec::{Framed, LengthDelimitedCodec, LinesCodec, LinesCodecError};
 
-/// A longer line or frame is an error, so that nobody can exhaust the memory of the other.
+/// A longer line or frame is an error, so that a peer can't exhaust the memory.
 const LEN_MAX: usize = 1 << 20;
 
 #[tokio::main(flavor = "current_thread")]
@@ -33,7 +33,7 @@ async fn main() -> io::Result<()> {
     }
 }
 
-async fn serve<F>(name: &str, answer: fn(NamedPipeServer) -> F) -> io::Result<()>
+async fn serve<F>(name: &str, respond: fn(NamedPipeServer) -> F) -> io::Result<()>
 where
     F: Future<Output = io::Result<()>> + Send + 'static,
 {
@@ -42,23 +42,23 @@ where
     let mut stop = pin!(end_of_input());
     loop {
         tokio::select! {
-            client = listener.accept() => tokio::spawn(answer(client?)),
+            client = listener.accept() => tokio::spawn(respond(client?)),
             () = &mut stop => return Ok(()),
         };
     }
 }
 
-/// Answers each line with itself, turned round.
+/// Responds to each line with the line reversed.
 async fn lines(client: NamedPipeServer) -> io::Result<()> {
     let mut client = Framed::new(client, LinesCodec::new_with_max_length(LEN_MAX));
     while let Some(line) = client.next().await {
-        let turned: String = line.map_err(as_io)?.chars().rev().collect();
-        client.send(turned).await.map_err(as_io)?;
+        let reversed: String = line.map_err(as_io)?.chars().rev().collect();
+        client.send(reversed).await.map_err(as_io)?;
     }
     Ok(())
 }
 
-/// The same with frames, which may hold any bytes.
+/// Responds to each frame with its bytes reversed. A frame may contain any bytes.
 async fn frames(client: NamedPipeServer) -> io::Result<()> {
     let mut client = Framed::new(client, frame_codec());
     while let Some(frame) = client.next().await {
@@ -73,8 +73,8 @@ async fn ask_lines(name: &str, texts: &[&str]) -> io::Result<()> {
     let mut server = Framed::new(connect(name).await?, LinesCodec::new_with_max_length(LEN_MAX));
     for text in texts {
         server.send(text).await.map_err(as_io)?;
-        let answer = server.next().await.ok_or(ErrorKind::UnexpectedEof)?;
-        println!("{}", answer.map_err(as_io)?);
+        let response = server.next().await.ok_or(ErrorKind::UnexpectedEof)?;
+        println!("{}", response.map_err(as_io)?);
     }
     Ok(())
 }
@@ -83,8 +83,8 @@ async fn ask_frames(name: &str, texts: &[&str]) -> io::Result<()> {
     let mut server = Framed::new(connect(name).await?, frame_codec());
     for text in texts {
         server.send(Bytes::copy_from_slice(text.as_bytes())).await?;
-        let answer = server.next().await.ok_or(ErrorKind::UnexpectedEof)?;
-        println!("{:?}", answer?);
+        let response = server.next().await.ok_or(ErrorKind::UnexpectedEof)?;
+        println!("{:?}", response?);
     }
     Ok(())
 }

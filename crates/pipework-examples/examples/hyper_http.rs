@@ -1,9 +1,9 @@
-//! hyper over a pipe, both ends: a server, and a client that works with any HTTP server on a pipe.
+//! hyper over a pipe: a server, and a client that works with any HTTP server on a pipe.
 //!
 //! ```text
 //! cargo run -p pipework-examples --example hyper_http -- serve NAME        serves until its input ends
-//! cargo run -p pipework-examples --example hyper_http -- get NAME PATH     prints what is there
-//! cargo run -p pipework-examples --example hyper_http -- post NAME PATH    sends its input, prints the answer
+//! cargo run -p pipework-examples --example hyper_http -- get NAME PATH     prints the response
+//! cargo run -p pipework-examples --example hyper_http -- post NAME PATH    sends its input, prints the response
 //! ```
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
@@ -45,25 +45,25 @@ async fn serve(listener: Listener) -> io::Result<()> {
             () = &mut stop => break,
         };
         let http = hyper::server::conn::http1::Builder::new();
-        let connection = connections.watch(http.serve_connection(TokioIo::new(client), service_fn(answer)));
+        let connection = connections.watch(http.serve_connection(TokioIo::new(client), service_fn(respond)));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 println!("a connection ended: {error}");
             }
         });
     }
-    drop(listener); // nobody comes any more; who is here gets the answer
+    drop(listener); // no more clients can connect; those connected still get their responses
     connections.shutdown().await;
     println!("stopped");
     Ok(())
 }
 
-async fn answer(request: Request<Incoming>) -> hyper::Result<Response<Full<Bytes>>> {
+async fn respond(request: Request<Incoming>) -> hyper::Result<Response<Full<Bytes>>> {
     let (head, body) = request.into_parts();
     let (status, text) = match (&head.method, head.uri.path()) {
         (&Method::GET, "/") => (StatusCode::OK, Bytes::from("hello over a pipe\n")),
         (&Method::POST, "/echo") => (StatusCode::OK, body.collect().await?.to_bytes()),
-        (_, path) => (StatusCode::NOT_FOUND, Bytes::from(format!("there is no {path}\n"))),
+        (_, path) => (StatusCode::NOT_FOUND, Bytes::from(format!("{path} does not exist\n"))),
     };
     let mut response = Response::new(Full::new(text));
     *response.status_mut() = status;
@@ -74,7 +74,7 @@ async fn ask(name: &str, method: Method, path: &str, body: Vec<u8>) -> Result<()
     let pipe = TokioIo::new(connect(name).await?);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(pipe).await?;
     let connection = tokio::spawn(connection);
-    // HTTP wants a host; a pipe has none.
+    // HTTP requires a host, and a pipe has none.
     let request = Request::builder().method(method).uri(path).header("host", "pipe");
     let response = sender.send_request(request.body(Full::new(Bytes::from(body)))?).await?;
     let status = response.status();

@@ -1,9 +1,9 @@
-//! A language server, as editors start them: it is given the name of a pipe where the editor listens, and speaks JSON-RPC
-//! there, each message with its `Content-Length` before it. This one finds blanks at the ends of lines.
+//! A language server as editors start it: the editor listens on a pipe and passes its name. The protocol is JSON-RPC, each
+//! message with a `Content-Length` header. This server finds blanks at the ends of lines.
 //!
 //! ```text
-//! cargo run -p pipework-examples --example language_server -- --pipe=NAME    what an editor starts
-//! cargo run -p pipework-examples --example language_server -- edit FILE      plays the editor: starts it, shows its findings
+//! cargo run -p pipework-examples --example language_server -- --pipe=NAME    the command of an editor
+//! cargo run -p pipework-examples --example language_server -- edit FILE      acts as the editor: starts it, prints its findings
 //! ```
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
@@ -23,7 +23,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::codec::{Decoder, Encoder, Framed};
 
-/// A peer that announces more is refused, so that it can't exhaust our memory.
+/// A peer that announces more gets an error, so that it can't exhaust the memory.
 const HEADER_LEN_MAX: usize = 4096;
 const BODY_LEN_MAX: usize = 64 << 20;
 
@@ -39,7 +39,7 @@ async fn main() -> io::Result<ExitCode> {
 
 // ---- The language server.
 
-/// Serves until the editor says `exit`; in order only after `shutdown`.
+/// Serves until the editor sends `exit`. The exit code is success only after `shutdown`.
 async fn serve(name: &str) -> io::Result<ExitCode> {
     let mut editor = Framed::new(connect(name).await?, JsonRpc);
     let mut server = Server::New;
@@ -52,17 +52,17 @@ async fn serve(name: &str) -> io::Result<ExitCode> {
                     ExitCode::FAILURE
                 });
             }
-            Ok(message) => server.answer(&message),
+            Ok(message) => server.respond(&message),
             Err(error) => Some(failure(&Value::Null, -32700, &error.to_string())),
         };
         if let Some(reply) = reply {
             editor.send(reply).await?;
         }
     }
-    Err(Error::new(ErrorKind::UnexpectedEof, "the editor left without saying exit"))
+    Err(Error::new(ErrorKind::UnexpectedEof, "the editor disconnected without sending exit"))
 }
 
-/// What the editor has asked for so far.
+/// The state of the protocol.
 enum Server {
     New,
     Ready,
@@ -70,9 +70,9 @@ enum Server {
 }
 
 impl Server {
-    fn answer(&mut self, message: &Value) -> Option<Value> {
+    fn respond(&mut self, message: &Value) -> Option<Value> {
         let Some(id) = message.get("id") else {
-            // A notification has no answer; what we don't know is none of our business.
+            // A notification has no response, and unknown notifications are ignored.
             let document = message.pointer("/params/textDocument")?;
             let is_ours = matches!(self, Server::Ready) && method(message) == "textDocument/didOpen";
             return is_ours.then(|| findings(document));
@@ -86,10 +86,10 @@ impl Server {
                 *self = Server::ShutDown;
                 Value::Null
             }
-            (Server::New, _) => return Some(failure(id, -32002, "initialize comes first")),
-            (Server::ShutDown, _) => return Some(failure(id, -32600, "after shutdown only exit may come")),
+            (Server::New, _) => return Some(failure(id, -32002, "initialize must be the first request")),
+            (Server::ShutDown, _) => return Some(failure(id, -32600, "only exit may follow shutdown")),
             (Server::Ready, method) => {
-                return Some(failure(id, -32601, &format!("no method is called {method}")));
+                return Some(failure(id, -32601, &format!("unknown method {method}")));
             }
         };
         Some(json!({ "jsonrpc": "2.0", "id": id, "result": result }))
@@ -107,7 +107,7 @@ fn findings(document: &Value) -> Value {
 }
 
 fn finding((line, text): (usize, &str)) -> Option<Value> {
-    // Editors count in units of UTF-16.
+    // Positions are in UTF-16 code units.
     let [start, end] = [text.trim_end(), text].map(|text| text.encode_utf16().count());
     let range = json!({
         "start": { "line": line, "character": start },
@@ -135,10 +135,10 @@ async fn edit(file: &str) -> io::Result<ExitCode> {
 
     ask(&mut server, 1, "initialize", json!({ "processId": null, "rootUri": null, "capabilities": {} }))
         .await?;
-    tell(&mut server, "initialized", json!({})).await?;
+    notify(&mut server, "initialized", json!({})).await?;
     let document =
         json!({ "uri": format!("file:///{file}"), "languageId": "text", "version": 1, "text": text });
-    tell(&mut server, "textDocument/didOpen", json!({ "textDocument": document })).await?;
+    notify(&mut server, "textDocument/didOpen", json!({ "textDocument": document })).await?;
     let published = receive(&mut server).await?;
     for diagnostic in published.pointer("/params/diagnostics").and_then(Value::as_array).into_iter().flatten()
     {
@@ -151,7 +151,7 @@ async fn edit(file: &str) -> io::Result<ExitCode> {
         );
     }
     ask(&mut server, 2, "shutdown", Value::Null).await?;
-    tell(&mut server, "exit", Value::Null).await?;
+    notify(&mut server, "exit", Value::Null).await?;
     Ok(if process.wait()?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -167,7 +167,7 @@ where
     }
 }
 
-async fn tell<T>(server: &mut Framed<T, JsonRpc>, method: &str, params: Value) -> io::Result<()>
+async fn notify<T>(server: &mut Framed<T, JsonRpc>, method: &str, params: Value) -> io::Result<()>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
@@ -182,9 +182,9 @@ where
     Ok(serde_json::from_slice(&body)?)
 }
 
-// ---- What both speak.
+// ---- The protocol.
 
-/// A message is headers, an empty line, and as many bytes as one of the headers says.
+/// A message is headers, an empty line, and as many bytes as the header `Content-Length` says.
 struct JsonRpc;
 
 impl Decoder for JsonRpc {
@@ -195,15 +195,15 @@ impl Decoder for JsonRpc {
         const END: &[u8] = b"\r\n\r\n";
         let Some(header_len) = bytes.windows(END.len()).position(|window| window == END) else {
             return if bytes.len() > HEADER_LEN_MAX {
-                Err(refused("the header is too long"))
+                Err(invalid("the header is too long"))
             } else {
                 Ok(None)
             };
         };
         let header = bytes.get(..header_len).unwrap_or_default();
-        let body_len = content_length(header).ok_or_else(|| refused("there is no valid Content-Length"))?;
+        let body_len = content_length(header).ok_or_else(|| invalid("there is no valid Content-Length"))?;
         if body_len > BODY_LEN_MAX {
-            return Err(refused("the message is too long"));
+            return Err(invalid("the message is too long"));
         }
         let message_len = header_len + END.len() + body_len;
         if bytes.len() < message_len {
@@ -221,7 +221,7 @@ fn content_length(header: &[u8]) -> Option<usize> {
     value.trim().parse().ok()
 }
 
-fn refused(text: &str) -> Error {
+fn invalid(text: &str) -> Error {
     Error::new(ErrorKind::InvalidData, text)
 }
 

@@ -1,4 +1,4 @@
-//! mio (Unix only): one thread, one poll, any number of clients, by the readiness descriptors.
+//! mio (Unix only): one thread serves any number of clients, through their readiness descriptors.
 //!
 //! ```text
 //! cargo run -p pipework-examples --example mio_echo -- NAME              serves until its input ends
@@ -49,8 +49,8 @@ mod echo {
         let listener = Listener::bind(name)?;
         println!("serving {}", listener.name());
         let mut poll = Poll::new()?;
-        watch(&poll, listener.ready_fd()?, CLIENTS)?;
-        // Kept here too: closing it would take its event back.
+        register(&poll, listener.ready_fd()?, CLIENTS)?;
+        // Kept until the end, since closing the waker would discard its event.
         let waker = Arc::new(Waker::new(poll.registry(), STOP)?);
         let stop = Arc::clone(&waker);
         thread::spawn(move || io::copy(&mut io::stdin(), &mut io::sink()).and_then(|_| stop.wake()));
@@ -64,23 +64,23 @@ mod echo {
                 match event.token() {
                     STOP => return Ok(()),
                     CLIENTS => {
-                        for client in accepted(&listener)? {
-                            watch(&poll, client.stream.read_ready_fd()?, Token(next))?;
-                            watch(&poll, client.stream.write_ready_fd()?, Token(next + 1))?;
+                        for client in accept_all(&listener)? {
+                            register(&poll, client.stream.read_ready_fd()?, Token(next))?;
+                            register(&poll, client.stream.write_ready_fd()?, Token(next + 1))?;
                             clients.insert(next, client);
-                            // It may have written before it was watched.
-                            go_on(&poll, &mut clients, next)?;
+                            // The client may have written before it was registered.
+                            echo_client(&poll, &mut clients, next)?;
                             next += 2;
                         }
                     }
-                    Token(token) => go_on(&poll, &mut clients, token & !1)?,
+                    Token(token) => echo_client(&poll, &mut clients, token & !1)?,
                 }
             }
         }
     }
 
-    /// mio tells of changes only, so each kind of work is done until it would wait.
-    fn accepted(listener: &Listener) -> io::Result<Vec<Client>> {
+    /// mio is edge-triggered, so each operation is repeated until `WouldBlock`.
+    fn accept_all(listener: &Listener) -> io::Result<Vec<Client>> {
         let mut clients = Vec::new();
         loop {
             match listener.try_accept() {
@@ -91,15 +91,15 @@ mod echo {
         }
     }
 
-    fn go_on(poll: &Poll, clients: &mut HashMap<usize, Client>, token: usize) -> io::Result<()> {
+    fn echo_client(poll: &Poll, clients: &mut HashMap<usize, Client>, token: usize) -> io::Result<()> {
         let Some(client) = clients.get_mut(&token) else { return Ok(()) };
-        let lives = match client.echo() {
-            Ok(lives) => lives,
+        let is_open = match client.echo() {
+            Ok(is_open) => is_open,
             Err(error) if error.kind() == ErrorKind::WouldBlock => true,
             Err(error) if is_gone(&error) => false,
             Err(error) => return Err(error),
         };
-        if !lives {
+        if !is_open {
             poll.registry().deregister(&mut SourceFd(&client.stream.read_ready_fd()?.as_raw_fd()))?;
             poll.registry().deregister(&mut SourceFd(&client.stream.write_ready_fd()?.as_raw_fd()))?;
             clients.remove(&token);
@@ -107,19 +107,19 @@ mod echo {
         Ok(())
     }
 
-    /// Readability is what is watched, for writing too.
-    fn watch(poll: &Poll, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
+    /// A readiness descriptor signals by being readable, also the one for writing.
+    fn register(poll: &Poll, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
         poll.registry().register(&mut SourceFd(&fd.as_raw_fd()), token, Interest::READABLE)
     }
 
     struct Client {
         stream: PipeStream,
-        /// What was read and is to be written before more is read.
+        /// Bytes that were read and have to be written before the next read.
         unsent: Vec<u8>,
     }
 
     impl Client {
-        /// Goes on until it would wait, or the client has gone, which is `false`.
+        /// Echoes until `WouldBlock`. Returns `false` when the client has disconnected.
         fn echo(&mut self) -> io::Result<bool> {
             let mut buf = [0; 16 * 1024];
             loop {

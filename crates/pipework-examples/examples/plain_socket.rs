@@ -1,8 +1,8 @@
-//! A path instead of a name is a plain Unix socket (Unix only), which every language speaks: see the folder `languages`.
+//! A path instead of a name is a Unix domain socket (Unix only), which other languages support: see the folder `languages`.
 //!
 //! ```text
 //! cargo run -p pipework-examples --example plain_socket -- serve PATH    serves until its input ends
-//! cargo run -p pipework-examples --example plain_socket -- talk PATH     sends its input, prints the answer
+//! cargo run -p pipework-examples --example plain_socket -- talk PATH     sends its input, prints the response
 //! node crates/pipework-examples/languages/client.mjs PATH                the same, and client.py
 //! ```
 
@@ -44,14 +44,14 @@ async fn serve(listener: Listener) -> io::Result<()> {
     clients.join_all().await.into_iter().collect()
 }
 
-/// Answers each line at once with the same in capitals.
+/// Responds to each line immediately, with the line in capitals.
 async fn capitals(client: NamedPipeServer) -> io::Result<()> {
     let (read, mut write) = tokio::io::split(client);
     let mut lines = BufReader::new(read).lines();
     while let Some(line) = lines.next_line().await? {
         write.write_all((line.to_uppercase() + "\n").as_bytes()).await?;
     }
-    write.shutdown().await // a plain socket has two ends for each direction
+    write.shutdown().await // a socket can be half-closed
 }
 
 async fn talk(path: &str) -> io::Result<()> {

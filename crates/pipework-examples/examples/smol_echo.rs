@@ -1,9 +1,9 @@
-//! smol instead of tokio (Unix only): the readiness descriptors make an end of a pipe an `AsyncRead` and `AsyncWrite` of any
+//! smol instead of tokio (Unix only): the readiness descriptors make a pipe an `AsyncRead` and `AsyncWrite` for any
 //! executor.
 //!
 //! ```text
 //! cargo run -p pipework-examples --example smol_echo -- serve NAME    serves until its input ends
-//! cargo run -p pipework-examples --example smol_echo -- talk NAME     sends its input, prints as much as it sent
+//! cargo run -p pipework-examples --example smol_echo -- talk NAME     sends its input, prints the echo
 //! ```
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
@@ -46,7 +46,7 @@ mod echo {
     pub(super) async fn serve(name: &str) -> io::Result<()> {
         let listener = Listener::bind(name)?;
         println!("serving {}", listener.name());
-        // Dropping it drops the tasks that it runs, and with them the ends of the clients that are still here.
+        // Dropping the executor drops its tasks, and with them the connections that are still open.
         let executor = LocalExecutor::new();
         let accepting = async {
             loop {
@@ -60,20 +60,20 @@ mod echo {
     }
 
     pub(super) async fn talk(name: &str) -> io::Result<()> {
-        // Opening waits, so it has a thread of its own.
+        // Opening blocks, so it runs on another thread.
         let name = name.to_owned();
         let pipe = Pipe::new(smol::unblock(move || pipework::connect(name)).await?)?;
         let mut text = Vec::new();
         Unblock::new(io::stdin()).read_to_end(&mut text).await?;
         let (mut read, mut write) = smol::io::split(pipe);
-        let mut answer = vec![0; text.len()];
-        future::try_zip(write.write_all(&text), read.read_exact(&mut answer)).await?;
+        let mut response = vec![0; text.len()];
+        future::try_zip(write.write_all(&text), read.read_exact(&mut response)).await?;
         let mut stdout = Unblock::new(io::stdout());
-        stdout.write_all(&answer).await?;
+        stdout.write_all(&response).await?;
         stdout.flush().await
     }
 
-    /// Tries, and only then waits: the descriptor tells of what came after the attempt.
+    /// Tries first and then waits: the descriptor signals only clients that connect after an attempt.
     async fn accept(listener: &Listener) -> io::Result<Pipe> {
         let ready = Async::new_nonblocking(listener.ready_fd()?.try_clone_to_owned()?)?;
         loop {
@@ -84,10 +84,10 @@ mod echo {
         }
     }
 
-    /// An end of a pipe for tasks of any executor.
+    /// A connection for any async executor.
     struct Pipe {
         stream: PipeStream,
-        /// Both are polled for readability, and never read.
+        /// Both descriptors are polled for readability, and never read.
         read_ready: Async<OwnedFd>,
         write_ready: Async<OwnedFd>,
     }
@@ -129,7 +129,7 @@ mod echo {
             Poll::Ready(Ok(()))
         }
 
-        /// A pipe closes when it is dropped.
+        /// Dropping the pipe closes it.
         fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
         }

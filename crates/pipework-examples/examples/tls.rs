@@ -1,9 +1,9 @@
-//! TLS by rustls over a pipe. Between two processes of one computer the kernel tells who the other is, and nobody else can
-//! read; TLS is for a pipe that something forwards, or a peer that has only a certificate.
+//! TLS by rustls over a pipe. A local pipe needs no TLS: the kernel identifies the peer, and no other process can read the
+//! data. TLS is for a pipe that is forwarded, or a peer that is identified by a certificate.
 //!
 //! ```text
-//! cargo run -p pipework-examples --example tls -- serve NAME FILE      writes its certificate to FILE; until its input ends
-//! cargo run -p pipework-examples --example tls -- ask NAME FILE HOST   trusts FILE; sends its input, prints the answer
+//! cargo run -p pipework-examples --example tls -- serve NAME FILE      writes its certificate to FILE, serves until its input ends
+//! cargo run -p pipework-examples --example tls -- ask NAME FILE HOST   trusts FILE, sends its input, prints the response
 //! ```
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
@@ -20,7 +20,7 @@ use tokio_rustls::{
     },
 };
 
-/// What the server's certificate says it is.
+/// The host in the server's certificate.
 const HOST: &str = "pipe.example";
 
 #[tokio::main(flavor = "current_thread")]
@@ -50,7 +50,7 @@ async fn serve(name: &str, file: &str) -> Result<(), Box<dyn Error>> {
             () = &mut stop => return Ok(()),
         };
         let acceptor = acceptor.clone();
-        // The handshake is a task, too: a client that is silent holds up nobody.
+        // The handshake is in the task too, so that a silent client does not delay others.
         tokio::spawn(async move {
             let mut client =
                 acceptor.accept(client).await.inspect_err(|error| println!("refused: {error}"))?;
@@ -69,7 +69,7 @@ async fn ask(name: &str, file: &str, host: &str) -> Result<(), Box<dyn Error>> {
     let host = ServerName::try_from(host.to_owned())?;
     let server = TlsConnector::from(Arc::new(config)).connect(host, connect(name).await?).await?;
 
-    // TLS says itself where its data ends, so one side can end and the other go on, which a pipe alone can't.
+    // TLS can be half-closed, since it sends the end of its data as a message. A named pipe can't.
     let (mut read, mut write) = tokio::io::split(server);
     let sending = async {
         tokio::io::copy(&mut tokio::io::stdin(), &mut write).await?;

@@ -1,8 +1,9 @@
-//! gRPC by tonic with both ends over a pipe. The service is gRPC's standard one for health; yours is added in the same way.
+//! gRPC by tonic over a pipe, server and client. The service is gRPC's standard health service; others are added in the same
+//! way.
 //!
 //! ```text
 //! cargo run -p pipework-examples --example tonic_grpc -- serve NAME            serves until its input ends
-//! cargo run -p pipework-examples --example tonic_grpc -- check NAME SERVICE    asks once
+//! cargo run -p pipework-examples --example tonic_grpc -- check NAME SERVICE    sends one request
 //! cargo run -p pipework-examples --example tonic_grpc -- watch NAME SERVICE    prints each change until it stops serving
 //! ```
 
@@ -25,7 +26,7 @@ use tonic_health::{
     pb::{HealthCheckRequest, health_check_response::ServingStatus as Status, health_client::HealthClient},
 };
 
-/// What the server says is healthy.
+/// The service whose health the server reports.
 const SERVICE: &str = "example.Greeter";
 
 #[tokio::main(flavor = "current_thread")]
@@ -54,7 +55,7 @@ async fn serve(listener: Listener) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A channel whose connector opens the pipe, again if need be; the address is never looked at.
+/// A channel whose connector opens the pipe, and reopens it if needed. The URI is ignored.
 async fn open(name: &str) -> Result<HealthClient<Channel>, Box<dyn Error>> {
     let name = name.to_owned();
     let connector = tower::service_fn(move |_: Uri| {
@@ -83,11 +84,11 @@ async fn watch(mut client: HealthClient<Channel>, service: &str) -> Result<(), B
     Ok(())
 }
 
-/// tonic's trait and the pipe's end are both foreign here, so a type of our own joins them.
+/// The trait and the stream are both from other crates, so a local type has to implement the trait.
 struct Connection(NamedPipeServer);
 
 impl Connected for Connection {
-    /// The process at the other end; a service finds it in the extensions of its request.
+    /// The client's process. A service finds it in the extensions of its request.
     type ConnectInfo = Option<u32>;
 
     fn connect_info(&self) -> Option<u32> {

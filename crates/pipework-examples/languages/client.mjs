@@ -1,4 +1,4 @@
-// Talks to a server on a path: sends its input, prints what comes back.
+// A client of a Unix domain socket: sends its input, prints the response.
 import net from "node:net";
 
 const socket = net.connect(process.argv[2]);
@@ -6,5 +6,5 @@ socket.on("error", (error) => {
   console.error(error.message);
   process.exitCode = 1;
 });
-process.stdin.pipe(socket); // at the end of input it ends its sending side
+process.stdin.pipe(socket); // half-closes at the end of the input
 socket.pipe(process.stdout);

@@ -1,4 +1,4 @@
-"""Talks to a server on a path: sends its input, prints what comes back."""
+"""A client of a Unix domain socket: sends its input, prints the response."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-// Serves on a path until its input ends: answers each line with the same in capitals.
+// A server on a Unix domain socket, until its input ends: responds to each line with the line in capitals.
 import net from "node:net";
 import readline from "node:readline";
 

@@ -1,21 +1,23 @@
-//! `pipework-gateway` lets callers of a Samba server into local named pipes: what Windows calls the *server service*.
+//! `pipework-gateway` connects clients of a Samba server to local named pipes, as the *Server service* does on
+//! Windows.
 //!
-//! It runs as root beside `smbd`, owns the sockets where `smbd` looks for named pipes, and connects each caller to the
-//! pipe of that name, with the identity that Samba has authenticated. Only pipes whose server said `accept_remote(true)` can be
-//! reached, and only by callers whom the pipe's `Access` lets in. `pipework-gateway --help` says how to run it,
-//! `pipework-gateway --check` what is missing on a computer.
+//! The gateway runs as root beside `smbd`. It owns the sockets that `smbd` uses for named pipes, and connects each
+//! remote client to the pipe of that name, with the identity that Samba has authenticated. It reaches only pipes
+//! whose server uses `accept_remote(true)`, and only for clients that the pipe's `Access` allows.
+//! `pipework-gateway --help` explains how to run it, `pipework-gateway --check` reports what is missing on a system.
 //!
-//! What is public here is for its own tests and fuzzers; it is no library to build on.
+//! The public items serve the gateway's own tests and fuzzers. This crate is not a library for other programs.
 //!
-//! # What it does not carry
+//! # Limitations
 //!
-//! - **No "busy"**: SMB has no such answer. A caller of a busy pipe waits in the gateway, and is closed when no instance became
-//!   free in time.
-//! - **Messages have 1 to 65,535 bytes**: a length of 16 bits is all that Samba has for them. A server's empty message is left
-//!   out, with a warning in the log; at a larger one the connection ends.
-//! - **No peeking, no flushing**: Samba refuses both.
-//! - **Disconnecting is closing**: what a server throws away with `disconnect` may have gone to the caller before.
-//! - **A close of a server that only reads** is told to the caller when it next writes.
+//! - **Busy pipes**: smbd has no reply for "busy". The client of a busy pipe waits in the gateway. The gateway closes
+//!   the connection if no instance becomes free before the timeout.
+//! - **Message length**: a message has 1 to 65,535 bytes, because Samba stores its length in 16 bits. An empty
+//!   message from the server is dropped, with a warning in the log. A longer one closes the connection.
+//! - **Peek and flush**: Samba refuses both.
+//! - **Disconnect**: it closes the connection. Data that a server discards with `disconnect` may already be on its
+//!   way to the client.
+//! - **Close by a server that only reads**: the client learns of it with its next write.
 
 pub mod npa;
 
@@ -24,13 +26,12 @@ mod service;
 #[cfg(all(target_os = "linux", feature = "service"))]
 pub use service::main;
 
-/// Says that there is no gateway on this system.
+/// Reports that the gateway does not run on this system.
 #[cfg(all(not(target_os = "linux"), feature = "service"))]
 pub fn main() -> std::process::ExitCode {
     use std::io::Write;
 
-    let text =
-        "pipework-gateway runs on Linux, beside Samba; Windows lets callers from the network in by itself";
+    let text = "pipework-gateway runs on Linux, beside Samba; Windows itself serves pipes to remote clients";
     writeln!(std::io::stderr(), "{text}").ok();
     std::process::ExitCode::FAILURE
 }

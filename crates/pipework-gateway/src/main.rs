@@ -1,4 +1,4 @@
-//! Lets callers of a Samba server into local named pipes.
+//! Connects clients of a Samba server to local named pipes.
 
 use std::process::ExitCode;
 

@@ -1,191 +1,152 @@
-//! The service: the order in which things start and end.
+//! The service: startup, reload and shutdown.
 //!
-//! Three threads beside the main one, which waits for signals: the table of exported pipes, the acceptor, which answers smbd and never
-//! waits for a pipe, and the relay's runtime, where connections live.
+//! The main thread waits for signals. Three others run beside it: `exports` keeps the list of exported pipes up to
+//! date, `acceptor` answers smbd and never waits for a pipe, and the relay runtime moves the data of all connections.
 
 mod acceptor;
+mod admission;
 mod args;
-mod check;
 mod config;
-mod desk;
+mod directories;
+mod exports;
+mod failure;
 mod identity;
 mod limits;
 mod log;
 mod names;
-mod opening;
-mod places;
+mod preflight;
 mod privileges;
+mod refresh;
 mod relay;
 mod samba;
 mod signals;
 mod socket;
-mod table;
+mod target;
+mod threads;
 mod watch;
 
-use std::{
-    fmt,
-    process::ExitCode,
-    sync::Arc,
-    thread::{self, JoinHandle},
-};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser;
 use tokio::{runtime, sync::mpsc};
 use tracing::{error, info, warn};
 
+use admission::Admission;
 use args::Args;
-use config::Settings;
-use desk::Desk;
-use log::{Log, say};
-use places::{NpDir, RunDir};
+use config::Config;
+use directories::{NpDir, RunDir};
+use exports::Exports;
+use failure::{EXIT_FAILED, EXIT_MISUSED, Failure};
+use log::{Log, print_error};
+use refresh::RefreshSignal;
 use signals::{Signal, Signals};
-use table::Table;
-use watch::Bell;
 
-/// Why the service can't run, in words for who has to mend it.
-#[derive(Debug)]
-pub(crate) struct Failure(String);
-
-impl Failure {
-    pub(crate) fn new(text: impl Into<String>) -> Failure {
-        Failure(text.into())
-    }
-
-    /// The system refused something.
-    pub(crate) fn at(doing: impl fmt::Display, error: impl fmt::Display) -> Failure {
-        Failure(format!("{doing}: {error}"))
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Exit codes beside success: something is wrong here, or in how it was called.
-const FAILED: u8 = 1;
-const MISUSED: u8 = 2;
-
-/// The program.
+/// Runs the program.
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    let settings = match Settings::read(&args) {
-        Ok(settings) => settings,
-        Err(failure) => return misused(&failure),
+    let config = match Config::read(&args) {
+        Ok(config) => config,
+        Err(failure) => return report_misuse(&failure),
     };
     if args.check {
-        return check::run(&settings);
+        return preflight::run(&config);
     }
-    let log = match Log::start(&settings.log) {
+    let log = match Log::start(&config.log) {
         Ok(log) => log,
-        Err(failure) => return misused(&failure),
+        Err(failure) => return report_misuse(&failure),
     };
-    match run(&args, settings, &log) {
+    match run(&args, config, &log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             error!("{failure}");
-            ExitCode::from(FAILED)
+            ExitCode::from(EXIT_FAILED)
         }
     }
 }
 
-fn misused(failure: &Failure) -> ExitCode {
-    say(format_args!("pipework-gateway: {failure}"));
-    ExitCode::from(MISUSED)
+fn report_misuse(failure: &Failure) -> ExitCode {
+    print_error(format_args!("pipework-gateway: {failure}"));
+    ExitCode::from(EXIT_MISUSED)
 }
 
-fn run(args: &Args, settings: Settings, log: &Log) -> Result<(), Failure> {
+fn run(args: &Args, config: Config, log: &Log) -> Result<(), Failure> {
     if !rustix::process::geteuid().is_root() {
         return Err(Failure::new(
-            "it has to run as root: smbd keeps the sockets of pipes where only root may go, and talks to root alone",
+            "the gateway must run as root: only root can access smbd's socket directory, and smbd requires a root peer",
         ));
     }
-    // Before there is a second thread: capabilities are those of a thread.
-    privileges::give_up()?;
+    // Before the second thread starts: capabilities belong to a thread.
+    privileges::drop_capabilities()?;
     let mut signals = Signals::new()?;
-    settings.policy.check_descriptors(privileges::raise_descriptors());
-    let run_dir = RunDir::open(&settings.run_dir)?;
-    let np_path = samba::np_dir(&settings)?;
+    config.policy.warn_if_descriptors_are_short(privileges::raise_descriptor_limit());
+    let run_dir = RunDir::open(&config.run_dir)?;
+    let np_path = samba::find_np_dir(&config)?;
     let np_dir = NpDir::open(&np_path, &run_dir)?;
 
     let relays = runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("relay")
         .build()
-        .map_err(|error| Failure::at("starting threads", error))?;
-    let bell = Arc::new(Bell::default());
+        .map_err(|error| Failure::from_error("starting the relay threads", error))?;
+    let refresh = Arc::new(RefreshSignal::default());
     let (running, finished) = mpsc::channel(1);
-    let desk = Arc::new(Desk::new(settings.policy, Arc::clone(&bell), relays.handle().clone(), running));
-    let (changes, acceptor) = acceptor::start(Arc::clone(&desk))?;
-    let mut table = Table::new(np_dir, run_dir, changes);
-    // What can be reached now is reachable when systemd hears that the service is ready.
-    table.refresh();
-    let table_thread = spawn("table", {
-        let bell = Arc::clone(&bell);
-        move || table.keep(&bell)
+    let admission = Arc::new(Admission::new(config.policy, Arc::clone(&refresh), running));
+    let (listeners, acceptor) = acceptor::start(Arc::clone(&admission), relays.handle().clone())?;
+    let mut exports = Exports::new(np_dir, run_dir, listeners);
+    // Pipes that exist now are exported before systemd learns that the service is ready.
+    exports.refresh();
+    let exports_thread = threads::spawn("exports", {
+        let refresh = Arc::clone(&refresh);
+        move || exports.run(&refresh)
     })?;
 
     info!(np_dir = ?np_path, "lets callers of smbd in");
-    tell_systemd(sd_notify::NotifyState::Ready);
-    let mut settings = settings;
-    while let Signal::Reload = signals.next() {
-        if let Some(read) = reload(args, &settings, &desk, log) {
-            settings = read;
+    notify_systemd(sd_notify::NotifyState::Ready);
+    let mut config = config;
+    while let Signal::Reload = signals.wait() {
+        if let Some(new) = reload(args, &config, &admission, log) {
+            config = new;
         }
     }
-    info!("ends");
-    tell_systemd(sd_notify::NotifyState::Stopping);
-    bell.stop();
-    join(table_thread);
-    join(acceptor);
-    drop(desk);
-    end_connections(&relays, finished, settings.grace);
+    info!("stopping");
+    notify_systemd(sd_notify::NotifyState::Stopping);
+    refresh.stop();
+    threads::join(exports_thread);
+    threads::join(acceptor);
+    drop(admission);
+    finish_connections(&relays, finished, config.grace);
     relays.shutdown_background();
     Ok(())
 }
 
-/// Reads the configuration again; what was wrong changes nothing.
-fn reload(args: &Args, old: &Settings, desk: &Desk, log: &Log) -> Option<Settings> {
-    let read = Settings::read(args).and_then(|read| log.set(&read.log).map(|()| read));
-    let read = read.inspect_err(|failure| error!("goes on with the old settings: {failure}")).ok();
+/// Reads the configuration again. An invalid one changes nothing.
+fn reload(args: &Args, old: &Config, admission: &Admission, log: &Log) -> Option<Config> {
+    let read = Config::read(args).and_then(|new| log.set_level(&new.log).map(|()| new));
+    let read = read.inspect_err(|failure| error!("keeping the old configuration: {failure}")).ok();
     if let Some(new) = &read {
-        if !new.has_places_of(old) {
-            warn!("other directories are used only after a restart");
+        if !new.has_same_directories(old) {
+            warn!("changed directories take effect only after a restart");
         }
-        desk.set_policy(new.policy);
-        info!("has read its settings again");
+        admission.set_policy(new.policy);
+        info!("configuration reloaded");
     }
     read
 }
 
-/// Lets the connections that there are go on for a while.
-fn end_connections(relays: &runtime::Runtime, mut finished: mpsc::Receiver<()>, grace: std::time::Duration) {
-    let all_gone = relays.block_on(async {
-        // Nothing is ever sent: it ends when the last connection has dropped its sender.
+/// Waits until all connections have ended, for at most `grace`.
+fn finish_connections(relays: &runtime::Runtime, mut finished: mpsc::Receiver<()>, grace: Duration) {
+    let all_finished = relays.block_on(async {
+        // Nothing is ever sent: the channel closes when the last connection drops its sender.
         tokio::time::timeout(grace, finished.recv()).await.is_ok()
     });
-    if !all_gone {
-        warn!("ends connections that have not ended in {}", humantime::format_duration(grace));
+    if !all_finished {
+        warn!("closing connections that are still open after {}", humantime::format_duration(grace));
     }
 }
 
-/// Does nothing where systemd has not started it.
-fn tell_systemd(state: sd_notify::NotifyState<'_>) {
+/// Reports a state to systemd. Does nothing if systemd did not start the service.
+fn notify_systemd(state: sd_notify::NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
-        warn!("systemd can't be told: {error}");
-    }
-}
-
-pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Failure> {
-    thread::Builder::new()
-        .name(name.into())
-        .spawn(body)
-        .map_err(|error| Failure::at("starting a thread", error))
-}
-
-fn join(thread: JoinHandle<()>) {
-    if thread.join().is_err() {
-        error!("a thread has ended too early");
+        warn!("can't notify systemd: {error}");
     }
 }

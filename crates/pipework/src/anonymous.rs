@@ -1,4 +1,4 @@
-//! Anonymous pipes: one way, without a name, for a parent and its child.
+//! Anonymous pipes: one-way, without a name, for a parent and its child.
 
 use std::{
     fs::File,
@@ -10,14 +10,14 @@ use crate::sys::anonymous::{Handle, adopt, create, write_vectored};
 
 /// Creates a one-way pipe of the kernel and returns its two ends.
 ///
-/// `buffer_size` is a suggestion in bytes, 0 the system's default. No child inherits an end unless it is given to the
-/// child (rules P1 and P2).
-///
-/// Corresponds to `CreatePipe`.
+/// `buffer_size` is a suggestion in bytes ([rule P1](crate::rules#p1)); 0 is the system's default. A child inherits an end
+/// only if the program gives it to the child ([rule P2](crate::rules#p2)). Corresponds to [`CreatePipe`].
 ///
 /// # Platform-specific behavior
-/// On Linux the pipe gets the largest size up to `buffer_size` that the system grants to this user; other Unix
-/// systems choose the size themselves.
+/// On Linux the pipe gets the largest size up to `buffer_size` that the system grants to this user. Other Unix systems choose
+/// the size themselves.
+///
+/// [`CreatePipe`]: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-createpipe
 ///
 /// # Errors
 /// The system's error, such as too many open files.
@@ -42,24 +42,24 @@ pub fn anonymous(buffer_size: u32) -> io::Result<(AnonRead, AnonWrite)> {
 
 /// The reading end of an anonymous pipe.
 ///
-/// After the last writing end is closed, it gives everything that was written and then the end (`Ok(0)`). A program
-/// that waits for that end must not hold a writing end itself.
+/// After the last writing end is closed, reads return the rest of the data and then the end (`Ok(0)`). A program that waits
+/// for that end must not hold a writing end itself.
 #[derive(Debug)]
 pub struct AnonRead {
     pipe: PipeReader,
 }
 
-/// The writing end of an anonymous pipe; `flush` has nothing to do and returns at once.
+/// The writing end of an anonymous pipe. `flush` does nothing.
 ///
-/// Writing when no reading end is open is [`PipeErrorKind::NoData`](crate::PipeErrorKind::NoData) of kind
-/// [`BrokenPipe`](io::ErrorKind::BrokenPipe), and never a signal, whatever the program set for `SIGPIPE`.
+/// A write without an open reading end fails with [`PipeErrorKind::NoData`](crate::PipeErrorKind::NoData), of kind
+/// [`BrokenPipe`](io::ErrorKind::BrokenPipe). It never raises `SIGPIPE`, whatever its disposition is.
 #[derive(Debug)]
 pub struct AnonWrite {
     pipe: PipeWriter,
 }
 
 impl AnonRead {
-    /// Makes a second handle to the same end, as `File::try_clone`; the end closes with the last one.
+    /// Creates another handle to the same end, as `File::try_clone` does. The end closes with the last handle.
     ///
     /// # Errors
     /// The system's error, such as too many open files.
@@ -74,7 +74,7 @@ impl AnonRead {
 }
 
 impl AnonWrite {
-    /// Makes a second handle to the same end, as `File::try_clone`; the end closes with the last one.
+    /// Creates another handle to the same end, as `File::try_clone` does. The end closes with the last handle.
     ///
     /// # Errors
     /// The system's error, such as too many open files.
@@ -90,7 +90,7 @@ impl AnonWrite {
 
 impl Read for &AnonRead {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        // Windows would wait for something to be there.
+        // Windows would wait for data.
         if buf.is_empty() { Ok(0) } else { (&self.pipe).read(buf) }
     }
 
@@ -426,7 +426,7 @@ mod tests {
         let mut command = child_command();
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        // The first line of its test runner tells that the child runs; it goes on until its stdin ends.
+        // The first line of its test runner shows that the child runs. It runs until its stdin ends.
         let mut started = io::BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         while !line.contains("running") {

@@ -1,13 +1,17 @@
-//! Ending waits from elsewhere.
+//! Cancelling calls that wait.
 
 use crate::sys;
 use std::io;
 
-/// Ends waits from another thread or a signal handler, for any number of ends at once.
+/// Cancels waiting calls of any number of ends, from another thread or from a signal handler
+/// ([rule T2](crate::rules#t2)).
 ///
-/// Once used, it stays used: a call that need not wait still works, one that would wait is `Aborted`; bytes that were
-/// transferred are reported. A wait that has begun goes by the canceller that its end had when it began. Corresponds
-/// to `CancelSynchronousIo` and `CancelIoEx`.
+/// A canceller can be used once and stays used. After that, a call that needs not wait still succeeds, and a call that would
+/// wait fails with `Aborted`. Bytes that a cancelled call has transferred are reported. A call that already waits uses the
+/// canceller that its end had when the wait began. Corresponds to [`CancelIoEx`] and [`CancelSynchronousIo`].
+///
+/// [`CancelIoEx`]: https://learn.microsoft.com/windows/win32/api/ioapiset/nf-ioapiset-cancelioex
+/// [`CancelSynchronousIo`]: https://learn.microsoft.com/windows/win32/api/ioapiset/nf-ioapiset-cancelsynchronousio
 ///
 /// # Examples
 /// ```
@@ -22,26 +26,29 @@ use std::io;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "CancelIoEx")]
 #[derive(Clone, Debug)]
 pub struct Canceller {
     inner: sys::Canceller,
 }
 
 impl Canceller {
-    /// Makes a fresh one; it holds a file descriptor on Unix, an event on Windows.
+    /// Creates a canceller. It owns a file descriptor on Unix and an event on Windows.
     ///
     /// # Errors
-    /// When the process has no descriptor to spare.
+    /// The system's error, such as too many open files.
     pub fn new() -> io::Result<Canceller> {
         Ok(Canceller { inner: sys::Canceller::new()? })
     }
 
-    /// Uses it; only an atomic store and one system call, so a signal handler may.
+    /// Cancels the waiting calls, and those that would wait from now on.
+    ///
+    /// It makes one atomic store and one system call, so a signal handler may call it.
     pub fn cancel(&self) {
         self.inner.cancel();
     }
 
-    /// Whether it was used.
+    /// Returns whether [`cancel`](Canceller::cancel) was called.
     pub fn is_cancelled(&self) -> bool {
         self.inner.is_cancelled()
     }

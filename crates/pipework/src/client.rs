@@ -1,6 +1,7 @@
 //! Opening a pipe as a client.
 
 use crate::{
+    access::ServerCheck,
     cancel::Canceller,
     credentials::Credentials,
     error::{PipeErrorKind, fail},
@@ -12,30 +13,30 @@ use crate::{
 };
 use std::{ffi::OsStr, io, sync::Arc, time::Duration};
 
-/// How long `connect` waits in all, if nothing else is said.
+/// How long `connect` waits by default, all attempts together.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A server may know who its client is, and not act as it; a number of Windows.
+/// The server may identify its client, but not act as it; a constant of Windows.
 const SECURITY_IDENTIFICATION: u32 = 1 << 16;
 
-/// Connects as a client: waits at most 20 s while the pipe is busy, and not at all when it is absent.
+/// Connects as a client. Waits at most 20 s while the pipe is busy, and not at all if it does not exist.
 ///
-/// Opens it duplex, or in the one direction that it has. The server must be one that
-/// [`ServerCheck::Trusted`] trusts. Corresponds to `CallNamedPipe`'s way of opening: `CreateFileW`, and
-/// `WaitNamedPipeW` while it is busy.
-///
-/// A pipe on another computer (`\\server\pipe\name`) is opened as the caller's own
-/// [`Credentials::current`]; [`ClientOptions::credentials`] takes others.
+/// The pipe is opened in both directions, or in the one that it has. The server must be one that [`ServerCheck::Trusted`]
+/// accepts. A remote pipe, `\\server\pipe\name`, is opened with [`Credentials::current`];
+/// [`ClientOptions::credentials`] sets others. Corresponds to [`CreateFileW`], and [`WaitNamedPipeW`] while the pipe is busy.
 ///
 /// # Platform-specific behavior
-/// An absolute path is a plain Unix domain socket on Unix, and invalid on Windows. Other computers are reached by the system
-/// on Windows and with the feature `remote` on Unix.
+/// An absolute path is a plain Unix domain socket on Unix, and invalid on Windows. Remote pipes need the feature `remote` on
+/// Unix.
 ///
 /// # Errors
 /// - `Absent`: there is no such pipe.
-/// - `TimedOut`: all instances were busy all the time.
-/// - `AccessDenied`: this user is not let in, or the server is not trusted.
-/// - `Invalid`: the address is none.
+/// - `TimedOut`: all instances stayed busy.
+/// - `AccessDenied`: the pipe does not allow this user, or the server is not trusted.
+/// - `Invalid`: the address is not valid.
+///
+/// [`CreateFileW`]: https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-createfilew
+/// [`WaitNamedPipeW`]: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-waitnamedpipew
 ///
 /// # Examples
 /// ```
@@ -50,12 +51,14 @@ const SECURITY_IDENTIFICATION: u32 = 1 << 16;
 #[doc(alias = "CreateFileW")]
 pub fn connect<A: AsRef<OsStr>>(address: A) -> io::Result<PipeStream> {
     let mut request = ClientOptions::new().request(address.as_ref())?;
-    request.one_way_will_do = true;
+    request.allow_one_way = true;
     sys::connect(&request, &Limit::new(Some(CONNECT_TIMEOUT), None)).map(PipeStream::new)
 }
 
-/// How to open the client end; plain data, checked by [`open`](ClientOptions::open) and
-/// [`connect`](ClientOptions::connect).
+/// The options of a client end.
+///
+/// They are plain data, which [`open`](ClientOptions::open) and [`connect`](ClientOptions::connect) check. The order of the
+/// setters does not matter.
 ///
 /// # Examples
 /// ```
@@ -65,6 +68,8 @@ pub fn connect<A: AsRef<OsStr>>(address: A) -> io::Result<PipeStream> {
 /// let absent = ClientOptions::new().timeout(Duration::from_millis(10)).wait_absent(true).connect("nobody-serves-this");
 /// assert!(absent.unwrap_err() == PipeErrorKind::TimedOut);
 /// ```
+///
+#[doc = include_str!("client_options.md")]
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
     read: bool,
@@ -82,7 +87,8 @@ pub struct ClientOptions {
 }
 
 impl ClientOptions {
-    /// Begins with: duplex, byte read mode, 20 s, [`ServerCheck::Trusted`], the caller's own network identity.
+    /// Creates the default options: both directions, byte read mode, 20 s, [`ServerCheck::Trusted`],
+    /// [`Credentials::current`].
     pub fn new() -> Self {
         ClientOptions {
             read: true,
@@ -100,68 +106,67 @@ impl ClientOptions {
         }
     }
 
-    /// Asks for reading (default true).
+    /// Requests reading (default true).
     pub fn read(&mut self, allowed: bool) -> &mut Self {
         self.read = allowed;
         self
     }
 
-    /// Asks for writing (default true).
+    /// Requests writing (default true).
     pub fn write(&mut self, allowed: bool) -> &mut Self {
         self.write = allowed;
         self
     }
 
-    /// Sets how this end reads a message pipe (default `Byte`, rule M3).
+    /// Sets how this end reads a message pipe (default `Byte`, [rule M3](crate::rules#m3)).
     pub fn read_mode(&mut self, mode: PipeMode) -> &mut Self {
         self.read_mode = mode;
         self
     }
 
-    /// Sets the longest time `connect` waits, all attempts together (default 20 s). Zero is one attempt,
+    /// Sets how long [`connect`](Self::connect) waits at most, all attempts together (default 20 s). Zero makes one attempt.
     /// [`Duration::MAX`] waits for ever.
     pub fn timeout(&mut self, timeout: Duration) -> &mut Self {
         self.timeout = timeout;
         self
     }
 
-    /// Lets `connect` wait also for a name that does not exist yet (default false).
+    /// Lets [`connect`](Self::connect) also wait for a name that does not exist yet (default false).
     pub fn wait_absent(&mut self, wait: bool) -> &mut Self {
         self.wait_absent = wait;
         self
     }
 
-    /// Says who the server must be; anyone else is access denied before a byte is sent (default `Trusted`).
+    /// Sets which server to accept (default `Trusted`). Any other server is `AccessDenied`, before a byte is sent
+    /// ([rule A4](crate::rules#a4)).
     ///
-    /// Of another computer, SMB proves no more than that it knows the caller's password, or has a ticket for its name: that is
-    /// always asked for, a guest's session is never taken, and `User` is `Unsupported`.
+    /// A remote server can only prove that it knows the client's password or holds the ticket for its name. That proof is
+    /// always required, a guest session is never accepted, and `User` is `Unsupported`.
     pub fn server(&mut self, check: ServerCheck) -> &mut Self {
         self.server = check;
         self
     }
 
-    /// Says who to be on another computer, `\\server\pipe\name` (default [`Credentials::current`]); `Invalid` with a name of
-    /// this one.
+    /// Sets the identity on a remote host (default [`Credentials::current`]). `Invalid` with a local name.
     ///
     /// # Platform-specific behavior
-    /// On Windows the system signs in; a password there is `Unsupported`: give it to the system first, by
-    /// `net use \\server\IPC$`.
+    /// On Windows the system signs in, and a password is `Unsupported`. Give it to the system by `net use \\server\IPC$`.
     pub fn credentials(&mut self, credentials: Credentials) -> &mut Self {
         self.credentials = Some(credentials);
         self
     }
 
-    /// Refuses a network connection that is not encrypted, before anything is sent that could be read (default true with
+    /// Refuses a remote connection without encryption, before any payload is sent (default true with
     /// [`Credentials::password`], else false).
     ///
     /// # Platform-specific behavior
-    /// On Windows the system doesn't tell: `true` is `Unsupported` with a name of another computer.
+    /// Windows does not report encryption, and `true` is `Unsupported` for a remote name.
     pub fn require_encryption(&mut self, required: bool) -> &mut Self {
         self.require_encryption = Some(required);
         self
     }
 
-    /// Sets the TCP port of the SMB service (default 445); `Invalid` with a name of this computer.
+    /// Sets the TCP port of the SMB server (default 445). `Invalid` with a local name.
     ///
     /// # Platform-specific behavior
     /// `Unsupported` on Windows.
@@ -170,38 +175,40 @@ impl ClientOptions {
         self
     }
 
-    /// Lets `canceller` end a waiting `connect`; the stream inherits it.
+    /// Lets `canceller` cancel a waiting call. The stream inherits it.
     pub fn canceller(&mut self, canceller: &Canceller) -> &mut Self {
         self.canceller = Some(canceller.clone());
         self
     }
 
-    /// Opens now: busy and absent are errors, never a wait. Corresponds to `CreateFileW`.
+    /// Opens without waiting. Returns `Busy` or `Absent` if no instance is available.
     ///
-    /// To reach another computer takes its time, at most [`timeout`](Self::timeout) in all.
+    /// A remote host may take some time to answer, at most [`timeout`](Self::timeout). Corresponds to [`CreateFileW`].
     ///
     /// # Errors
     /// - `Absent`: there is no such pipe.
     /// - `Busy`: no instance listens.
-    /// - `AccessDenied`: the pipe does not go the way that was asked for, this user is not let in, or the server is
-    ///   not who it must be.
-    /// - `Invalid`: the address is none, neither reading nor writing was asked for, or message read mode of a byte
-    ///   pipe.
-    /// - `Unsupported`: the pipe is of another version of this crate, or on another computer and this build can't reach it.
-    /// - `TimedOut`: the network did not answer in time.
-    /// - With the system's kind: another computer can't be reached; the source has the system's code.
+    /// - `AccessDenied`: the pipe lacks a requested direction, does not allow this user, or has a server that is not accepted.
+    /// - `Invalid`: the address is not valid, neither reading nor writing was requested, or message read mode was requested
+    ///   of a byte pipe.
+    /// - `Unsupported`: the pipe belongs to another version of this crate, or is remote and this build has no `remote`.
+    /// - `TimedOut`: the remote host did not answer in time.
+    /// - The kind of the system's error if the remote host can't be reached. The source has the system's code.
+    ///
+    /// [`CreateFileW`]: https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-createfilew
     #[doc(alias = "CreateFileW")]
     pub fn open<A: AsRef<OsStr>>(&self, address: A) -> io::Result<PipeStream> {
         sys::open(&self.request(address.as_ref())?, &Limit::new(None, self.sys_canceller()))
             .map(PipeStream::new)
     }
 
-    /// Opens, waiting as [`timeout`](Self::timeout), [`wait_absent`](Self::wait_absent) and
-    /// [`canceller`](Self::canceller) say.
+    /// Opens, and waits while the pipe is busy ([rule C4](crate::rules#c4)).
+    ///
+    /// [`timeout`](Self::timeout), [`wait_absent`](Self::wait_absent) and [`canceller`](Self::canceller) control the wait.
     ///
     /// # Errors
-    /// As [`open`](Self::open), but instead of `Busy` (and, with `wait_absent`, `Absent`):
-    /// - `TimedOut`: the time is over.
+    /// As [`open`](Self::open), but instead of `Busy`, and with `wait_absent` instead of `Absent`:
+    /// - `TimedOut`: the time limit was reached.
     /// - `Aborted`: the canceller was used.
     pub fn connect<A: AsRef<OsStr>>(&self, address: A) -> io::Result<PipeStream> {
         let limit = Limit::new(Some(self.timeout), self.sys_canceller());
@@ -215,7 +222,7 @@ impl ClientOptions {
     pub(crate) fn request(&self, address: &OsStr) -> io::Result<Request> {
         let name = PipeName::new(address)?;
         if !self.read && !self.write {
-            let text = format!("opening {name} for neither reading nor writing is of no use");
+            let text = format!("opening {name} needs reading or writing");
             return Err(fail(PipeErrorKind::Invalid, text));
         }
         self.check_remote(&name)?;
@@ -226,7 +233,7 @@ impl ClientOptions {
             read_mode: self.read_mode,
             server: self.server.clone(),
             wait_absent: self.wait_absent,
-            one_way_will_do: false,
+            allow_one_way: false,
             security_qos_flags: self.security_qos_flags,
             caller: self.caller.clone(),
             remote: RemoteRequest {
@@ -238,10 +245,10 @@ impl ClientOptions {
         })
     }
 
-    /// What is said of another computer must not be lost on a name of this one.
+    /// Options of a remote host must not be ignored silently for a local name.
     fn check_remote(&self, name: &PipeName) -> io::Result<()> {
         let is_remote = matches!(name.kind(), PipeNameKind::Remote { .. });
-        let said = match (&self.credentials, self.remote_port) {
+        let option = match (&self.credentials, self.remote_port) {
             (Some(_), _) => "credentials",
             (None, Some(_)) => "a port",
             (None, None) => return Ok(()),
@@ -249,7 +256,7 @@ impl ClientOptions {
         if is_remote {
             return Ok(());
         }
-        let text = format!("{name} is on this computer: {said} can be given for another one only");
+        let text = format!("{name} is a local pipe: only a remote one takes {option}");
         Err(fail(PipeErrorKind::Invalid, text))
     }
 }
@@ -258,17 +265,4 @@ impl Default for ClientOptions {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// Who a client accepts as the server.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ServerCheck {
-    /// This user, the system (root, LocalSystem, Administrators, service accounts), or who root gave the name to.
-    #[default]
-    Trusted,
-    /// This account and no other: a name, a uid in decimal, or a SID.
-    User(String),
-    /// Whoever it is.
-    Anyone,
 }

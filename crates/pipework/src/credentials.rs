@@ -1,14 +1,14 @@
-//! Who to be on another computer.
+//! The identity of a client on a remote host.
 
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// An identity for another computer; `Debug` shows no secret.
+/// The identity of a client on a remote host.
 ///
-/// It is used for names such as `\\server\pipe\name`, by [`ClientOptions::credentials`](crate::ClientOptions::credentials).
-/// Every copy of the password that this crate makes is wiped when it is dropped. On Unix the SMB client below it (the crate
-/// `smb2`) has a copy of its own while it signs in, which it frees without wiping; what it keeps of a session are keys, not
-/// the password.
+/// [`ClientOptions::credentials`](crate::ClientOptions::credentials) takes it, for names such as `\\server\pipe\name`.
+/// `Debug` prints no secret. This crate wipes each copy of the password that it makes when it drops it. On Unix the SMB client
+/// underneath (the crate `smb2`) has another copy while it signs in, which it frees without wiping. A session keeps keys and
+/// not the password.
 ///
 /// # Examples
 /// ```
@@ -22,30 +22,28 @@ pub struct Credentials {
     pub(crate) kind: CredentialsKind,
 }
 
-/// What they are made of.
+/// What the identity consists of.
 #[derive(Clone)]
-#[allow(
-    dead_code,
-    reason = "a system that signs in by itself, and a build that can't, do not look at the password"
-)]
+#[allow(dead_code, reason = "Windows signs in by itself, and a build without `remote` does not sign in")]
 pub(crate) enum CredentialsKind {
-    /// The caller's own, without asking.
+    /// The identity of this process.
     Current,
-    /// A name and what proves it.
+    /// A user and a password.
     Password { user: String, password: Zeroizing<String> },
 }
 
 impl Credentials {
-    /// A user and a password: `user`, `DOMAIN\user` or `user@realm`.
+    /// Uses a password. `user` has the form `user`, `DOMAIN\user` or `user@realm`.
     pub fn password(user: impl Into<String>, password: impl Into<String>) -> Self {
         let password = Zeroizing::new(password.into());
         Credentials { kind: CredentialsKind::Password { user: user.into(), password } }
     }
 
-    /// The caller's own tickets: Kerberos, as `kinit` got them; on Windows the session's logon. The default.
+    /// Uses the Kerberos tickets of this user, as `kinit` got them, and on Windows the logon session. This is the default.
     ///
-    /// On Unix they come from the file that `KRB5CCNAME` names, else `/tmp/krb5cc_UID`; the server has to be called by the name
-    /// that its ticket is for.
+    /// # Platform-specific behavior
+    /// On Unix the tickets come from the file that `KRB5CCNAME` names, else from `/tmp/krb5cc_UID`. The address must name the
+    /// server as its ticket does.
     pub fn current() -> Self {
         Credentials { kind: CredentialsKind::Current }
     }

@@ -1,51 +1,60 @@
-//! Errors: `io::Error` outside, with what a caller must tell apart readable by [`PipeErrorKind::of`].
+//! Errors: `io::Error` on the surface, and the kinds that callers distinguish.
 
-use crate::sys;
-use std::{borrow::Cow, error::Error, fmt, io};
+use std::{borrow::Cow, env::consts, error::Error, fmt, io};
 
-/// Why a pipe call failed, in the words of the rule book. `io::Error` compares with it: `if e == PipeErrorKind::Busy`.
+/// The kind of a pipe error, in the terms of the [rules](crate::rules).
 ///
-/// The number in brackets is the Windows error code that [`code`](PipeErrorKind::code) returns on every system.
+/// `io::Error` and this compare with each other: `if error == PipeErrorKind::Busy`. The number in brackets is the Windows error
+/// code, which [`code`](PipeErrorKind::code) returns on every system. After it comes the kind of the `io::Error`, if it is not
+/// `Other` or `NotConnected`.
+///
+/// # Examples
+/// ```
+/// use pipework::PipeErrorKind;
+///
+/// let error = std::io::Error::from(PipeErrorKind::TimedOut);
+/// assert!(error == PipeErrorKind::TimedOut && error.kind() == std::io::ErrorKind::TimedOut);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PipeErrorKind {
-    /// No such pipe \[2\]; `NotFound`.
+    /// There is no such pipe \[2\]; `NotFound`.
     Absent,
-    /// The caller, or the peer, may not do this \[5\]; `PermissionDenied`.
+    /// This process, this end or the peer lacks the right to do this \[5\]; `PermissionDenied`.
     AccessDenied,
-    /// `first` was asked and the name exists \[5\]; `PermissionDenied`.
+    /// The new instance had to be the first, and the name exists \[5\]; `PermissionDenied`.
     NameTaken,
-    /// No instance listens, or all places are taken \[231\]; `ResourceBusy` on Unix, uncategorized on Windows.
+    /// No instance listens, or the pipe has its maximum of instances \[231\]; `ResourceBusy` on Unix, uncategorized on Windows.
     Busy,
-    /// The client left, or nobody will read \[232\]; `BrokenPipe`.
+    /// The peer has closed, so that nothing can be written to it, or the client has left \[232\]; `BrokenPipe`.
     NoData,
-    /// The message is longer \[234\].
+    /// The message is longer than the limit or the buffer \[234\].
     MoreData,
-    /// The other end closed \[109\]; `BrokenPipe`.
+    /// The peer has closed \[109\]; `BrokenPipe`.
     Broken,
-    /// Disconnected \[233\].
+    /// The server has disconnected its client \[233\].
     NotConnected,
-    /// No client yet \[536\].
+    /// No client has connected yet \[536\].
     Listening,
-    /// \[121\]; `TimedOut`.
+    /// The time limit was reached \[121\]; `TimedOut`.
     TimedOut,
-    /// Not in this state or mode \[230\].
+    /// The call does not fit the state or mode of the pipe \[230\].
     BadPipe,
-    /// Bad argument or name \[87, 123\]; `InvalidInput`.
+    /// An argument or a name is invalid \[87, 123\]; `InvalidInput`.
     Invalid,
     /// A canceller was used \[995\]; `ConnectionAborted`, never `Interrupted`.
     Aborted,
-    /// This system or build cannot \[50\]; `Unsupported`.
+    /// This system, build or kind of pipe does not support the call \[50\]; `Unsupported`.
     Unsupported,
-    /// The other end broke the protocol; the connection is over \[13\]; `InvalidData`.
+    /// The peer violated the protocol, and the connection has ended \[13\]; `InvalidData`.
     Corrupt,
 }
 
 impl PipeErrorKind {
-    /// Reads it from the system's code (Windows) or from the error's payload (Unix).
+    /// Returns the kind of an error, from the system's code on Windows and from the error's payload on Unix.
     ///
-    /// `None` means that the error is not one of a pipe, but of the system below it: no space left, too many open
-    /// files, and so on; `error.kind()` tells which.
+    /// `None` means that the error comes from the system and not from a pipe, such as no space left or too many open files.
+    /// Use `error.kind()` for these.
     ///
     /// # Examples
     /// ```
@@ -55,11 +64,11 @@ impl PipeErrorKind {
     pub fn of(error: &io::Error) -> Option<PipeErrorKind> {
         match error.get_ref() {
             Some(payload) => payload.downcast_ref::<PipeError>()?.kind,
-            None => sys::kind_of_code(error.raw_os_error()?),
+            None => PipeErrorKind::of_code(error.raw_os_error()?),
         }
     }
 
-    /// The Windows error number, on every system.
+    /// Returns the Windows error code, on every system.
     pub fn code(self) -> u32 {
         match self {
             PipeErrorKind::Absent => 2,
@@ -77,6 +86,70 @@ impl PipeErrorKind {
             PipeErrorKind::Listening => 536,
             PipeErrorKind::Aborted => 995,
         }
+    }
+
+    /// Returns whether the peer is gone: `Broken`, `NoData` or `NotConnected`.
+    ///
+    /// # Examples
+    /// ```
+    /// use pipework::PipeErrorKind;
+    ///
+    /// assert!(PipeErrorKind::Broken.is_gone());
+    /// assert!(!PipeErrorKind::TimedOut.is_gone());
+    /// ```
+    pub fn is_gone(self) -> bool {
+        matches!(self, PipeErrorKind::Broken | PipeErrorKind::NoData | PipeErrorKind::NotConnected)
+    }
+
+    /// What happened, in a few words.
+    fn description(self) -> &'static str {
+        match self {
+            PipeErrorKind::Absent => "there is no such pipe",
+            PipeErrorKind::AccessDenied => "access is denied",
+            PipeErrorKind::NameTaken => "the name is taken",
+            PipeErrorKind::Busy => "all instances of the pipe are busy",
+            PipeErrorKind::NoData => "the peer has closed the pipe",
+            PipeErrorKind::MoreData => "the message is longer than the limit",
+            PipeErrorKind::Broken => "the peer has closed the pipe",
+            PipeErrorKind::NotConnected => "the server has disconnected the pipe",
+            PipeErrorKind::Listening => "no client has connected yet",
+            PipeErrorKind::TimedOut => "the operation timed out",
+            PipeErrorKind::BadPipe => "the pipe is in the wrong state or mode for this operation",
+            PipeErrorKind::Invalid => "an argument is invalid",
+            PipeErrorKind::Aborted => "the operation was cancelled",
+            PipeErrorKind::Unsupported => "this system or build does not support the operation",
+            PipeErrorKind::Corrupt => "the peer has violated the protocol",
+        }
+    }
+
+    /// The kind of a bare error code of the system.
+    ///
+    /// On Windows each kind has its code. Elsewhere the payload has the kind, and an errno has none, with one exception: no
+    /// errno is 231, which `pipework::tokio` returns for a busy pipe because programs on tokio compare it.
+    fn of_code(code: i32) -> Option<PipeErrorKind> {
+        let code = u32::try_from(code).ok()?;
+        let is_known = consts::FAMILY == "windows" || code == PipeErrorKind::Busy.code();
+        if is_known { PipeErrorKind::of_windows_code(code) } else { None }
+    }
+
+    /// The kind of a Windows error code: the inverse of [`code`](PipeErrorKind::code), and `ERROR_INVALID_NAME`.
+    fn of_windows_code(code: u32) -> Option<PipeErrorKind> {
+        Some(match code {
+            2 => PipeErrorKind::Absent,
+            5 => PipeErrorKind::AccessDenied,
+            50 => PipeErrorKind::Unsupported,
+            87 | 123 => PipeErrorKind::Invalid,
+            109 => PipeErrorKind::Broken,
+            121 => PipeErrorKind::TimedOut,
+            230 => PipeErrorKind::BadPipe,
+            231 => PipeErrorKind::Busy,
+            232 => PipeErrorKind::NoData,
+            233 => PipeErrorKind::NotConnected,
+            234 => PipeErrorKind::MoreData,
+            536 => PipeErrorKind::Listening,
+            995 => PipeErrorKind::Aborted,
+            _ => return None,
+        })
     }
 
     /// The kind of the `io::Error` that carries it.
@@ -97,21 +170,37 @@ impl PipeErrorKind {
     }
 }
 
+impl fmt::Display for PipeErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.description())
+    }
+}
+
+/// An error of this kind, whose text is that of the kind.
+impl From<PipeErrorKind> for io::Error {
+    fn from(kind: PipeErrorKind) -> io::Error {
+        fail(kind, kind.description())
+    }
+}
+
 impl PartialEq<PipeErrorKind> for io::Error {
     fn eq(&self, kind: &PipeErrorKind) -> bool {
         PipeErrorKind::of(self) == Some(*kind)
     }
 }
 
-/// Whether the other end has gone: `Broken`, `NoData` or `NotConnected`.
-pub fn is_gone(error: &io::Error) -> bool {
-    matches!(
-        PipeErrorKind::of(error),
-        Some(PipeErrorKind::Broken | PipeErrorKind::NoData | PipeErrorKind::NotConnected)
-    )
+impl PartialEq<io::Error> for PipeErrorKind {
+    fn eq(&self, error: &io::Error) -> bool {
+        error == self
+    }
 }
 
-/// What an `io::Error` of this crate carries: the kind, a text that says what to do, and the system's own error.
+/// Returns whether the peer is gone: [`PipeErrorKind::is_gone`] of the error's kind, and `false` for an error without one.
+pub fn is_gone(error: &io::Error) -> bool {
+    PipeErrorKind::of(error).is_some_and(PipeErrorKind::is_gone)
+}
+
+/// The payload of this crate's `io::Error`: the kind, a text that says what to do, and the error of the system.
 #[derive(Debug)]
 struct PipeError {
     kind: Option<PipeErrorKind>,
@@ -135,12 +224,12 @@ impl Error for PipeError {
     }
 }
 
-/// An error of a pipe: its kind and a text for the reader.
+/// A pipe error with a kind and a text.
 pub(crate) fn fail(kind: PipeErrorKind, text: impl Into<Cow<'static, str>>) -> io::Error {
     io::Error::new(kind.io_kind(), PipeError { kind: Some(kind), text: text.into(), source: None })
 }
 
-/// An error of a pipe that the system caused: the same, with the system's error as its source.
+/// A pipe error whose source is an error of the system.
 pub(crate) fn fail_from(
     kind: PipeErrorKind,
     text: impl Into<Cow<'static, str>>,
@@ -150,7 +239,7 @@ pub(crate) fn fail_from(
     io::Error::new(kind.io_kind(), PipeError { kind: Some(kind), text: text.into(), source })
 }
 
-/// An error of the system below (no space, too many open files), told in the words of what was being done.
+/// An error of the system, such as no space left or too many open files, with a text that says what failed.
 pub(crate) fn context(text: impl Into<Cow<'static, str>>, source: impl Into<io::Error>) -> io::Error {
     let source = source.into();
     if PipeErrorKind::of(&source).is_some() {
@@ -193,8 +282,22 @@ mod tests {
             [(Broken, true), (NoData, true), (NotConnected, true), (Busy, false), (TimedOut, false)]
         {
             assert_eq!(is_gone(&fail(kind, "")), gone, "{kind:?}");
+            assert_eq!(kind.is_gone(), gone, "{kind:?}");
         }
         assert!(!is_gone(&io::Error::from(io::ErrorKind::BrokenPipe)));
+    }
+
+    #[test]
+    fn a_kind_becomes_an_error_and_compares_both_ways() {
+        let error = io::Error::from(PipeErrorKind::Busy);
+        assert!(error == PipeErrorKind::Busy);
+        assert!(PipeErrorKind::Busy == error);
+        assert!(error != PipeErrorKind::Absent);
+        assert!(PipeErrorKind::Absent != error);
+        assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
+        assert_eq!(error.to_string(), PipeErrorKind::Busy.to_string());
+        assert_eq!(format!("{:>20}", PipeErrorKind::AccessDenied), "    access is denied");
+        assert!(PipeErrorKind::Busy != io::Error::from(io::ErrorKind::ResourceBusy));
     }
 
     #[test]
@@ -219,6 +322,25 @@ mod tests {
         ];
         for (kind, code) in codes {
             assert_eq!(kind.code(), code, "{kind:?}");
+            // Two kinds only this crate has; a number can't say more than that the system refused.
+            let read_back = match kind {
+                NameTaken => Some(AccessDenied),
+                Corrupt => None,
+                kind => Some(kind),
+            };
+            assert_eq!(PipeErrorKind::of_windows_code(code), read_back, "{code}");
         }
+        assert_eq!(PipeErrorKind::of_windows_code(123), Some(Invalid));
+    }
+
+    #[test]
+    fn a_bare_number_is_read_as_the_system_means_it() {
+        let of = |code| PipeErrorKind::of(&io::Error::from_raw_os_error(code));
+        assert_eq!(of(231), Some(PipeErrorKind::Busy));
+        let is_windows = !std::path::Path::new("/").is_absolute();
+        for (code, kind) in [(2, PipeErrorKind::Absent), (109, PipeErrorKind::Broken)] {
+            assert_eq!(of(code), is_windows.then_some(kind), "{code}");
+        }
+        assert_eq!(of(-1), None);
     }
 }

@@ -1,14 +1,14 @@
 //! Anonymous and named pipes with the semantics of Windows named pipes, over shared memory on Unix.
 //!
-//! A pipe is a section of shared memory that processes use for communication. The process that creates a pipe is the
-//! *server*, one that opens it is a *client*. An [anonymous pipe](anonymous()) is one-way and goes from a parent to its
-//! child. A *named pipe* is one-way or duplex, with one name for any number of *instances*, each a conduit of its own
-//! between the server and one client; it carries bytes or *messages*.
+//! A *server* creates a pipe, and *clients* open it. An [anonymous pipe](anonymous()) is one-way, has no name, and connects a
+//! parent process with its child. A *named pipe* is one-way or two-way. Each of its *instances* serves one client at a time,
+//! separately from all others. Data is a stream of bytes or a sequence of *messages*, which arrive whole. The
+//! [rule book](crate::rules) says exactly how a pipe behaves on every system.
 //!
 //! # The accept loop
 //!
-//! [`Listener`] is the accept loop done right: there is always an instance for the next client, and no client that
-//! comes and goes can end it.
+//! [`Listener`] is the accept loop: an instance always listens for the next client, and a client that connects and leaves
+//! does not end the loop.
 //!
 //! ```
 //! use pipework::{Listener, PipeName};
@@ -35,41 +35,47 @@
 //! # }
 //! ```
 //!
-//! # Tasks
+//! # Async
 //!
-//! With the feature `tokio` the module `pipework::tokio` has the same pipes for tasks, under the names of tokio's own module for
-//! named pipes. Blocking and async ends mix.
+//! With the feature `tokio` the module `pipework::tokio` has the same pipes as async types, under the names of tokio's module
+//! for named pipes. A blocking end and an async end can be the two ends of one pipe, and each converts to the other.
 //!
-//! # Other computers
+//! # Remote pipes
 //!
-//! `\\server\pipe\name` is a pipe on another computer. On Windows the system reaches it; on Unix the feature `remote` does, over SMB 2 and
-//! 3, as a user with a password or with the caller's Kerberos tickets: [`ClientOptions::credentials`]. All pipes of one identity on
-//! one server share a session. With the first one a thread is started that stays and runs the sessions.
+//! `\\server\pipe\name` is a pipe on a remote host. Windows reaches it by itself. On Unix the feature `remote` reaches it over
+//! SMB 2 and 3, with a password or with this user's Kerberos tickets: [`ClientOptions::credentials`]. All pipes of one
+//! identity on one server share a session. The first remote pipe starts a thread, which runs the sessions and stays.
 //!
-//! Such a pipe carries bytes both ways, or messages of 1 to 65,535 bytes. What SMB has not is `Unsupported`: looking ahead, waiting for
-//! an instance, what kind of pipe it is, readiness descriptors; and draining, where the server does not know it. Samba gives each message to one
-//! read whatever the read mode is. When the network breaks, reading and writing are `Broken`.
+//! A remote pipe carries bytes in both directions, or messages of 1 to 65,535 bytes. Operations that SMB lacks return
+//! `Unsupported`: `peek`, [`NamedPipe::wait`], `info`, readiness descriptors, and `drain` if the server lacks it. Samba
+//! delivers each message to one read, whatever the read mode is. If the network fails, reads and writes return `Broken`.
 //!
 //! # Two deadlocks to know
 //!
-//! - **Both sides write and nobody reads.** A write waits while the other end has a buffer full of unread bytes. If
-//!   both ends write more than that before they read, both wait for ever. Read in a thread of its own, or give the
-//!   writes a timeout ([`PipeStream::set_write_timeout`]).
-//! - **Waiting for an end that cannot come.** A pipe ends when the last handle to its other end is closed. Who waits
-//!   for the end of what a child writes, and still holds the child's end (or a clone of it), waits for ever.
+//! - **Both ends write and none reads.** A write waits while the peer has a buffer full of unread bytes. If both ends write
+//!   more than that before they read, both wait for ever. Read in another thread, or set a timeout for writes
+//!   ([`PipeStream::set_write_timeout`]).
+//! - **A wait for an end of the pipe that never comes.** A pipe ends when the last handle to its other end is closed. A
+//!   reader that waits for the end of a child's output, and still holds the child's end or a clone of it, waits for ever.
+//!
+//! # Timeouts of zero
+//!
+//! `Duration::ZERO` as the timeout of a call means that it looks once and does not wait: [`Listener::accept_timeout`],
+//! [`NamedPipe::connect_timeout`], [`NamedPipe::wait`], [`ClientOptions::timeout`]. As a setting for all later reads or writes,
+//! zero is `Invalid`, as in `std::net`. `None` waits for ever, and so does a timeout too long to be added to the current time.
 //!
 //! # Errors
 //!
-//! Errors are [`std::io::Error`]; [`PipeErrorKind::of`] tells what a caller must tell apart, on every system alike:
-//! `if error == PipeErrorKind::Busy { … }`.
+//! Errors are [`std::io::Error`]. [`PipeErrorKind`] has the kinds that callers distinguish, which are the same on every system:
+//! `if error == PipeErrorKind::Busy { … }`. [`is_gone`] is true for each error that means that the peer is gone.
 //!
 //! # Forking
 //!
-//! A child that is forked and does not `exec` shares its parent's sockets. It must not use the parent's ends; dropping
-//! them there does nothing but close, and while it lives, the others see the parent as living.
+//! A child that is forked and does not `exec` shares its parent's sockets. It must not use the parent's ends. Dropping them in
+//! the child only closes its descriptors. While the child lives, the peers consider the parent alive.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![cfg_attr(loom, allow(dead_code, unused_imports, reason = "only the ring is under test there"))]
+#![cfg_attr(loom, allow(dead_code, unused_imports, reason = "loom tests only the ring"))]
 
 mod access;
 mod anonymous;
@@ -79,6 +85,7 @@ mod credentials;
 mod error;
 mod list;
 mod listener;
+mod location;
 mod message;
 mod model;
 mod name;
@@ -89,24 +96,25 @@ pub mod os;
 mod peer;
 #[cfg(unix)]
 mod ring;
+pub mod rules;
 mod stream;
 mod sys;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
-pub use access::Access;
+pub use access::{Access, ServerCheck};
 pub use anonymous::{AnonRead, AnonWrite, anonymous};
 pub use cancel::Canceller;
-pub use client::{ClientOptions, ServerCheck, connect};
+pub use client::{ClientOptions, connect};
 pub use credentials::Credentials;
 pub use error::{PipeErrorKind, is_gone};
-pub use list::{PipeEntry, list};
+pub use list::list;
 pub use listener::{Incoming, Listener};
 pub use message::{MessageRead, Peek};
 pub use name::{PipeName, PipeNameKind};
 pub use named::{NamedPipe, NamedPipeBuilder};
 pub use network::{NetworkCaller, NetworkPeer};
-pub use options::{PipeEnd, PipeInfo, PipeMode};
+pub use options::{PipeDirections, PipeEnd, PipeEntry, PipeInfo, PipeMode};
 pub use peer::Peer;
 pub use stream::PipeStream;
 

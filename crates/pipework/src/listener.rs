@@ -12,18 +12,22 @@ use crate::{
 use std::{
     ffi::OsStr,
     io,
+    path::Path,
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
-/// How long `incoming` pauses after an error that may pass.
+/// When to look again while another process of this user creates an instance.
+const LOCKED_PAUSE: Duration = Duration::from_millis(1);
+/// How long `incoming` pauses after an error that may be temporary.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 
-/// Accepts clients without a gap.
+/// Accepts clients, one after the other, without a gap in which none could connect.
 ///
-/// It replaces the listening instance before it hands one out (at the maximum it hands out first and listens again
-/// when a place is free), survives clients that came and went (and still hands out what they wrote), and never waits
-/// for a silent client. Several threads may accept.
+/// It creates the next instance before it returns a connected one. A pipe that has its maximum of instances returns the
+/// connected one first and listens again as soon as another instance closes. A client that connects and leaves does not end
+/// the loop; if it wrote something, its connection is returned ([rule C2](crate::rules#c2)). The listener never waits for a
+/// client to write. Several threads may call `accept`.
 ///
 /// # Examples
 /// ```
@@ -47,30 +51,100 @@ pub struct Listener {
     pub(crate) spec: Spec,
     pub(crate) source: Source,
     canceller: Mutex<Option<Canceller>>,
-    /// Made where somebody polls for clients, which not every system can offer.
+    /// Created on first use by an event loop, where the system has such a thing.
     pub(crate) gate: OnceLock<sys::Gate>,
 }
 
-/// Where clients come from.
+/// The source of clients.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// The instance that listens now; none while the pipe has all of its instances.
+    /// The instance that listens now. None while the pipe has its maximum of instances.
     Instances {
         current: Mutex<Option<sys::Instance>>,
-        /// At the maximum the last instance may close before the next one can be made: the name stays.
+        /// Keeps the name when, at the maximum, the last instance closes before the next one is created.
         _name: sys::NameHold,
     },
     /// A plain socket.
     Plain(sys::PlainListener),
 }
 
+/// What one look for a client finds.
+pub(crate) enum Look<'a> {
+    /// A client, at an instance of its own.
+    Client(sys::Instance),
+    /// A client of a plain socket.
+    ClientAt(sys::End),
+    /// No client: this instance listens.
+    Nobody(sys::Instance),
+    /// This instance has a client whose identity is not known yet.
+    Unknown(sys::Instance),
+    /// No client: this plain socket listens.
+    NobodyAt(&'a sys::PlainListener),
+    /// The pipe has all of its instances.
+    Full,
+    /// Another process creates an instance, so there can't be one now; a client that is there waits for it.
+    Locked,
+}
+
+/// The outcome of creating an instance without waiting.
+enum Created {
+    Instance(sys::Instance),
+    Full,
+    Locked,
+}
+
 impl Listener {
-    /// Takes the name as its first instance.
+    /// Creates a listener that owns the name.
     ///
     /// # Errors
-    /// `NameTaken` if the name exists, and those of [`NamedPipeBuilder::create`].
+    /// `NameTaken` if the name exists, and those of [`NamedPipeBuilder::listen`].
     pub fn bind<A: AsRef<OsStr>>(address: A) -> io::Result<Listener> {
         NamedPipeBuilder::new(address).listen()
+    }
+
+    /// Returns the listening sockets that the parent process has passed by socket activation.
+    ///
+    /// It is the protocol of systemd's `sd_listen_fds`: `LISTEN_PID` is the id of this process, `LISTEN_FDS` is the number of
+    /// sockets, and their descriptors begin with 3. The list is empty if there are none, if they were passed to another
+    /// process, and from the second call on.
+    ///
+    /// Each is a listener of a plain Unix socket at its path, in the order of the descriptors. Dropping it closes the socket
+    /// and leaves the socket file to whoever made it. The environment stays as it is, since other threads may be reading it;
+    /// child processes ignore the variables because `LISTEN_PID` is not their id.
+    ///
+    /// # Platform-specific behavior
+    /// On Windows the list is always empty.
+    ///
+    /// # Errors
+    /// - `Invalid`: `LISTEN_FDS` is not a number, or one of the descriptors is not open or not a Unix stream socket that
+    ///   listens.
+    /// - `Unsupported`: one of the sockets has an abstract address.
+    ///
+    /// After an error no descriptor has been taken.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use pipework::Listener;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = match Listener::from_env()?.pop() {
+    ///     Some(activated) => activated,
+    ///     None => Listener::bind("/run/user/1000/example.sock")?,
+    /// };
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "sd_listen_fds")]
+    pub fn from_env() -> io::Result<Vec<Listener>> {
+        let inherited = sys::inherited_listeners()?;
+        inherited.into_iter().map(|(path, socket)| Listener::over_plain(&path, socket)).collect()
+    }
+
+    /// A listener of a socket that another process or other code has bound.
+    pub(crate) fn over_plain(path: &Path, socket: sys::PlainListener) -> io::Result<Listener> {
+        let spec = NamedPipeBuilder::new(path).spec()?;
+        let source = Source::Plain(socket);
+        Ok(Listener { spec, source, canceller: Mutex::new(None), gate: OnceLock::new() })
     }
 
     pub(crate) fn new(mut spec: Spec) -> io::Result<Listener> {
@@ -86,16 +160,16 @@ impl Listener {
         Ok(Listener { spec, source, canceller: Mutex::new(None), gate: OnceLock::new() })
     }
 
-    /// Waits for the next client; several threads may.
+    /// Waits for the next client. Several threads may call it.
     ///
     /// # Errors
-    /// `Aborted` when the canceller was used; the system's own, such as too many open files, after which it can be
-    /// called again.
+    /// - `Aborted`: the canceller was used.
+    /// - The system's error, such as too many open files. The call can be repeated.
     pub fn accept(&self) -> io::Result<PipeStream> {
         self.accept_within(&self.limit(None))
     }
 
-    /// Waits for the next client at most so long; zero is one look.
+    /// Waits for the next client until the timeout. Zero looks once without waiting.
     ///
     /// # Errors
     /// Those of [`accept`](Listener::accept), and `TimedOut`.
@@ -103,110 +177,149 @@ impl Listener {
         self.accept_within(&self.limit(Some(timeout)))
     }
 
-    /// Gives every next client; ends (`None`) once the canceller has been used, else never.
+    /// Returns an iterator over the clients. It ends only after the canceller was used.
     pub fn incoming(&self) -> Incoming<'_> {
         Incoming { listener: self, has_failed: false }
     }
 
-    /// Lets `canceller` end `accept`; streams accepted later inherit it.
+    /// Lets `canceller` cancel waiting calls. Streams that are accepted later inherit it.
     pub fn set_canceller(&self, canceller: Option<&Canceller>) {
         *self.canceller() = canceller.cloned();
     }
 
-    /// The name it serves.
+    /// Returns the name of the pipe.
     pub fn name(&self) -> &PipeName {
         &self.spec.name
     }
 
+    /// The same listener without its readiness descriptor, which async accepting does not keep up to date. The next call of
+    /// `ready_fd` creates another one.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn without_gate(self) -> Listener {
+        Listener { gate: OnceLock::new(), ..self }
+    }
+
+    /// Looks for a client until the limit is reached.
     fn accept_within(&self, limit: &Limit) -> io::Result<PipeStream> {
         if let Some(gate) = self.gate.get() {
             gate.arm();
         }
-        let current = match &self.source {
-            Source::Plain(listener) => return Ok(self.hand_out(listener.accept(limit)?)),
-            Source::Instances { current, .. } => current,
-        };
+        // One look does not wait for the identity of a client.
+        let may_wait = limit.check().is_ok();
+        let mut watch = None;
         loop {
-            let instance = self.listening(current, limit)?;
-            let has_left = match instance.connect(limit) {
-                Ok(()) => false,
-                Err(error) if error == PipeErrorKind::NoData => true,
-                Err(error) => return Err(error),
-            };
-            if !self.replace(current, &instance) {
-                // Another thread has handed this client out.
-                continue;
-            }
-            // A client that came, wrote and left is still a client; one that left nothing is not.
-            if !has_left || instance.left_bytes() {
-                return Ok(self.hand_out(instance.into_end()));
+            match self.look(|instance| Ok(!may_wait || instance.is_known()))? {
+                Look::Client(instance) => return Ok(self.hand_out(instance.into_end())),
+                Look::ClientAt(end) => return Ok(self.hand_out(end)),
+                Look::Nobody(instance) | Look::Unknown(instance) => match instance.connect(limit) {
+                    // The next look decides what a client that came and left means.
+                    Err(error) if error == PipeErrorKind::NoData => {}
+                    outcome => outcome?,
+                },
+                Look::NobodyAt(listener) => listener.wait(limit)?,
+                Look::Full => match &watch {
+                    None => {
+                        limit.check()?;
+                        watch = Some(sys::Watch::new(&self.spec.name)?);
+                    }
+                    Some(watch) => watch.wait(limit)?,
+                },
+                Look::Locked => {
+                    limit.check()?;
+                    sys::pause(&limit.at_most(LOCKED_PAUSE))?;
+                }
             }
         }
+    }
+
+    /// Looks once for a client that `is_known` accepts, and never waits. It replaces the instance that has the client before it
+    /// hands that out; at the maximum the next look does.
+    pub(crate) fn look(
+        &self,
+        mut is_known: impl FnMut(&sys::Instance) -> io::Result<bool>,
+    ) -> io::Result<Look<'_>> {
+        let current = match &self.source {
+            Source::Plain(listener) => {
+                return Ok(listener.try_accept()?.map_or(Look::NobodyAt(listener), Look::ClientAt));
+            }
+            Source::Instances { current, .. } => current,
+        };
+        // Others may look at the same time: each step is whole, and of two only one replaces an instance.
+        let mut current = lock(current);
+        loop {
+            let instance = match &*current {
+                Some(instance) => instance.clone(),
+                None => match self.create()? {
+                    Created::Instance(instance) => current.insert(instance).clone(),
+                    Created::Full => return Ok(Look::Full),
+                    Created::Locked => return Ok(Look::Locked),
+                },
+            };
+            let has_left = match instance.connect(&Limit::zero()) {
+                Ok(()) => false,
+                Err(error) if error == PipeErrorKind::NoData => true,
+                Err(error) if error == PipeErrorKind::TimedOut => return Ok(Look::Nobody(instance)),
+                Err(error) => return Err(error),
+            };
+            if !is_known(&instance)? {
+                return Ok(Look::Unknown(instance));
+            }
+            *current = match instance.try_create_next(&self.spec) {
+                Ok(Some(next)) => self.follow(&next).is_ok().then_some(next),
+                // The client waits until there can be another instance.
+                Ok(None) => return Ok(self.locked()),
+                Err(_) => None,
+            };
+            if current.is_none() {
+                // The next look creates one.
+                self.follow_places().ok();
+            }
+            // A client that wrote and left still counts; one that left nothing behind does not.
+            if !has_left || instance.left_bytes() {
+                return Ok(Look::Client(instance));
+            }
+        }
+    }
+
+    /// Creates the instance that listens, where none does.
+    fn create(&self) -> io::Result<Created> {
+        // Before the try, so that an instance that is closed after it is signalled.
+        self.follow_places()?;
+        match sys::Instance::try_create_for_listener(&self.spec) {
+            Ok(Some(instance)) => self.follow(&instance).map(|()| Created::Instance(instance)),
+            Ok(None) => {
+                self.locked();
+                Ok(Created::Locked)
+            }
+            Err(error) if error == PipeErrorKind::Busy => Ok(Created::Full),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lets the descriptor signal a client of this instance.
+    fn follow(&self, instance: &sys::Instance) -> io::Result<()> {
+        self.gate.get().map_or(Ok(()), |gate| gate.follow(instance))
+    }
+
+    /// Lets the descriptor signal that an instance may have been closed.
+    fn follow_places(&self) -> io::Result<()> {
+        let Some(gate) = self.gate.get() else { return Ok(()) };
+        gate.follow_places(sys::Watch::new(&self.spec.name)?)
+    }
+
+    /// Another process creates an instance; the descriptor signals when another look is due.
+    fn locked(&self) -> Look<'_> {
+        if let Some(gate) = self.gate.get() {
+            // Without a timer the next client signals.
+            gate.follow_lock(LOCKED_PAUSE).ok();
+        }
+        Look::Locked
     }
 
     fn hand_out(&self, end: sys::End) -> PipeStream {
         let stream = PipeStream::new(end);
         stream.set_canceller(self.canceller().as_ref());
         stream
-    }
-
-    /// The instance that listens; where all places are taken, as soon as one is free.
-    fn listening(&self, current: &Mutex<Option<sys::Instance>>, limit: &Limit) -> io::Result<sys::Instance> {
-        let mut watch = None;
-        loop {
-            {
-                let mut current = lock(current);
-                if let Some(instance) = &*current {
-                    return Ok(instance.clone());
-                }
-                if let Some(gate) = self.gate.get() {
-                    // Before the try, so that a place that is given back after it is told of.
-                    gate.follow_places(sys::Watch::new(&self.spec.name)?)?;
-                }
-                match sys::Instance::create_for_listener(&self.spec) {
-                    Ok(instance) => {
-                        self.follow(&instance)?;
-                        *current = Some(instance.clone());
-                        return Ok(instance);
-                    }
-                    Err(error) if error == PipeErrorKind::Busy => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            match &watch {
-                None => {
-                    limit.check()?;
-                    watch = Some(sys::Watch::new(&self.spec.name)?);
-                }
-                Some(watch) => watch.wait(limit)?,
-            }
-        }
-    }
-
-    /// Puts a new instance in the place of the one that has a client; `false` if that was done already. Where none can
-    /// be made now, the next accept tries.
-    fn replace(&self, current: &Mutex<Option<sys::Instance>>, instance: &sys::Instance) -> bool {
-        let mut current = lock(current);
-        if current.as_ref().is_none_or(|listening| !listening.is_same(instance)) {
-            return false;
-        }
-        *current = instance.create_next(&self.spec).ok();
-        if let Some(instance) = &*current
-            && self.follow(instance).is_err()
-        {
-            *current = None;
-        }
-        if current.is_none()
-            && let Some(gate) = self.gate.get()
-        {
-            // Where there can be no watch now, the next try makes one.
-            sys::Watch::new(&self.spec.name).and_then(|watch| gate.follow_places(watch)).ok();
-        }
-        true
-    }
-
-    fn follow(&self, instance: &sys::Instance) -> io::Result<()> {
-        self.gate.get().map_or(Ok(()), |gate| gate.follow(instance))
     }
 
     fn limit(&self, timeout: Option<Duration>) -> Limit {
@@ -223,7 +336,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Iterator over clients; waits in `next`, and pauses after an error such as "too many open files".
+/// An iterator over clients. `next` waits for a client, and pauses after an error such as too many open files.
 #[derive(Debug)]
 pub struct Incoming<'a> {
     listener: &'a Listener,
@@ -235,7 +348,7 @@ impl Iterator for Incoming<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         if std::mem::take(&mut self.has_failed) {
-            // It only waits: when it is over, or ended, the accept says so.
+            // The outcome does not matter: a used canceller also ends `accept`.
             sys::pause(&self.listener.limit(Some(PAUSE_AFTER_ERROR))).ok();
         }
         match self.listener.accept() {

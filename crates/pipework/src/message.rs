@@ -1,25 +1,25 @@
-//! What reading messages and looking ahead give.
+//! Results of reading messages and of peeking.
 
-/// What [`PipeStream::read_message_into`](crate::PipeStream::read_message_into) got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The result of [`PipeStream::read_message_into`](crate::PipeStream::read_message_into).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use]
 pub enum MessageRead {
-    /// A message that ends here, of this many bytes; 0 is an empty message.
+    /// This many bytes, with which the message ends. 0 is an empty message.
     Whole(usize),
-    /// The buffer is full and the message goes on in the next read.
+    /// This many bytes, which fill the buffer. The next read continues the message.
     Part(usize),
-    /// The other end closed and everything was read.
+    /// The peer has closed, and everything was read.
     End,
 }
 
-/// What [`PipeStream::peek`](crate::PipeStream::peek) saw.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The result of [`PipeStream::peek`](crate::PipeStream::peek).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Peek {
-    /// Bytes copied into the buffer.
+    /// The number of bytes that were copied into the buffer.
     pub copied: usize,
-    /// Bytes that can be read now.
+    /// The number of bytes that can be read now.
     pub available: usize,
-    /// Bytes of the first message that were not copied; `None` on a byte pipe or when no message is there.
+    /// The number of bytes of the first message that were not copied. `None` on a byte pipe, and if there is no message.
     pub message_left: Option<usize>,
 }

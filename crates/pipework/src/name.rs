@@ -1,4 +1,4 @@
-//! Names: what an address string means, and which names are one pipe.
+//! Names: the meaning of an address, and when two names are the same pipe.
 
 use std::{
     cmp::Ordering,
@@ -6,26 +6,26 @@ use std::{
     fmt,
     hash::{Hash, Hasher},
     io,
-    path::{Path, PathBuf},
+    path::Path,
     str::FromStr,
 };
 
 use crate::error::{PipeErrorKind, fail};
 
-/// Windows allows 256 UTF-16 units, of which the nine of `\\.\pipe\` are not part of the name.
+/// Windows allows 256 UTF-16 units. The nine units of `\\.\pipe\` are not part of the name.
 const NAME_UNITS_MAX: usize = 256 - 9;
 
-/// The longest host name there is, in the Domain Name System and in SMB alike.
+/// The longest host name in the Domain Name System and in SMB.
 const SERVER_UNITS_MAX: usize = 255;
 
-/// In the prefix of an address Windows takes either slash.
+/// Windows accepts either slash in the prefix of an address.
 const SEPARATORS: [char; 2] = ['\\', '/'];
 
-/// A parsed address; equal names are one pipe. Prints as `\\.\pipe\name`.
+/// A parsed address. Equal names are the same pipe.
 ///
-/// Names compare without regard to case, also beyond ASCII: each character of the Basic Multilingual Plane stands for
-/// its simple upper-case mapping. The spelling that was given is kept for printing. Names of other computers compare
-/// in the same way, server and name; socket paths compare byte for byte.
+/// Names compare without regard to case ([rule N1](crate::rules#n1)): each character of the Basic Multilingual Plane
+/// compares by its simple upper-case mapping. Remote names compare in the same way, by server and name. Socket paths compare
+/// byte by byte. `Display` prints `\\.\pipe\name`, in the spelling that was given.
 ///
 /// # Examples
 /// ```
@@ -39,12 +39,12 @@ const SEPARATORS: [char; 2] = ['\\', '/'];
 /// ```
 #[derive(Clone)]
 pub struct PipeName {
-    /// The address in its full form: what is printed, and what gives this very name when parsed.
+    /// The address in its full form, which is printed and parses to this name.
     text: OsString,
     target: Target,
 }
 
-/// What the text names; `folded` is what makes two names one.
+/// The target of the address. Equal names have equal `folded` texts.
 #[derive(Clone)]
 enum Target {
     Local { name: String, folded: String },
@@ -52,17 +52,17 @@ enum Target {
     Socket,
 }
 
-/// What a [`PipeName`] names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The target of a [`PipeName`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PipeNameKind<'a> {
-    /// A pipe on this computer.
+    /// A local pipe.
     Local(&'a str),
-    /// A pipe on another computer.
+    /// A remote pipe.
     Remote {
-        /// Host.
+        /// The host.
         server: &'a str,
-        /// Pipe.
+        /// The name of the pipe.
         name: &'a str,
     },
     /// A plain Unix domain socket.
@@ -73,23 +73,24 @@ impl PipeName {
     /// Parses `name`, `\\.\pipe\name` (also `\\?\pipe\name` and `//./pipe/name`), `\\server\pipe\name`, or on Unix an
     /// absolute path.
     ///
-    /// A name has 1 to 247 UTF-16 units of any Unicode character but NUL. `/`, `..`, dots and spaces at the end are
-    /// part of it and make a name of its own; so does `\`, but a name without prefix can't begin with it. In the
-    /// prefix, case does not count and both slashes do.
+    /// A name has 1 to 247 UTF-16 units and may contain any Unicode character except NUL. `/`, `..`, and dots and spaces at
+    /// the end are ordinary parts of a name. So is `\`, but a name without prefix can't begin with it. The prefix is
+    /// case-insensitive and accepts both slashes.
     ///
     /// # Platform-specific behavior
-    /// An address that begins with `/`, other than `//./pipe/` and `//?/pipe/`, is the path of a Unix domain socket
-    /// on Unix. On Windows `//server/pipe/name` is a pipe on another computer and the rest is invalid (rule N1).
+    /// On Unix an address that begins with `/`, except `//./pipe/` and `//?/pipe/`, is the path of a Unix domain socket. On
+    /// Windows `//server/pipe/name` is a remote pipe, and any other address that begins with `/` is invalid
+    /// ([rule N1](crate::rules#n1)).
     ///
     /// # Errors
     /// [`PipeErrorKind::Invalid`] if the address is none of these.
     pub fn new<A: AsRef<OsStr>>(address: A) -> io::Result<PipeName> {
         let address = address.as_ref();
-        if crate::sys::socket_paths() && is_path(address) {
+        if socket_paths() && is_path(address) {
             return PipeName::socket(address);
         }
         let Some(text) = address.to_str() else {
-            return Err(invalid(address, "is not Unicode; a pipe name has Unicode characters only"));
+            return Err(invalid(address, "is not Unicode, and a pipe name must be"));
         };
         if !text.starts_with(SEPARATORS) {
             return PipeName::local(address, text);
@@ -99,15 +100,15 @@ impl PipeName {
             Some((server, name)) if !server.is_empty() => PipeName::remote(address, server, name),
             _ => Err(invalid(
                 address,
-                r"is no pipe: write name, \\.\pipe\name, \\server\pipe\name, or on Unix the absolute path of a socket",
+                r"is not a pipe address: use name, \\.\pipe\name, \\server\pipe\name, or on Unix the absolute path of a socket",
             )),
         }
     }
 
-    /// Makes a name that nobody else has: `prefix-` and 128 random bits, for tests and for a parent and its child.
+    /// Creates a unique name: `prefix-` and 128 random bits. Tests use it, and a parent for a pipe to its child.
     ///
     /// # Errors
-    /// [`PipeErrorKind::Invalid`] if the result is no address; the system's error if it has no random bits.
+    /// [`PipeErrorKind::Invalid`] if the result is not a valid address. Else the system's error if it has no random bits.
     ///
     /// # Examples
     /// ```
@@ -123,25 +124,7 @@ impl PipeName {
         PipeName::new(format!("{prefix}-{:032x}", u128::from_be_bytes(bits)))
     }
 
-    /// Makes `name` a name of its own for each user also on Windows, where names belong to the whole computer.
-    ///
-    /// # Platform-specific behavior
-    /// On Unix a name belongs to its user anyway and is not changed.
-    ///
-    /// # Errors
-    /// [`PipeErrorKind::Invalid`] if `name` is not one of this computer, or too long with what is added.
-    pub fn per_user(name: &str) -> io::Result<PipeName> {
-        let given = PipeName::new(name)?;
-        let PipeNameKind::Local(bare) = given.kind() else {
-            return Err(invalid(
-                given.as_ref(),
-                "can't be made a user's own: only a pipe on this computer can",
-            ));
-        };
-        PipeName::local(name.as_ref(), &crate::sys::per_user_name(bare)?)
-    }
-
-    /// The parts of the name, as they were given.
+    /// Returns the parts of the name, in the spelling that was given.
     pub fn kind(&self) -> PipeNameKind<'_> {
         match &self.target {
             Target::Local { name, .. } => PipeNameKind::Local(name),
@@ -150,16 +133,7 @@ impl PipeName {
         }
     }
 
-    /// Where it lives on this computer: a directory or a socket on Unix, `\\.\pipe\name` on Windows.
-    ///
-    /// # Errors
-    /// Those of looking for the place: the name is one of another computer, or no directory can hold it.
-    pub fn location(&self) -> io::Result<PathBuf> {
-        crate::sys::location(self)
-    }
-
-    /// The name of a local pipe in the one spelling that all its spellings share; empty for a socket, and for a pipe
-    /// on another computer `SERVER\NAME`.
+    /// The canonical spelling: of a local name its folded name, of a remote one `SERVER\NAME`. Empty for a socket.
     pub(crate) fn folded(&self) -> &str {
         match &self.target {
             Target::Local { folded, .. } | Target::Remote { folded, .. } => folded,
@@ -167,12 +141,12 @@ impl PipeName {
         }
     }
 
-    /// A pipe on this computer by its bare name, which may begin with anything.
+    /// A local pipe by its bare name, which may begin with any character.
     pub(crate) fn from_local(name: &str) -> io::Result<PipeName> {
         PipeName::local(name.as_ref(), name)
     }
 
-    fn local(address: &OsStr, name: &str) -> io::Result<PipeName> {
+    pub(crate) fn local(address: &OsStr, name: &str) -> io::Result<PipeName> {
         check_name(address, name)?;
         let target = Target::Local { name: name.to_owned(), folded: fold(name) };
         Ok(PipeName { text: format!(r"\\.\pipe\{name}").into(), target })
@@ -181,10 +155,13 @@ impl PipeName {
     fn remote(address: &OsStr, server: &str, name: &str) -> io::Result<PipeName> {
         check_name(address, name)?;
         if server.contains('\0') {
-            return Err(invalid(address, "has a NUL character in the name of the server"));
+            return Err(invalid(address, "has a NUL character in the server name"));
         }
         if server.encode_utf16().count() > SERVER_UNITS_MAX {
-            return Err(invalid(address, "names a server that is too long; 255 UTF-16 units are allowed"));
+            return Err(invalid(
+                address,
+                "has a server name that is too long; at most 255 UTF-16 units are allowed",
+            ));
         }
         let folded = fold(&format!(r"{server}\{name}"));
         let target = Target::Remote { server: server.to_owned(), name: name.to_owned(), folded };
@@ -193,12 +170,12 @@ impl PipeName {
 
     fn socket(path: &OsStr) -> io::Result<PipeName> {
         if path.as_encoded_bytes().contains(&0) {
-            return Err(invalid(path, "has a NUL character; the path of a socket has none"));
+            return Err(invalid(path, "has a NUL character, which a socket path can't have"));
         }
         Ok(PipeName { text: path.to_owned(), target: Target::Socket })
     }
 
-    /// What equality, order and hash look at. A server has no `\`, so no two remote names share a text.
+    /// The key of equality, order and hash. A server has no `\`, so different remote names have different texts.
     fn key(&self) -> (u8, &[u8]) {
         match &self.target {
             Target::Local { .. } => (0, self.folded().as_bytes()),
@@ -252,6 +229,30 @@ impl fmt::Debug for PipeName {
     }
 }
 
+impl TryFrom<&str> for PipeName {
+    type Error = io::Error;
+
+    fn try_from(address: &str) -> io::Result<PipeName> {
+        PipeName::new(address)
+    }
+}
+
+impl TryFrom<String> for PipeName {
+    type Error = io::Error;
+
+    fn try_from(address: String) -> io::Result<PipeName> {
+        PipeName::new(address)
+    }
+}
+
+impl TryFrom<&OsStr> for PipeName {
+    type Error = io::Error;
+
+    fn try_from(address: &OsStr) -> io::Result<PipeName> {
+        PipeName::new(address)
+    }
+}
+
 impl FromStr for PipeName {
     type Err = io::Error;
 
@@ -260,7 +261,12 @@ impl FromStr for PipeName {
     }
 }
 
-/// Whether an address is a path where sockets are named by paths. It need not be Unicode; the prefix is ASCII.
+/// Whether sockets have paths as names: where a path that begins with a slash is absolute, which is not so on Windows.
+fn socket_paths() -> bool {
+    Path::new("/").is_absolute()
+}
+
+/// Whether an address is a path, where sockets have paths as names. It need not be Unicode; the prefix is ASCII.
 fn is_path(address: &OsStr) -> bool {
     let text = address.to_string_lossy();
     let is_pipe = text.starts_with("//") && matches!(split_prefix(&text), Some(("." | "?", _)));
@@ -277,23 +283,22 @@ fn split_prefix(address: &str) -> Option<(&str, &str)> {
 
 fn check_name(address: &OsStr, name: &str) -> io::Result<()> {
     if name.is_empty() {
-        return Err(invalid(address, "has no name of a pipe; one has 1 to 247 characters"));
+        return Err(invalid(address, "has no pipe name; a name has 1 to 247 characters"));
     }
     if name.contains('\0') {
-        return Err(invalid(
-            address,
-            "has a NUL character; every other character is allowed in the name of a pipe",
-        ));
+        return Err(invalid(address, "has a NUL character, the only one that a pipe name can't have"));
     }
     let units = name.encode_utf16().count();
     if units > NAME_UNITS_MAX {
-        let problem = format!("is too long: the name has {units} UTF-16 units, {NAME_UNITS_MAX} are allowed");
+        let problem = format!(
+            "is too long: the name has {units} UTF-16 units, and at most {NAME_UNITS_MAX} are allowed"
+        );
         return Err(invalid(address, &problem));
     }
     Ok(())
 }
 
-fn invalid(address: &OsStr, problem: &str) -> io::Error {
+pub(crate) fn invalid(address: &OsStr, problem: &str) -> io::Error {
     fail(PipeErrorKind::Invalid, format!("the address {address:?} {problem}"))
 }
 
@@ -304,8 +309,8 @@ fn fold(name: &str) -> String {
 /// The simple upper-case mapping, one character for one.
 ///
 /// Windows folds each UTF-16 unit by itself, so characters beyond the Basic Multilingual Plane stay as they are. The
-/// standard library has the full mapping only: where it gives more than one character there mostly is no simple
-/// mapping, but for the Greek letters with a iota below, which are listed here.
+/// standard library has only the full mapping. Where that gives more than one character, there is no simple mapping,
+/// except for the Greek letters with iota subscript, which are listed here.
 fn simple_upper(letter: char) -> char {
     let code = u32::from(letter);
     let upper = match code {
@@ -388,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_another_computer_has_a_server() {
+    fn a_remote_name_has_a_server() {
         for (address, server) in [
             (r"\\server\pipe\a\b", "server"),
             (r"\\localhost\PIPE\a\b", "localhost"),
@@ -525,20 +530,16 @@ mod tests {
     }
 
     #[test]
-    fn only_a_local_name_can_be_a_users_own() {
-        assert_eq!(PipeName::per_user("app").unwrap(), PipeName::per_user(r"\\.\pipe\app").unwrap());
-        assert!(matches!(PipeName::per_user("app").unwrap().kind(), PipeNameKind::Local(_)));
-        for address in [r"\\server\pipe\app", "/run/app.sock", ""] {
-            assert!(PipeName::per_user(address).unwrap_err() == PipeErrorKind::Invalid, "{address}");
-        }
-    }
-
-    #[test]
     fn the_text_is_an_address_itself() {
         let text = name("//./pipe/x");
         assert_eq!(text.as_ref() as &OsStr, r"\\.\pipe\x");
         assert_eq!(PipeName::new(&text).unwrap(), text);
         assert_eq!("x".parse::<PipeName>().unwrap(), text);
+        assert_eq!(PipeName::try_from("x").unwrap(), text);
+        assert_eq!(PipeName::try_from(String::from("X")).unwrap(), text);
+        assert_eq!(PipeName::try_from(OsStr::new("x")).unwrap(), text);
+        assert!(PipeName::try_from("").unwrap_err() == PipeErrorKind::Invalid);
+        assert!(PipeName::try_from(String::new()).unwrap_err() == PipeErrorKind::Invalid);
         assert_eq!(format!("{text:?}"), r#"PipeName("\\\\.\\pipe\\x")"#);
         assert_eq!(format!("{text:>12}"), r"  \\.\pipe\x");
     }
@@ -546,7 +547,7 @@ mod tests {
     #[test]
     fn what_begins_with_a_slash_is_a_path_where_sockets_have_paths() {
         let paths = ["/run/a.sock", "/", "/Pipe/x", "//tmp/a", "//./pipes/x", r"/\.pipe\x"];
-        if !crate::sys::socket_paths() {
+        if !socket_paths() {
             paths.iter().for_each(|path| refused(path, r"\\.\pipe\name"));
             assert_eq!(name("//server/pipe/x"), name(r"\\server\pipe\x"));
             return;

@@ -1,4 +1,4 @@
-//! One server instance, and how to create it.
+//! A server instance and its builder.
 
 use crate::{
     access::Access,
@@ -11,20 +11,22 @@ use crate::{
 };
 use std::{
     ffi::{OsStr, OsString},
-    io::{self, IoSlice, Read, Write},
+    io::{self, IoSlice, IoSliceMut, Read, Write},
     time::Duration,
 };
 
-/// The number that stands for "no limit", `PIPE_UNLIMITED_INSTANCES`.
+/// No limit, `PIPE_UNLIMITED_INSTANCES`.
 const UNLIMITED_INSTANCES: u8 = 255;
-/// What Windows takes when the server says nothing.
+/// The default of Windows.
 const DEFAULT_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// One server instance in the hands of the caller, as `miow::pipe::NamedPipe`.
+/// One server instance, as `miow::pipe::NamedPipe`.
 ///
-/// It can be opened from its creation on (rule N8). After a client, [`disconnect`](NamedPipe::disconnect) and
-/// [`connect`](NamedPipe::connect) make it serve the next one. Here, and only here, [`Write::flush`] waits for the reader,
-/// for the idiom write, flush, disconnect. Most servers want a [`Listener`] instead.
+/// A client can open it as soon as it is created ([rule N8](crate::rules#n8)). After a client,
+/// [`disconnect`](NamedPipe::disconnect) and [`connect`](NamedPipe::connect) make it serve the next one. Most servers use a
+/// [`Listener`] instead.
+///
+/// [`Write::flush`] waits for the reader, for the idiom write, flush, disconnect. No other type of this crate does so.
 ///
 /// # Examples
 /// ```
@@ -50,7 +52,10 @@ pub struct NamedPipe {
 }
 
 impl NamedPipe {
-    /// Creates the first instance: duplex, bytes, 256 KiB each way.
+    /// Creates the first instance of a byte pipe, with both directions and buffers of 256 KiB. Corresponds to
+    /// [`CreateNamedPipeW`].
+    ///
+    /// [`CreateNamedPipeW`]: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-createnamedpipew
     ///
     /// # Errors
     /// Those of [`NamedPipeBuilder::create`].
@@ -64,28 +69,51 @@ impl NamedPipe {
         NamedPipe { instance, stream }
     }
 
-    /// Waits until an instance of the name listens; `None` for ever, `ZERO` the server's
-    /// [`default_timeout`](NamedPipeBuilder::default_timeout). Success reserves nothing (rule C4). Corresponds to
-    /// `WaitNamedPipeW`.
+    /// Waits until an instance of the name listens. `None` waits for ever, zero looks once without waiting.
+    ///
+    /// Success reserves no instance ([rule C4](crate::rules#c4)). Corresponds to [`WaitNamedPipeW`]. In miow zero means the
+    /// server's default timeout, which is [`wait_default`](NamedPipe::wait_default) here.
+    ///
+    /// [`WaitNamedPipeW`]: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-waitnamedpipew
     ///
     /// # Errors
     /// `Absent`, at once, if there is no such pipe; `TimedOut`.
     #[doc(alias = "WaitNamedPipeW")]
     pub fn wait<A: AsRef<OsStr>>(address: A, timeout: Option<Duration>) -> io::Result<()> {
+        // In the backend zero means the server's default, as in the system call.
+        let timeout = timeout.map(|timeout| timeout.max(Duration::from_nanos(1)));
         sys::wait(&PipeName::new(address)?, timeout)
     }
 
-    /// Waits for a client (rules C2, C7). Corresponds to `ConnectNamedPipe`. A canceller of the
-    /// [`stream`](NamedPipe::stream) ends it.
+    /// Waits until an instance of the name listens, at most for the server's
+    /// [`default_timeout`](NamedPipeBuilder::default_timeout).
+    ///
+    /// Corresponds to [`WaitNamedPipeW`] with `NMPWAIT_USE_DEFAULT_WAIT`.
+    ///
+    /// [`WaitNamedPipeW`]: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-waitnamedpipew
     ///
     /// # Errors
-    /// `NoData` if a client came and left (call `disconnect`, then `connect` again); `Aborted`.
+    /// Those of [`wait`](NamedPipe::wait).
+    #[doc(alias = "NMPWAIT_USE_DEFAULT_WAIT")]
+    pub fn wait_default<A: AsRef<OsStr>>(address: A) -> io::Result<()> {
+        sys::wait(&PipeName::new(address)?, Some(Duration::ZERO))
+    }
+
+    /// Waits for a client ([rule C2](crate::rules#c2), [rule C7](crate::rules#c7)).
+    ///
+    /// A canceller of the [`stream`](NamedPipe::stream) cancels it. Corresponds to [`ConnectNamedPipe`].
+    ///
+    /// [`ConnectNamedPipe`]: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-connectnamedpipe
+    ///
+    /// # Errors
+    /// - `NoData`: a client connected and left. Call `disconnect`, then `connect` again.
+    /// - `Aborted`: the canceller was used.
     #[doc(alias = "ConnectNamedPipe")]
     pub fn connect(&self) -> io::Result<()> {
         self.instance.connect(&self.instance.connect_limit(None))
     }
 
-    /// Waits for a client at most so long; the instance goes on listening afterwards. Zero is one look.
+    /// Waits for a client until the timeout. The instance listens on afterwards. Zero looks once without waiting.
     ///
     /// # Errors
     /// Those of [`connect`](NamedPipe::connect), and `TimedOut`.
@@ -93,23 +121,25 @@ impl NamedPipe {
         self.instance.connect(&self.instance.connect_limit(Some(timeout)))
     }
 
-    /// Throws the client and all unread data out (rule F2). Corresponds to `DisconnectNamedPipe`.
+    /// Disconnects the client and discards all unread data ([rule F2](crate::rules#f2)).
     ///
-    /// Clones made of the [`stream`](NamedPipe::stream) stay with the old connection.
+    /// Clones of the [`stream`](NamedPipe::stream) stay with the old connection. Corresponds to [`DisconnectNamedPipe`].
+    ///
+    /// [`DisconnectNamedPipe`]: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-disconnectnamedpipe
     ///
     /// # Errors
-    /// `NotConnected` if it was disconnected already.
+    /// `NotConnected` if the instance is disconnected already.
     #[doc(alias = "DisconnectNamedPipe")]
     pub fn disconnect(&self) -> io::Result<()> {
         self.instance.disconnect()
     }
 
-    /// Gives everything else that a connected end can do. Before a client came its calls are `Listening`.
+    /// Returns the connected end. Before a client connects, its calls fail with `Listening`.
     pub fn stream(&self) -> &PipeStream {
         &self.stream
     }
 
-    /// Gives up reuse and keeps the connected end.
+    /// Returns the connected end and gives up the reuse of the instance.
     pub fn into_stream(self) -> PipeStream {
         PipeStream::new(self.instance.into_end())
     }
@@ -119,11 +149,19 @@ impl Read for NamedPipe {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         (&self.stream).read(buf)
     }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&self.stream).read_vectored(bufs)
+    }
 }
 
 impl Read for &NamedPipe {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         (&self.stream).read(buf)
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&self.stream).read_vectored(bufs)
     }
 }
 
@@ -155,8 +193,10 @@ impl Write for &NamedPipe {
     }
 }
 
-/// How to create a pipe; plain data, checked by [`create`](NamedPipeBuilder::create) and
-/// [`listen`](NamedPipeBuilder::listen). The order of the calls does not matter.
+/// The options of a new pipe.
+///
+/// They are plain data, which [`create`](NamedPipeBuilder::create) and [`listen`](NamedPipeBuilder::listen) check. The order
+/// of the setters does not matter.
 ///
 /// # Examples
 /// ```
@@ -170,6 +210,8 @@ impl Write for &NamedPipe {
 /// # Ok(())
 /// # }
 /// ```
+///
+#[doc = include_str!("server_options.md")]
 #[derive(Clone, Debug)]
 pub struct NamedPipeBuilder {
     address: OsString,
@@ -186,8 +228,8 @@ pub struct NamedPipeBuilder {
 }
 
 impl NamedPipeBuilder {
-    /// Begins with miow's defaults (first instance, duplex, bytes, unlimited), but with buffers of 256 KiB, local and for
-    /// this user only.
+    /// Creates the default options: those of miow (first instance, both directions, bytes, no maximum), but with buffers of
+    /// 256 KiB, without remote clients, and for this user only.
     pub fn new<A: AsRef<OsStr>>(address: A) -> NamedPipeBuilder {
         NamedPipeBuilder {
             address: address.as_ref().to_owned(),
@@ -204,41 +246,49 @@ impl NamedPipeBuilder {
         }
     }
 
-    /// Lets data go from client to server (default true).
+    /// The same options for another address.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn at(&self, address: &OsStr) -> NamedPipeBuilder {
+        NamedPipeBuilder { address: address.to_owned(), ..self.clone() }
+    }
+
+    /// Allows data from client to server (default true).
     #[doc(alias = "PIPE_ACCESS_INBOUND")]
     pub fn inbound(&mut self, allowed: bool) -> &mut Self {
         self.inbound = allowed;
         self
     }
 
-    /// Lets data go from server to client (default true).
+    /// Allows data from server to client (default true).
     #[doc(alias = "PIPE_ACCESS_OUTBOUND")]
     pub fn outbound(&mut self, allowed: bool) -> &mut Self {
         self.outbound = allowed;
         self
     }
 
-    /// Refuses to create if the name exists (default true).
+    /// Requires the new instance to be the first of its name (default true, [rule N2](crate::rules#n2)).
     #[doc(alias = "FILE_FLAG_FIRST_PIPE_INSTANCE")]
     pub fn first(&mut self, first: bool) -> &mut Self {
         self.first = first;
         self
     }
 
-    /// Lets clients on other computers in, if [`access`](Self::access) admits their account (default false).
+    /// Allows remote clients, if [`access`](Self::access) allows their account (default false).
     ///
     /// # Platform-specific behavior
-    /// On Linux they come through Samba and the service `pipework-gateway`, which runs as root. The pipe lives where other
-    /// users' pipes do (see [`Access`]), so the server needs root's grant, and the account counts that the caller was mapped
-    /// to on this computer. All instances of a name accept such clients or none does. Other Unix systems: `Unsupported`.
+    /// On Linux remote clients come through Samba and the service `pipework-gateway`, which runs as root. The pipe lives in the
+    /// directory for pipes of several users (see [`Access`]), so the server needs root's grant. The access check uses the local
+    /// account that the remote client is mapped to. Either all instances of a name accept remote clients or none does. Other
+    /// Unix systems return `Unsupported`.
     #[doc(alias = "PIPE_ACCEPT_REMOTE_CLIENTS")]
     pub fn accept_remote(&mut self, accept: bool) -> &mut Self {
         self.accept_remote = accept;
         self
     }
 
-    /// Sets how many instances there may be in all processes: 1 to 254, or 255 for no limit (default). The first
-    /// instance decides (rule N3).
+    /// Sets the maximum number of instances in all processes: 1 to 254, or 255 for no limit (default).
+    ///
+    /// The first instance sets it for all ([rule N3](crate::rules#n3), [rule N4](crate::rules#n4)).
     #[doc(alias = "nMaxInstances")]
     pub fn max_instances(&mut self, count: u8) -> &mut Self {
         self.max_instances = count;
@@ -247,16 +297,16 @@ impl NamedPipeBuilder {
 
     /// Sets the quota of the server-to-client direction in bytes (default 262,144).
     ///
-    /// Writes return while no more than this is unread; with 0 every write waits for its reader (rule B2). Beyond
-    /// 268,435,456 it counts as that.
+    /// A write returns while no more than this is unread. With 0 every write waits for its reader
+    /// ([rule B2](crate::rules#b2)). A value above 268,435,456 counts as that.
     #[doc(alias = "nOutBufferSize")]
     pub fn out_buffer_size(&mut self, len: u32) -> &mut Self {
         self.out_buffer_size = len;
         self
     }
 
-    /// Sets the quota of the client-to-server direction in bytes (default 262,144); as
-    /// [`out_buffer_size`](Self::out_buffer_size).
+    /// Sets the quota of the client-to-server direction in bytes (default 262,144), as
+    /// [`out_buffer_size`](Self::out_buffer_size) does for the other one.
     #[doc(alias = "nInBufferSize")]
     pub fn in_buffer_size(&mut self, len: u32) -> &mut Self {
         self.in_buffer_size = len;
@@ -270,44 +320,48 @@ impl NamedPipeBuilder {
         self
     }
 
-    /// Sets what a client's [`wait`](NamedPipe::wait) with a timeout of zero means (default 50 ms).
+    /// Sets the timeout of clients that call [`wait_default`](NamedPipe::wait_default) (default 50 ms).
     #[doc(alias = "nDefaultTimeOut")]
     pub fn default_timeout(&mut self, timeout: Duration) -> &mut Self {
         self.default_timeout = timeout;
         self
     }
 
-    /// Says who may open the pipe (default [`Access::owner`]). The first instance decides.
+    /// Sets who may open the pipe (default [`Access::owner`]). The first instance sets it for all
+    /// ([rule A1](crate::rules#a1)).
     pub fn access(&mut self, access: Access) -> &mut Self {
         self.access = access;
         self
     }
 
-    /// Creates one instance. Corresponds to `CreateNamedPipeW`.
+    /// Creates one instance. Corresponds to [`CreateNamedPipeW`].
+    ///
+    /// [`CreateNamedPipeW`]: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-createnamedpipew
     ///
     /// # Errors
-    /// - `NameTaken`: `first` was asked and the name exists.
-    /// - `Busy`: the name has all of its instances.
-    /// - `AccessDenied`: the name exists with another type or other directions, or no directory can be trusted with
-    ///   it, or its place is not this user's.
-    /// - `Invalid`: the address is none, no instances, no direction, an unknown account.
-    /// - `Unsupported`: a socket path (use [`listen`](Self::listen)), another computer, on some systems `accept_remote`.
-    /// - The system's own (no space, too many open files): nothing is left behind then.
+    /// - `NameTaken`: the instance had to be the first, and the name exists.
+    /// - `Busy`: the name has its maximum of instances.
+    /// - `AccessDenied`: the name exists with another type or other directions, no directory for it can be trusted, or the
+    ///   directory belongs to another user.
+    /// - `Invalid`: the address is not valid, the maximum is 0, no direction is allowed, or an account does not exist.
+    /// - `Unsupported`: the address is a socket path (use [`listen`](Self::listen)) or remote, or the system does not support
+    ///   `accept_remote`.
+    /// - The system's error, such as no space left or too many open files. The call leaves nothing behind then.
     #[doc(alias = "CreateNamedPipeW")]
     pub fn create(&self) -> io::Result<NamedPipe> {
         sys::Instance::create(&self.spec_of_instance()?).map(NamedPipe::over)
     }
 
-    /// Creates a listener; the only door for a plain Unix socket.
+    /// Creates a listener. It is the only way to serve a plain Unix socket.
     ///
     /// # Errors
-    /// Those of [`create`](Self::create). For a path also `AccessDenied` when something else is in its place, and
-    /// `Unsupported` for options that a plain socket does not have (one direction, messages, a maximum).
+    /// Those of [`create`](Self::create). For a path also `AccessDenied` if another file is there, and `Unsupported` for options
+    /// that a plain socket lacks: one direction, messages, a maximum of instances.
     pub fn listen(&self) -> io::Result<Listener> {
         Listener::new(self.spec()?)
     }
 
-    /// The same for a single instance.
+    /// The checked options of a single instance.
     pub(crate) fn spec_of_instance(&self) -> io::Result<Spec> {
         let spec = self.spec()?;
         if let PipeNameKind::Socket(path) = spec.name.kind() {
@@ -317,7 +371,7 @@ impl NamedPipeBuilder {
         Ok(spec)
     }
 
-    /// Checks what can be checked without the system.
+    /// The options, checked as far as possible without the system.
     pub(crate) fn spec(&self) -> io::Result<Spec> {
         let name = PipeName::new(&self.address)?;
         let invalid = |text: &'static str| Err(fail(PipeErrorKind::Invalid, text));
@@ -325,13 +379,13 @@ impl NamedPipeBuilder {
             return invalid("a pipe has 1 to 254 instances, or 255 for no limit");
         }
         if !self.inbound && !self.outbound {
-            return invalid("a pipe goes inbound, outbound or both ways");
+            return invalid("a pipe needs a direction: inbound, outbound or both");
         }
         let unsupported = |text: String| Err(fail(PipeErrorKind::Unsupported, text));
         match name.kind() {
             PipeNameKind::Remote { .. } => {
                 return unsupported(format!(
-                    "{name} is on another computer: a pipe is created where its server runs"
+                    "{name} is a remote pipe: only a process on that host can create it"
                 ));
             }
             PipeNameKind::Socket(path) => {
@@ -339,7 +393,7 @@ impl NamedPipeBuilder {
                 if !is_plain || self.max_instances != UNLIMITED_INSTANCES {
                     let path = path.display();
                     return unsupported(format!(
-                        "{path} is a plain socket: duplex, bytes, without a maximum of instances"
+                        "{path} is a plain socket: it has both directions, bytes, and no maximum of instances"
                     ));
                 }
             }

@@ -1,30 +1,30 @@
-//! What is known of callers on other computers.
+//! Identities of remote peers.
 
-/// The network side of a peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The identity of a remote peer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct NetworkPeer {
-    /// Authenticated account, `DOMAIN\user`.
+    /// The authenticated account, `DOMAIN\user`.
     pub account: String,
-    /// Address or computer name.
+    /// Its address or host name.
     pub address: String,
-    /// Whether the session is encrypted; `None` where the system does not say (Windows).
+    /// Whether the session is encrypted. `None` on Windows, which does not report it.
     pub encrypted: Option<bool>,
 }
 
-/// A caller whom a service of the network has authenticated, and for whom it opens a pipe: `on_behalf_of` in `os::unix`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A remote client that a gateway has authenticated, and that the gateway opens a pipe for by `on_behalf_of` in `os::unix`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NetworkCaller {
-    /// Its account, `DOMAIN\user`; at most 1,024 bytes, no control characters.
+    /// The account, `DOMAIN\user`: at most 1,024 bytes, without control characters.
     pub account: String,
-    /// Its address or computer name; at most 1,024 bytes, no control characters.
+    /// The address or host name: at most 1,024 bytes, without control characters.
     pub address: String,
-    /// Whether its session is encrypted.
+    /// Whether the session is encrypted.
     pub encrypted: bool,
-    /// The uid that it was mapped to on this computer.
+    /// The uid on this host that the account is mapped to.
     pub user_id: u32,
-    /// The gids that it was mapped to, the primary one first.
+    /// The gids that the account is mapped to, the primary one first.
     pub group_ids: Vec<u32>,
-    /// Its SIDs as text, that of the account first.
+    /// The SIDs as text, that of the account first.
     pub sids: Vec<String>,
 }

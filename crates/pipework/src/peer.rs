@@ -1,14 +1,20 @@
-//! Who the other end is.
+//! The process and user at the other end.
 
 use crate::{network::NetworkPeer, sys};
 use std::io;
 
-/// Who the other end is, as the kernel or the SMB server says; never what it says of itself.
+/// The process and user at the other end of a connection, as the kernel or the SMB server reports them
+/// ([rule A3](crate::rules#a3)).
 ///
-/// A service that lets callers of the network in, such as `pipework-gateway`, speaks for them: then all of this is about the
-/// caller, not about the service. Only a process of the system's own user (root) is believed in that.
+/// A peer can't choose what is reported. For a remote client that comes through `pipework-gateway`, everything here describes
+/// the remote client and not the gateway. Only a gateway that runs as root is trusted to name its client.
 ///
-/// Corresponds to `GetNamedPipeClientProcessId`, `GetNamedPipeServerProcessId` and the token of the client.
+/// Corresponds to [`GetNamedPipeClientProcessId`], [`GetNamedPipeServerProcessId`] and the client's access token.
+///
+/// [`GetNamedPipeClientProcessId`]: https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-getnamedpipeclientprocessid
+/// [`GetNamedPipeServerProcessId`]: https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-getnamedpipeserverprocessid
+#[doc(alias = "GetNamedPipeClientProcessId")]
+#[doc(alias = "GetNamedPipeServerProcessId")]
 #[derive(Clone, Debug)]
 pub struct Peer {
     pub(crate) inner: sys::Peer,
@@ -19,53 +25,53 @@ impl Peer {
         Peer { inner }
     }
 
-    /// Its process, where it is on this computer and can be seen from here; may have ended since.
+    /// Returns the process id, if the process is on this host and visible from here. The process may have ended since.
     pub fn process_id(&self) -> Option<u32> {
         self.inner.process_id()
     }
 
-    /// Whether it is this process's user, on this computer.
+    /// Returns whether the peer is a local process of this process's user.
     pub fn is_same_user(&self) -> bool {
         self.inner.is_same_user()
     }
 
-    /// Looks its account name up; a uid in decimal where it has none.
+    /// Looks up the account name. A uid without an account is returned in decimal.
     ///
     /// # Errors
-    /// When the system's database of users can't be read. `Unsupported` of a server on another computer, which does not tell.
+    /// The system's error if its user database can't be read. `Unsupported` for a remote server, which does not report its
+    /// account.
     pub fn account(&self) -> io::Result<String> {
         self.inner.account()
     }
 
-    /// Whether it belongs to a group: a name, a gid in decimal, or a SID.
+    /// Returns whether the peer is a member of a group: a name, a gid in decimal, or a SID.
     ///
     /// # Errors
-    /// `Invalid` when there is no such group. `Unsupported` of a server on another computer, which does not tell.
+    /// `Invalid` if there is no such group. `Unsupported` for a remote server, which does not report its account.
     pub fn is_member_of(&self, group: &str) -> io::Result<bool> {
         self.inner.is_member_of(group)
     }
 
-    /// Uid: of its process, or the account that a caller of the network was mapped to. `None` on Windows, and of a server on
-    /// another computer.
+    /// Returns the uid: that of the process, or the one that a remote client is mapped to. `None` on Windows and for a remote
+    /// server.
     pub fn user_id(&self) -> Option<u32> {
         self.inner.user_id()
     }
 
-    /// Gids, effective first; empty on Windows.
+    /// Returns the gids, the effective one first. Empty on Windows.
     pub fn group_ids(&self) -> &[u32] {
         self.inner.group_ids()
     }
 
-    /// SID as text: on Windows, and of callers of the network everywhere.
+    /// Returns the SID as text, on Windows, and for remote clients on every system.
     pub fn sid(&self) -> Option<&str> {
         self.inner.sid()
     }
 
-    /// Its account and computer, if it is on another one. Of a server there the account is not known and empty.
+    /// Returns account and host of a remote peer. The account of a remote server is not known and empty.
     ///
     /// # Platform-specific behavior
-    /// On Windows a server end knows a client on another computer as such only where the pipe was created with
-    /// `accept_remote`.
+    /// On Windows a server end recognizes a remote client only if the pipe was created with `accept_remote`.
     pub fn network(&self) -> Option<&NetworkPeer> {
         self.inner.network()
     }

@@ -8,27 +8,31 @@ use crate::{
     sys,
 };
 use std::{
-    io::{self, IoSlice, Read, Write},
+    io::{self, IoSlice, IoSliceMut, Read, Write},
     time::Duration,
 };
 
-/// One end of a connected pipe, client or server; all ends look alike.
+/// One end of a connected pipe, of the client or of the server.
 ///
-/// Clones and `&` work from several threads: a read and a write never wait for each other (rule B3); two reads, or two
-/// writes, take turns. Dropping the last handle closes the end: the other end reads what was written, and then its
-/// end (rules B5, F4).
+/// Several threads can use clones of an end or references to it. A read and a write never wait for each other
+/// ([rule B3](crate::rules#b3)). Two reads take turns, and so do two writes. Dropping the last handle closes the end: the peer
+/// reads what was written and then the end of the pipe ([rule B5](crate::rules#b5), [rule F4](crate::rules#f4)).
 ///
-/// [`Read`] is always bytes: it never fails with `MoreData` and skips empty messages, so that `Ok(0)` means the end and
-/// nothing else. On a message pipe each `write` or `write_vectored` is one message, all of it or an error.
-/// [`Write::flush`] returns at once; [`drain`](PipeStream::drain) waits for the reader.
+/// [`Read`] always reads bytes. It never fails with `MoreData` and skips empty messages, so `Ok(0)` always means the end of
+/// the pipe. In message read mode one read, also a vectored one, returns bytes of one message only. On a message pipe each
+/// `write` or `write_vectored` is one message, which is written as a whole or not at all. [`Write::flush`] returns at once;
+/// [`drain`](PipeStream::drain) waits for the reader.
 ///
-/// Over the network a write that was handed over when its time was over counts as written; if it fails after all, the next write
-/// says so.
+/// On a remote pipe, a write that times out after it was sent counts as written. If it fails later, the next write returns the
+/// error.
 ///
 /// # Errors
-/// Reading: `NotConnected` after the server disconnected, `TimedOut` and `Aborted` when the wait was ended,
-/// `AccessDenied` on an end that may not read, `Corrupt` if the other end broke the protocol. Writing: the same, and
-/// `NoData` when the other end has closed.
+/// Reads and writes return:
+/// - `NotConnected`: the server has disconnected its client.
+/// - `TimedOut`, `Aborted`: the time limit was reached, or the canceller was used.
+/// - `AccessDenied`: this end may not read, or not write.
+/// - `Corrupt`: the peer violated the protocol.
+/// - `NoData`, from writes only: the peer has closed.
 #[derive(Debug)]
 pub struct PipeStream {
     end: sys::End,
@@ -47,12 +51,12 @@ impl PipeStream {
         self.end
     }
 
-    /// Reads one whole message, at most `len_max` bytes; `None` is the end of the pipe.
+    /// Reads one whole message of at most `len_max` bytes. `None` is the end of the pipe.
     ///
     /// # Errors
-    /// - `MoreData`: the message is longer; nothing is lost, read it with a larger limit or in parts.
-    /// - `BadPipe`: this end reads bytes; the text says what to call.
-    /// - And those of reading.
+    /// - `MoreData`: the message is longer. It stays unread: read it with a larger limit or in parts.
+    /// - `BadPipe`: this end reads bytes. The text says what to call.
+    /// - The [errors](PipeStream#errors) of reads.
     ///
     /// # Examples
     /// ```
@@ -74,132 +78,162 @@ impl PipeStream {
         self.end.read_message(len_max)
     }
 
-    /// Reads one message, or the part of it that fits (rule M2).
+    /// Reads one message, or as much of it as fits ([rule M2](crate::rules#m2)).
+    ///
+    /// A part is not an error here but [`MessageRead::Part`]. Corresponds to [`ReadFile`] in message read mode.
+    ///
+    /// [`ReadFile`]: https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-readfile
     ///
     /// # Errors
-    /// `BadPipe` when this end reads bytes, and those of reading. A part is not an error here but
-    /// [`MessageRead::Part`].
+    /// `BadPipe` if this end reads bytes, and the [errors](PipeStream#errors) of reads.
     #[doc(alias = "ReadFile")]
     pub fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead> {
         self.end.read_message_into(buf)
     }
 
-    /// Writes one message, also an empty one: all of it or an error (rule M1).
+    /// Writes one message as a whole or not at all ([rule M1](crate::rules#m1)). The message may be empty.
     ///
-    /// A message that fits into what is free of the quota returns at once. A larger one waits for its reader; on Unix
-    /// one that is larger than the ring goes through a memory object of its own.
+    /// The call returns at once if the message fits into the free part of the quota. Else it waits for the reader. Corresponds
+    /// to [`WriteFile`] on a message pipe.
+    ///
+    /// [`WriteFile`]: https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-writefile
+    ///
+    /// # Platform-specific behavior
+    /// On Unix a message that is larger than the ring travels in a memory object.
     ///
     /// # Errors
-    /// `BadPipe` on a byte pipe, `Invalid` beyond 4,294,967,295 bytes, and those of writing. Over the network `Invalid` unless it has
-    /// 1 to 65,535 bytes, before anything is sent; a byte pipe is not told there.
+    /// - `BadPipe`: this is a byte pipe. A remote byte pipe can't be recognized.
+    /// - `Invalid`: the message is longer than 4,294,967,295 bytes. A remote message must have 1 to 65,535 bytes, which is
+    ///   checked before anything is sent.
+    /// - The [errors](PipeStream#errors) of writes.
     #[doc(alias = "WriteFile")]
     pub fn write_message(&self, message: &[u8]) -> io::Result<()> {
         self.end.write_message(message)
     }
 
-    /// Writes a message and reads the reply, at most `len_max` bytes (rule M5). Corresponds to `TransactNamedPipe`.
+    /// Writes a message and reads the reply, of at most `len_max` bytes ([rule M5](crate::rules#m5)). Corresponds to
+    /// [`TransactNamedPipe`].
+    ///
+    /// [`TransactNamedPipe`]: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-transactnamedpipe
     ///
     /// # Errors
     /// - `BadPipe`: this end does not read messages.
-    /// - `Busy`: something is unread.
-    /// - `Broken`: the other end has closed.
-    /// - `MoreData`: the reply is longer; it is still there to be read.
-    /// - And those of reading and writing.
+    /// - `Busy`: there is unread data.
+    /// - `Broken`: the peer has closed.
+    /// - `MoreData`: the reply is longer. It stays unread.
+    /// - The [errors](PipeStream#errors) of reads and writes.
     #[doc(alias = "TransactNamedPipe")]
     pub fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
         self.end.transact(request, len_max)
     }
 
-    /// Looks at what is there without taking it; never waits (rule M4). Corresponds to `PeekNamedPipe`.
+    /// Copies unread data without taking it, and never waits ([rule M4](crate::rules#m4)). Corresponds to
+    /// [`PeekNamedPipe`].
     ///
-    /// On a message pipe it looks at the first message, in byte read mode too, where a read would go on into the next.
+    /// On a message pipe it copies from the first message only, also in byte read mode.
+    ///
+    /// [`PeekNamedPipe`]: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-peeknamedpipe
     ///
     /// # Errors
-    /// - `Broken`: the other end has closed, and everything was read.
-    /// - `BadPipe`: a server end without a client, or a disconnected pipe.
+    /// - `Broken`: the peer has closed, and everything was read.
+    /// - `BadPipe`: this is a server end without a client.
+    /// - `NotConnected`: the server has disconnected its client.
     /// - `AccessDenied`: this end may not read.
-    /// - `Unsupported`: the pipe is on another computer, and this one not Windows.
+    /// - `Unsupported`: the pipe is remote, on any system but Windows.
     #[doc(alias = "PeekNamedPipe")]
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<Peek> {
         self.end.peek(buf)
     }
 
-    /// Waits until the other end has read everything written (rule F1); [`Write::flush`] does not. Corresponds to
-    /// `FlushFileBuffers`. Limited by [`set_write_timeout`](PipeStream::set_write_timeout).
+    /// Waits until the peer has read everything that was written ([rule F1](crate::rules#f1)).
+    ///
+    /// [`set_write_timeout`](PipeStream::set_write_timeout) limits the wait. [`Write::flush`] does not wait. Corresponds to
+    /// [`FlushFileBuffers`].
+    ///
+    /// [`FlushFileBuffers`]: https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-flushfilebuffers
     ///
     /// # Platform-specific behavior
-    /// At a plain Unix socket this is supported on Linux only, and over the network where the server knows it, as Samba does not.
+    /// Plain Unix sockets support it on Linux only. A remote pipe supports it if the server does; Samba does not.
     ///
     /// # Errors
-    /// `Broken` when the other end goes away first, `AccessDenied` on an end that may not write, `TimedOut`, `Aborted`.
+    /// - `Broken`: the peer closed first.
+    /// - `AccessDenied`: this end may not write.
+    /// - `TimedOut`, `Aborted`: the time limit was reached, or the canceller was used.
     #[doc(alias = "FlushFileBuffers")]
     pub fn drain(&self) -> io::Result<()> {
         self.end.drain()
     }
 
-    /// Ends the sending side of a plain Unix socket.
+    /// Shuts down the sending direction of a plain Unix socket.
     ///
     /// # Errors
-    /// `Unsupported` on a named pipe: Windows has no such thing.
+    /// `Unsupported` on a named pipe, since Windows has no such call.
     pub fn shutdown_write(&self) -> io::Result<()> {
         self.end.shutdown_write()
     }
 
-    /// Switches how this end reads (rules M3, N5). Corresponds to `SetNamedPipeHandleState`.
+    /// Sets how this end reads ([rule M3](crate::rules#m3)). Corresponds to [`SetNamedPipeHandleState`].
     ///
-    /// Over the network the other computer is told with the next read, which then is the one to fail.
+    /// A remote server receives the mode with the next read, which returns its error.
+    ///
+    /// [`SetNamedPipeHandleState`]: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-setnamedpipehandlestate
     ///
     /// # Errors
-    /// `Invalid` for message read mode on a byte pipe.
+    /// `Invalid` for message read mode on a byte pipe ([rule N5](crate::rules#n5)).
     #[doc(alias = "SetNamedPipeHandleState")]
     pub fn set_read_mode(&self, mode: PipeMode) -> io::Result<()> {
         self.end.set_read_mode(mode)
     }
 
-    /// Limits every later wait for data, one call each; `None` waits for ever.
+    /// Sets the time limit of each later call that waits for data. `None` waits for ever.
     ///
     /// # Errors
-    /// `Invalid` for zero, as in `std::net`.
+    /// `Invalid` for zero, as in `std::net`: with it no later call could wait.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.end.settings().set_read_timeout(timeout)
     }
 
-    /// Limits every later wait for space or, in [`drain`](PipeStream::drain), for the reader; `None` waits for ever.
+    /// Sets the time limit of each later write that waits for room, and of each [`drain`](PipeStream::drain). `None` waits for
+    /// ever.
     ///
-    /// A write whose time is over returns how many bytes were published, and just those become readable; if there are
-    /// none it is `TimedOut` (rule T1).
+    /// A write that reaches its limit returns the number of bytes that it has written, which are exactly those that become
+    /// readable. It is `TimedOut` if there are none ([rule T1](crate::rules#t1)).
     ///
     /// # Errors
-    /// `Invalid` for zero, as in `std::net`.
+    /// `Invalid` for zero, as in `std::net`: with it no later call could wait.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.end.settings().set_write_timeout(timeout)
     }
 
-    /// What [`set_read_timeout`](PipeStream::set_read_timeout) set.
+    /// Returns the time limit that [`set_read_timeout`](PipeStream::set_read_timeout) has set.
     pub fn read_timeout(&self) -> Option<Duration> {
         self.end.settings().read_timeout()
     }
 
-    /// What [`set_write_timeout`](PipeStream::set_write_timeout) set.
+    /// Returns the time limit that [`set_write_timeout`](PipeStream::set_write_timeout) has set.
     pub fn write_timeout(&self) -> Option<Duration> {
         self.end.settings().write_timeout()
     }
 
-    /// Lets `canceller` end the waits of this end that begin from now on; `None` takes it away.
+    /// Lets `canceller` cancel the calls of this end that begin to wait from now on ([rule T2](crate::rules#t2)). `None`
+    /// removes the canceller.
     pub fn set_canceller(&self, canceller: Option<&Canceller>) {
         self.end.settings().set_canceller(canceller.map(Canceller::sys).cloned());
     }
 
-    /// Tells type, end, instances and buffer sizes. Corresponds to `GetNamedPipeInfo`.
+    /// Returns the pipe's type, maximum of instances and buffer sizes, and the side of this end. Corresponds to
+    /// [`GetNamedPipeInfo`].
+    ///
+    /// [`GetNamedPipeInfo`]: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-getnamedpipeinfo
     ///
     /// # Errors
-    /// Those of the system, for a plain socket. `Unsupported` of a pipe on another computer, except on Windows.
+    /// The system's error for a plain socket. `Unsupported` for a remote pipe, on any system but Windows.
     #[doc(alias = "GetNamedPipeInfo")]
     pub fn info(&self) -> io::Result<PipeInfo> {
         self.end.info()
     }
 
-    /// Tells who the other end is; answers still after it has gone (rule A3).
+    /// Returns the process and user at the other end, also after it has closed ([rule A3](crate::rules#a3)).
     ///
     /// # Errors
     /// `Listening` or `NotConnected` on a server end without a client.
@@ -207,8 +241,9 @@ impl PipeStream {
         self.end.peer().map(Peer::new)
     }
 
-    /// Makes a second handle to the same end, as `File::try_clone`; the end closes with the last one. Handles share
-    /// timeouts, canceller and read mode.
+    /// Creates another handle to the same end, as `File::try_clone` does. The end closes with the last handle.
+    ///
+    /// All handles share timeouts, canceller and read mode.
     ///
     /// # Errors
     /// `Listening` or `NotConnected` on a server end without a client.
@@ -219,13 +254,21 @@ impl PipeStream {
 
 impl Read for PipeStream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.end.read(buf)
+        self.end.read(&mut [IoSliceMut::new(buf)])
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.end.read(bufs)
     }
 }
 
 impl Read for &PipeStream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.end.read(buf)
+        self.end.read(&mut [IoSliceMut::new(buf)])
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.end.read(bufs)
     }
 }
 
@@ -254,5 +297,78 @@ impl Write for &PipeStream {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ClientOptions, NamedPipe, NamedPipeBuilder, PipeErrorKind, PipeName};
+
+    fn pair(mode: PipeMode) -> (NamedPipe, PipeStream) {
+        let name = PipeName::unique("stream").unwrap();
+        let server = NamedPipeBuilder::new(&name).pipe_mode(mode).create().unwrap();
+        (server, ClientOptions::new().read_mode(mode).open(&name).unwrap())
+    }
+
+    /// Reads into buffers of these lengths, and returns what each got.
+    fn read_into(mut end: impl Read, lens: &[usize]) -> (usize, Vec<Vec<u8>>) {
+        let mut bufs: Vec<Vec<u8>> = lens.iter().map(|len| vec![b'.'; *len]).collect();
+        let mut slices: Vec<IoSliceMut<'_>> = bufs.iter_mut().map(|buf| IoSliceMut::new(buf)).collect();
+        let read = end.read_vectored(&mut slices).unwrap();
+        (read, bufs)
+    }
+
+    fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
+        texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+    }
+
+    #[test]
+    fn one_read_fills_the_buffers_in_their_order() {
+        let (server, mut client) = pair(PipeMode::Byte);
+        (&server).write_all(b"abcdefgh").unwrap();
+        assert_eq!(read_into(&client, &[0, 2, 0, 3, 0]), (5, texts(&["", "ab", "", "cde", ""])));
+        assert_eq!(read_into(&mut client, &[2, 5]), (3, texts(&["fg", "h...."])));
+        assert_eq!(read_into(&client, &[0, 0]), (0, texts(&["", ""])));
+        client.write_all(b"xyz").unwrap();
+        assert_eq!(read_into(&server, &[1, 2]), (3, texts(&["x", "yz"])));
+        drop(server);
+        assert_eq!(read_into(&client, &[1, 1]), (0, texts(&[".", "."])));
+    }
+
+    #[test]
+    fn one_read_takes_of_one_message_only() {
+        let (server, client) = pair(PipeMode::Message);
+        for message in ["one", "two", "long one"] {
+            server.stream().write_message(message.as_bytes()).unwrap();
+        }
+        assert_eq!(read_into(&client, &[2, 9]), (3, texts(&["on", "e........"])));
+        assert_eq!(read_into(&client, &[3, 3]), (3, texts(&["two", "..."])));
+        assert_eq!(read_into(&client, &[1, 3]), (4, texts(&["l", "ong"])));
+        assert_eq!(client.read_message(9).unwrap().as_deref(), Some(&b" one"[..]));
+    }
+
+    #[test]
+    fn much_data_comes_whole_through_several_buffers() {
+        let (server, client) = pair(PipeMode::Byte);
+        let data: Vec<u8> = (0..200_000_u32).map(|index| (index % 251) as u8).collect();
+        (&server).write_all(&data).unwrap();
+        let mut got: Vec<u8> = Vec::new();
+        while got.len() < data.len() {
+            let (read, bufs) = read_into(&client, &[1, 70_000, 7]);
+            got.extend(bufs.concat().get(..read).unwrap());
+        }
+        assert!(got == data);
+    }
+
+    #[test]
+    fn an_end_that_may_not_read_says_so() {
+        let name = PipeName::unique("stream").unwrap();
+        let server = NamedPipeBuilder::new(&name).inbound(false).create().unwrap();
+        let _client = ClientOptions::new().write(false).open(&name).unwrap();
+        let (mut one, mut two) = ([0], [0]);
+        let mut bufs = [IoSliceMut::new(&mut one), IoSliceMut::new(&mut two)];
+        assert!((&server).read_vectored(&mut bufs).unwrap_err() == PipeErrorKind::AccessDenied);
+        assert!((&server).read_vectored(&mut []).unwrap_err() == PipeErrorKind::AccessDenied);
     }
 }

@@ -19,7 +19,7 @@ use std::{
 use tempfile::TempDir;
 
 /// Every example; a test below runs each of them.
-const EXAMPLES: [&str; 7] = [
+const EXAMPLES: [&str; 8] = [
     "desktop_service",
     "echo",
     "group_daemon",
@@ -27,6 +27,7 @@ const EXAMPLES: [&str; 7] = [
     "peer_to_peer",
     "request_reply",
     "single_instance",
+    "socket_activation",
 ];
 
 /// Longer than any example takes, on any machine.
@@ -120,6 +121,11 @@ fn main() -> ExitCode {
         test(peers_greet_each_other),
         test(the_child_sorts_for_its_parent),
         test(a_wrong_argument_is_told),
+        test(the_service_serves_also_where_nobody_activates_it),
+        #[cfg(unix)]
+        test(socket_activation::the_service_is_passed_its_socket),
+        #[cfg(unix)]
+        test(socket_activation::a_socket_for_another_process_is_left_alone),
         test(the_desktop_service_knows_its_user),
         #[cfg(unix)]
         test(the_desktop_service_says_what_it_would_need_to_serve_all_users),
@@ -219,6 +225,74 @@ fn a_wrong_argument_is_told() {
         let outcome = run_in(dir.path(), example, &["nonsense"]);
         assert_eq!(outcome.status.code(), Some(1), "{example}: {outcome:?}");
         assert!(outcome.stderr.contains("nothing"), "{example}: {outcome:?}");
+    }
+}
+
+fn the_service_serves_also_where_nobody_activates_it() {
+    let lines = shown("socket_activation");
+    assert_eq!(lines, ["server: made its own name", "client: hello from the service"]);
+}
+
+/// An activator as systemd is one: it listens, starts the service at the first client, and passes it the socket.
+#[cfg(unix)]
+mod socket_activation {
+    use super::{Command, Read, Stdio, TempDir, WATCHDOG, in_background, private_dir, program};
+    use std::{
+        os::{
+            fd::OwnedFd,
+            unix::net::{UnixListener, UnixStream},
+        },
+        path::PathBuf,
+        process::Child,
+    };
+
+    /// The socket becomes descriptor 3. The shell, which keeps its process id, says whom it is for.
+    const ACTIVATE: &str = r#"exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_PID="$1"; exec "$0" serve"#;
+
+    struct Activated {
+        service: Child,
+        path: PathBuf,
+        _dir: TempDir,
+    }
+
+    fn activate(listen_pid: &str) -> Activated {
+        let dir = private_dir();
+        let path = dir.path().join("service.sock");
+        let socket = UnixListener::bind(&path).unwrap();
+        let script = ACTIVATE.replace("$1", listen_pid);
+        let service = Command::new("sh")
+            .args(["-c", &script])
+            .arg(program("socket_activation"))
+            .env("PIPEWORK_DIR", dir.path())
+            .stdin(OwnedFd::from(socket))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Activated { service, path, _dir: dir }
+    }
+
+    pub(super) fn the_service_is_passed_its_socket() {
+        let mut activated = activate("$$");
+        let mut client = UnixStream::connect(&activated.path).unwrap();
+        client.set_read_timeout(Some(WATCHDOG)).unwrap();
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "hello from the service");
+        let said = in_background(activated.service.stdout.take().unwrap());
+        let status = activated.service.wait().unwrap();
+        let said = said.recv_timeout(WATCHDOG).unwrap();
+        assert!(status.success() && said.starts_with("server: was passed "), "{status}: {said}");
+        // The file is the activator's, who goes on listening with it.
+        assert!(activated.path.exists());
+    }
+
+    pub(super) fn a_socket_for_another_process_is_left_alone() {
+        let mut activated = activate("1");
+        let said = in_background(activated.service.stderr.take().unwrap());
+        let status = activated.service.wait().unwrap();
+        let said = said.recv_timeout(WATCHDOG).unwrap();
+        assert!(!status.success() && said.contains("no socket was passed"), "{status}: {said}");
     }
 }
 

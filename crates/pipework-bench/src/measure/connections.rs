@@ -1,4 +1,4 @@
-//! Clients that come one after the other, each with a byte, and leave. With an answer, each stays until it has one.
+//! Clients that connect one after the other, send a byte and close. With a response, each closes once it has received that.
 
 use std::{
     io::{self, Read, Write},
@@ -6,60 +6,64 @@ use std::{
 };
 
 use super::{Figures, ONLY};
-use crate::{far::Far, job::Job, peer::Server};
+use crate::{endpoint::Server, peer_process::PeerProcess, sample_args::SampleArgs};
 
-const ONE_OF_MANY: [u8; 1] = *b"+";
+const NOT_LAST: [u8; 1] = *b"+";
 const LAST: [u8; 1] = *b".";
-const ANSWER: [u8; 1] = *b"!";
+const RESPONSE: [u8; 1] = *b"!";
 
-/// The server; clients in a second.
-pub(super) fn near<S: Server>(far: &mut Far, answers: bool) -> io::Result<Figures> {
+/// Is the server. The figure is clients per second.
+pub(super) fn time_server<S: Server>(peer: &mut PeerProcess, responds: bool) -> io::Result<Figures> {
     let (listener, address) = S::listen()?;
-    far.start(&address)?;
-    serve::<S>(&listener, answers)?;
-    let (count, time) = serve::<S>(&listener, answers)?;
+    peer.start(&address)?;
+    serve::<S>(&listener, responds)?;
+    let (count, time) = serve::<S>(&listener, responds)?;
     Ok(vec![(ONLY.to_owned(), f64::from(count) / time.as_secs_f64())])
 }
 
-/// Until the last client has been served.
-fn serve<S: Server>(listener: &S::Listener, answers: bool) -> io::Result<(u32, Duration)> {
+/// Serves clients up to the last one. Returns how many there were, and the time they took.
+fn serve<S: Server>(listener: &S::Listener, responds: bool) -> io::Result<(u32, Duration)> {
     let begin = Instant::now();
     for count in 1.. {
         let mut stream = S::accept(listener)?;
         let mut byte = [0];
         stream.read_exact(&mut byte)?;
-        if answers {
-            stream.write_all(&ANSWER)?;
+        if responds {
+            stream.write_all(&RESPONSE)?;
         }
         drop(stream);
         match byte {
-            ONE_OF_MANY => {}
+            NOT_LAST => {}
             LAST => return Ok((count, begin.elapsed())),
-            _ => return Err(io::Error::other("a client brought a byte that nobody sent")),
+            _ => return Err(io::Error::other("received a byte that no client sends")),
         }
     }
     Err(io::Error::other("too many clients"))
 }
 
-/// The clients.
-pub(super) fn far<S: Server>(job: &Job, answers: bool) -> io::Result<()> {
-    for budget in [job.budget() / 5, job.budget()] {
+/// Is the clients, one after the other.
+pub(super) fn run_clients<S: Server>(args: &SampleArgs, responds: bool) -> io::Result<()> {
+    for budget in [args.budget() / 5, args.budget()] {
         let begin = Instant::now();
         while begin.elapsed() < budget {
-            visit::<S>(&job.address, ONE_OF_MANY, answers)?;
+            connect_once::<S>(&args.address, NOT_LAST, responds)?;
         }
-        visit::<S>(&job.address, LAST, answers)?;
+        connect_once::<S>(&args.address, LAST, responds)?;
     }
     Ok(())
 }
 
-fn visit<S: Server>(address: &str, byte: [u8; 1], waits: bool) -> io::Result<()> {
+fn connect_once<S: Server>(address: &str, byte: [u8; 1], responds: bool) -> io::Result<()> {
     let mut stream = S::connect(address)?;
     stream.write_all(&byte)?;
-    let mut answer = ANSWER;
-    if waits {
-        answer = [0];
-        stream.read_exact(&mut answer)?;
+    let mut response = RESPONSE;
+    if responds {
+        response = [0];
+        stream.read_exact(&mut response)?;
     }
-    if answer == ANSWER { Ok(()) } else { Err(io::Error::other("the server's answer is not one")) }
+    if response == RESPONSE {
+        Ok(())
+    } else {
+        Err(io::Error::other("received a byte that the server never sends"))
+    }
 }

@@ -1,4 +1,4 @@
-//! One thread that writes to many instances in turn; each has a reader of its own.
+//! One thread writes to many instances in turn. Each instance has its own reader.
 
 use std::{
     io::{self, Read, Write},
@@ -9,26 +9,26 @@ use super::{
     Figures, ONLY,
     pace::{Pace, Stamp},
 };
-use crate::{far::Far, job::Job, peer::Server};
+use crate::{endpoint::Server, peer_process::PeerProcess, sample_args::SampleArgs};
 
 const INSTANCES: u32 = 16;
 const RECEIPT: [u8; 1] = *b"!";
 
-/// The server; 10^9 bytes in a second, all instances together.
-pub(super) fn near<S: Server>(far: &mut Far, len: usize) -> io::Result<Figures> {
-    let budget = far.job().budget();
+/// Is the server. The figure is 10^9 bytes per second, all instances together.
+pub(super) fn time_server<S: Server>(peer: &mut PeerProcess, len: usize) -> io::Result<Figures> {
+    let budget = peer.args().budget();
     let (listener, address) = S::listen()?;
-    far.start(&address)?;
+    peer.start(&address)?;
     let mut streams = (0..INSTANCES).map(|_| S::accept(&listener)).collect::<io::Result<Vec<_>>>()?;
-    let mut piece = vec![1; len];
+    let mut payload = vec![1; len];
     let mut rate = 0.0;
     for budget in [budget / 5, budget] {
         let mut pace = Pace::new(budget);
         loop {
             let stamp = pace.next();
-            stamp.put(&mut piece);
+            stamp.put(&mut payload);
             for stream in &mut streams {
-                stream.write_all(&piece)?;
+                stream.write_all(&payload)?;
             }
             if stamp.is_last {
                 break;
@@ -38,7 +38,7 @@ pub(super) fn near<S: Server>(far: &mut Far, len: usize) -> io::Result<Figures> 
             let mut receipt = [0];
             stream.read_exact(&mut receipt)?;
             if receipt != RECEIPT {
-                return Err(io::Error::other("the receipt is not one"));
+                return Err(io::Error::other("received a receipt that no reader sends"));
             }
         }
         let (count, time) = pace.end();
@@ -47,10 +47,10 @@ pub(super) fn near<S: Server>(far: &mut Far, len: usize) -> io::Result<Figures> 
     Ok(vec![(ONLY.to_owned(), rate)])
 }
 
-/// The readers.
-pub(super) fn far<S: Server>(job: &Job, len: usize) -> io::Result<()> {
+/// Is the readers.
+pub(super) fn run_clients<S: Server>(args: &SampleArgs, len: usize) -> io::Result<()> {
     thread::scope(|scope| {
-        let readers: Vec<_> = (0..INSTANCES).map(|_| scope.spawn(|| read::<S>(&job.address, len))).collect();
+        let readers: Vec<_> = (0..INSTANCES).map(|_| scope.spawn(|| read::<S>(&args.address, len))).collect();
         readers
             .into_iter()
             .try_for_each(|reader| reader.join().map_err(|_| io::Error::other("a reader panicked"))?)
@@ -59,11 +59,11 @@ pub(super) fn far<S: Server>(job: &Job, len: usize) -> io::Result<()> {
 
 fn read<S: Server>(address: &str, len: usize) -> io::Result<()> {
     let mut stream = S::connect(address)?;
-    let mut piece = vec![0; len];
+    let mut payload = vec![0; len];
     for _pass in 0..2 {
         for number in 0.. {
-            stream.read_exact(&mut piece)?;
-            if Stamp::check(&piece, number)?.is_last {
+            stream.read_exact(&mut payload)?;
+            if Stamp::check(&payload, number)?.is_last {
                 break;
             }
         }

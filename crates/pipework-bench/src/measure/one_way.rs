@@ -1,14 +1,14 @@
-//! One way, as fast as it goes. The clock stops when the other process has told that it has everything.
+//! As fast as possible in one direction. The clock stops when the receipt of the peer arrives.
 
 use std::{io, time::Duration};
 
 use super::pace::{Pace, Stamp};
-use crate::peer::End;
+use crate::endpoint::Endpoint;
 
-/// What tells that everything came: a stamp, with room for both its numbers.
+/// A receipt is a payload with the last stamp.
 const RECEIPT_LEN: usize = 16;
 
-/// What went one way, in what time.
+/// Payloads sent in one direction, and the time they took.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flow {
     len: usize,
@@ -16,31 +16,31 @@ pub(super) struct Flow {
     time: Duration,
 }
 
-/// 10^9 bytes in a second.
+/// 10^9 bytes per second.
 pub(super) fn throughput(Flow { len, count, time }: Flow) -> f64 {
     len as f64 * f64::from(count) / time.as_secs_f64() / 1e9
 }
 
-/// Pieces in a second.
+/// Payloads per second.
 pub(super) fn rate(Flow { count, time, .. }: Flow) -> f64 {
     f64::from(count) / time.as_secs_f64()
 }
 
-pub(super) async fn near(end: &mut impl End, len: usize, budget: Duration) -> io::Result<Flow> {
-    pass(end, len, budget / 5).await?;
-    pass(end, len, budget).await
+pub(super) async fn time(endpoint: &mut impl Endpoint, len: usize, budget: Duration) -> io::Result<Flow> {
+    pass(endpoint, len, budget / 5).await?;
+    pass(endpoint, len, budget).await
 }
 
-async fn pass(end: &mut impl End, len: usize, budget: Duration) -> io::Result<Flow> {
-    let mut piece = vec![1; len];
+async fn pass(endpoint: &mut impl Endpoint, len: usize, budget: Duration) -> io::Result<Flow> {
+    let mut payload = vec![1; len];
     let mut receipt = vec![0; RECEIPT_LEN];
     let mut pace = Pace::new(budget);
     loop {
         let stamp = pace.next();
-        stamp.put(&mut piece);
-        end.send(&piece).await?;
+        stamp.put(&mut payload);
+        endpoint.send(&payload).await?;
         if stamp.is_last {
-            end.receive(&mut receipt).await?;
+            endpoint.receive(&mut receipt).await?;
             let (count, time) = pace.end();
             Stamp::check(&receipt, stamp.number)?;
             return Ok(Flow { len, count, time });
@@ -48,16 +48,16 @@ async fn pass(end: &mut impl End, len: usize, budget: Duration) -> io::Result<Fl
     }
 }
 
-pub(super) async fn far(end: &mut impl End, len: usize) -> io::Result<()> {
-    let mut piece = vec![0; len];
+pub(super) async fn run_peer(endpoint: &mut impl Endpoint, len: usize) -> io::Result<()> {
+    let mut payload = vec![0; len];
     for _pass in 0..2 {
         for number in 0.. {
-            end.receive(&mut piece).await?;
-            let stamp = Stamp::check(&piece, number)?;
+            endpoint.receive(&mut payload).await?;
+            let stamp = Stamp::check(&payload, number)?;
             if stamp.is_last {
                 let mut receipt = [0; RECEIPT_LEN];
                 stamp.put(&mut receipt);
-                end.send(&receipt).await?;
+                endpoint.send(&receipt).await?;
                 break;
             }
         }

@@ -1,4 +1,4 @@
-//! There and back: the other process sends back what it gets.
+//! Round trips: the peer process sends back each payload.
 
 use std::{
     io,
@@ -9,9 +9,9 @@ use super::{
     Figures,
     pace::{Pace, Stamp},
 };
-use crate::peer::End;
+use crate::endpoint::Endpoint;
 
-/// The percentiles that a distribution is told by.
+/// The percentiles that describe a distribution.
 pub(crate) const PERCENTILES: [(&str, f64); 11] = [
     ("p1", 0.01),
     ("p10", 0.1),
@@ -26,17 +26,21 @@ pub(crate) const PERCENTILES: [(&str, f64); 11] = [
     ("p99.99", 0.9999),
 ];
 
-/// Microseconds for one round trip, on average.
-pub(super) async fn near(end: &mut impl End, len: usize, budget: Duration) -> io::Result<f64> {
-    // First without the clock: memory is touched, and whatever is made on first use is made.
-    pass(end, len, budget / 2, |_| ()).await?;
-    let (count, time) = pass(end, len, budget, |_| ()).await?;
+/// Microseconds of a round trip, on average.
+pub(super) async fn time(endpoint: &mut impl Endpoint, len: usize, budget: Duration) -> io::Result<f64> {
+    // The first pass warms up: it touches memory, and creates what is created on first use.
+    pass(endpoint, len, budget / 2, |_| ()).await?;
+    let (count, time) = pass(endpoint, len, budget, |_| ()).await?;
     Ok(time.as_secs_f64() * 1e6 / f64::from(count))
 }
 
-/// Each round trip by itself, and how they are distributed.
-pub(super) async fn latencies(end: &mut impl End, len: usize, budget: Duration) -> io::Result<Figures> {
-    pass(end, len, budget / 2, |_| ()).await?;
+/// Times each round trip. The figures are percentiles in microseconds.
+pub(super) async fn time_each(
+    endpoint: &mut impl Endpoint,
+    len: usize,
+    budget: Duration,
+) -> io::Result<Figures> {
+    pass(endpoint, len, budget / 2, |_| ()).await?;
     let mut all: Vec<u32> = Vec::with_capacity(1 << 20);
     let mut before = Instant::now();
     let take = |now: Instant| {
@@ -44,7 +48,7 @@ pub(super) async fn latencies(end: &mut impl End, len: usize, budget: Duration) 
         before = now;
     };
     let mut take = take;
-    pass(end, len, budget, |()| take(Instant::now())).await?;
+    pass(endpoint, len, budget, |()| take(Instant::now())).await?;
     all.sort_unstable();
     let figures = PERCENTILES.iter().filter_map(|&(name, share)| {
         let nanos = percentile(&all, share)?;
@@ -53,13 +57,13 @@ pub(super) async fn latencies(end: &mut impl End, len: usize, budget: Duration) 
     Ok(figures.collect())
 }
 
-pub(super) async fn far(end: &mut impl End, len: usize) -> io::Result<()> {
-    let mut piece = vec![0; len];
+pub(super) async fn run_peer(endpoint: &mut impl Endpoint, len: usize) -> io::Result<()> {
+    let mut payload = vec![0; len];
     for _pass in 0..2 {
         for number in 0.. {
-            end.receive(&mut piece).await?;
-            end.send(&piece).await?;
-            if Stamp::check(&piece, number)?.is_last {
+            endpoint.receive(&mut payload).await?;
+            endpoint.send(&payload).await?;
+            if Stamp::check(&payload, number)?.is_last {
                 break;
             }
         }
@@ -67,7 +71,7 @@ pub(super) async fn far(end: &mut impl End, len: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// The smallest of these that this share of all is no larger than.
+/// The smallest value that is no less than this share of all values.
 pub(super) fn percentile(sorted: &[u32], share: f64) -> Option<u32> {
     let below =
         sorted.iter().enumerate().find(|(index, _)| (index + 1) as f64 >= share * sorted.len() as f64);
@@ -75,7 +79,7 @@ pub(super) fn percentile(sorted: &[u32], share: f64) -> Option<u32> {
 }
 
 async fn pass(
-    end: &mut impl End,
+    endpoint: &mut impl Endpoint,
     len: usize,
     budget: Duration,
     mut each: impl FnMut(()),
@@ -85,8 +89,8 @@ async fn pass(
     loop {
         let stamp = pace.next();
         stamp.put(&mut sent);
-        end.send(&sent).await?;
-        end.receive(&mut received).await?;
+        endpoint.send(&sent).await?;
+        endpoint.receive(&mut received).await?;
         Stamp::check(&received, stamp.number)?;
         each(());
         if stamp.is_last {
@@ -100,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_of_the_list() {
+    fn a_percentile_is_a_value_of_the_list() {
         let sorted: Vec<u32> = (1..=100).collect();
         assert_eq!(percentile(&sorted, 0.5), Some(50));
         assert_eq!(percentile(&sorted, 0.99), Some(99));

@@ -1,5 +1,5 @@
-//! How a chart looks: a logarithmic scale for the figures, a line with its points for each peer, ours thicker, and who
-//! is who beside them.
+//! The style of a chart: a logarithmic scale for the figures, a line with points for each competitor, a thicker one for
+//! pipework, and the names beside them.
 
 use std::{error::Error, io, path::Path};
 
@@ -13,7 +13,7 @@ use plotters::{
     style::{Color, RGBColor, ShapeStyle, WHITE},
 };
 
-/// Of one chart, in pixels, and of the names of its lines.
+// Sizes of a chart, and of the names of its lines, in pixels.
 const WIDTH: u32 = 820;
 const HEIGHT: u32 = 400;
 const NAMES_WIDTH: i32 = 210;
@@ -21,7 +21,7 @@ const NAME_HEIGHT: i32 = 22;
 const NAMES_TOP: i32 = 50;
 const FONT: &str = "sans-serif";
 
-/// Told apart also by those who see colours differently; the first is ours.
+/// Colours that people with a colour vision deficiency can distinguish. The first is that of pipework.
 const COLOURS: [RGBColor; 9] = [
     RGBColor(213, 94, 0),
     RGBColor(230, 159, 0),
@@ -34,7 +34,7 @@ const COLOURS: [RGBColor; 9] = [
     RGBColor(150, 120, 60),
 ];
 
-/// What is drawn on one pair of axes.
+/// Lines on one pair of axes.
 #[derive(Debug)]
 pub(super) struct Chart {
     pub(super) title: String,
@@ -43,7 +43,7 @@ pub(super) struct Chart {
     pub(super) lines: Vec<Line>,
 }
 
-/// An axis, and how its numbers are written. Along `x` numbers are logarithms already, and only whole ones are written.
+/// An axis, and the format of its labels. The values of the x axis are logarithms, and only integers have a label.
 #[derive(Debug)]
 pub(super) struct Axis {
     name: &'static str,
@@ -56,7 +56,7 @@ impl Axis {
     }
 }
 
-/// A peer's figures.
+/// The figures of a competitor.
 #[derive(Debug)]
 pub(super) struct Line {
     name: String,
@@ -64,14 +64,14 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// None, if there are no figures. One that is not above zero has no place on a logarithmic axis.
+    /// Returns `None` without figures. A logarithmic axis can show positive figures only.
     pub(super) fn new(name: &str, points: impl Iterator<Item = (f64, f64)>) -> Option<Line> {
         let points: Vec<_> = points.filter(|&(_, y)| y > 0.0).collect();
         if points.is_empty() { None } else { Some(Line { name: name.to_owned(), points }) }
     }
 }
 
-/// Draws charts one below the other into one file.
+/// Draws charts one below the other, in one file.
 pub(super) fn draw(path: &Path, charts: &[&Chart]) -> io::Result<()> {
     let count = u32::try_from(charts.len()).map_err(io::Error::other)?;
     let area = SVGBackend::new(path, (WIDTH, HEIGHT * count)).into_drawing_area();
@@ -101,7 +101,7 @@ fn draw_one(area: &DrawingArea<SVGBackend<'_>, Shift>, chart: &Chart) -> Result<
         .y_desc(chart.y.name)
         .x_labels(8)
         .y_labels(6)
-        .x_label_formatter(&|value| whole(*value).map(chart.x.label).unwrap_or_default())
+        .x_label_formatter(&|value| as_integer(*value).map(chart.x.label).unwrap_or_default())
         .y_label_formatter(&|value| (chart.y.label)(*value))
         .light_line_style(WHITE)
         .label_style((FONT, 13))
@@ -118,13 +118,13 @@ fn draw_one(area: &DrawingArea<SVGBackend<'_>, Shift>, chart: &Chart) -> Result<
     Ok(())
 }
 
-/// A label for 2.5 would be wrong by rounding.
-fn whole(value: f64) -> Option<f64> {
-    let near = value.round();
-    if (value - near).abs() < 1e-6 { Some(near) } else { None }
+/// The integer that this value is, if it is one. Rounding another value would give it a wrong label.
+fn as_integer(value: f64) -> Option<f64> {
+    let rounded = value.round();
+    if (value - rounded).abs() < 1e-6 { Some(rounded) } else { None }
 }
 
-/// The smallest and the largest.
+/// The smallest and the largest value.
 fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     values.fold((f64::INFINITY, f64::NEG_INFINITY), |(min, max), value| (min.min(value), max.max(value)))
 }

@@ -1,18 +1,18 @@
-//! Plots of a run, as SVG. A plot whose figures are not there is left out.
+//! Plots of a run, as SVG. A plot without figures is omitted.
 
 mod chart;
 
 use std::{fs, io, path::Path};
 
 use crate::{
-    measure::{self, AMONG, Kind, MEMORY, ONLY, PERCENTILES, Role},
+    measure::{self, Kind, MEMORY, ONLY, PERCENTILES, ROUND_TRIP_AMONG_IDLE, Role},
+    placement::Placement,
     plot::chart::{Axis, Chart, Line, draw},
     results::Results,
-    setting::Setting,
 };
 
-/// Writes all of them into a directory.
-pub(crate) fn all(results: &Results, directory: &Path) -> io::Result<()> {
+/// Writes all plots to a directory.
+pub(crate) fn draw_all(results: &Results, directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     let write = |name: &str, charts: &[Chart]| {
         let charts: Vec<_> = charts.iter().filter(|chart| !chart.lines.is_empty()).collect();
@@ -21,64 +21,74 @@ pub(crate) fn all(results: &Results, directory: &Path) -> io::Result<()> {
     write("latency.svg", &[latencies(results)])?;
     write("throughput.svg", &[throughput(results, Role::Bulk)])?;
     write("buffers.svg", &[buffers(results)])?;
-    write("connections.svg", &[crowd(results, MEMORY), crowd(results, AMONG)])
+    write(
+        "connections.svg",
+        &[idle_connections(results, MEMORY), idle_connections(results, ROUND_TRIP_AMONG_IDLE)],
+    )
 }
 
-/// How round trips are distributed, where each end has a core if that was measured.
+/// The distribution of round trips, with a core for each process if that was measured.
 fn latencies(results: &Results) -> Chart {
     const MEASURE: &str = "latencies of 64 B round trips";
-    let settings = [Setting::Pinned, Setting::Defaults].map(Setting::name);
-    let setting = settings.into_iter().find(|setting| !results.peers(setting, MEASURE).is_empty());
-    let setting = setting.unwrap_or_default();
-    let line = |peer: &&str| {
+    let placements = [Placement::Pinned, Placement::Defaults].map(Placement::name);
+    let placement =
+        placements.into_iter().find(|placement| !results.competitors(placement, MEASURE).is_empty());
+    let placement = placement.unwrap_or_default();
+    let line = |competitor: &&str| {
         let point = |&(metric, share): &(&str, f64)| {
-            let summary = results.summary(setting, MEASURE, metric, peer)?;
+            let summary = results.summary(placement, MEASURE, metric, competitor)?;
             Some((-(1.0 - share).log10(), summary.median))
         };
-        Line::new(peer, PERCENTILES.iter().filter_map(point))
+        Line::new(competitor, PERCENTILES.iter().filter_map(point))
     };
     Chart {
-        title: format!("Round trips of 64 B, {setting}"),
+        title: format!("Round trips of 64 B, {placement}"),
         x: Axis::new("of 100 round trips so many are no slower", percentile),
         y: Axis::new("µs", plain),
-        lines: results.peers(setting, MEASURE).iter().filter_map(line).collect(),
+        lines: results.competitors(placement, MEASURE).iter().filter_map(line).collect(),
     }
 }
 
-/// Throughput against the size of a write, as the system places the two ends.
+/// Throughput by the size of a write, where the scheduler places both processes.
 fn throughput(results: &Results, role: Role) -> Chart {
-    let setting = Setting::Defaults.name();
+    let placement = Placement::Defaults.name();
     let measures: Vec<_> =
         measure::all().filter(|measure| measure.kind == Kind::Throughput && measure.role == role).collect();
-    let mut peers: Vec<&str> = Vec::new();
+    let mut competitors: Vec<&str> = Vec::new();
     for measure in &measures {
-        for peer in results.peers(setting, measure.name) {
-            if !peers.contains(&peer) {
-                peers.push(peer);
+        for competitor in results.competitors(placement, measure.name) {
+            if !competitors.contains(&competitor) {
+                competitors.push(competitor);
             }
         }
     }
-    let line = |peer: &&str| {
+    let line = |competitor: &&str| {
         let points = measures.iter().filter_map(|measure| {
-            Some(((measure.len as f64).log2(), results.summary(setting, measure.name, ONLY, peer)?.median))
+            Some((
+                (measure.len as f64).log2(),
+                results.summary(placement, measure.name, ONLY, competitor)?.median,
+            ))
         });
-        Line::new(peer, points)
+        Line::new(competitor, points)
     };
     Chart {
         title: "Throughput, data copied in and out".to_owned(),
         x: Axis::new("bytes of a write", bytes),
         y: Axis::new("GB/s", plain),
-        lines: peers.iter().filter_map(line).collect(),
+        lines: competitors.iter().filter_map(line).collect(),
     }
 }
 
-/// Our throughput against the size of our buffers.
+/// Throughput of pipework by the size of its buffers.
 fn buffers(results: &Results) -> Chart {
-    let setting = Setting::Defaults.name();
+    let placement = Placement::Defaults.name();
     let measures = measure::all().filter(|measure| measure.role == Role::Buffers);
     let lines = measures.filter_map(|measure| {
-        let points = results.peers(setting, measure.name).into_iter().filter_map(|peer| {
-            Some((buffer_len(peer)?.log2(), results.summary(setting, measure.name, ONLY, peer)?.median))
+        let points = results.competitors(placement, measure.name).into_iter().filter_map(|competitor| {
+            Some((
+                buffer_len(competitor)?.log2(),
+                results.summary(placement, measure.name, ONLY, competitor)?.median,
+            ))
         });
         Line::new(measure.name.trim_start_matches("buffer sizes: "), points)
     });
@@ -90,20 +100,24 @@ fn buffers(results: &Results) -> Chart {
     }
 }
 
-/// What a connection costs among so many.
-fn crowd(results: &Results, metric: &'static str) -> Chart {
-    let setting = Setting::Defaults.name();
-    let crowds: Vec<_> = measure::all()
-        .filter_map(
-            |measure| if let Kind::Crowd(crowd) = measure.kind { Some((measure, crowd)) } else { None },
-        )
+/// The cost of a connection by the number of idle connections.
+fn idle_connections(results: &Results, metric: &'static str) -> Chart {
+    let placement = Placement::Defaults.name();
+    let measures: Vec<_> = measure::all()
+        .filter_map(|measure| {
+            if let Kind::IdleConnections(count) = measure.kind { Some((measure, count)) } else { None }
+        })
         .collect();
-    let peers = crowds.iter().map(|(measure, _)| results.peers(setting, measure.name)).max_by_key(Vec::len);
-    let line = |peer: &str| {
-        let points = crowds.iter().filter_map(|(measure, crowd)| {
-            Some((f64::from(crowd.0).log10(), results.summary(setting, measure.name, metric, peer)?.median))
+    let competitors =
+        measures.iter().map(|(measure, _)| results.competitors(placement, measure.name)).max_by_key(Vec::len);
+    let line = |competitor: &str| {
+        let points = measures.iter().filter_map(|&(measure, count)| {
+            Some((
+                f64::from(count).log10(),
+                results.summary(placement, measure.name, metric, competitor)?.median,
+            ))
         });
-        Line::new(peer, points)
+        Line::new(competitor, points)
     };
     let (title, unit) = match metric {
         MEMORY => ("Memory of an idle connection, both processes", "KiB"),
@@ -113,13 +127,13 @@ fn crowd(results: &Results, metric: &'static str) -> Chart {
         title: title.to_owned(),
         x: Axis::new("idle connections", count),
         y: Axis::new(unit, plain),
-        lines: peers.unwrap_or_default().into_iter().filter_map(line).collect(),
+        lines: competitors.unwrap_or_default().into_iter().filter_map(line).collect(),
     }
 }
 
-/// The size in the name of one of our variants.
-fn buffer_len(peer: &str) -> Option<f64> {
-    let mut words = peer.split(' ').skip(1);
+/// The size of the buffers, from the name of a variant of pipework.
+fn buffer_len(competitor: &str) -> Option<f64> {
+    let mut words = competitor.split(' ').skip(1);
     let number: f64 = words.next()?.parse().ok()?;
     match words.next()? {
         "KiB" => Some(number * 1024.0),
@@ -132,18 +146,18 @@ fn plain(value: f64) -> String {
     if value >= 1.0 { format!("{value:.0}") } else { format!("{value}") }
 }
 
-/// 12 is 4 KiB.
+/// Formats 2^`exponent` bytes: 12 is 4 KiB.
 fn bytes(exponent: f64) -> String {
     let kib = (exponent - 10.0).exp2();
     if kib >= 1024.0 { format!("{:.0} MiB", kib / 1024.0) } else { format!("{kib:.0} KiB") }
 }
 
-/// 3 is a thousand.
+/// Formats 10^`exponent`: 3 is a thousand.
 fn count(exponent: f64) -> String {
     plain(10_f64.powf(exponent))
 }
 
-/// 2 is the 99th percentile: one of 10^2 is slower.
+/// Formats a percentile: 2 is the 99th, since one of 10^2 is slower.
 fn percentile(nines: f64) -> String {
     let text = format!("{:.4}", 100.0 - 10_f64.powf(2.0 - nines));
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

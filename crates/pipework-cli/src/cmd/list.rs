@@ -1,4 +1,4 @@
-//! `pipework list`: which pipes there are.
+//! `pipework list`: lists the pipes.
 
 use std::io::Write;
 
@@ -11,7 +11,7 @@ use crate::{
     output::{print, say, write_table},
 };
 
-/// What `max_instances` says when there is no limit.
+/// The value of `max_instances` without a limit.
 const UNLIMITED: u32 = 255;
 
 pub(crate) fn run(args: &ListArgs) -> Result<(), Failure> {
@@ -22,7 +22,7 @@ pub(crate) fn run(args: &ListArgs) -> Result<(), Failure> {
         return print(|out| writeln!(out, "{:#}", Value::from(entries)));
     }
     if entries.is_empty() {
-        say(format_args!("no pipes here; `pipework serve NAME --echo` makes one"));
+        say(format_args!("no pipes found; `pipework serve NAME --echo` creates one"));
         return Ok(());
     }
     let head = [
@@ -89,9 +89,10 @@ fn mode(entry: &PipeEntry) -> Option<&'static str> {
     }
 }
 
-/// Seen from the server.
+/// The direction of the server.
 fn direction(entry: &PipeEntry) -> Option<&'static str> {
-    match entry.directions? {
+    let directions = entry.directions?;
+    match (directions.inbound, directions.outbound) {
         (true, true) => Some("duplex"),
         (true, false) => Some("in"),
         (false, true) => Some("out"),
@@ -99,7 +100,7 @@ fn direction(entry: &PipeEntry) -> Option<&'static str> {
     }
 }
 
-/// Whether clients on other computers may come.
+/// Whether the pipe accepts remote clients.
 fn network(entry: &PipeEntry) -> &'static str {
     match entry.accept_remote {
         Some(true) => "yes",
@@ -108,7 +109,7 @@ fn network(entry: &PipeEntry) -> &'static str {
     }
 }
 
-/// A name may hold any character, and a terminal obeys some of them.
+/// Escapes control characters: a name may contain any character, and a terminal executes some.
 fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for c in text.chars() {

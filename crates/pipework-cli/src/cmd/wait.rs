@@ -1,4 +1,4 @@
-//! `pipework wait`: until a client could connect.
+//! `pipework wait`: waits until a client can connect.
 
 use std::{
     io, thread,
@@ -9,34 +9,35 @@ use pipework::{NamedPipe, PipeErrorKind, PipeName};
 
 use crate::{
     args::WaitArgs,
-    failure::{Failure, Status, too_late},
+    failure::{Failure, Status, timed_out},
 };
 
-/// How often a name that does not exist is looked for: nothing tells of its birth.
+/// How often an absent name is polled: nothing signals its creation.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// `NamedPipe::wait` takes zero for the server's own default, so "now" is the shortest other time.
-const AT_ONCE: Duration = Duration::from_nanos(1);
+/// `NamedPipe::wait` takes zero as the server's default timeout, so this is the shortest timeout.
+const SHORTEST_TIMEOUT: Duration = Duration::from_nanos(1);
 
 pub(crate) fn run(args: &WaitArgs) -> Result<(), Failure> {
     let name = PipeName::new(&args.name)?;
     let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     wait(&name, deadline, args.absent).map_err(|error| {
         if error == PipeErrorKind::TimedOut || (args.absent && error == PipeErrorKind::Absent) {
-            return too_late(&name);
+            return timed_out(&name);
         }
-        let hint = "start its server, or add --absent to wait for it; `pipework list` shows what there is";
-        Failure::about(&name, error).hint_if(Status::Absent, hint)
+        let hint = "start its server, or add --absent to wait for it; `pipework list` lists the pipes";
+        Failure::of_pipe(&name, error).hint_if(Status::Absent, hint)
     })
 }
 
 fn wait(name: &PipeName, deadline: Option<Instant>, absent: bool) -> io::Result<()> {
     loop {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()).max(AT_ONCE));
+        let left =
+            deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()).max(SHORTEST_TIMEOUT));
         match NamedPipe::wait(name, left) {
             Err(error) if absent && error == PipeErrorKind::Absent => {
                 let pause = left.unwrap_or(POLL_INTERVAL).min(POLL_INTERVAL);
-                if pause == AT_ONCE {
+                if pause == SHORTEST_TIMEOUT {
                     return Err(error);
                 }
                 thread::park_timeout(pause);

@@ -1,21 +1,21 @@
-//! `pipework connect`, and the echo at the other end.
+//! `pipework connect`, with an echo server.
 
 use std::io::{Write, pipe};
 
-use crate::harness::{Place, Running, Test, test};
+use crate::harness::{Running, Test, TestDir, test};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         test(bytes_go_there_and_back),
-        test(after_the_end_of_stdin_it_leaves_when_nothing_comes),
-        test(with_stay_it_leaves_when_the_server_closes),
+        test(after_the_end_of_stdin_it_exits_when_idle),
+        test(with_stay_it_exits_when_the_server_closes),
         test(lines_are_messages),
         test(a_long_message_is_one_line),
         test(messages_are_not_for_byte_pipes),
         test(hex_shows_bytes_and_messages),
         test(a_pipe_to_the_server_is_written_to),
         test(a_pipe_to_the_client_is_read_from),
-        test(a_plain_socket_is_half_closed).only_on_unix("a path is no name of a pipe"),
+        test(a_plain_socket_is_half_closed).only_on_unix("a path is not a pipe name"),
         test(an_absent_pipe_is_code_3_and_can_be_waited_for),
         test(a_busy_pipe_is_code_4),
         test(wrong_usage_is_code_2),
@@ -24,10 +24,10 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 fn bytes_go_there_and_back() {
-    let place = Place::new();
-    let hello = &place.pipe("hello");
-    let _server = place.serve(&[hello, "--echo"]);
-    let mut client = place.connect(&[hello]);
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let _server = dir.serve(&[hello, "--echo"]);
+    let mut client = dir.connect(&[hello]);
     let block: Vec<u8> = (0..=255).cycle().take(300_000).collect();
     client.stdin().write_all(&block).unwrap();
     assert!(client.stdout(block.len()) == block, "the echo differs");
@@ -36,63 +36,63 @@ fn bytes_go_there_and_back() {
     assert_eq!(client.end().code, Some(0));
 }
 
-fn after_the_end_of_stdin_it_leaves_when_nothing_comes() {
-    let place = Place::new();
-    let hello = &place.pipe("hello");
-    let _server = place.serve(&[hello]);
-    assert_eq!(place.run_with(["connect", hello], b"hi\n").success(), "hi\n");
-    assert_eq!(place.run(["connect", hello, "--idle", "0s"]).success(), "");
+fn after_the_end_of_stdin_it_exits_when_idle() {
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let _server = dir.serve(&[hello]);
+    assert_eq!(dir.run_with(["connect", hello], b"hi\n").success(), "hi\n");
+    assert_eq!(dir.run(["connect", hello, "--idle", "0s"]).success(), "");
 }
 
-fn with_stay_it_leaves_when_the_server_closes() {
-    let place = Place::new();
-    let hello = &place.pipe("hello");
-    let _server = place.serve_with(&[hello], &["answer"]);
-    assert_eq!(place.run_with(["connect", hello, "--stay"], b"it\n").success(), "got it\n");
+fn with_stay_it_exits_when_the_server_closes() {
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let _server = dir.serve_with(&[hello], &["answer"]);
+    assert_eq!(dir.run_with(["connect", hello, "--stay"], b"it\n").success(), "got it\n");
 }
 
 fn lines_are_messages() {
-    let place = Place::new();
-    let hello = &place.pipe("hello");
-    let _server = place.serve(&[hello, "--message", "--echo"]);
-    let mut client = place.connect(&[hello, "--message"]);
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let _server = dir.serve(&[hello, "--message", "--echo"]);
+    let mut client = dir.connect(&[hello, "--message"]);
     client.stdin().write_all(b"one\n\nthree words here\n").unwrap();
     assert_eq!(client.stdout(22), b"one\n\nthree words here\n");
-    // The last line needs no end.
+    // The last line needs no line end.
     client.stdin().write_all(b"last").unwrap();
     assert_eq!(client.end().success(), "last\n");
 }
 
 fn a_long_message_is_one_line() {
-    let place = Place::new();
-    let hello = &place.pipe("hello");
-    let _server = place.serve(&[hello, "--message", "--echo"]);
-    let mut client = place.connect(&[hello, "--message"]);
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let _server = dir.serve(&[hello, "--message", "--echo"]);
+    let mut client = dir.connect(&[hello, "--message"]);
     let line = [&[b'x'; 200_000][..], b"\n"].concat();
     client.stdin().write_all(&line).unwrap();
     assert!(client.stdout(line.len()) == line, "the echo differs");
 }
 
 fn messages_are_not_for_byte_pipes() {
-    let place = Place::new();
-    let hello = &place.pipe("hello");
-    let _server = place.serve(&[hello]);
-    let ended = place.run(["connect", hello, "--message"]);
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let _server = dir.serve(&[hello]);
+    let ended = dir.run(["connect", hello, "--message"]);
     assert_ne!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.stderr.contains("leave --message out"), "{ended:?}");
+    assert!(ended.stderr.contains("omit --message"), "{ended:?}");
 }
 
 fn hex_shows_bytes_and_messages() {
-    let place = Place::new();
-    let (bytes, messages) = (&place.pipe("bytes"), &place.pipe("messages"));
-    let _bytes = place.serve_with(&[bytes], &["say", "hello\n"]);
+    let dir = TestDir::new();
+    let (bytes, messages) = (&dir.pipe("bytes"), &dir.pipe("messages"));
+    let _bytes = dir.serve_with(&[bytes], &["say", "hello\n"]);
     assert_eq!(
-        place.run(["connect", bytes, "--hex", "--stay"]).success(),
+        dir.run(["connect", bytes, "--hex", "--stay"]).success(),
         "00000000  68 65 6c 6c 6f 0a                                 |hello.|\n"
     );
-    let _messages = place.serve_with(&[messages, "--message"], &["say", "hi\n\n"]);
+    let _messages = dir.serve_with(&[messages, "--message"], &["say", "hi\n\n"]);
     assert_eq!(
-        place.run(["connect", messages, "--hex", "--message", "--stay"]).success(),
+        dir.run(["connect", messages, "--hex", "--message", "--stay"]).success(),
         "00000000  68 69                                             |hi|\n\
          00000002  end of message\n\
          00000000  end of message\n"
@@ -100,71 +100,71 @@ fn hex_shows_bytes_and_messages() {
 }
 
 fn a_pipe_to_the_server_is_written_to() {
-    let place = Place::new();
-    let inbound = &place.pipe("in");
-    let mut server = place.serve_with(&[inbound, "--direction", "in"], &["echo"]);
-    assert_eq!(place.run_with(["connect", inbound], b"to the server").success(), "");
+    let dir = TestDir::new();
+    let inbound = &dir.pipe("in");
+    let mut server = dir.serve_with(&[inbound, "--direction", "in"], &["echo"]);
+    assert_eq!(dir.run_with(["connect", inbound], b"to the server").success(), "");
     assert_eq!(server.stdout(13), b"to the server");
 }
 
 fn a_pipe_to_the_client_is_read_from() {
-    let place = Place::new();
-    let outbound = &place.pipe("out");
-    let _server = place.serve_with(&[outbound, "--direction", "out"], &["say", "to the client\n"]);
-    assert_eq!(place.run(["connect", outbound]).success(), "to the client\n");
+    let dir = TestDir::new();
+    let outbound = &dir.pipe("out");
+    let _server = dir.serve_with(&[outbound, "--direction", "out"], &["say", "to the client\n"]);
+    assert_eq!(dir.run(["connect", outbound]).success(), "to the client\n");
 }
 
 fn a_plain_socket_is_half_closed() {
-    let place = Place::new();
-    let path = place.file("socket");
+    let dir = TestDir::new();
+    let path = dir.file("socket");
     let path = path.to_str().unwrap();
-    let _server = place.serve_with(&[path], &["upper"]);
-    // It answers at the end of its stdin only.
-    assert_eq!(place.run_with(["connect", path], b"loud\n").success(), "LOUD\n");
+    let _server = dir.serve_with(&[path], &["upper"]);
+    // The command responds only after the end of its stdin.
+    assert_eq!(dir.run_with(["connect", path], b"loud\n").success(), "LOUD\n");
 }
 
 fn an_absent_pipe_is_code_3_and_can_be_waited_for() {
-    let place = Place::new();
-    let hello = &place.pipe("hello");
-    let ended = place.run(["connect", hello]);
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let ended = dir.run(["connect", hello]);
     ended.failure(3, "hello");
     assert!(ended.stderr.contains("--wait"), "{ended:?}");
-    place.run(["connect", hello, "--wait", "--timeout", "50ms"]).failure(4, "hello");
+    dir.run(["connect", hello, "--wait", "--timeout", "50ms"]).failure(4, "hello");
 
-    let mut client = place.connect(&[hello, "--wait"]);
+    let mut client = dir.connect(&[hello, "--wait"]);
     client.stdin().write_all(b"early").unwrap();
-    let _server = place.serve(&[hello]);
+    let _server = dir.serve(&[hello]);
     assert_eq!(client.stdout(5), b"early");
 }
 
 fn a_busy_pipe_is_code_4() {
-    let place = Place::new();
-    let hello = &place.pipe("hello");
-    let _server = place.serve(&[hello, "--max-instances", "1"]);
-    let mut first = place.connect(&[hello]);
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let _server = dir.serve(&[hello, "--max-instances", "1"]);
+    let mut first = dir.connect(&[hello]);
     first.stdin().write_all(b"x").unwrap();
     assert_eq!(first.stdout(1), b"x");
-    let second = place.run(["connect", hello, "--timeout", "50ms"]);
+    let second = dir.run(["connect", hello, "--timeout", "50ms"]);
     second.failure(4, "hello");
     assert!(second.stderr.contains("--timeout"), "{second:?}");
 }
 
 fn wrong_usage_is_code_2() {
-    let place = Place::new();
-    let hello = &place.pipe("hello");
-    assert_eq!(place.run(["connect"]).code, Some(2));
-    assert_eq!(place.run(["connect", hello, "--timeout", "soon"]).code, Some(2));
-    place.run(["connect", ""]).failure(2, "name");
-    place.run(["connect", &"x".repeat(300)]).failure(2, "name");
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    assert_eq!(dir.run(["connect"]).code, Some(2));
+    assert_eq!(dir.run(["connect", hello, "--timeout", "soon"]).code, Some(2));
+    dir.run(["connect", ""]).failure(2, "name");
+    dir.run(["connect", &"x".repeat(300)]).failure(2, "name");
 }
 
 fn a_closed_stdout_is_success() {
-    let place = Place::new();
-    let endless = &place.pipe("endless");
-    let _server = place.serve_with(&[endless], &["say-yes"]);
+    let dir = TestDir::new();
+    let endless = &dir.pipe("endless");
+    let _server = dir.serve_with(&[endless], &["say-yes"]);
     let (reader, writer) = pipe().unwrap();
     drop(reader);
-    let mut command = place.command(["connect", endless, "--stay"]);
+    let mut command = dir.command(["connect", endless, "--stay"]);
     command.stdout(writer);
     let client = Running::start(command);
     let ended = client.end();

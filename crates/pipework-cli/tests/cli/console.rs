@@ -1,4 +1,4 @@
-//! Ctrl-C on Windows: whoever shares a console gets it.
+//! Ctrl-C on Windows: every process of a console receives it.
 #![allow(unsafe_code, reason = "the system's own calls, which std does not offer")]
 
 use std::io;
@@ -7,13 +7,13 @@ use windows_sys::Win32::System::Console::{
     AttachConsole, CTRL_C_EVENT, FreeConsole, GenerateConsoleCtrlEvent, SetConsoleCtrlHandler,
 };
 
-/// Types Ctrl-C at the console of a process. To be called by a process that has nothing else to do with a console.
+/// Sends Ctrl-C to the console of a process. The calling process loses its own console.
 pub(crate) fn interrupt(process: u32) -> io::Result<()> {
-    // SAFETY: it takes nothing; a process without a console fails, and is what we need.
+    // SAFETY: the function has no arguments. It fails without a console, and then there is nothing to free.
     unsafe { FreeConsole() };
-    // SAFETY: any number may be given; one of no process, or of one without a console, fails.
+    // SAFETY: any number is valid; without such a process, or without its console, the function fails.
     done(unsafe { AttachConsole(process) })?;
-    // SAFETY: without a function this only makes this process ignore Ctrl-C.
+    // SAFETY: without a handler the function only makes this process ignore Ctrl-C.
     done(unsafe { SetConsoleCtrlHandler(None, 1) })?;
     // SAFETY: plain numbers; group 0 is every process of this console.
     done(unsafe { GenerateConsoleCtrlEvent(CTRL_C_EVENT, 0) })

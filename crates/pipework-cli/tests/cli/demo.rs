@@ -5,21 +5,21 @@ use std::fs;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::harness::{Place, Running, Test, test};
+use crate::harness::{Running, Test, TestDir, test};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         test(a_file_reaches_every_client_in_both_modes),
-        test(an_empty_file_works_and_the_table_is_for_people),
-        test(one_mode_can_be_chosen_and_the_measurement_left_out),
+        test(an_empty_file_works_and_the_result_is_a_table),
+        test(one_mode_can_be_selected_and_the_measurement_skipped),
         #[cfg(target_os = "linux")]
         test(a_file_that_changes_is_a_mismatch),
-        test(what_is_not_a_file_is_refused_by_name),
+        test(what_is_not_a_file_is_rejected_by_name),
         test(ctrl_c_ends_the_demo_and_leaves_nothing).only_on_unix(NAMES),
     ]
 }
 
-/// What the demo measures here.
+/// The transports that the demo measures on this system.
 const TRANSPORTS: &[&str] = &[
     "pipework byte",
     "pipework message",
@@ -28,14 +28,14 @@ const TRANSPORTS: &[&str] = &[
     "Unix socket",
 ];
 
-/// Why a test can't look whether the demo has begun.
-const NAMES: &str = "the pipes of a demo can't be told from those of another";
+/// Why a test can't check whether the demo has begun.
+const NAMES: &str = "the pipes of this demo can't be distinguished from those of another";
 
 fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Bytes in no order, the same each time.
+/// Pseudorandom bytes, the same each time.
 fn noise(len: usize) -> Vec<u8> {
     let mut state = 1_u32;
     let mut next = || {
@@ -46,11 +46,11 @@ fn noise(len: usize) -> Vec<u8> {
 }
 
 fn a_file_reaches_every_client_in_both_modes() {
-    let place = Place::new();
-    let (path, content) = (place.file("noise"), noise(300_001));
+    let dir = TestDir::new();
+    let (path, content) = (dir.file("noise"), noise(300_001));
     fs::write(&path, &content).unwrap();
     let args = ["demo", path.to_str().unwrap(), "--clients", "3", "--measure", "1", "--json"];
-    let report: Value = serde_json::from_str(&place.run(args).success()).unwrap();
+    let report: Value = serde_json::from_str(&dir.run(args).success()).unwrap();
 
     let digest = hex(&content);
     assert_eq!(report["bytes"], 300_001);
@@ -81,57 +81,57 @@ fn a_file_reaches_every_client_in_both_modes() {
         assert!(speed["round_trip_microseconds"].as_f64().unwrap() > 0.0);
         assert_eq!(speed["bulk_seconds_of_each_pass"].as_array().unwrap().len(), 3);
     }
-    place.assert_clean();
+    dir.assert_clean();
 }
 
-fn an_empty_file_works_and_the_table_is_for_people() {
-    let place = Place::new();
-    let path = place.file("empty");
+fn an_empty_file_works_and_the_result_is_a_table() {
+    let dir = TestDir::new();
+    let path = dir.file("empty");
     fs::write(&path, "").unwrap();
-    let table = place.run(["demo", path.to_str().unwrap(), "--clients", "1", "--measure", "1"]).success();
+    let table = dir.run(["demo", path.to_str().unwrap(), "--clients", "1", "--measure", "1"]).success();
     assert!(table.contains(&hex(b"")), "{table}");
-    assert_eq!(table.matches("every SHA-256 right at both ends").count(), 2, "{table}");
+    assert_eq!(table.matches("every SHA-256 matches at both ends").count(), 2, "{table}");
     assert!(table.contains("1 client process, 0 B each"), "{table}");
     for transport in TRANSPORTS {
         assert!(table.lines().any(|line| line.starts_with(transport) && line.ends_with("µs")), "{table}");
     }
 }
 
-fn one_mode_can_be_chosen_and_the_measurement_left_out() {
-    let place = Place::new();
-    let path = place.file("file");
+fn one_mode_can_be_selected_and_the_measurement_skipped() {
+    let dir = TestDir::new();
+    let path = dir.file("file");
     fs::write(&path, "x").unwrap();
     let args = ["demo", path.to_str().unwrap(), "--mode", "message", "--measure", "0"];
-    let table = place.run(args).success();
+    let table = dir.run(args).success();
     assert!(table.contains("message  4 client processes, 1 B each in 1 message: "), "{table}");
     assert!(!table.contains("byte ") && !table.contains("kernel pipe"), "{table}");
 }
 
-/// This file of the kernel's is another one each time that it is read.
+/// This kernel file has other contents each time that it is read.
 #[cfg(target_os = "linux")]
 fn a_file_that_changes_is_a_mismatch() {
-    let place = Place::new();
-    let ended = place.run(["demo", "/proc/sys/kernel/random/uuid", "--clients", "2", "--measure", "0"]);
+    let dir = TestDir::new();
+    let ended = dir.run(["demo", "/proc/sys/kernel/random/uuid", "--clients", "2", "--measure", "0"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stderr.contains("SHA-256 mismatch: 4 of 4"), "{ended:?}");
-    assert!(String::from_utf8_lossy(&ended.stdout).contains("ONLY 0 OF 2 SHA-256 RIGHT"), "{ended:?}");
+    assert!(String::from_utf8_lossy(&ended.stdout).contains("ONLY 0 OF 2 SHA-256 MATCH"), "{ended:?}");
 }
 
-fn what_is_not_a_file_is_refused_by_name() {
-    let place = Place::new();
-    let missing = place.file("missing");
-    place.run(["demo", missing.to_str().unwrap()]).failure(1, missing.to_str().unwrap());
-    let directory = place.file("");
-    place.run(["demo", directory.to_str().unwrap()]).failure(1, "not a regular file");
+fn what_is_not_a_file_is_rejected_by_name() {
+    let dir = TestDir::new();
+    let missing = dir.file("missing");
+    dir.run(["demo", missing.to_str().unwrap()]).failure(1, missing.to_str().unwrap());
+    let directory = dir.file("");
+    dir.run(["demo", directory.to_str().unwrap()]).failure(1, "not a regular file");
 }
 
 fn ctrl_c_ends_the_demo_and_leaves_nothing() {
-    let place = Place::new();
-    let path = place.file("file");
+    let dir = TestDir::new();
+    let path = dir.file("file");
     fs::write(&path, "x").unwrap();
-    let demo = Running::start(place.command(["demo", path.to_str().unwrap(), "--measure", "1000000"]));
-    place.until_listed();
+    let demo = Running::start(dir.command(["demo", path.to_str().unwrap(), "--measure", "1000000"]));
+    dir.until_listed();
     demo.interrupt();
     demo.end().failure(130, "interrupted: ");
-    place.assert_clean();
+    dir.assert_clean();
 }

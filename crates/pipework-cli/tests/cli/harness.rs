@@ -1,4 +1,4 @@
-//! Runs the tool in a place of its own, and never waits for ever.
+//! Runs the tool in a new directory, with a timeout for every wait.
 
 use std::{
     any::type_name,
@@ -18,43 +18,43 @@ use tempfile::TempDir;
 
 use crate::programs::program;
 
-/// What takes longer than this hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A wait that takes longer than this fails.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One test.
 pub(crate) struct Test {
     name: &'static str,
     run: Box<dyn Fn() + Send>,
-    /// Why it is not run, if it is not.
+    /// Why the test is skipped, if it is.
     skipped: Option<&'static str>,
 }
 
-/// The test that a function is.
+/// Makes a test of a function.
 pub(crate) fn test<F: Fn() + Send + 'static>(run: F) -> Test {
     let path = type_name::<F>();
     Test { name: path.split_once("::").map_or(path, |(_, name)| name), run: Box::new(run), skipped: None }
 }
 
 impl Test {
-    /// Skips it, where this is so.
+    /// Skips the test under this condition.
     pub(crate) fn skipped_if(self, condition: bool, why: &'static str) -> Test {
         Test { skipped: self.skipped.or(condition.then_some(why)), ..self }
     }
 
-    /// Skips it for this reason, if there is one.
+    /// Skips the test if there is a reason.
     #[cfg(all(target_os = "linux", feature = "remote"))]
     pub(crate) fn skipped_for(self, why: Option<String>) -> Test {
         Test { skipped: self.skipped.or(why.map(|why| &*why.leak())), ..self }
     }
 
-    /// For what the systems other than Unix don't have.
+    /// Skips the test on other systems than Unix.
     pub(crate) fn only_on_unix(self, why: &'static str) -> Test {
         self.skipped_if(cfg!(not(unix)), why)
     }
 
-    /// For what needs the list of all pipes.
+    /// Skips the test where pipes can't be listed.
     pub(crate) fn with_list(self) -> Test {
-        self.skipped_if(is_wine(), "Wine can't list pipes (it answers with error 66)")
+        self.skipped_if(is_wine(), "Wine can't list pipes (it reports error 66)")
     }
 
     pub(crate) fn trial(self) -> Trial {
@@ -68,27 +68,27 @@ impl Test {
     }
 }
 
-/// Whether this is Wine, which brings a program that Windows does not have.
+/// Whether this is Wine, which has a program that Windows does not have.
 pub(crate) fn is_wine() -> bool {
     cfg!(windows) && Path::new(r"C:\windows\system32\winecfg.exe").exists()
 }
 
 /// A directory for the pipes and the files of one test.
-pub(crate) struct Place {
+pub(crate) struct TestDir {
     dir: TempDir,
 }
 
-impl Place {
-    pub(crate) fn new() -> Place {
+impl TestDir {
+    pub(crate) fn new() -> TestDir {
         let mut builder = tempfile::Builder::new();
         let builder = builder.prefix("pw-");
         // Short, because names become socket paths.
         let dir = if cfg!(unix) { builder.tempdir_in("/tmp") } else { builder.tempdir() }.unwrap();
         fs::create_dir(dir.path().join("files")).unwrap();
-        Place { dir }
+        TestDir { dir }
     }
 
-    /// The name of a pipe of this test. Where pipes belong to the whole computer, the name tells whose it is.
+    /// The name of a pipe of this test. Where pipe names are global, the name includes that of the test's directory.
     pub(crate) fn pipe(&self, name: &str) -> String {
         if cfg!(unix) { name.to_owned() } else { format!("{name}-{}", self.tag()) }
     }
@@ -97,12 +97,12 @@ impl Place {
         self.dir.path().file_name().unwrap().to_str().unwrap()
     }
 
-    /// Where the pipes live on Unix; the tool makes it.
+    /// The directory of the pipes on Unix, which the tool creates.
     pub(crate) fn pipes(&self) -> PathBuf {
         self.dir.path().join("pipes")
     }
 
-    /// A path for a file of the test's own.
+    /// A path for a file of this test.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join("files").join(name)
     }
@@ -115,12 +115,12 @@ impl Place {
         command
     }
 
-    /// Runs the tool to its end, without stdin.
+    /// Runs the tool until it exits, with an empty stdin.
     pub(crate) fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ended {
         Running::start(self.command(args)).end()
     }
 
-    /// Runs the tool to its end with these bytes as stdin; few enough for a pipe's buffer.
+    /// Runs the tool until it exits, with these bytes as stdin, which have to fit into a pipe's buffer.
     pub(crate) fn run_with<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, stdin: &[u8]) -> Ended {
         let mut running = Running::start_with_stdin(self.command(args));
         running.stdin().write_all(stdin).unwrap();
@@ -129,14 +129,14 @@ impl Place {
 
     /// Starts `pipework serve` and waits until it serves.
     pub(crate) fn serve(&self, args: &[&str]) -> Running {
-        Place::serving(self.command([&["serve"], args].concat()))
+        TestDir::serving(self.command([&["serve"], args].concat()))
     }
 
     /// Starts `pipework serve` with this command for each client, and waits until it serves.
     pub(crate) fn serve_with(&self, args: &[&str], command: &[&str]) -> Running {
         let line = [OsString::from("serve")].into_iter().chain(args.iter().map(OsString::from));
         let line = line.chain([OsString::from("--")]).chain(program(command));
-        Place::serving(self.command(line))
+        TestDir::serving(self.command(line))
     }
 
     fn serving(command: Command) -> Running {
@@ -146,27 +146,27 @@ impl Place {
         server
     }
 
-    /// Starts `pipework connect` and holds its stdin open.
+    /// Starts `pipework connect` and keeps its stdin open.
     pub(crate) fn connect(&self, args: &[&str]) -> Running {
         Running::start_with_stdin(self.command([&["connect"], args].concat()))
     }
 
-    /// What `pipework list --json` says of the pipes of this test.
+    /// The pipes of this test, from `pipework list --json`.
     pub(crate) fn list(&self) -> Vec<Value> {
         let all: Vec<Value> = serde_json::from_str(&self.run(["list", "--json"]).success()).unwrap();
         let is_ours = |entry: &Value| cfg!(unix) || entry["name"].as_str().unwrap().contains(self.tag());
         all.into_iter().filter(is_ours).collect()
     }
 
-    /// Looks until there is a pipe; on Unix, where all that are here are of this test.
+    /// Waits until a pipe is listed. On Unix only, where the list has only the pipes of this test.
     pub(crate) fn until_listed(&self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while self.list().is_empty() {
-            assert!(Instant::now() < deadline, "no pipe was made");
+            assert!(Instant::now() < deadline, "no pipe was created");
         }
     }
 
-    /// Asserts that nothing is left of any pipe; the lock of the place stays. Elsewhere the system sees to that.
+    /// Asserts that no pipe has left a file, except the lock of the directory. On other systems pipes have no files.
     pub(crate) fn assert_clean(&self) {
         if cfg!(not(unix)) {
             return;
@@ -179,7 +179,7 @@ impl Place {
     }
 }
 
-/// How a process ended.
+/// The result of a process.
 #[derive(Debug)]
 pub(crate) struct Ended {
     /// The exit code; `None` if a signal ended it.
@@ -189,29 +189,29 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// Asserts that it ended well; what it printed.
+    /// Asserts that the process succeeded, and returns its stdout.
     pub(crate) fn success(self) -> String {
         assert_eq!(self.code, Some(0), "{self:?}");
         String::from_utf8(self.stdout).unwrap()
     }
 
-    /// Asserts that it failed so, said this, and printed nothing.
-    pub(crate) fn failure(&self, code: i32, said: &str) {
+    /// Asserts the exit code, a text in stderr, and an empty stdout.
+    pub(crate) fn failure(&self, code: i32, text: &str) {
         assert_eq!(self.code, Some(code), "{self:?}");
-        assert!(self.stderr.contains(said), "{self:?}");
+        assert!(self.stderr.contains(text), "{self:?}");
         assert!(self.stderr.starts_with("pipework: "), "{self:?}");
         assert!(self.stdout.is_empty(), "{self:?}");
     }
 }
 
-/// A process that ends with its test.
+/// A process that is killed at the end of its test.
 pub(crate) struct Running {
     child: Child,
     /// Lines of stderr.
     lines: mpsc::Receiver<String>,
     /// Pieces of stdout.
     output: mpsc::Receiver<Vec<u8>>,
-    /// What was received of stdout and not asked for yet.
+    /// Bytes of stdout that were received but not returned yet.
     ahead: Vec<u8>,
 }
 
@@ -219,14 +219,16 @@ impl Running {
     pub(crate) fn start(mut command: Command) -> Running {
         let mut child = command.spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (said, lines) = mpsc::channel();
-        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| said.send(line)));
-        let (printed, output) = mpsc::channel();
+        let (line_sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).try_for_each(|line| line_sender.send(line))
+        });
+        let (output_sender, output) = mpsc::channel();
         if let Some(mut stdout) = child.stdout.take() {
             thread::spawn(move || {
                 let mut buffer = vec![0; 1 << 16];
                 while let Ok(len @ 1..) = stdout.read(&mut buffer) {
-                    if printed.send(buffer[..len].to_vec()).is_err() {
+                    if output_sender.send(buffer[..len].to_vec()).is_err() {
                         break;
                     }
                 }
@@ -246,30 +248,30 @@ impl Running {
         self.child.id()
     }
 
-    /// The next line that it says.
+    /// The next line of its stderr.
     pub(crate) fn stderr_line(&mut self) -> String {
-        self.lines.recv_timeout(PATIENCE).expect("a line on stderr")
+        self.lines.recv_timeout(TIMEOUT).expect("a line on stderr")
     }
 
     pub(crate) fn stdin(&mut self) -> &mut ChildStdin {
         self.child.stdin.as_mut().unwrap()
     }
 
-    /// The next bytes that it prints.
+    /// The next bytes of its stdout.
     pub(crate) fn stdout(&mut self, len: usize) -> Vec<u8> {
         while self.ahead.len() < len {
-            self.ahead.extend(self.output.recv_timeout(PATIENCE).expect("more on stdout"));
+            self.ahead.extend(self.output.recv_timeout(TIMEOUT).expect("more on stdout"));
         }
         self.ahead.drain(..len).collect()
     }
 
-    /// Asks it to end, as Ctrl-C does.
+    /// Sends it what Ctrl-C sends.
     #[cfg(unix)]
     pub(crate) fn interrupt(&self) {
         self.signal("INT");
     }
 
-    /// Asks it to end, as Ctrl-C does.
+    /// Sends it what Ctrl-C sends.
     #[cfg(windows)]
     pub(crate) fn interrupt(&self) {
         let line = program(&["interrupt", &self.id().to_string()]);
@@ -282,19 +284,19 @@ impl Running {
         assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
     }
 
-    /// Ends it as a crash would.
+    /// Kills it, as a crash would.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
     }
 
-    /// Closes its stdin and waits for its end.
+    /// Closes its stdin and waits until it exits.
     pub(crate) fn end(mut self) -> Ended {
         drop(self.child.stdin.take());
         let mut stdout = std::mem::take(&mut self.ahead);
-        // The channels close with the process's own ends.
+        // The channels close when the process closes its stdout and stderr.
         let closed = mpsc::RecvTimeoutError::Disconnected;
         let output_end = loop {
-            match self.output.recv_timeout(PATIENCE) {
+            match self.output.recv_timeout(TIMEOUT) {
                 Ok(piece) => stdout.extend(piece),
                 Err(end) => break end,
             }
@@ -302,7 +304,7 @@ impl Running {
         assert_eq!(output_end, closed, "stdout does not end");
         let mut stderr = String::new();
         let lines_end = loop {
-            match self.lines.recv_timeout(PATIENCE) {
+            match self.lines.recv_timeout(TIMEOUT) {
                 Ok(line) => stderr.extend([&line, "\n"]),
                 Err(end) => break end,
             }
@@ -314,19 +316,19 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both do nothing where it has ended.
+        // Both do nothing if the process has exited.
         self.child.kill().ok();
         self.child.wait().ok();
     }
 }
 
-/// A console that nobody sees, so that Ctrl-C at it reaches no other test.
+/// Gives the process a hidden console, so that its Ctrl-C reaches no other test.
 #[cfg(windows)]
 fn own_console(command: &mut Command) {
     use std::os::windows::process::CommandExt;
     command.creation_flags(windows_sys::Win32::System::Threading::CREATE_NO_WINDOW);
 }
 
-/// A signal reaches one process.
+/// On Unix a signal reaches one process only.
 #[cfg(unix)]
 fn own_console(_command: &mut Command) {}

@@ -1,59 +1,59 @@
-//! Ctrl-C, and being asked to end.
+//! Ctrl-C and termination signals.
 
 use std::io::Write;
 
-use crate::harness::{Place, Running, Test, test};
+use crate::harness::{Running, Test, TestDir, test};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        test(a_server_removes_its_name_and_says_so),
+        test(a_server_removes_its_name_and_reports_it),
         test(a_server_ends_its_commands),
         test(a_client_can_be_interrupted),
     ]
 }
 
-fn a_server_removes_its_name_and_says_so() {
-    let ways: &[fn(&Running)] = &[
+fn a_server_removes_its_name_and_reports_it() {
+    let signals: &[fn(&Running)] = &[
         Running::interrupt,
         #[cfg(unix)]
         |server| server.signal("TERM"),
     ];
-    for ask_to_end in ways {
-        let place = Place::new();
-        let hello = &place.pipe("hello");
-        let server = place.serve(&[hello]);
-        let mut client = place.connect(&[hello]);
+    for signal in signals {
+        let dir = TestDir::new();
+        let hello = &dir.pipe("hello");
+        let server = dir.serve(&[hello]);
+        let mut client = dir.connect(&[hello]);
         client.stdin().write_all(b"x").unwrap();
         assert_eq!(client.stdout(1), b"x");
-        ask_to_end(&server);
+        signal(&server);
         server.end().failure(130, "interrupted: 1 client served, name removed");
-        place.run(["wait", hello]).failure(3, "hello");
-        place.assert_clean();
+        dir.run(["wait", hello]).failure(3, "hello");
+        dir.assert_clean();
         assert_eq!(client.end().code, Some(0));
     }
 }
 
 fn a_server_ends_its_commands() {
-    let place = Place::new();
-    let hello = &place.pipe("hello");
-    // This command does not care about its stdin.
-    let server = place.serve_with(&[hello], &["stay"]);
-    let mut client = place.connect(&[hello, "--stay"]);
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    // This command ignores its stdin.
+    let server = dir.serve_with(&[hello], &["stay"]);
+    let mut client = dir.connect(&[hello, "--stay"]);
     assert_eq!(client.stdout(5), b"here\n");
     server.interrupt();
-    // Its stderr ends only when the command, which shares it, has ended, too.
+    // The command shares stderr, so that ends only when the command has exited too.
     let ended = server.end();
     assert_eq!(ended.code, Some(130), "{ended:?}");
     assert!(ended.stderr.ends_with("interrupted: 1 client served, name removed\n"), "{ended:?}");
     assert_eq!(client.end().code, Some(0));
-    place.assert_clean();
+    dir.assert_clean();
 }
 
 fn a_client_can_be_interrupted() {
-    let place = Place::new();
-    let hello = &place.pipe("hello");
-    let _server = place.serve(&[hello]);
-    let mut client = place.connect(&[hello]);
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let _server = dir.serve(&[hello]);
+    let mut client = dir.connect(&[hello]);
     client.stdin().write_all(b"x").unwrap();
     assert_eq!(client.stdout(1), b"x");
     client.interrupt();

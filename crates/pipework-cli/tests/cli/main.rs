@@ -1,4 +1,4 @@
-//! The real binary, run as a user runs it, each test with pipes of its own.
+//! Runs the binary as a user runs it. Each test has its own pipes.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod connect;

@@ -1,4 +1,4 @@
-//! Pipes on other computers: the tool at both ends, with a private smbd and the gateway between them.
+//! Remote pipes: the tool at both ends, with a private smbd and the gateway between them.
 
 #[allow(clippy::expect_used, reason = "shared with tests of the library")]
 #[path = "../../../pipework/tests/remote/samba.rs"]
@@ -14,21 +14,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::harness::{Place, Running, Test, test};
+use crate::harness::{Running, Test, TestDir, test};
 use samba::{Samba, Setup, User};
 
-/// What takes longer than this hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A wait that takes longer than this fails.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        test(what_is_of_other_computers_is_refused_for_this_one),
-        test(a_byte_arrives_from_another_computer).skipped_for(missing()),
+        test(options_for_remote_pipes_are_rejected_for_local_pipes),
+        test(a_byte_arrives_from_a_remote_client).skipped_for(missing()),
         test(the_password_is_asked_for_on_the_terminal).skipped_for(missing()),
     ]
 }
 
-/// Why the tests with a network can't run here, if they can't.
+/// Why the tests that need Samba can't run, if they can't.
 fn missing() -> Option<String> {
     if !gateway().exists() {
         return Some("pipework-gateway is not built (cargo build -p pipework-gateway)".to_owned());
@@ -36,95 +36,94 @@ fn missing() -> Option<String> {
     Samba::unavailable()
 }
 
-/// The gateway's program, which the same build puts beside the tool.
+/// The gateway's binary, which the same build puts beside the tool.
 fn gateway() -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_pipework")).with_file_name("pipework-gateway")
 }
 
-/// A place that callers of a private smbd reach.
+/// A directory of pipes that clients of a private smbd can open.
 struct Site {
-    place: Place,
+    dir: TestDir,
     samba: Samba,
     _gateway: Running,
 }
 
 impl Site {
     fn new() -> Site {
-        let (place, samba) = (Place::new(), Samba::start(&Setup::default()));
-        fs::create_dir(place.pipes()).unwrap();
-        fs::set_permissions(place.pipes(), fs::Permissions::from_mode(0o755)).unwrap();
+        let (dir, samba) = (TestDir::new(), Samba::start(&Setup::default()));
+        fs::create_dir(dir.pipes()).unwrap();
+        fs::set_permissions(dir.pipes(), fs::Permissions::from_mode(0o755)).unwrap();
         let mut command = Command::new(gateway());
-        command.env("PIPEWORK_DIR", place.pipes()).arg("--smb-conf").arg(samba.conf());
-        command.arg("--run-dir").arg(place.file("run"));
+        command.env("PIPEWORK_DIR", dir.pipes()).arg("--smb-conf").arg(samba.conf());
+        command.arg("--run-dir").arg(dir.file("run"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut gateway = Running::start(command);
         while !gateway.stderr_line().contains("lets callers of smbd in") {}
-        Site { place, samba, _gateway: gateway }
+        Site { dir, samba, _gateway: gateway }
     }
 
-    /// Serves to the first user of smbd, and waits until smbd would find it.
+    /// Serves a pipe for the first user of smbd, and waits until the gateway has exported it.
     fn serve(&self, name: &str) -> Running {
         let user = &self.samba.user().name;
-        let server = self.place.serve(&[name, "--accept-remote", "--user", user, "--echo", "--verbose"]);
+        let server = self.dir.serve(&[name, "--accept-remote", "--user", user, "--echo", "--verbose"]);
         let (link, start) = (self.samba.np().join(name), Instant::now());
         while !link.is_symlink() {
-            assert!(start.elapsed() < PATIENCE, "the pipe is not exported");
+            assert!(start.elapsed() < TIMEOUT, "the pipe is not exported");
             thread::park_timeout(Duration::from_millis(10));
         }
         server
     }
 
-    /// The arguments that open a pipe through smbd, for this user.
+    /// The arguments that open a pipe through smbd as this user.
     fn arguments(&self, name: &str, user: &User) -> Vec<String> {
         let (address, port) = (format!(r"\\127.0.0.1\pipe\{name}"), self.samba.port().to_string());
         ["connect", &address, "--port", &port, "--user", &user.name].map(str::to_owned).to_vec()
     }
 }
 
-fn what_is_of_other_computers_is_refused_for_this_one() {
-    let place = Place::new();
-    place.run(["connect", "hello", "--user", "eve"]).failure(2, "on this computer");
-    place.run(["connect", "hello", "--port", "4455"]).failure(2, "on this computer");
-    assert_eq!(place.run(["connect", "hello", "--password-file", "x"]).code, Some(2));
-    let file = place.file("password");
-    place
-        .run([r"connect", r"\\host\pipe\hello", "--user", "eve", "--password-file", file.to_str().unwrap()])
+fn options_for_remote_pipes_are_rejected_for_local_pipes() {
+    let dir = TestDir::new();
+    dir.run(["connect", "hello", "--user", "eve"]).failure(2, "is a local pipe");
+    dir.run(["connect", "hello", "--port", "4455"]).failure(2, "is a local pipe");
+    assert_eq!(dir.run(["connect", "hello", "--password-file", "x"]).code, Some(2));
+    let file = dir.file("password");
+    dir.run([r"connect", r"\\host\pipe\hello", "--user", "eve", "--password-file", file.to_str().unwrap()])
         .failure(1, "can't read the password");
 }
 
-fn a_byte_arrives_from_another_computer() {
+fn a_byte_arrives_from_a_remote_client() {
     let site = Site::new();
-    let (place, user) = (&site.place, site.samba.user());
+    let (dir, user) = (&site.dir, site.samba.user());
     let mut server = site.serve("hello");
-    assert_eq!(place.list()[0]["accept_remote"], true);
+    assert_eq!(dir.list()[0]["accept_remote"], true);
 
-    let file = place.file("password");
+    let file = dir.file("password");
     fs::write(&file, format!("{}\n", user.password)).unwrap();
     let by_file = |name: &str| {
         let mut arguments = site.arguments(name, user);
         arguments.extend(["--password-file".to_owned(), file.to_str().unwrap().to_owned()]);
         arguments
     };
-    let ended = place.run_with(by_file("hello"), b"hi there");
-    assert!(ended.stderr.contains("others can read"), "{ended:?}");
+    let ended = dir.run_with(by_file("hello"), b"hi there");
+    assert!(ended.stderr.contains("other users can read"), "{ended:?}");
     assert_eq!(ended.success(), "hi there");
     let line = server.stderr_line();
     assert!(line.contains(&user.name) && line.contains("at 127.0.0.1, encrypted"), "{line}");
 
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    let absent = place.run(by_file("nobody"));
+    let absent = dir.run(by_file("nobody"));
     absent.failure(3, "nobody");
-    assert!(!absent.stderr.contains("others can read"), "{absent:?}");
+    assert!(!absent.stderr.contains("other users can read"), "{absent:?}");
     fs::write(&file, "mistaken\n").unwrap();
-    let refused = place.run(by_file("hello"));
+    let refused = dir.run(by_file("hello"));
     refused.failure(5, "password");
     assert!(!refused.stderr.contains("mistaken"), "{refused:?}");
 }
 
-/// `script` gives it a terminal. What is typed there is not shown, and Ctrl-C does not wait for an answer.
+/// `script` provides a terminal. The password is not shown, and Ctrl-C ends the prompt.
 fn the_password_is_asked_for_on_the_terminal() {
     let site = Site::new();
-    let (place, user) = (&site.place, site.samba.user());
+    let (dir, user) = (&site.dir, site.samba.user());
     let _server = site.serve("hello");
     let line: Vec<String> = [env!("CARGO_BIN_EXE_pipework").to_owned()]
         .into_iter()
@@ -134,7 +133,7 @@ fn the_password_is_asked_for_on_the_terminal() {
     let on_terminal = || {
         let mut command = Command::new("script");
         command.args(["--quiet", "--return", "--echo", "never", "--command", &line.join(" "), "/dev/null"]);
-        command.env("PIPEWORK_DIR", place.pipes()).env("SHELL", "/bin/sh");
+        command.env("PIPEWORK_DIR", dir.pipes()).env("SHELL", "/bin/sh");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut terminal = Running::start(command);
         let question = format!("Password of {} on 127.0.0.1: ", user.name);

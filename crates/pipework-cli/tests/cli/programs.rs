@@ -1,4 +1,4 @@
-//! The commands that a server of a test runs: this binary, run again, so that they are the same on every system.
+//! The commands that the servers of the tests run: this binary itself, so that they are the same on every system.
 
 use std::{
     ffi::OsString,
@@ -8,20 +8,20 @@ use std::{
     time::Duration,
 };
 
-/// The first argument of a re-run.
+/// The first argument that makes this binary such a command.
 const PLAY: &str = "--play";
 
-/// The longest that a program stays that is to be ended by somebody else.
+/// How long a command waits to be killed.
 const LONG: Duration = Duration::from_secs(1000);
 
-/// The command line of a program.
+/// The command line of such a command.
 pub(crate) fn program(words: &[&str]) -> Vec<OsString> {
     let mut line = vec![std::env::current_exe().unwrap().into_os_string(), PLAY.into()];
     line.extend(words.iter().map(OsString::from));
     line
 }
 
-/// Is the program that the arguments name, if they do.
+/// Runs the command that the arguments name, if they name one.
 pub(crate) fn play() -> Option<ExitCode> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let (first, words) = words.split_first()?;
@@ -35,7 +35,7 @@ fn run(words: &[String]) -> io::Result<()> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let (mut stdin, mut stdout) = (io::stdin().lock(), io::stdout());
     match words.as_slice() {
-        // Says what it hears.
+        // Writes what it reads.
         ["echo"] => loop {
             let heard = stdin.fill_buf()?;
             if heard.is_empty() {
@@ -46,40 +46,40 @@ fn run(words: &[String]) -> io::Result<()> {
             let len = heard.len();
             stdin.consume(len);
         },
-        // Says something.
+        // Writes a text.
         ["say", text] => stdout.write_all(text.as_bytes())?,
-        // Says so much of nothing.
+        // Writes this many bytes.
         ["say-bytes", len] => drop(io::copy(&mut io::repeat(b'y').take(len.parse().unwrap()), &mut stdout)?),
-        // Says lines for as long as it can.
+        // Writes lines until a write fails.
         ["say-yes"] => loop {
             stdout.write_all(b"yes\n")?;
         },
-        // Hears one line and answers.
+        // Reads one line and responds.
         ["answer"] => {
             let mut line = String::new();
             stdin.read_line(&mut line)?;
             write!(stdout, "got {line}")?;
         }
-        // Hears everything before it answers.
+        // Reads everything, then responds.
         ["upper"] => {
             let mut text = String::new();
             stdin.read_to_string(&mut text)?;
             stdout.write_all(text.to_uppercase().as_bytes())?;
         }
-        // Tells on stderr that its input has ended.
+        // Reports the end of its input on stderr.
         ["mourn"] => {
             stdout.write_all(b"here\n")?;
             stdout.flush()?;
             io::copy(&mut stdin, &mut io::sink())?;
             io::stderr().write_all(b"gone\n")?;
         }
-        // Stays, whatever becomes of its input.
+        // Ignores its input, and waits to be killed.
         ["stay"] => {
             stdout.write_all(b"here\n")?;
             stdout.flush()?;
             thread::park_timeout(LONG);
         }
-        // Leaves a process behind that holds its stdout for a while.
+        // Exits, and leaves a process that keeps its stdout open for a while.
         ["leave-holder", seconds] => {
             let line = program(&["hold", seconds]);
             let mut holder = Command::new(&line[0]);

@@ -2,31 +2,31 @@
 
 use std::io::Write;
 
-use crate::harness::{Place, Test, is_wine, test};
+use crate::harness::{Test, TestDir, is_wine, test};
 
-const FIRST: &str = "Wine makes another first instance of a name";
+const FIRST: &str = "Wine creates another first instance of a name";
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         test(each_client_has_its_own_command),
-        test(a_command_that_ends_has_said_everything),
+        test(a_command_that_exits_has_sent_everything),
         test(lines_of_a_command_are_messages),
-        test(a_client_that_leaves_ends_the_commands_stdin),
-        test(a_grandchild_that_keeps_stdout_keeps_nobody_waiting),
+        test(a_client_that_disconnects_ends_the_commands_stdin),
+        test(a_grandchild_that_keeps_stdout_open_delays_no_client),
         test(a_command_that_cannot_start_is_named),
         test(verbose_names_the_client),
         test(a_name_is_taken_once).skipped_if(is_wine(), FIRST),
         test(a_name_can_be_joined),
         test(the_servers_of_a_name_are_listed).with_list(),
-        test(usage_is_checked_before_anything_is_made),
+        test(usage_is_checked_before_anything_is_created),
     ]
 }
 
 fn each_client_has_its_own_command() {
-    let place = Place::new();
-    let hello = &place.pipe("hello");
-    let _server = place.serve_with(&[hello], &["echo"]);
-    let mut clients: Vec<_> = (0..3).map(|_| place.connect(&[hello])).collect();
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let _server = dir.serve_with(&[hello], &["echo"]);
+    let mut clients: Vec<_> = (0..3).map(|_| dir.connect(&[hello])).collect();
     for (client, word) in clients.iter_mut().zip(["one", "two", "six"]) {
         client.stdin().write_all(word.as_bytes()).unwrap();
     }
@@ -35,105 +35,105 @@ fn each_client_has_its_own_command() {
     }
 }
 
-fn a_command_that_ends_has_said_everything() {
-    let place = Place::new();
-    let (answer, much) = (&place.pipe("answer"), &place.pipe("much"));
-    let _server = place.serve_with(&[answer], &["answer"]);
-    assert_eq!(place.run_with(["connect", answer, "--stay"], b"it\n").success(), "got it\n");
-    let _server = place.serve_with(&[much], &["say-bytes", "3000000"]);
-    assert_eq!(place.run(["connect", much, "--stay"]).success().len(), 3_000_000);
+fn a_command_that_exits_has_sent_everything() {
+    let dir = TestDir::new();
+    let (answer, much) = (&dir.pipe("answer"), &dir.pipe("much"));
+    let _server = dir.serve_with(&[answer], &["answer"]);
+    assert_eq!(dir.run_with(["connect", answer, "--stay"], b"it\n").success(), "got it\n");
+    let _server = dir.serve_with(&[much], &["say-bytes", "3000000"]);
+    assert_eq!(dir.run(["connect", much, "--stay"]).success().len(), 3_000_000);
 }
 
 fn lines_of_a_command_are_messages() {
-    let place = Place::new();
-    let hello = &place.pipe("hello");
-    let _server = place.serve_with(&[hello, "--message"], &["echo"]);
-    let mut client = place.connect(&[hello, "--message"]);
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let _server = dir.serve_with(&[hello, "--message"], &["echo"]);
+    let mut client = dir.connect(&[hello, "--message"]);
     client.stdin().write_all(b"one\n\ntwo\n").unwrap();
     assert_eq!(client.stdout(9), b"one\n\ntwo\n");
 }
 
-fn a_client_that_leaves_ends_the_commands_stdin() {
-    let place = Place::new();
-    let hello = &place.pipe("hello");
-    let mut server = place.serve_with(&[hello], &["mourn"]);
-    let mut client = place.connect(&[hello]);
+fn a_client_that_disconnects_ends_the_commands_stdin() {
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let mut server = dir.serve_with(&[hello], &["mourn"]);
+    let mut client = dir.connect(&[hello]);
     assert_eq!(client.stdout(5), b"here\n");
     client.kill();
     assert_eq!(server.stderr_line(), "gone");
 }
 
-fn a_grandchild_that_keeps_stdout_keeps_nobody_waiting() {
-    let place = Place::new();
-    let hello = &place.pipe("hello");
-    let _server = place.serve_with(&[hello], &["leave-holder", "20"]);
-    assert_eq!(place.run(["connect", hello, "--stay"]).success(), "hi\n");
+fn a_grandchild_that_keeps_stdout_open_delays_no_client() {
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let _server = dir.serve_with(&[hello], &["leave-holder", "20"]);
+    assert_eq!(dir.run(["connect", hello, "--stay"]).success(), "hi\n");
 }
 
 fn a_command_that_cannot_start_is_named() {
-    let place = Place::new();
-    let hello = &place.pipe("hello");
-    let mut server = place.serve(&[hello, "--", "no-such-program"]);
-    assert_eq!(place.run(["connect", hello, "--stay"]).success(), "");
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let mut server = dir.serve(&[hello, "--", "no-such-program"]);
+    assert_eq!(dir.run(["connect", hello, "--stay"]).success(), "");
     let line = server.stderr_line();
     assert!(line.contains("can't start `no-such-program`"), "{line}");
 }
 
 fn verbose_names_the_client() {
-    let place = Place::new();
-    let hello = &place.pipe("hello");
-    let mut server = place.serve(&[hello, "-v"]);
-    let mut client = place.connect(&[hello]);
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let mut server = dir.serve(&[hello, "-v"]);
+    let mut client = dir.connect(&[hello]);
     let (line, id) = (server.stderr_line(), client.id());
     assert!(
-        line.starts_with("pipework: client 1 came: process ") && line.contains(&id.to_string()),
+        line.starts_with("pipework: client 1 connected: process ") && line.contains(&id.to_string()),
         "{line}"
     );
     client.stdin().write_all(b"x").unwrap();
     assert_eq!(client.stdout(1), b"x");
     client.end().success();
-    assert_eq!(server.stderr_line(), "pipework: client 1 left");
+    assert_eq!(server.stderr_line(), "pipework: client 1 disconnected");
 }
 
 fn a_name_is_taken_once() {
-    let place = Place::new();
-    let hello = &place.pipe("hello");
-    let _first = place.serve(&[hello]);
-    let refused = place.run(["serve", hello]);
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let _first = dir.serve(&[hello]);
+    let refused = dir.run(["serve", hello]);
     refused.failure(5, "hello");
     assert!(refused.stderr.contains("--join"), "{refused:?}");
 }
 
 fn a_name_can_be_joined() {
-    let place = Place::new();
-    let hello = &place.pipe("hello");
-    let first = place.serve(&[hello]);
-    let _second = place.serve(&[hello, "--join"]);
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let first = dir.serve(&[hello]);
+    let _second = dir.serve(&[hello, "--join"]);
     drop(first);
-    assert_eq!(place.run_with(["connect", hello], b"still here").success(), "still here");
+    assert_eq!(dir.run_with(["connect", hello], b"still here").success(), "still here");
 }
 
 fn the_servers_of_a_name_are_listed() {
-    let place = Place::new();
-    let hello = &place.pipe("hello");
-    let (first, second) = (place.serve(&[hello]), place.serve(&[hello, "--join"]));
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let (first, second) = (dir.serve(&[hello]), dir.serve(&[hello, "--join"]));
     let mut servers: Vec<u64> = vec![first.id().into(), second.id().into()];
     servers.sort_unstable();
-    let entries = place.list();
+    let entries = dir.list();
     let mut listed: Vec<u64> =
         entries[0]["servers"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect();
     listed.sort_unstable();
     assert_eq!((entries.len(), entries[0]["instances"].as_u64()), (1, Some(2)));
-    // Windows does not tell whose instances they are.
+    // Windows does not report the servers of the instances.
     assert_eq!(listed, if cfg!(unix) { servers } else { Vec::new() });
 }
 
-fn usage_is_checked_before_anything_is_made() {
-    let place = Place::new();
-    let hello = &place.pipe("hello");
-    place.run(["serve", hello, "--direction", "out"]).failure(2, "echo");
-    assert_eq!(place.run(["serve", hello, "--echo", "--", "cat"]).code, Some(2));
-    assert_eq!(place.run(["serve", hello, "--max-instances", "0"]).code, Some(2));
-    place.run(["serve", r"\\elsewhere\pipe\hello"]).failure(1, "elsewhere");
-    assert!(!place.pipes().exists());
+fn usage_is_checked_before_anything_is_created() {
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    dir.run(["serve", hello, "--direction", "out"]).failure(2, "echo");
+    assert_eq!(dir.run(["serve", hello, "--echo", "--", "cat"]).code, Some(2));
+    assert_eq!(dir.run(["serve", hello, "--max-instances", "0"]).code, Some(2));
+    dir.run(["serve", r"\\elsewhere\pipe\hello"]).failure(1, "elsewhere");
+    assert!(!dir.pipes().exists());
 }

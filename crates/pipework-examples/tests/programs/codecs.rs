@@ -3,7 +3,7 @@
 use crate::process::{Process, connect, example, run, unique};
 use std::io::{Read, Write};
 
-pub(crate) fn lines_are_turned_round() {
+pub(crate) fn lines_are_reversed() {
     let name = unique();
     let server = Process::serve(&mut example("codecs", &["serve", &name, "lines"]));
     let answers = run(&mut example("codecs", &["ask", &name, "lines", "one two", "", "näh"]), b"");
@@ -11,7 +11,7 @@ pub(crate) fn lines_are_turned_round() {
     server.finish().success();
 }
 
-pub(crate) fn frames_are_turned_round() {
+pub(crate) fn frames_are_reversed() {
     let name = unique();
     let server = Process::serve(&mut example("codecs", &["serve", &name, "frames"]));
     let long = "ab\n".repeat(5_000);
@@ -22,14 +22,14 @@ pub(crate) fn frames_are_turned_round() {
     server.finish().success();
 }
 
-/// Who announces more than is allowed loses the connection, and nobody else does.
+/// A client that announces a frame beyond the limit loses its connection. Other clients keep theirs.
 pub(crate) fn a_frame_too_long_ends_its_own_connection() {
     let name = unique();
     let server = Process::serve(&mut example("codecs", &["serve", &name, "frames"]));
     let mut bystander = connect(&name);
-    let mut liar = connect(&name);
-    liar.write_all(&u32::MAX.to_be_bytes()).unwrap();
-    assert_eq!(liar.read(&mut [0]).unwrap(), 0);
+    let mut violator = connect(&name);
+    violator.write_all(&u32::MAX.to_be_bytes()).unwrap();
+    assert_eq!(violator.read(&mut [0]).unwrap(), 0);
 
     bystander.write_all(b"\0\0\0\x02ab").unwrap();
     let mut answer = [0; 6];

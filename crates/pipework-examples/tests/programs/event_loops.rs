@@ -1,4 +1,4 @@
-//! Event loops that know nothing of pipes, by the readiness descriptors.
+//! Event loops without support for pipes, through the readiness descriptors.
 
 use crate::process::{Process, example, run, unique};
 
@@ -12,14 +12,14 @@ pub(crate) fn smol_talks_to_mio() {
     talk("mio_echo", &[]);
 }
 
-/// More than the buffers of both directions hold, by several clients at once.
+/// Several clients at the same time send more than the buffers of both directions hold.
 #[cfg(unix)]
 fn talk(server: &str, args: &[&str]) {
     let name = unique();
     let server = Process::serve(example(server, args).arg(&name));
     let text = "there and back\n".repeat(200_000);
     let clients = || example("smol_echo", &["talk", &name]);
-    for outcome in crate::process::run_at_once(3, clients, text.as_bytes()) {
+    for outcome in crate::process::run_concurrently(3, clients, text.as_bytes()) {
         assert!(outcome.success() == text, "another text came back");
     }
     assert_eq!(server.finish().success(), "");
@@ -41,15 +41,14 @@ pub(crate) fn mio_serves_many_clients_in_turn() {
             client.read_exact(&mut answer).unwrap();
             assert_eq!(answer, [round, number]);
         }
-        // Some leave, and the others go on.
+        // Some disconnect, and the others continue.
         clients.truncate(clients.len() / 2);
     }
     assert_eq!(run(&mut example("smol_echo", &["talk", &name]), b"text").success(), "text");
     server.finish().success();
 }
 
-/// A client fills both directions before it reads, so that the server has room for a part of what it is to send, and then for
-/// none.
+/// A client fills both directions before it reads, so the server's writes are partial, and then fail with `WouldBlock`.
 #[cfg(unix)]
 pub(crate) fn what_does_not_fit_is_sent_later() {
     use std::io::{Read, Write};
@@ -62,12 +61,12 @@ pub(crate) fn what_does_not_fit_is_sent_later() {
         let len = usize::try_from(quotas.in_buffer_size + quotas.out_buffer_size).unwrap();
         let text: Vec<u8> = (0..=250).cycle().take(len).collect();
 
-        // An odd number of bytes is on its way back, so that the rest is no multiple of anything.
+        // The echo of an odd number of bytes comes first, so that the rest is no multiple of a buffer.
         let (first, rest) = text.split_at(1001);
         client.write_all(first).unwrap();
         let mut answer = vec![0; 1];
         client.read_exact(&mut answer).unwrap();
-        // The second write returns when the server has taken more than fits into the other direction.
+        // The second write returns when the server has read more than fits into the other direction.
         client.write_all(rest).unwrap();
         client.write_all(&[255; 2]).unwrap();
         answer.resize(len, 0);
@@ -82,7 +81,7 @@ pub(crate) fn what_does_not_fit_is_sent_later() {
 }
 
 #[cfg(not(unix))]
-pub(crate) fn they_say_that_they_are_of_unix() {
+pub(crate) fn unix_examples_report_that_on_other_systems() {
     let name = unique();
     for (program, args) in [("mio_echo", vec![name.as_str()]), ("smol_echo", vec!["talk", &name])] {
         let complaint = run(&mut example(program, &args), b"").failure();

@@ -1,10 +1,10 @@
-//! gRPC with both ends over pipes.
+//! gRPC over a pipe, server and client.
 
 use crate::process::{Process, example, run, unique};
 
 const SERVICE: &str = "example.Greeter";
 
-pub(crate) fn a_service_is_asked() {
+pub(crate) fn a_service_responds() {
     let name = unique();
     let server = Process::serve(&mut example("tonic_grpc", &["serve", &name]));
     for _ in 0..2 {
@@ -22,8 +22,8 @@ pub(crate) fn an_unknown_service_is_an_error() {
     server.finish().success();
 }
 
-/// The server stops gracefully: it ends its service, and the call that goes on hears of it.
-pub(crate) fn a_change_comes_as_it_happens() {
+/// The server stops gracefully: it ends its service, and reports that to the open call.
+pub(crate) fn a_change_is_reported_when_it_happens() {
     let name = unique();
     let server = Process::serve(&mut example("tonic_grpc", &["serve", &name]));
     let watcher = Process::start(&mut example("tonic_grpc", &["watch", &name, SERVICE]));

@@ -1,8 +1,8 @@
-//! HTTP over a pipe: axum's server, and hyper's both ends.
+//! HTTP over a pipe: axum's server, and hyper's server and client.
 
-use crate::process::{Process, example, run, run_at_once, unique};
+use crate::process::{Process, example, run, run_concurrently, unique};
 
-pub(crate) fn axum_knows_who_asks() {
+pub(crate) fn axum_knows_the_process_of_each_client() {
     let name = unique();
     let server = Process::serve(&mut example("axum_http", &[&name]));
     let ask = || run(&mut example("hyper_http", &["get", &name, "/"]), b"").success();
@@ -11,17 +11,17 @@ pub(crate) fn axum_knows_who_asks() {
         let process = answer.strip_prefix("hello, process Some(").and_then(|rest| rest.strip_suffix(")\n"));
         assert_ne!(process.unwrap().parse::<u32>().unwrap(), std::process::id(), "{answer}");
     }
-    // Each client was a process of its own.
+    // Each client was another process.
     assert_ne!(answers[0], answers[1]);
     server.finish().success();
 }
 
-pub(crate) fn axum_serves_many_at_once_and_stops_when_told() {
+pub(crate) fn axum_serves_concurrent_clients_and_stops_gracefully() {
     let name = unique();
     let server = Process::serve(&mut example("axum_http", &[&name]));
     let text = "lower case\n".repeat(20_000);
     let post = || example("hyper_http", &["post", &name, "/capitals"]);
-    for outcome in run_at_once(8, post, text.as_bytes()) {
+    for outcome in run_concurrently(8, post, text.as_bytes()) {
         assert!(outcome.success() == text.to_uppercase(), "the answer is another");
     }
     assert_eq!(server.finish().success(), "stopped\n");

@@ -1,4 +1,4 @@
-//! A language server, at the end of a pipe that an editor made.
+//! A language server on a pipe that an editor created.
 
 use crate::process::{Outcome, Process, WATCHDOG, example, run, unique};
 use pipework::{Listener, PipeStream};
@@ -9,31 +9,31 @@ use std::{
 };
 use tempfile::TempDir;
 
-pub(crate) fn an_editor_is_told_of_blanks() {
+pub(crate) fn blanks_are_reported_to_an_editor() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("text");
     fs::write(&path, "one\ntwo \n\n\u{1d11e}\t \n").unwrap();
     let findings = run(&mut example("language_server", &["edit", path.to_str().unwrap()]), b"");
     let blanks = "blanks at the end of the line\"";
-    // The clef counts as two units.
+    // The clef is two UTF-16 code units.
     assert_eq!(findings.success(), format!("1:3: \"{blanks}\n3:2: \"{blanks}\n"));
 
     let missing = run(&mut example("language_server", &["edit", "/nowhere/text"]), b"");
     assert!(missing.failure().contains("NotFound"));
 }
 
-pub(crate) fn each_request_has_its_answer() {
+pub(crate) fn each_request_has_its_response() {
     let (mut editor, server) = Editor::start();
     assert_eq!(editor.ask(1, "anything")["error"]["code"], -32002);
     assert_eq!(editor.ask(2, "initialize")["result"]["serverInfo"]["name"], "blanks");
     assert_eq!(editor.ask(3, "textDocument/hover")["error"]["code"], -32601);
-    // A notification has no answer, so the next one is that of what was sent next.
+    // A notification has no response, so the next response is that of the next message.
     editor
         .send(&json!({ "jsonrpc": "2.0", "method": "$/setTrace", "params": { "value": "off" } }).to_string());
     editor.send("{ this is no JSON");
     let answer = editor.receive();
     assert_eq!((&answer["error"]["code"], &answer["id"]), (&json!(-32700), &Value::Null));
-    // A message may come in parts, and its name in any case.
+    // A message may arrive in parts, and a header name is case-insensitive.
     for part in
         ["content-", "LENGTH: 46\r", "\n\r\n", r#"{"jsonrpc":"2.0","id":"#, r#""four","method":"soon?"}"#]
     {
@@ -50,10 +50,10 @@ pub(crate) fn each_request_has_its_answer() {
     assert_eq!(editor.exit(server).failure(), "");
 }
 
-pub(crate) fn an_editor_that_vanishes_is_a_failure() {
+pub(crate) fn an_editor_that_disconnects_is_a_failure() {
     let (editor, server) = Editor::start();
     drop(editor);
-    assert!(server.finish().failure().contains("without saying exit"));
+    assert!(server.finish().failure().contains("without sending exit"));
 }
 
 pub(crate) fn a_header_without_a_length_is_a_failure() {
@@ -66,13 +66,13 @@ pub(crate) fn a_header_without_a_length_is_a_failure() {
         assert!(complaint.contains("InvalidData"), "{nonsense:?}: {complaint}");
     }
     let (mut editor, server) = Editor::start();
-    // It may go away before it has taken everything.
+    // The server may exit before it has read everything.
     editor.pipe.get_mut().write_all("no header ".repeat(1000).as_bytes()).ok();
     let complaint = server.finish().failure();
     assert!(complaint.contains("the header is too long"), "{complaint}");
 }
 
-/// An editor, by blocking calls: it listens, and starts the server.
+/// An editor with blocking calls. It listens, and starts the server.
 struct Editor {
     pipe: BufReader<PipeStream>,
 }

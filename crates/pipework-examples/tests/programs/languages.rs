@@ -1,17 +1,17 @@
-//! Programs in other languages, which know nothing of this crate, at the other end of a plain socket.
+//! Programs in other languages, without this crate, as peers on a Unix domain socket.
 
-use crate::process::{Process, example, file, run, run_at_once};
+use crate::process::{Process, example, file, run, run_concurrently};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// What has to be installed to run a program, if it can't be; something else may be there under its name.
+/// What to install if a program is missing. It is run to check that, since another program may have its name.
 pub(crate) fn missing(program: &str, package: &str) -> Option<String> {
     let status = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     let runs = status.is_ok_and(|status| status.success());
-    (!runs).then(|| format!("{program} is missing: install it, as by apt-get install {package}"))
+    (!runs).then(|| format!("{program} is missing: install it, for example by apt-get install {package}"))
 }
 
-pub(crate) fn a_path_is_spoken_by_rust() {
+pub(crate) fn rust_is_both_ends_of_a_path() {
     talk(rust("serve"), rust("talk"));
 }
 
@@ -31,8 +31,8 @@ pub(crate) fn python_is_a_server() {
     talk(script("python3", "server.py"), rust("talk"));
 }
 
-/// More than a socket holds, by several clients at once; each ends its sending before the answer is whole. What they know is a
-/// path.
+/// Several clients at the same time send more than a socket buffers, and half-close before they have the whole response. They
+/// only know a path.
 fn talk(server: impl Fn() -> Command, client: impl Fn() -> Command) {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("socket");
@@ -43,13 +43,13 @@ fn talk(server: impl Fn() -> Command, client: impl Fn() -> Command) {
         command.arg(&path);
         command
     };
-    for outcome in run_at_once(3, client, text.as_bytes()) {
+    for outcome in run_concurrently(3, client, text.as_bytes()) {
         assert!(outcome.success() == text.to_uppercase(), "another text came back");
     }
     assert_eq!(run(&mut client(), b"").success(), "");
     assert_eq!(server.finish().success(), "");
     let complaint = run(&mut client(), b"").failure();
-    assert!(!complaint.is_empty(), "nobody is there, and it says nothing");
+    assert!(!complaint.is_empty(), "a client without a server reports no error");
 }
 
 fn rust(command: &'static str) -> impl Fn() -> Command {

@@ -1,6 +1,6 @@
-//! The loops that tokio documents for its named pipes, and the chapter that shows them.
+//! The loops from the documentation of tokio's named pipes, and the chapter that shows them.
 
-use crate::process::{Process, WATCHDOG, connect, example, file, run, run_at_once};
+use crate::process::{Process, WATCHDOG, connect, example, file, run, run_concurrently};
 use pipework::NamedPipeBuilder;
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-/// The name that both programs have as a constant, so only one test at a time can use it.
+/// The name is a constant in both programs, so only one test at a time can use it.
 const NAME: &str = r"\\.\pipe\ping-pong";
 static IN_USE: Mutex<()> = Mutex::new(());
 
@@ -17,10 +17,10 @@ fn name() -> MutexGuard<'static, ()> {
     IN_USE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(crate) fn the_documented_loops_serve_clients_at_once() {
+pub(crate) fn the_documented_loops_serve_concurrent_clients() {
     let _name = name();
     let server = start_server();
-    for outcome in run_at_once(8, || example("busy_loop", &[]), b"") {
+    for outcome in run_concurrently(8, || example("busy_loop", &[]), b"") {
         assert_eq!(outcome.success(), "pong\n");
     }
     assert_eq!(server.finish().success(), "");
@@ -37,7 +37,7 @@ pub(crate) fn the_documented_accept_loop_is_the_first_of_its_name() {
     server.finish().success();
 }
 
-/// There is one instance for eight clients, and it is taken before they come.
+/// Eight clients share one instance, which is busy when they start.
 pub(crate) fn the_documented_busy_loop_waits_while_the_pipe_is_busy() {
     const COUNT: usize = 8;
 
@@ -46,7 +46,7 @@ pub(crate) fn the_documented_busy_loop_waits_while_the_pipe_is_busy() {
     let first = connect(NAME);
     server.connect().unwrap();
     server.stream().set_read_timeout(Some(WATCHDOG)).unwrap();
-    let clients = thread::spawn(|| run_at_once(COUNT, || example("busy_loop", &[]), b""));
+    let clients = thread::spawn(|| run_concurrently(COUNT, || example("busy_loop", &[]), b""));
     drop(first);
     for _ in 0..COUNT {
         server.disconnect().unwrap();
@@ -75,7 +75,7 @@ pub(crate) fn the_chapter_shows_the_programs_that_run() {
     }
 }
 
-/// Starts the accept loop, and waits until it has served once.
+/// Starts the accept loop, and waits until it has served one client.
 fn start_server() -> Process {
     let server = Process::start(&mut example("accept_loop", &[]));
     let mut client = connect(NAME);

@@ -1,4 +1,4 @@
-//! Starting programs, stopping them, and what they said.
+//! Starts and stops programs, and collects their output.
 
 use pipework::{ClientOptions, PipeName, PipeStream};
 use std::{
@@ -12,10 +12,10 @@ use std::{
     time::Duration,
 };
 
-/// Longer than any program takes, on any machine.
+/// Longer than any program needs, even on a busy machine.
 pub(crate) const WATCHDOG: Duration = Duration::from_secs(60);
 
-/// The most lines of an example, which is to be read at once.
+/// The maximum length of an example, in lines.
 const LINES_MAX: usize = 240;
 
 /// Every example; the tests run each of them.
@@ -33,7 +33,7 @@ const EXAMPLES: [&str; 11] = [
     "tonic_grpc",
 ];
 
-/// What a program did.
+/// The result of a program.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) status: ExitStatus,
@@ -42,14 +42,14 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// What it printed, if it succeeded.
+    /// Asserts that the program succeeded without stderr output, and returns its stdout.
     #[track_caller]
     pub(crate) fn success(self) -> String {
         assert!(self.status.success() && self.stderr.is_empty(), "{self:?}");
         self.stdout
     }
 
-    /// What it complained of, if it failed as programs do.
+    /// Asserts that the program failed with exit code 1, and returns its stderr.
     #[track_caller]
     pub(crate) fn failure(self) -> String {
         assert_eq!(self.status.code(), Some(1), "{self:?}");
@@ -57,7 +57,7 @@ impl Outcome {
     }
 }
 
-/// A program that runs.
+/// A running program.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -75,7 +75,7 @@ impl Process {
         Process { stdin: child.stdin.take(), child, stdout, stderr }
     }
 
-    /// Starts an example that serves, and waits until it does.
+    /// Starts a server, and waits until it serves.
     pub(crate) fn serve(command: &mut Command) -> Process {
         let server = Process::start(command);
         let line = server.line();
@@ -83,14 +83,14 @@ impl Process {
         server
     }
 
-    /// The next line that it prints.
+    /// The next line of its stdout.
     pub(crate) fn line(&self) -> String {
         self.stdout.recv_timeout(WATCHDOG).unwrap_or_else(|error| {
-            panic!("no line: {error}; it complained: {:?}", self.stderr.try_iter().collect::<String>())
+            panic!("no line: {error}; stderr: {:?}", self.stderr.try_iter().collect::<String>())
         })
     }
 
-    /// Ends its input, which stops a server, and waits for its end.
+    /// Closes its stdin, which stops a server, and waits until it exits.
     pub(crate) fn finish(mut self) -> Outcome {
         drop(self.stdin.take());
         self.wait()
@@ -103,27 +103,27 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// A test that failed leaves none behind.
+    /// A failed test leaves no process behind.
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
     }
 }
 
-/// Runs a program to its end.
+/// Runs a program until it exits.
 pub(crate) fn run(command: &mut Command, input: &[u8]) -> Outcome {
     let mut process = Process::start(command);
     let mut stdin = process.stdin.take().unwrap();
     let input = input.to_vec();
-    // One that ends early does not read it all.
+    // A program that exits early does not read all of it.
     let writer = thread::spawn(move || stdin.write_all(&input).ok());
     let outcome = process.wait();
     writer.join().unwrap();
     outcome
 }
 
-/// Runs the same program several times at once.
-pub(crate) fn run_at_once(count: usize, command: impl Fn() -> Command, input: &[u8]) -> Vec<Outcome> {
+/// Runs several processes of a program at the same time.
+pub(crate) fn run_concurrently(count: usize, command: impl Fn() -> Command, input: &[u8]) -> Vec<Outcome> {
     let processes: Vec<_> = (0..count)
         .map(|_| {
             let (mut command, input) = (command(), input.to_vec());
@@ -133,7 +133,7 @@ pub(crate) fn run_at_once(count: usize, command: impl Fn() -> Command, input: &[
     processes.into_iter().map(|process| process.join().unwrap()).collect()
 }
 
-/// Sends each line with its end, and then goes away.
+/// Sends each line with its line end. The channel closes at the end of the source.
 fn by_line(source: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -151,13 +151,13 @@ fn until_end(lines: &Receiver<String>) -> String {
             Ok(line) => text.push_str(&line),
             Err(mpsc::RecvTimeoutError::Disconnected) => return text,
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                panic!("it still runs after {WATCHDOG:?}; it said {text:?}")
+                panic!("it still runs after {WATCHDOG:?}; output so far: {text:?}")
             }
         }
     }
 }
 
-/// An example with its arguments. Cargo puts the examples beside the directory of the tests.
+/// The command of an example. Cargo puts examples beside the directory of the tests.
 pub(crate) fn example(name: &str, args: &[&str]) -> Command {
     let test = env::current_exe().unwrap();
     let products = test.parent().and_then(Path::parent).unwrap();
@@ -172,7 +172,7 @@ pub(crate) fn example(name: &str, args: &[&str]) -> Command {
     command
 }
 
-/// A client of this process, which does not wait for ever.
+/// Connects this process, with a timeout for every call.
 pub(crate) fn connect(name: &str) -> PipeStream {
     let pipe = ClientOptions::new().wait_absent(true).timeout(WATCHDOG).connect(name).unwrap();
     pipe.set_read_timeout(Some(WATCHDOG)).unwrap();
@@ -180,7 +180,7 @@ pub(crate) fn connect(name: &str) -> PipeStream {
     pipe
 }
 
-/// A name that nobody else has.
+/// A unique name.
 pub(crate) fn unique() -> String {
     PipeName::unique("examples").unwrap().to_string()
 }
@@ -190,22 +190,22 @@ pub(crate) fn file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-pub(crate) fn each_example_says_what_it_shows_and_is_run() {
+pub(crate) fn each_example_is_documented_and_tested() {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(file("examples")).unwrap() {
         let path = entry.unwrap().path();
         let text = fs::read_to_string(&path).unwrap();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        assert!(text.starts_with("//! "), "{name} does not begin by saying what it shows");
+        assert!(text.starts_with("//! "), "{name} does not begin with a description");
         let how = format!("cargo run -p pipework-examples --example {name}");
-        assert!(text.contains(&how), "{name} does not say how to run it");
+        assert!(text.contains(&how), "{name} does not have its command line");
         assert!(text.lines().count() < LINES_MAX, "{name} has {LINES_MAX} lines or more");
         found.insert(name);
     }
     assert_eq!(found, EXAMPLES.map(str::to_owned).into());
 }
 
-pub(crate) fn a_wrong_argument_is_told() {
+pub(crate) fn a_wrong_argument_is_reported() {
     for name in ["codecs", "hyper_http", "language_server", "plain_socket", "tls", "tonic_grpc"] {
         let complaint = run(&mut example(name, &["nonsense"]), b"").failure();
         assert!(complaint.contains("NAME") || complaint.contains("PATH"), "{name}: {complaint}");

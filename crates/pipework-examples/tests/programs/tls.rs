@@ -31,7 +31,7 @@ pub(crate) fn text_goes_through_tls() {
     assert_eq!(server.process.finish().success(), "");
 }
 
-pub(crate) fn another_host_is_refused() {
+pub(crate) fn another_host_is_rejected() {
     let server = Server::start();
     let ask = ["ask", &server.name, server.certificate.to_str().unwrap(), "other.example"];
     let complaint = run(&mut example("tls", &ask), b"text").failure();
@@ -40,7 +40,7 @@ pub(crate) fn another_host_is_refused() {
     server.process.finish().success();
 }
 
-pub(crate) fn another_certificate_is_refused() {
+pub(crate) fn another_certificate_is_rejected() {
     let (server, other) = (Server::start(), Server::start());
     let ask = ["ask", &server.name, other.certificate.to_str().unwrap(), HOST];
     let complaint = run(&mut example("tls", &ask), b"text").failure();

@@ -1,4 +1,4 @@
-//! The SMB client by itself, as its documentation uses it.
+//! The crate `smb2` alone, used as its documentation shows.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -16,13 +16,13 @@ use smb2::{
 };
 use tokio::runtime::{Builder, Runtime};
 
-/// Where the data of a write begins in its request.
+/// The offset of the data in a write request.
 const WRITE_DATA_OFFSET: u16 = 64 + 48;
 
-/// A pipe that is open.
+/// An open pipe.
 pub(crate) struct Bare {
     runtime: Runtime,
-    // It owns the session.
+    // Owns the session.
     _client: SmbClient,
     connection: Connection,
     tree: Tree,
@@ -30,7 +30,8 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
-    /// Opens it, through a signed session. An encrypted one can't be had from Samba: this client does not say that it could.
+    /// Opens a pipe over a signed session. Samba does not encrypt with this client, because the client does not
+    /// announce encryption.
     pub(crate) fn open(server: SocketAddr, user: &str, password: &str, name: &str) -> Bare {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let config = ClientConfig {
@@ -75,8 +76,8 @@ impl Bare {
             flags: SMB2_0_IOCTL_IS_FSCTL,
             input_data: message.to_vec(),
         };
-        let asked = self.connection.execute(Command::Ioctl, &request, Some(self.tree.tree_id));
-        let answer = self.runtime.block_on(asked).unwrap();
+        let response = self.connection.execute(Command::Ioctl, &request, Some(self.tree.tree_id));
+        let answer = self.runtime.block_on(response).unwrap();
         IoctlResponse::unpack(&mut ReadCursor::new(&answer.body)).unwrap().output_data
     }
 
@@ -92,12 +93,12 @@ impl Bare {
             flags: 0,
             data: data.to_vec(),
         };
-        let asked = self.connection.execute(Command::Write, &request, Some(self.tree.tree_id));
-        let answer = self.runtime.block_on(asked).unwrap();
+        let response = self.connection.execute(Command::Write, &request, Some(self.tree.tree_id));
+        let answer = self.runtime.block_on(response).unwrap();
         assert_eq!(answer.header.status.0, 0);
     }
 
-    /// Waits for the byte by which the server says that it has everything.
+    /// Waits for the byte by which the server confirms a round.
     pub(crate) fn read_byte(&mut self) {
         let request = ReadRequest {
             padding: 0x50,
@@ -110,7 +111,7 @@ impl Bare {
             remaining_bytes: 0,
             read_channel_info: Vec::new(),
         };
-        let asked = self.connection.execute(Command::Read, &request, Some(self.tree.tree_id));
-        assert_eq!(self.runtime.block_on(asked).unwrap().header.status.0, 0);
+        let response = self.connection.execute(Command::Read, &request, Some(self.tree.tree_id));
+        assert_eq!(self.runtime.block_on(response).unwrap().header.status.0, 0);
     }
 }

@@ -1,13 +1,14 @@
-//! What a pipe across the network costs: `cargo bench -p pipework-gateway`.
+//! The cost of a remote pipe: `cargo bench -p pipework-gateway`.
 //!
-//! One run compares, in turn and several times, this library's client, the SMB client that it is made of, used by itself, and a TCP
-//! socket, all over the loopback device. The first two go through a private smbd and the gateway to one server process; the
-//! socket goes straight to it. It needs root and Samba, and says so where they are missing. As a test it does a small round.
+//! One run compares three clients in interleaved rounds over the loopback device: this project's library, the crate
+//! `smb2` on which it is built, and a TCP socket. The first two reach one server process through a private smbd and
+//! the gateway, the socket connects to it directly. The benchmark needs root and Samba, and is skipped without them.
+//! As a test it runs one small round.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
-    reason = "a measurement ends at the first surprise"
+    reason = "a measurement may panic"
 )]
 
 #[cfg(target_os = "linux")]
@@ -20,8 +21,8 @@ fn main() -> std::process::ExitCode {
     compare::main()
 }
 
-/// There is no gateway elsewhere.
+/// The gateway runs on Linux only.
 #[cfg(not(target_os = "linux"))]
 fn main() {
-    println!("not on this system: the gateway runs on Linux");
+    println!("skipped: the gateway runs on Linux only");
 }

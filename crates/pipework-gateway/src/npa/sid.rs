@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::{Malformed, reader::Reader};
+use super::{malformed::Malformed, reader::Reader};
 
-/// No identifier has more numbers behind its authority.
+/// The limit on the numbers after the authority.
 const NUMBERS_MAX: u8 = 15;
 
-/// A security identifier, which prints as `S-1-5-11`.
+/// A security identifier, displayed as in `S-1-5-11`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Sid {
     authority: u64,
@@ -15,25 +15,25 @@ pub struct Sid {
 }
 
 impl Sid {
-    /// The authority: 5 is Windows' own, 22 is Samba's.
+    /// The authority: 5 is that of Windows, 22 that of Samba.
     pub fn authority(&self) -> u64 {
         self.authority
     }
 
-    /// What comes behind the authority.
+    /// The numbers after the authority.
     pub fn numbers(&self) -> &[u32] {
         &self.numbers
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Sid, Malformed> {
-        // Aligned as its largest number.
+        // The alignment of its largest field.
         reader.align(4)?;
         if reader.u8()? != 1 {
-            return Err(reader.wrong("an identifier of an unknown revision"));
+            return Err(reader.malformed("a SID of an unknown revision"));
         }
         let count = reader.u8()?;
         if count > NUMBERS_MAX {
-            return Err(reader.wrong("an identifier that is too long"));
+            return Err(reader.malformed("a SID that is too long"));
         }
         let authority: [u8; 6] = reader.array()?;
         let authority = authority.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));

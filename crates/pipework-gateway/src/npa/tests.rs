@@ -1,20 +1,20 @@
-//! The samples, all that can be wrong with them, and requests made at random.
+//! Tests with recorded samples, damaged samples and random requests.
 
 mod writer;
 
 use proptest::prelude::*;
 
 use super::*;
-use writer::{Caller, PaddingIs, write};
+use writer::{Fields, Padding, write};
 
 const LEVEL_7: &[u8] = include_bytes!("../../tests/samples/npa-request-level7.bin");
 const LEVEL_8: &[u8] = include_bytes!("../../tests/samples/npa-request-level8.bin");
 const REPLY: &[u8] = include_bytes!("../../tests/samples/npa-reply-level7.bin");
-/// The key in the samples.
+/// The session key in the samples.
 const SESSION_KEY: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 
 #[test]
-fn a_request_of_level_7_is_read() {
+fn a_request_of_level_7_is_parsed() {
     let request = parse(LEVEL_7).unwrap();
     assert_eq!(request.level, 7);
     assert_eq!(request.client_address, "127.0.0.1");
@@ -36,7 +36,7 @@ fn a_request_of_level_7_is_read() {
 }
 
 #[test]
-fn a_request_of_level_8_is_read() {
+fn a_request_of_level_8_is_parsed() {
     let request = parse(LEVEL_8).unwrap();
     assert_eq!(request.level, 8);
     assert_eq!(request.client_address, "127.0.0.1");
@@ -47,7 +47,7 @@ fn a_request_of_level_8_is_read() {
 }
 
 #[test]
-fn the_reply_is_the_one_that_worked() {
+fn the_reply_equals_the_recorded_one() {
     assert_eq!(reply(7, true), REPLY);
     let bytes = reply(8, false);
     assert_eq!((bytes[8], bytes[12], bytes[16]), (8, 8, 1));
@@ -56,8 +56,8 @@ fn the_reply_is_the_one_that_worked() {
 #[test]
 fn the_session_key_is_not_kept() {
     for sample in [LEVEL_7, LEVEL_8] {
-        assert!(sample.windows(16).any(|window| window == SESSION_KEY), "the sample has it");
-        // The bytes of the key as a list, however it is spelled.
+        assert!(sample.windows(16).any(|window| window == SESSION_KEY), "the sample contains it");
+        // `Debug` would print the bytes of the key as a list.
         assert!(!format!("{:?}", parse(sample).unwrap()).contains("0, 1, 2, 3"));
     }
 }
@@ -68,22 +68,25 @@ fn every_shorter_and_longer_request_is_refused() {
         for len in 0..sample.len() {
             let mut short = sample[..len].to_vec();
             assert!(parse(&short).is_err(), "{len} bytes");
-            // Also where the prefix says that this is all.
+            // Also with a prefix that matches the shorter length.
             set_len(&mut short);
-            assert!(parse(&short).is_err(), "{len} bytes that say so");
+            assert!(parse(&short).is_err(), "{len} bytes with a matching prefix");
         }
         for more in 1..9 {
             let mut long = sample.to_vec();
             long.resize(sample.len() + more, 0);
             assert!(parse(&long).is_err());
             set_len(&mut long);
-            assert!(matches!(parse(&long), Err(Malformed::At { what: "more than a request", .. })));
+            assert!(matches!(
+                parse(&long),
+                Err(Malformed::At { what: "bytes after the end of the request", .. })
+            ));
         }
     }
 }
 
 #[test]
-fn other_levels_are_told_apart() {
+fn other_levels_are_refused() {
     for level in [0, 1, 4, 5, 6, 9, 0x0700_0000, u32::MAX] {
         let mut request = LEVEL_7.to_vec();
         request[8..12].copy_from_slice(&level.to_le_bytes());
@@ -96,7 +99,7 @@ fn other_levels_are_told_apart() {
 }
 
 #[test]
-fn a_length_that_no_request_has_is_refused_before_it_is_read() {
+fn an_excessive_length_is_refused_by_its_prefix() {
     assert_eq!(request_len([0, 0, 2, 0xe8]), Ok(LEVEL_7.len()));
     assert_eq!(request_len([0; 4]), Ok(4));
     let longest = u32::try_from(REQUEST_LEN_MAX - PREFIX_LEN).unwrap();
@@ -105,9 +108,9 @@ fn a_length_that_no_request_has_is_refused_before_it_is_read() {
     assert!(request_len([0xff; 4]).is_err());
 }
 
-/// Each of the 32-bit words of the samples is set to what counts and pointers are attacked with.
+/// Sets each 32-bit word of the samples to values that attack counts and pointers.
 #[test]
-fn no_word_can_be_anything() {
+fn attacks_on_a_single_word_never_add_data() {
     for sample in [LEVEL_7, LEVEL_8] {
         let original = parse(sample).unwrap();
         for offset in (0..sample.len() - 3).step_by(4) {
@@ -123,12 +126,12 @@ fn no_word_can_be_anything() {
     }
 }
 
-/// Some hundred thousand changes of the samples, the same in every run: bytes, cuts, and pieces put elsewhere.
+/// Makes 200,000 changes to the samples, the same ones in every run: changed bytes, cuts, moved pieces.
 #[test]
 fn changed_samples_never_panic() {
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = move |below: usize| {
-        // A generator that anybody can write down again: Marsaglia's, with 64 bits.
+        // Marsaglia's xorshift with 64 bits.
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
@@ -158,7 +161,7 @@ fn changed_samples_never_panic() {
             }
         }
         set_len(&mut request);
-        // What comes out is bounded by what went in.
+        // The output can't be larger than the input.
         if let Ok(parsed) = parse(&request) {
             assert!(parsed.sids.len() * 8 <= request.len());
             assert!(parsed.account.len() + parsed.domain.len() <= request.len());
@@ -166,7 +169,7 @@ fn changed_samples_never_panic() {
     }
 }
 
-/// Makes the prefix say how long the request is.
+/// Sets the prefix to the length of the request.
 fn set_len(request: &mut [u8]) {
     if let Some(rest) = request.len().checked_sub(4) {
         request[..4].copy_from_slice(&u32::try_from(rest).unwrap().to_be_bytes());
@@ -174,61 +177,61 @@ fn set_len(request: &mut [u8]) {
 }
 
 #[test]
-fn the_tests_own_writer_writes_the_samples() {
-    // All but the time stamps, random numbers, names and ports, which stand in the same places.
+fn the_writer_reproduces_the_samples() {
+    // Except for time stamps, random numbers, unused names and ports.
     for sample in [LEVEL_7, LEVEL_8] {
         let request = parse(sample).unwrap();
-        let written = write(&Caller::of(&request), PaddingIs::Zero);
+        let written = write(&Fields::of(&request), Padding::Zero);
         assert_eq!(parse(&written), Ok(request));
     }
 }
 
 #[test]
-fn what_is_not_as_samba_writes_it_is_refused() {
-    let caller = Caller::of(&parse(LEVEL_8).unwrap());
-    type Change = fn(&mut Caller);
+fn deviations_from_sambas_encoding_are_refused() {
+    let fields = Fields::of(&parse(LEVEL_8).unwrap());
+    type Change = fn(&mut Fields);
     let changes: [(&str, Change); 8] = [
-        ("no address of the caller", |caller| caller.client_address = None),
-        ("a caller without a name", |caller| caller.account = None),
-        ("a caller without a name", |caller| caller.domain = None),
-        ("a string with an early end", |caller| caller.account = Some("a\0b".into())),
-        ("claims, which can't be read here,", |caller| caller.claims = 1),
-        ("a transport that is not named pipes", |caller| caller.transport = 10),
-        ("a count that is too large", |caller| caller.session_key = vec![7; 257]),
-        ("a count that is too large", |caller| caller.sids = vec![(5, vec![11]); SIDS_MAX + 1]),
+        ("no address of the client", |fields| fields.client_address = None),
+        ("no name of the account", |fields| fields.account = None),
+        ("no name of the account", |fields| fields.domain = None),
+        ("a string with a NUL before its end", |fields| fields.account = Some("a\0b".into())),
+        ("unsupported claims", |fields| fields.claims = 1),
+        ("a transport that is not named pipes", |fields| fields.transport = 10),
+        ("a count that is too large", |fields| fields.session_key = vec![7; 257]),
+        ("a count that is too large", |fields| fields.sids = vec![(5, vec![11]); SIDS_MAX + 1]),
     ];
     for (expected, change) in changes {
-        let mut caller = caller.clone();
-        change(&mut caller);
-        match parse(&write(&caller, PaddingIs::Zero)) {
+        let mut fields = fields.clone();
+        change(&mut fields);
+        match parse(&write(&fields, Padding::Zero)) {
             Err(Malformed::At { what, .. }) => assert_eq!(what, expected),
             other => panic!("{expected}: {other:?}"),
         }
     }
-    let padded = parse(&write(&caller, PaddingIs::Noise));
+    let padded = parse(&write(&fields, Padding::Noise));
     assert!(matches!(padded, Err(Malformed::At { what: "padding that is not zero", .. })));
 }
 
 #[test]
-fn a_caller_with_very_many_groups_fits() {
-    let mut caller = Caller::of(&parse(LEVEL_8).unwrap());
-    caller.sids = (0..4000).map(|number| (5, vec![21, 1, 2, 3, number])).collect();
-    caller.group_ids = (0..4000).collect();
-    let request = write(&caller, PaddingIs::Zero);
+fn a_client_with_many_groups_fits() {
+    let mut fields = Fields::of(&parse(LEVEL_8).unwrap());
+    fields.sids = (0..4000).map(|number| (5, vec![21, 1, 2, 3, number])).collect();
+    fields.group_ids = (0..4000).collect();
+    let request = write(&fields, Padding::Zero);
     assert!(request.len() < REQUEST_LEN_MAX);
     assert_eq!(parse(&request).unwrap().sids.len(), 4000);
 }
 
 #[test]
-fn large_authorities_print_as_windows_prints_them() {
-    let mut caller = Caller::of(&parse(LEVEL_7).unwrap());
-    caller.sids = vec![(0xffff_ffff, vec![]), (0x0001_0000_0000, vec![7])];
-    let sids = parse(&write(&caller, PaddingIs::Zero)).unwrap().sids;
+fn large_authorities_are_displayed_as_on_windows() {
+    let mut fields = Fields::of(&parse(LEVEL_7).unwrap());
+    fields.sids = vec![(0xffff_ffff, vec![]), (0x0001_0000_0000, vec![7])];
+    let sids = parse(&write(&fields, Padding::Zero)).unwrap().sids;
     let sids: Vec<String> = sids.iter().map(Sid::to_string).collect();
     assert_eq!(sids, ["S-1-4294967295", "S-1-0x000100000000-7"]);
 }
 
-fn any_caller() -> impl Strategy<Value = Caller> {
+fn any_fields() -> impl Strategy<Value = Fields> {
     let text = || "[^\0]{0,40}";
     let sids = prop::collection::vec((0..1_u64 << 48, prop::collection::vec(any::<u32>(), 0..=15)), 0..40);
     (
@@ -244,7 +247,7 @@ fn any_caller() -> impl Strategy<Value = Caller> {
         .prop_map(|(names, sids, ids, (session_key, tickets, has_unix_info))| {
             let (level, client_address, account, domain, other) = names;
             let (user_id, group_id, group_ids) = ids;
-            Caller {
+            Fields {
                 level,
                 transport: 1,
                 client_address: Some(client_address),
@@ -265,15 +268,15 @@ fn any_caller() -> impl Strategy<Value = Caller> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(caller in any_caller()) {
-        let request = parse(&write(&caller, PaddingIs::Zero)).unwrap();
-        prop_assert_eq!(Some(&request.account), caller.account.as_ref());
-        prop_assert_eq!(Some(&request.domain), caller.domain.as_ref());
-        prop_assert_eq!(Some(&request.client_address), caller.client_address.as_ref());
-        prop_assert_eq!(&request.group_ids, &caller.group_ids);
-        prop_assert_eq!((request.user_id, request.group_id), (caller.user_id, caller.group_id));
+    fn a_written_request_is_parsed(fields in any_fields()) {
+        let request = parse(&write(&fields, Padding::Zero)).unwrap();
+        prop_assert_eq!(Some(&request.account), fields.account.as_ref());
+        prop_assert_eq!(Some(&request.domain), fields.domain.as_ref());
+        prop_assert_eq!(Some(&request.client_address), fields.client_address.as_ref());
+        prop_assert_eq!(&request.group_ids, &fields.group_ids);
+        prop_assert_eq!((request.user_id, request.group_id), (fields.user_id, fields.group_id));
         let sids: Vec<_> = request.sids.iter().map(|sid| (sid.authority(), sid.numbers().to_vec())).collect();
-        prop_assert_eq!(sids, caller.sids);
+        prop_assert_eq!(sids, fields.sids);
     }
 
     #[test]
@@ -284,8 +287,8 @@ proptest! {
     }
 
     #[test]
-    fn a_cut_request_is_refused(caller in any_caller(), cut in any::<prop::sample::Index>()) {
-        let mut request = write(&caller, PaddingIs::Zero);
+    fn a_cut_request_is_refused(fields in any_fields(), cut in any::<prop::sample::Index>()) {
+        let mut request = write(&fields, Padding::Zero);
         request.truncate(cut.index(request.len()));
         set_len(&mut request);
         prop_assert!(parse(&request).is_err());

@@ -7,86 +7,86 @@ use serde::Deserialize;
 
 const HELP: &str = "\
 WHAT IT DOES
-  A caller on another computer opens \\\\SERVER\\pipe\\NAME. smbd authenticates it and looks for a socket of that name; the
-  gateway owns these sockets, one for each pipe whose server said accept_remote(true), and connects the caller to the
-  pipe. The server sees by peer() who it is: account, address, whether the session is encrypted.
-  Anonymous callers and guests are refused, whatever smb.conf says.
+  A remote client opens \\\\SERVER\\pipe\\NAME. smbd authenticates the client and connects to a socket of that name. The
+  gateway owns these sockets, one for each pipe whose server uses accept_remote(true), and connects the client to the
+  pipe. The server gets the client's account, its address and whether the session is encrypted from peer().
+  Anonymous clients and guests are refused, regardless of smb.conf.
 
-FROM A BARE MACHINE
+FIRST STEPS
   apt-get install samba                        Samba 4.17 or later
   smbpasswd -a USER                            or join a domain
-  pipework-gateway --check                     says what smb.conf lacks, line by line, and what else is missing
+  pipework-gateway --check                     list what is missing, with the lines for smb.conf
   systemctl enable --now pipework-gateway      or run it as root in a terminal
   pipework serve hello --accept-remote --everyone
   smbclient -U USER '//SERVER/IPC$' -c 'open hello'
 
 CONFIGURATION
-  A TOML file with the names of the options as keys, without their dashes in front:
+  A TOML file. Its keys are the names of the options without the leading dashes:
     busy-timeout = \"10s\"
     connections-per-caller = 64
-  Without --config it is /etc/pipework-gateway.toml, if there is one. Options of the command line come first.
-  SIGHUP makes it read the file again.
+  Without --config the gateway reads /etc/pipework-gateway.toml, if it exists. Options of the command line override the
+  file. SIGHUP reloads the file.
 
-RIGHTS
-  It runs as root, because smbd talks to root alone and servers believe nobody else about callers. Of root's capabilities
-  it keeps CAP_DAC_OVERRIDE, to reach the pipes of all users, and gives up the others for good.
+PRIVILEGES
+  The gateway runs as root, because smbd accepts no other peer, and because servers accept the identity of a remote
+  client from root only. It keeps one capability, CAP_DAC_OVERRIDE, to open the pipes of all users, and drops the others.
 
 EXIT CODES
-  0  it was told to stop, or --check found nothing missing
-  1  it can't run, or --check found something
+  0  stopped by a signal, or --check found nothing missing
+  1  the gateway can't run, or --check found something missing
   2  wrong options or a wrong configuration";
 
-/// Lets callers of a Samba server into local named pipes.
+/// Connects clients of a Samba server to local named pipes.
 #[derive(Debug, Parser)]
 #[command(name = "pipework-gateway", version, after_help = HELP)]
 pub(crate) struct Args {
-    /// Read settings from this file [default: /etc/pipework-gateway.toml, if it is there]
+    /// Read the configuration from this file [default: /etc/pipework-gateway.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Tell what is missing on this computer and how to mend it, and end
+    /// Print what is missing on this system and how to fix it, then exit
     #[arg(long)]
     pub(crate) check: bool,
     #[command(flatten)]
     pub(crate) options: Options,
 }
 
-/// What can be said on the command line and in the file, in the same words.
+/// The options that the command line and the configuration file have in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Options {
-    /// Samba's configuration [default: that of testparm]
+    /// Samba's configuration [default: the one that testparm reads]
     #[arg(long, value_name = "FILE")]
     pub(crate) smb_conf: Option<PathBuf>,
-    /// Where smbd looks for the sockets of pipes [default: what smb.conf says, else /run/samba/ncalrpc/np]
+    /// Where smbd looks for the sockets of pipes [default: from smb.conf, else /run/samba/ncalrpc/np]
     #[arg(long, value_name = "DIR")]
     pub(crate) np_dir: Option<PathBuf>,
-    /// Where the gateway keeps its own sockets [default: /run/pipework-gateway]
+    /// The directory of the gateway's sockets [default: /run/pipework-gateway]
     #[arg(long, value_name = "DIR")]
     pub(crate) run_dir: Option<PathBuf>,
-    /// How long a caller of a busy pipe waits for an instance, such as 500ms or 5s [default: 5s]
+    /// How long the client of a busy pipe waits for an instance, such as 500ms or 5s [default: 5s]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     #[serde(with = "humantime_serde")]
     pub(crate) busy_timeout: Option<Duration>,
-    /// Connections of one account at a time [default: 512]
+    /// Limit on the open connections of one account [default: 512]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) connections_per_caller: Option<u32>,
-    /// Connections of all accounts at a time [default: 4096]
+    /// Limit on the open connections of all accounts [default: 4096]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) connections: Option<u32>,
-    /// Refuse callers whose session is not encrypted [default: false]
+    /// Refuse clients whose session is not encrypted [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub(crate) require_encryption: Option<bool>,
-    /// How long connections may go on after it was told to stop [default: 5s]
+    /// How long connections may stay open while the gateway stops [default: 5s]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     #[serde(with = "humantime_serde")]
     pub(crate) grace: Option<Duration>,
-    /// What to log: error, warn, info, debug, trace, or as RUST_LOG [default: info]
+    /// Log level: error, warn, info, debug, trace, or a filter as in RUST_LOG [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log: Option<String>,
 }
 
 impl Options {
-    /// These, and what they leave open from `others`.
+    /// Fills options that are not set from `others`.
     pub(crate) fn or(self, others: Options) -> Options {
         Options {
             smb_conf: self.smb_conf.or(others.smb_conf),
@@ -103,7 +103,7 @@ impl Options {
 }
 
 fn parse_time(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|_| "give a time such as 500ms, 5s or 1m".into())
+    humantime::parse_duration(text).map_err(|_| "expected a time such as 500ms, 5s or 1m".into())
 }
 
 #[cfg(test)]
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_comes_first() {
+    fn the_command_line_overrides_the_file() {
         let args = Args::parse_from(["gateway", "--grace", "1s", "--require-encryption", "--log", "debug"]);
         let file = "grace = \"9s\"\nconnections = 7\nrequire-encryption = false";
         let options = args.options.or(toml::from_str(file).unwrap());

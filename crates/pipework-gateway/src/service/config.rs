@@ -1,4 +1,4 @@
-//! The settings: those of the command line, of the file, and the defaults.
+//! The configuration: options of the command line, keys of the file, and defaults.
 
 use std::{
     fs, io,
@@ -9,24 +9,24 @@ use std::{
 use tracing::warn;
 
 use super::{
-    Failure,
     args::{Args, Options},
+    failure::Failure,
 };
 
-const CONFIG: &str = "/etc/pipework-gateway.toml";
+const CONFIG_FILE: &str = "/etc/pipework-gateway.toml";
 const RUN_DIR: &str = "/run/pipework-gateway";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_secs(5);
 const CONNECTIONS_PER_CALLER: u32 = 512;
 const CONNECTIONS: u32 = 4096;
-/// A connection has the socket to smbd and that of the pipe.
-const DESCRIPTORS_OF_A_CONNECTION: u64 = 2;
-/// Everything else: logs, watches, sockets that listen, a pipe that is being looked for.
-const DESCRIPTORS_BESIDE: u64 = 256;
+/// The socket to smbd and the socket of the pipe.
+const DESCRIPTORS_PER_CONNECTION: u64 = 2;
+/// For the log, the inotify watch, the listening sockets and the search for pipes.
+const DESCRIPTORS_RESERVED: u64 = 256;
 
-/// Everything that can be set.
+/// The whole configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Settings {
+pub(crate) struct Config {
     pub(crate) smb_conf: Option<PathBuf>,
     pub(crate) np_dir: Option<PathBuf>,
     pub(crate) run_dir: PathBuf,
@@ -35,7 +35,7 @@ pub(crate) struct Settings {
     pub(crate) log: String,
 }
 
-/// What can change while it runs.
+/// The part of the configuration that a reload changes for new connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Policy {
     pub(crate) busy_timeout: Duration,
@@ -44,25 +44,27 @@ pub(crate) struct Policy {
     pub(crate) require_encryption: bool,
 }
 
-impl Settings {
-    /// Reads the file, if there is one, and puts the command line before it.
-    pub(crate) fn read(args: &Args) -> Result<Settings, Failure> {
+impl Config {
+    /// Reads the configuration file, if it exists. Options of the command line override its keys.
+    pub(crate) fn read(args: &Args) -> Result<Config, Failure> {
         let file = read_file(args.config.as_deref())?;
-        Settings::new(args.options.clone().or(file))
+        Config::new(args.options.clone().or(file))
     }
 
-    fn new(options: Options) -> Result<Settings, Failure> {
+    fn new(options: Options) -> Result<Config, Failure> {
         let connections_per_caller = options.connections_per_caller.unwrap_or(CONNECTIONS_PER_CALLER);
         let connections = options.connections.unwrap_or(CONNECTIONS);
         if connections_per_caller == 0 || connections == 0 {
-            return Err(Failure::new("a limit of no connections lets nobody in: stop the service instead"));
+            return Err(Failure::new(
+                "a limit of 0 connections refuses every client: stop the service instead",
+            ));
         }
         for dir in options.np_dir.iter().chain(&options.run_dir) {
             if !dir.is_absolute() {
-                return Err(Failure::new(format!("{} has to be an absolute path", dir.display())));
+                return Err(Failure::new(format!("{} must be an absolute path", dir.display())));
             }
         }
-        Ok(Settings {
+        Ok(Config {
             smb_conf: options.smb_conf,
             np_dir: options.np_dir,
             run_dir: options.run_dir.unwrap_or_else(|| RUN_DIR.into()),
@@ -77,28 +79,31 @@ impl Settings {
         })
     }
 
-    /// Whether everything lies where it lies in `other`.
-    pub(crate) fn has_places_of(&self, other: &Settings) -> bool {
+    /// Whether the files and directories are those of `other`.
+    pub(crate) fn has_same_directories(&self, other: &Config) -> bool {
         (&self.smb_conf, &self.np_dir, &self.run_dir) == (&other.smb_conf, &other.np_dir, &other.run_dir)
     }
 }
 
 impl Policy {
-    /// Says so if this process may not have as many descriptors as the connections need.
-    pub(crate) fn check_descriptors(&self, limit: Option<u64>) {
-        let needed = u64::from(self.connections) * DESCRIPTORS_OF_A_CONNECTION + DESCRIPTORS_BESIDE;
+    /// Logs a warning if the process may not open as many descriptors as the connections need.
+    pub(crate) fn warn_if_descriptors_are_short(&self, limit: Option<u64>) {
+        let needed = u64::from(self.connections) * DESCRIPTORS_PER_CONNECTION + DESCRIPTORS_RESERVED;
         if let Some(limit) = limit.filter(|limit| *limit < needed) {
-            warn!("may open {limit} files, and {needed} are needed for {} connections", self.connections);
+            warn!(
+                "the limit of {limit} open files is too low: {} connections need {needed}",
+                self.connections
+            );
         }
     }
 }
 
 fn read_file(named: Option<&Path>) -> Result<Options, Failure> {
-    let path = named.unwrap_or(Path::new(CONFIG));
+    let path = named.unwrap_or(Path::new(CONFIG_FILE));
     match fs::read_to_string(path) {
-        Ok(text) => toml::from_str(&text).map_err(|error| Failure::at(path.display(), error)),
+        Ok(text) => toml::from_str(&text).map_err(|error| Failure::from_error(path.display(), error)),
         Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(Options::default()),
-        Err(error) => Err(Failure::at(format_args!("reading {}", path.display()), error)),
+        Err(error) => Err(Failure::from_error(format_args!("reading {}", path.display()), error)),
     }
 }
 
@@ -106,33 +111,33 @@ fn read_file(named: Option<&Path>) -> Result<Options, Failure> {
 mod tests {
     use super::*;
 
-    fn settings(file: &str) -> Result<Settings, String> {
+    fn config(file: &str) -> Result<Config, String> {
         let options = toml::from_str(file).map_err(|error| error.to_string())?;
-        Settings::new(options).map_err(|failure| failure.to_string())
+        Config::new(options).map_err(|failure| failure.to_string())
     }
 
     #[test]
-    fn an_empty_file_is_the_defaults() {
-        let settings = settings("").unwrap();
-        assert_eq!(settings.run_dir, Path::new(RUN_DIR));
-        assert_eq!(settings.policy.connections_per_caller, 512);
-        assert_eq!(settings.policy.connections, 4096);
-        assert_eq!(settings.policy.busy_timeout, Duration::from_secs(5));
-        assert!(!settings.policy.require_encryption);
+    fn an_empty_file_means_the_defaults() {
+        let config = config("").unwrap();
+        assert_eq!(config.run_dir, Path::new(RUN_DIR));
+        assert_eq!(config.policy.connections_per_caller, 512);
+        assert_eq!(config.policy.connections, 4096);
+        assert_eq!(config.policy.busy_timeout, Duration::from_secs(5));
+        assert!(!config.policy.require_encryption);
     }
 
     #[test]
-    fn what_is_wrong_is_told() {
+    fn errors_name_the_wrong_key() {
         for (file, expected) in [
             ("conections = 3", "unknown field `conections`"),
-            ("connections = 0", "lets nobody in"),
+            ("connections = 0", "refuses every client"),
             ("connections = -1", "invalid value"),
             ("grace = \"soon\"", "grace"),
             ("run-dir = \"here\"", "absolute"),
             ("busy-timeout = 5", "busy-timeout"),
             ("log = info", "log"),
         ] {
-            let error = settings(file).unwrap_err();
+            let error = config(file).unwrap_err();
             assert!(error.contains(expected), "{file}: {error}");
         }
     }

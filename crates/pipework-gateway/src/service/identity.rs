@@ -1,4 +1,4 @@
-//! Who a caller is, and whether it is anybody.
+//! The identity of a remote client, and whether it is acceptable.
 
 use std::fmt;
 
@@ -6,91 +6,92 @@ use pipework::NetworkCaller;
 
 use crate::npa::{Request, Sid};
 
-/// Windows' own authority and Samba's.
+/// The SID authority of Windows, and that of Samba.
 const WINDOWS: u64 = 5;
 const SAMBA: u64 = 22;
 const ANONYMOUS: &[u32] = &[7];
 const AUTHENTICATED: &[u32] = &[11];
 const GUESTS: &[u32] = &[32, 546];
-/// Behind Samba's authority: users and groups of Unix, which other programs know too.
+/// First number after Samba's authority: Unix users and Unix groups, which other programs know too.
 const UNIX_KINDS: [u32; 2] = [1, 2];
-/// Behind Samba's authority, in an encrypted session: then the dialect, how it is signed, and how it is encrypted.
+/// First number after Samba's authority: the protection of the session. Dialect, signing algorithm and cipher follow.
 const ENCRYPTED_SESSION: u32 = 1_397_571_891;
-/// Behind Samba's authority: what smbd tells the program at the other end.
+/// First number after Samba's authority: flags for the peer of smbd.
 const FLAGS: u32 = 2_041_152_804;
-/// smbd only looks whether somebody is there.
+/// smbd only probes whether the pipe is served.
 const FLAG_PROBE: u32 = 4;
 
-/// Why a caller is refused before any pipe is asked.
+/// Why a client is refused before the pipe is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum IdentityError {
     Anonymous,
     Guest,
     NotAuthenticated,
-    /// Its numbers on this computer are none.
-    NoUser,
-    /// It has no name, or no identifier.
+    /// A user or group id of the client is not a valid Unix id.
+    InvalidUnixId,
+    /// The client has no account name or no SID.
     NoAccount,
-    /// Its names are not what a terminal or a log should get.
-    Unprintable,
+    /// A name contains control characters, which must not reach a terminal or a log.
+    ControlCharacters,
     NotEncrypted,
-    /// It is no caller.
+    /// smbd probes the pipe; there is no client.
     Probe,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for IdentityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Refusal::Anonymous => "the caller is anonymous",
-            Refusal::Guest => "the caller is a guest",
-            Refusal::NotAuthenticated => "the caller is not authenticated",
-            Refusal::NoUser => "the caller is no user of this computer",
-            Refusal::NoAccount => "the caller has no account",
-            Refusal::Unprintable => "the caller's names have control characters",
-            Refusal::NotEncrypted => "the session is not encrypted (require-encryption)",
-            Refusal::Probe => "smbd only looked",
+            IdentityError::Anonymous => "the client is anonymous",
+            IdentityError::Guest => "the client is a guest",
+            IdentityError::NotAuthenticated => "the client is not authenticated",
+            IdentityError::InvalidUnixId => "a user or group id of the client is not a valid Unix id",
+            IdentityError::NoAccount => "the client has no account name or no SID",
+            IdentityError::ControlCharacters => "a name of the client contains control characters",
+            IdentityError::NotEncrypted => "the session is not encrypted (require-encryption)",
+            IdentityError::Probe => "smbd only probed the pipe",
         })
     }
 }
 
-/// The caller as a server sees it, if it is one whom a password or a ticket has made known.
-pub(crate) fn caller(request: Request, require_encryption: bool) -> Result<NetworkCaller, Refusal> {
-    let has = |numbers| request.sids.iter().any(|sid| is(sid, WINDOWS, numbers));
+/// Converts a request to the identity that the server gets. Refuses a client that smbd has not authenticated by
+/// password or ticket.
+pub(crate) fn identify(request: Request, require_encryption: bool) -> Result<NetworkCaller, IdentityError> {
+    let has = |numbers| request.sids.iter().any(|sid| matches_sid(sid, WINDOWS, numbers));
     if request.sids.iter().any(is_probe) {
-        return Err(Refusal::Probe);
+        return Err(IdentityError::Probe);
     }
     if has(ANONYMOUS) {
-        return Err(Refusal::Anonymous);
+        return Err(IdentityError::Anonymous);
     }
     if has(GUESTS) {
-        return Err(Refusal::Guest);
+        return Err(IdentityError::Guest);
     }
     if !has(AUTHENTICATED) {
-        return Err(Refusal::NotAuthenticated);
+        return Err(IdentityError::NotAuthenticated);
     }
-    let encrypted = request.sids.iter().any(is_of_an_encrypted_session);
+    let encrypted = request.sids.iter().any(has_cipher);
     if require_encryption && !encrypted {
-        return Err(Refusal::NotEncrypted);
+        return Err(IdentityError::NotEncrypted);
     }
     if request.account.is_empty() {
-        return Err(Refusal::NoAccount);
+        return Err(IdentityError::NoAccount);
     }
     let texts = [&request.account, &request.domain, &request.client_address];
     if texts.into_iter().any(|text| text.contains(char::is_control)) {
-        return Err(Refusal::Unprintable);
+        return Err(IdentityError::ControlCharacters);
     }
-    let user_id = id(request.user_id)?;
-    let mut group_ids = vec![id(request.group_id)?];
+    let user_id = to_unix_id(request.user_id)?;
+    let mut group_ids = vec![to_unix_id(request.group_id)?];
     for group in request.group_ids {
-        let group = id(group)?;
+        let group = to_unix_id(group)?;
         if !group_ids.contains(&group) {
             group_ids.push(group);
         }
     }
     let sids: Vec<String> =
-        request.sids.iter().filter(|sid| !is_of_samba_alone(sid)).map(Sid::to_string).collect();
+        request.sids.iter().filter(|sid| !is_samba_internal(sid)).map(Sid::to_string).collect();
     if sids.is_empty() {
-        return Err(Refusal::NoAccount);
+        return Err(IdentityError::NoAccount);
     }
     Ok(NetworkCaller {
         account: format!(r"{}\{}", request.domain, request.account),
@@ -102,21 +103,21 @@ pub(crate) fn caller(request: Request, require_encryption: bool) -> Result<Netwo
     })
 }
 
-/// A number of Linux, which has 32 bits, and the last of which stands for none.
-fn id(number: u64) -> Result<u32, Refusal> {
-    u32::try_from(number).ok().filter(|id| *id != u32::MAX).ok_or(Refusal::NoUser)
+/// Unix ids have 32 bits, and the largest value means "no id".
+fn to_unix_id(number: u64) -> Result<u32, IdentityError> {
+    u32::try_from(number).ok().filter(|id| *id != u32::MAX).ok_or(IdentityError::InvalidUnixId)
 }
 
-fn is(sid: &Sid, authority: u64, numbers: &[u32]) -> bool {
+fn matches_sid(sid: &Sid, authority: u64, numbers: &[u32]) -> bool {
     sid.authority() == authority && sid.numbers() == numbers
 }
 
-/// What Samba says to itself, and says nothing of who it is.
-fn is_of_samba_alone(sid: &Sid) -> bool {
+/// Whether a SID describes the session for Samba itself and does not identify the client.
+fn is_samba_internal(sid: &Sid) -> bool {
     sid.authority() == SAMBA && !sid.numbers().first().is_some_and(|kind| UNIX_KINDS.contains(kind))
 }
 
-fn is_of_an_encrypted_session(sid: &Sid) -> bool {
+fn has_cipher(sid: &Sid) -> bool {
     sid.authority() == SAMBA
         && matches!(sid.numbers(), [ENCRYPTED_SESSION, _dialect, _signing, cipher] if *cipher != 0)
 }
@@ -135,22 +136,22 @@ mod tests {
     /// S-1-5-11, as it stands in the samples.
     const AUTHENTICATED_USERS: [u8; 12] = [1, 1, 0, 0, 0, 0, 0, 5, 11, 0, 0, 0];
 
-    /// A sample in which some bytes, once or more, are others.
-    fn changed(sample: &[u8], from: &[u8], to: &[u8]) -> Request {
+    /// Replaces all occurrences of some bytes in a sample.
+    fn with_replaced(sample: &[u8], from: &[u8], to: &[u8]) -> Request {
         assert_eq!(from.len(), to.len());
         let mut bytes = sample.to_vec();
-        let places: Vec<usize> =
+        let offsets: Vec<usize> =
             (0..bytes.len() - from.len()).filter(|at| bytes[*at..].starts_with(from)).collect();
-        assert!(!places.is_empty());
-        for at in places {
+        assert!(!offsets.is_empty());
+        for at in offsets {
             bytes[at..at + to.len()].copy_from_slice(to);
         }
         npa::parse(&bytes).unwrap()
     }
 
     #[test]
-    fn an_authenticated_caller_is_let_in() {
-        let caller = caller(npa::parse(LEVEL_7).unwrap(), true).unwrap();
+    fn an_authenticated_client_is_identified() {
+        let client = identify(npa::parse(LEVEL_7).unwrap(), true).unwrap();
         let sids = [
             "S-1-5-21-4049976485-3556789534-107472935-1000",
             "S-1-5-21-4049976485-3556789534-107472935-513",
@@ -168,52 +169,56 @@ mod tests {
             group_ids: vec![1001],
             sids: sids.map(str::to_owned).into(),
         };
-        assert_eq!(caller, expected);
+        assert_eq!(client, expected);
     }
 
     #[test]
-    fn a_session_that_is_not_encrypted_is_told_apart() {
+    fn an_unencrypted_session_is_recognized() {
         let request = npa::parse(LEVEL_8).unwrap();
-        assert_eq!(caller(request.clone(), true), Err(Refusal::NotEncrypted));
-        assert!(!caller(request, false).unwrap().encrypted);
-        // No cipher is no encryption.
-        let none = changed(
+        assert_eq!(identify(request.clone(), true), Err(IdentityError::NotEncrypted));
+        assert!(!identify(request, false).unwrap().encrypted);
+        // A session without a cipher is not encrypted.
+        let none = with_replaced(
             LEVEL_7,
             &[0x11, 3, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0],
             &[0x11, 3, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0],
         );
-        assert!(!caller(none, false).unwrap().encrypted);
+        assert!(!identify(none, false).unwrap().encrypted);
     }
 
     #[test]
-    fn anonymous_callers_guests_and_strangers_are_refused() {
-        let anonymous = changed(LEVEL_7, &AUTHENTICATED_USERS, &[1, 1, 0, 0, 0, 0, 0, 5, 7, 0, 0, 0]);
-        assert_eq!(caller(anonymous, false), Err(Refusal::Anonymous));
-        let stranger = changed(LEVEL_7, &AUTHENTICATED_USERS, &[1, 1, 0, 0, 0, 0, 0, 5, 12, 0, 0, 0]);
-        assert_eq!(caller(stranger, false), Err(Refusal::NotAuthenticated));
-        // The group of the users' database becomes that of the guests.
+    fn anonymous_guest_and_unauthenticated_clients_are_refused() {
+        let anonymous = with_replaced(LEVEL_7, &AUTHENTICATED_USERS, &[1, 1, 0, 0, 0, 0, 0, 5, 7, 0, 0, 0]);
+        assert_eq!(identify(anonymous, false), Err(IdentityError::Anonymous));
+        let unauthenticated =
+            with_replaced(LEVEL_7, &AUTHENTICATED_USERS, &[1, 1, 0, 0, 0, 0, 0, 5, 12, 0, 0, 0]);
+        assert_eq!(identify(unauthenticated, false), Err(IdentityError::NotAuthenticated));
+        // Replaces the SID of the Unix user by that of the guests.
         let from = [1, 2, 0, 0, 0, 0, 0, 22, 1, 0, 0, 0, 0xe9, 3, 0, 0];
         let to = [1, 2, 0, 0, 0, 0, 0, 5, 32, 0, 0, 0, 0x22, 2, 0, 0];
-        assert_eq!(caller(changed(LEVEL_7, &from, &to), false), Err(Refusal::Guest));
+        assert_eq!(identify(with_replaced(LEVEL_7, &from, &to), false), Err(IdentityError::Guest));
     }
 
     #[test]
-    fn numbers_that_are_no_users_are_refused() {
+    fn invalid_unix_ids_are_refused() {
         let with = |user: u64, group: u64| {
             let mut request = npa::parse(LEVEL_8).unwrap();
             (request.user_id, request.group_id) = (user, group);
-            caller(request, false).map(|caller| (caller.user_id, caller.group_ids))
+            identify(request, false).map(|client| (client.user_id, client.group_ids))
         };
         assert_eq!(with(7, 8), Ok((7, vec![8, 1001])));
-        assert_eq!(with(u64::from(u32::MAX), 8), Err(Refusal::NoUser));
-        assert_eq!(with(1 << 32, 8), Err(Refusal::NoUser));
-        assert_eq!(with(7, u64::MAX), Err(Refusal::NoUser));
+        assert_eq!(with(u64::from(u32::MAX), 8), Err(IdentityError::InvalidUnixId));
+        assert_eq!(with(1 << 32, 8), Err(IdentityError::InvalidUnixId));
+        assert_eq!(with(7, u64::MAX), Err(IdentityError::InvalidUnixId));
     }
 
     #[test]
-    fn a_probe_is_no_caller() {
-        let probe =
-            changed(LEVEL_8, &[0x24, 0x85, 0xa9, 0x79, 0, 0, 0, 0], &[0x24, 0x85, 0xa9, 0x79, 5, 0, 0, 0]);
-        assert_eq!(caller(probe, false), Err(Refusal::Probe));
+    fn a_probe_is_recognized() {
+        let probe = with_replaced(
+            LEVEL_8,
+            &[0x24, 0x85, 0xa9, 0x79, 0, 0, 0, 0],
+            &[0x24, 0x85, 0xa9, 0x79, 5, 0, 0, 0],
+        );
+        assert_eq!(identify(probe, false), Err(IdentityError::Probe));
     }
 }

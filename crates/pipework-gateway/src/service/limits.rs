@@ -1,4 +1,4 @@
-//! How many connections there may be.
+//! The limits on the number of connections.
 
 use std::{
     collections::HashMap,
@@ -8,7 +8,7 @@ use std::{
 
 use super::config::Policy;
 
-/// Counts connections, in all and of each account.
+/// Counts the connections, in total and per account.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
     counts: Mutex<Counts>,
@@ -16,44 +16,49 @@ pub(crate) struct Limits {
 
 #[derive(Debug, Default)]
 struct Counts {
-    all: u32,
-    of_callers: HashMap<String, u32>,
+    total: u32,
+    per_account: HashMap<String, u32>,
 }
 
-/// Why a connection is one too many.
+/// The limit that a new connection would exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Full {
-    All(u32),
-    Caller(u32),
+pub(crate) enum LimitReached {
+    Total(u32),
+    Account(u32),
 }
 
-impl fmt::Display for Full {
+impl fmt::Display for LimitReached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Full::All(limit) => write!(f, "there are {limit} connections already (connections)"),
-            Full::Caller(limit) => {
-                write!(f, "this account has {limit} connections already (connections-per-caller)")
+            LimitReached::Total(limit) => {
+                write!(f, "the limit of {limit} connections is reached (connections)")
+            }
+            LimitReached::Account(limit) => {
+                write!(
+                    f,
+                    "this account has reached its limit of {limit} connections (connections-per-caller)"
+                )
             }
         }
     }
 }
 
-/// A place, given back when it is dropped.
+/// Counts as one connection until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct ConnectionSlot {
     limits: Arc<Limits>,
-    caller: Option<String>,
+    account: Option<String>,
 }
 
 impl Limits {
-    /// Takes a place.
-    pub(crate) fn enter(self: &Arc<Self>, policy: &Policy) -> Result<Place, Full> {
+    /// Acquires a slot, which is not assigned to an account yet.
+    pub(crate) fn acquire(self: &Arc<Self>, policy: &Policy) -> Result<ConnectionSlot, LimitReached> {
         let mut counts = self.lock();
-        if counts.all >= policy.connections {
-            return Err(Full::All(policy.connections));
+        if counts.total >= policy.connections {
+            return Err(LimitReached::Total(policy.connections));
         }
-        counts.all += 1;
-        Ok(Place { limits: Arc::clone(self), caller: None })
+        counts.total += 1;
+        Ok(ConnectionSlot { limits: Arc::clone(self), account: None })
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -61,30 +66,30 @@ impl Limits {
     }
 }
 
-impl Place {
-    /// Says who it is for: an account, by its identifier.
-    pub(crate) fn give_to(&mut self, caller: &str, policy: &Policy) -> Result<(), Full> {
+impl ConnectionSlot {
+    /// Assigns the slot to an account, which is named by its SID.
+    pub(crate) fn assign_to(&mut self, account: &str, policy: &Policy) -> Result<(), LimitReached> {
         let mut counts = self.limits.lock();
-        let count = counts.of_callers.entry(caller.to_owned()).or_default();
+        let count = counts.per_account.entry(account.to_owned()).or_default();
         if *count >= policy.connections_per_caller {
-            return Err(Full::Caller(policy.connections_per_caller));
+            return Err(LimitReached::Account(policy.connections_per_caller));
         }
         *count += 1;
         drop(counts);
-        self.caller = Some(caller.to_owned());
+        self.account = Some(account.to_owned());
         Ok(())
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut counts = self.limits.lock();
-        counts.all = counts.all.saturating_sub(1);
-        let Some(caller) = &self.caller else { return };
-        if let Some(count) = counts.of_callers.get_mut(caller) {
+        counts.total = counts.total.saturating_sub(1);
+        let Some(account) = &self.account else { return };
+        if let Some(count) = counts.per_account.get_mut(account) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                counts.of_callers.remove(caller);
+                counts.per_account.remove(account);
             }
         }
     }
@@ -97,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_given_and_given_back() {
+    fn slots_are_limited_and_released() {
         let policy = Policy {
             busy_timeout: Duration::ZERO,
             connections_per_caller: 2,
@@ -105,19 +110,19 @@ mod tests {
             require_encryption: false,
         };
         let limits = Arc::new(Limits::default());
-        let place_of = |caller: &str| {
-            let mut place = limits.enter(&policy)?;
-            place.give_to(caller, &policy).map(|()| place)
+        let slot_for = |account: &str| {
+            let mut slot = limits.acquire(&policy)?;
+            slot.assign_to(account, &policy).map(|()| slot)
         };
-        let first = place_of("a").unwrap();
-        let second = place_of("a").unwrap();
-        assert_eq!(place_of("a").unwrap_err(), Full::Caller(2), "and its place is free again");
-        let third = place_of("b").unwrap();
-        assert_eq!(place_of("c").unwrap_err(), Full::All(3));
+        let first = slot_for("a").unwrap();
+        let second = slot_for("a").unwrap();
+        assert_eq!(slot_for("a").unwrap_err(), LimitReached::Account(2), "and its slot is released");
+        let third = slot_for("b").unwrap();
+        assert_eq!(slot_for("c").unwrap_err(), LimitReached::Total(3));
         drop(first);
-        place_of("a").unwrap();
+        slot_for("a").unwrap();
         drop((second, third));
-        assert!(limits.lock().of_callers.is_empty());
-        assert_eq!(limits.lock().all, 0);
+        assert!(limits.lock().per_account.is_empty());
+        assert_eq!(limits.lock().total, 0);
     }
 }

@@ -1,7 +1,7 @@
-//! The log, on the standard error output.
+//! The log, on standard error.
 //!
-//! What comes from outside (accounts, addresses, names) is logged with `?`, which escapes it: nobody writes lines of their own
-//! into the log. Requests are never logged, so no secret is.
+//! Text from outside (accounts, addresses, names) is logged with `?`, which escapes it, so a client can't forge log
+//! lines. Requests are never logged, so the log contains no secret.
 
 use std::{
     env, fmt,
@@ -12,19 +12,19 @@ use tracing_subscriber::{
     EnvFilter, Registry, filter::LevelFilter, layer::SubscriberExt, reload, util::SubscriberInitExt,
 };
 
-use super::Failure;
+use super::failure::Failure;
 
-/// The log, whose level can be changed.
+/// The log of the process. Its level can be changed.
 #[derive(Debug)]
 pub(crate) struct Log {
     filter: reload::Handle<EnvFilter, Registry>,
 }
 
 impl Log {
-    /// Starts it for the whole process.
+    /// Starts the log for the whole process.
     pub(crate) fn start(level: &str) -> Result<Log, Failure> {
         let (filter, handle) = reload::Layer::new(parse(level)?);
-        // The journal has the time already, and no colours.
+        // The journal adds the time itself and shows no colours.
         let is_journal = env::var_os("JOURNAL_STREAM").is_some();
         let colours = !is_journal && io::stderr().is_terminal();
         let lines =
@@ -35,28 +35,28 @@ impl Log {
         } else {
             registry.with(lines).try_init()
         };
-        started.map_err(|error| Failure::at("starting the log", error))?;
+        started.map_err(|error| Failure::from_error("starting the log", error))?;
         Ok(Log { filter: handle })
     }
 
-    /// Changes what is logged.
-    pub(crate) fn set(&self, level: &str) -> Result<(), Failure> {
-        self.filter.reload(parse(level)?).map_err(|error| Failure::at("changing the log", error))
+    /// Changes the level.
+    pub(crate) fn set_level(&self, level: &str) -> Result<(), Failure> {
+        self.filter.reload(parse(level)?).map_err(|error| Failure::from_error("changing the log", error))
     }
 }
 
 fn parse(level: &str) -> Result<EnvFilter, Failure> {
     let wrong = |why: &dyn fmt::Display| {
-        Failure::new(format!("log = {level:?} is none of error, warn, info, debug, trace: {why}"))
+        Failure::new(format!("log = {level:?} is not one of error, warn, info, debug, trace: {why}"))
     };
-    // A single word that is no level would be taken for a part of the program.
+    // `EnvFilter` would accept a single unknown word as the name of a module.
     if !level.contains(['=', ',']) {
         level.parse::<LevelFilter>().map_err(|error| wrong(&error))?;
     }
     EnvFilter::builder().parse(level).map_err(|error| wrong(&error))
 }
 
-/// Tells the user something, as a line. Where the output is closed there is nobody to tell.
-pub(crate) fn say(text: fmt::Arguments<'_>) {
+/// Prints a line to standard error, before the log is started. A closed standard error is ignored.
+pub(crate) fn print_error(text: fmt::Arguments<'_>) {
     writeln!(io::stderr().lock(), "{text}").ok();
 }

@@ -1,14 +1,15 @@
-//! Names of pipes as smbd looks for them: files in a directory.
+//! The names under which smbd looks for pipes: file names in its directory.
 
 use std::fmt;
 
 use pipework::{PipeName, PipeNameKind};
 
-/// The longest path of a Unix socket, `sun_path` without its NUL.
+/// The longest path of a Unix socket: `sun_path` without the NUL.
 const SOCKET_PATH_LEN_MAX: usize = 107;
 
-/// Pipes of Samba and Windows, which mean something to every client. No pipe of ours may stand in for one of them.
-const SAMBAS_OWN: [&str; 33] = [
+/// The names of pipes that Samba and Windows serve. Clients expect these services there, so no other pipe is exported
+/// by such a name.
+const RESERVED_NAMES: [&str; 33] = [
     "atsvc",
     "backupkey",
     "browser",
@@ -44,50 +45,53 @@ const SAMBAS_OWN: [&str; 33] = [
     "w32time",
 ];
 
-/// Why the network can't have a name.
+/// Why a pipe can't be exported under its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unfit {
-    /// It is one of Samba's own.
+pub(crate) enum NameError {
+    /// One of Samba's pipes has this name.
     Reserved,
-    /// smbd refuses it, or it is no name of a file.
-    NoFile,
-    /// The path of its socket would not fit.
+    /// The name is not a valid file name, or smbd refuses it.
+    NotAFileName,
+    /// The path of the link is too long for a socket.
     TooLong,
-    /// It is no local pipe.
-    Elsewhere,
+    /// The name is not that of a local pipe.
+    NotLocal,
 }
 
-impl fmt::Display for Unfit {
+impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Unfit::Reserved => "it is the name of a pipe of Samba's own",
-            Unfit::NoFile => "smbd can't look for it: it has a slash, or is made of dots",
-            Unfit::TooLong => "it is too long for a socket where smbd looks",
-            Unfit::Elsewhere => "it is no pipe of this computer",
+            NameError::Reserved => "the name is reserved for one of Samba's pipes",
+            NameError::NotAFileName => {
+                "smbd can't look up the name: it contains a slash or NUL, or is `.` or `..`"
+            }
+            NameError::TooLong => "the name is too long for a socket in smbd's directory",
+            NameError::NotLocal => "the pipe is not a local pipe",
         })
     }
 }
 
-/// What smbd looks for when a caller opens a pipe: its name in small letters. `path_len` tells how long the path to it is.
-pub(crate) fn network_name(name: &PipeName, path_len: impl Fn(&str) -> usize) -> Result<String, Unfit> {
-    let PipeNameKind::Local(name) = name.kind() else { return Err(Unfit::Elsewhere) };
-    let name: String = name.chars().map(lower).collect();
+/// Returns the file name that smbd looks up when a remote client opens a pipe: the pipe's name in lower case.
+/// `path_len` returns the length of the path that a file name has.
+pub(crate) fn export_name(name: &PipeName, path_len: impl Fn(&str) -> usize) -> Result<String, NameError> {
+    let PipeNameKind::Local(name) = name.kind() else { return Err(NameError::NotLocal) };
+    let name: String = name.chars().map(to_lowercase).collect();
     if name.contains(['/', '\0']) || name == "." || name == ".." {
-        return Err(Unfit::NoFile);
+        return Err(NameError::NotAFileName);
     }
-    if SAMBAS_OWN.contains(&name.as_str()) {
-        return Err(Unfit::Reserved);
+    if RESERVED_NAMES.contains(&name.as_str()) {
+        return Err(NameError::Reserved);
     }
     if path_len(&name) > SOCKET_PATH_LEN_MAX {
-        return Err(Unfit::TooLong);
+        return Err(NameError::TooLong);
     }
     Ok(name)
 }
 
-/// The simple mapping, one to one.
-fn lower(char: char) -> char {
-    let mut lower = char.to_lowercase();
-    match (lower.next(), lower.next()) {
+/// Unicode's simple case mapping: one character for one character.
+fn to_lowercase(char: char) -> char {
+    let mut mapped = char.to_lowercase();
+    match (mapped.next(), mapped.next()) {
         (Some(one), None) => one,
         _ => char,
     }
@@ -97,38 +101,38 @@ fn lower(char: char) -> char {
 mod tests {
     use super::*;
 
-    fn fit(name: &str) -> Result<String, Unfit> {
-        // With its prefix: a bare one that begins with a slash would be the path of a socket.
+    fn exported(name: &str) -> Result<String, NameError> {
+        // With the prefix: without it, a name that begins with a slash is the path of a Unix socket.
         let name = PipeName::new(format!(r"\\.\pipe\{name}")).unwrap();
-        network_name(&name, |name| "/run/samba/ncalrpc/np/".len() + name.len())
+        export_name(&name, |name| "/run/samba/ncalrpc/np/".len() + name.len())
     }
 
     #[test]
-    fn names_are_in_small_letters() {
-        assert_eq!(fit("Echo.Service-1"), Ok("echo.service-1".into()));
-        assert_eq!(fit("GRÜSSE"), Ok("grüsse".into()));
-        assert_eq!(fit(r"Back\Slash"), Ok(r"back\slash".into()));
-        assert_eq!(fit("..."), Ok("...".into()));
+    fn names_are_in_lower_case() {
+        assert_eq!(exported("Echo.Service-1"), Ok("echo.service-1".into()));
+        assert_eq!(exported("GRÜSSE"), Ok("grüsse".into()));
+        assert_eq!(exported(r"Back\Slash"), Ok(r"back\slash".into()));
+        assert_eq!(exported("..."), Ok("...".into()));
     }
 
     #[test]
-    fn names_that_are_no_files_are_unfit() {
+    fn names_that_are_not_file_names_are_refused() {
         for name in ["a/b", "/", "..", ".", "../../etc/passwd"] {
-            assert_eq!(fit(name), Err(Unfit::NoFile), "{name}");
+            assert_eq!(exported(name), Err(NameError::NotAFileName), "{name}");
         }
     }
 
     #[test]
-    fn sambas_own_names_are_reserved() {
+    fn the_names_of_sambas_pipes_are_reserved() {
         for name in ["lsarpc", "LSARPC", "Srvsvc", "samr", "netlogon", "spoolss"] {
-            assert_eq!(fit(name), Err(Unfit::Reserved), "{name}");
+            assert_eq!(exported(name), Err(NameError::Reserved), "{name}");
         }
     }
 
     #[test]
-    fn names_fit_into_the_path_of_a_socket() {
-        assert!(fit(&"x".repeat(107 - 22)).is_ok());
-        assert_eq!(fit(&"x".repeat(107 - 22 + 1)), Err(Unfit::TooLong));
-        assert_eq!(fit(&"ü".repeat(43)), Err(Unfit::TooLong), "bytes count");
+    fn the_length_of_the_path_is_limited() {
+        assert!(exported(&"x".repeat(107 - 22)).is_ok());
+        assert_eq!(exported(&"x".repeat(107 - 22 + 1)), Err(NameError::TooLong));
+        assert_eq!(exported(&"ü".repeat(43)), Err(NameError::TooLong), "bytes count");
     }
 }

@@ -1,4 +1,4 @@
-//! What root can do and the gateway can't.
+//! The privileges that the gateway drops, and its limit on open files.
 
 use std::fs;
 
@@ -7,17 +7,18 @@ use rustix::{
     thread::{CapabilitySet, CapabilitySets},
 };
 
-use super::Failure;
+use super::failure::Failure;
 
-/// All that is kept: reaching pipes of all users, whatever their modes say. Whom a pipe lets in is decided by its header.
+/// The one capability that is kept: access to the pipes of all users, regardless of file modes. The library still
+/// checks the access in each pipe's header.
 const KEPT: CapabilitySet = CapabilitySet::DAC_OVERRIDE;
 
-/// Gives up every other capability for good, for this thread and those that it starts.
-pub(crate) fn give_up() -> Result<(), Failure> {
-    let give_up = || {
+/// Drops every other capability for good, for this thread and the threads that it starts.
+pub(crate) fn drop_capabilities() -> Result<(), Failure> {
+    let drop_all = || {
         rustix::thread::set_no_new_privs(true)?;
         rustix::thread::clear_ambient_capability_set()?;
-        for capability in known() {
+        for capability in bounding_set() {
             if !KEPT.contains(capability) {
                 rustix::thread::remove_capability_from_bounding_set(capability)?;
             }
@@ -25,16 +26,13 @@ pub(crate) fn give_up() -> Result<(), Failure> {
         let sets = CapabilitySets { effective: KEPT, permitted: KEPT, inheritable: CapabilitySet::empty() };
         rustix::thread::set_capabilities(None, sets)
     };
-    give_up().map_err(|error| {
-        Failure::at(
-            "giving up rights that are not needed (CAP_DAC_OVERRIDE and CAP_SETPCAP are needed for it)",
-            error,
-        )
+    drop_all().map_err(|error| {
+        Failure::from_error("dropping capabilities (which needs CAP_DAC_OVERRIDE and CAP_SETPCAP)", error)
     })
 }
 
-/// Each capability that this kernel has and that this process could ever get.
-fn known() -> impl Iterator<Item = CapabilitySet> {
+/// Each capability of this kernel that is in the bounding set of this process.
+fn bounding_set() -> impl Iterator<Item = CapabilitySet> {
     let last = fs::read_to_string("/proc/sys/kernel/cap_last_cap");
     let last = last.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(40_u32);
     (0..=last.min(63))
@@ -42,10 +40,10 @@ fn known() -> impl Iterator<Item = CapabilitySet> {
         .filter(|capability| rustix::thread::capability_is_in_bounding_set(*capability).unwrap_or(true))
 }
 
-/// Lets this process open as many files as it may; tells how many that is, if there is a limit.
-pub(crate) fn raise_descriptors() -> Option<u64> {
+/// Raises the soft limit on open files to the hard limit, and returns the new limit, if there is one.
+pub(crate) fn raise_descriptor_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
-    // Where it fails, what there was is there still.
+    // If this fails, the old limit stays in force.
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).ok();
     getrlimit(Resource::Nofile).current
 }

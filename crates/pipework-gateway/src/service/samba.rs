@@ -1,4 +1,4 @@
-//! Samba's configuration, as its own program reads it.
+//! Samba's configuration, as `testparm` prints it.
 
 use std::{
     collections::BTreeMap,
@@ -9,84 +9,86 @@ use std::{
 
 use tracing::warn;
 
-use super::{Failure, config::Settings};
+use super::{config::Config, failure::Failure};
 
-/// Debian's, and that of most others.
-const NP_DIR: &str = "/run/samba/ncalrpc/np";
-/// What smbd looks for below its directory.
-const NP: &str = "np";
+/// smbd's socket directory on Debian and most other distributions.
+const DEFAULT_NP_DIR: &str = "/run/samba/ncalrpc/np";
+/// The subdirectory of the configured directory in which smbd looks for pipes.
+const NP_SUBDIR: &str = "np";
 
-/// The `[global]` section, defaults included: names in small letters, without blanks.
+/// The `[global]` section with its defaults. The names are normalized.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Global {
+pub(crate) struct SmbConf {
     values: BTreeMap<String, String>,
 }
 
-/// Why Samba's configuration is unknown.
+/// Why Samba's configuration can't be read.
 #[derive(Debug)]
-pub(crate) enum Unknown {
-    /// There is no testparm.
-    NoProgram,
-    /// It found something wrong.
-    Wrong(String),
+pub(crate) enum TestparmError {
+    NotInstalled,
+    /// testparm failed. The text is its error output.
+    Failed(String),
 }
 
-impl Global {
-    /// Asks testparm.
-    pub(crate) fn read(smb_conf: Option<&Path>) -> Result<Global, Unknown> {
+impl SmbConf {
+    /// Runs testparm and parses its output.
+    pub(crate) fn read(smb_conf: Option<&Path>) -> Result<SmbConf, TestparmError> {
         let mut command = Command::new("testparm");
         command.args(["--suppress-prompt", "--verbose"]).args(smb_conf);
         let output = command.stdin(Stdio::null()).output().map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Unknown::NoProgram,
-            _ => Unknown::Wrong(error.to_string()),
+            io::ErrorKind::NotFound => TestparmError::NotInstalled,
+            _ => TestparmError::Failed(error.to_string()),
         })?;
         if !output.status.success() {
-            return Err(Unknown::Wrong(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+            return Err(TestparmError::Failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
         }
-        Ok(Global::parse(&String::from_utf8_lossy(&output.stdout)))
+        Ok(SmbConf::parse(&String::from_utf8_lossy(&output.stdout)))
     }
 
-    /// Reads what testparm prints.
-    pub(crate) fn parse(text: &str) -> Global {
+    /// Parses the output of testparm.
+    pub(crate) fn parse(text: &str) -> SmbConf {
         let global = text.lines().map(str::trim).skip_while(|line| *line != "[global]").skip(1);
         let lines = global.take_while(|line| !line.starts_with('['));
         let values = lines.filter_map(|line| line.split_once('='));
-        let values = values.map(|(name, value)| (normal(name), value.trim().to_owned()));
-        Global { values: values.collect() }
+        let values = values.map(|(name, value)| (normalize_name(name), value.trim().to_owned()));
+        SmbConf { values: values.collect() }
     }
 
-    /// A parameter's value, by its usual name.
+    /// The value of a parameter, unless it is empty.
     pub(crate) fn value(&self, name: &str) -> Option<&str> {
-        self.values.get(&normal(name)).map(String::as_str).filter(|value| !value.is_empty())
+        self.values.get(&normalize_name(name)).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// Where this smbd looks for the sockets of pipes.
+    /// The directory in which this smbd looks for the sockets of pipes.
     pub(crate) fn np_dir(&self) -> PathBuf {
         let parent = self.value("external_rpc_pipe:socket_dir").or_else(|| self.value("ncalrpc dir"));
-        parent.map_or_else(|| NP_DIR.into(), |parent| Path::new(parent).join(NP))
+        parent.map_or_else(|| DEFAULT_NP_DIR.into(), |parent| Path::new(parent).join(NP_SUBDIR))
     }
 }
 
-/// Samba ignores blanks and case in names.
-fn normal(name: &str) -> String {
+/// Samba ignores white space and case in the names of parameters.
+fn normalize_name(name: &str) -> String {
     name.chars().filter(|char| !char.is_whitespace()).flat_map(char::to_lowercase).collect()
 }
 
-/// Where smbd looks for the sockets of pipes: what was said, else what its configuration says, else the usual place.
-pub(crate) fn np_dir(settings: &Settings) -> Result<PathBuf, Failure> {
-    if let Some(dir) = &settings.np_dir {
+/// Returns the directory in which smbd looks for the sockets of pipes: from the option, else from smb.conf, else the
+/// default.
+pub(crate) fn find_np_dir(config: &Config) -> Result<PathBuf, Failure> {
+    if let Some(dir) = &config.np_dir {
         return Ok(dir.clone());
     }
-    match Global::read(settings.smb_conf.as_deref()) {
-        Ok(global) => Ok(global.np_dir()),
-        Err(Unknown::NoProgram) if settings.smb_conf.is_none() => {
-            warn!("there is no testparm to ask where smbd looks for pipes; takes {NP_DIR}");
-            Ok(NP_DIR.into())
+    match SmbConf::read(config.smb_conf.as_deref()) {
+        Ok(smb_conf) => Ok(smb_conf.np_dir()),
+        Err(TestparmError::NotInstalled) if config.smb_conf.is_none() => {
+            warn!("testparm is not installed; assuming that smbd looks for pipes in {DEFAULT_NP_DIR}");
+            Ok(DEFAULT_NP_DIR.into())
         }
-        Err(Unknown::NoProgram) => {
-            Err(Failure::new("there is no testparm to read smb.conf with: install samba, or say --np-dir"))
+        Err(TestparmError::NotInstalled) => Err(Failure::new(
+            "testparm is not installed, so smb.conf can't be read: install samba, or use --np-dir",
+        )),
+        Err(TestparmError::Failed(text)) => {
+            Err(Failure::new(format!("testparm can't read smb.conf: {text}")))
         }
-        Err(Unknown::Wrong(text)) => Err(Failure::new(format!("testparm says: {text}"))),
     }
 }
 
@@ -107,19 +109,19 @@ mod tests {
 ";
 
     #[test]
-    fn what_testparm_prints_is_read() {
-        let global = Global::parse(TEXT);
-        assert_eq!(global.value("map to guest"), Some("Bad User"));
-        assert_eq!(global.value("foo:bar"), Some("a = b"));
-        assert_eq!(global.value("log file"), None);
-        assert_eq!(global.value("homes"), None);
-        assert_eq!(global.np_dir(), Path::new("/var/run/samba/ncalrpc/np"));
+    fn the_output_of_testparm_is_parsed() {
+        let smb_conf = SmbConf::parse(TEXT);
+        assert_eq!(smb_conf.value("map to guest"), Some("Bad User"));
+        assert_eq!(smb_conf.value("foo:bar"), Some("a = b"));
+        assert_eq!(smb_conf.value("log file"), None);
+        assert_eq!(smb_conf.value("homes"), None);
+        assert_eq!(smb_conf.np_dir(), Path::new("/var/run/samba/ncalrpc/np"));
     }
 
     #[test]
-    fn another_place_of_sockets_is_found() {
+    fn a_configured_socket_directory_is_found() {
         let text = TEXT.replace("foo:bar = a = b", "external_rpc_pipe:socket_dir = /run/ipc-pipes");
-        assert_eq!(Global::parse(&text).np_dir(), Path::new("/run/ipc-pipes/np"));
-        assert_eq!(Global::parse("").np_dir(), Path::new(NP_DIR));
+        assert_eq!(SmbConf::parse(&text).np_dir(), Path::new("/run/ipc-pipes/np"));
+        assert_eq!(SmbConf::parse("").np_dir(), Path::new(DEFAULT_NP_DIR));
     }
 }

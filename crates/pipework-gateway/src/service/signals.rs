@@ -1,22 +1,22 @@
-//! The signals that tell the service what to do.
+//! The signals that control the service.
 
 use tokio::{
     runtime::{self, Runtime},
     signal::unix::{self, SignalKind},
 };
 
-use super::Failure;
+use super::failure::Failure;
 
-/// What a signal says.
+/// What a signal requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
-    /// SIGHUP: read the configuration again.
+    /// SIGHUP: reload the configuration.
     Reload,
-    /// SIGTERM or SIGINT.
+    /// SIGTERM or SIGINT: stop the service.
     Stop,
 }
 
-/// Signals, as they come.
+/// The handlers of these signals.
 #[derive(Debug)]
 pub(crate) struct Signals {
     runtime: Runtime,
@@ -26,7 +26,7 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// From now on none of them ends the process by itself.
+    /// Installs the handlers. From now on these signals do not end the process by themselves.
     pub(crate) fn new() -> Result<Signals, Failure> {
         let signals = || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
@@ -37,11 +37,11 @@ impl Signals {
             drop(entered);
             Ok(Signals { runtime, hangup, terminate, interrupt })
         };
-        signals().map_err(|error: std::io::Error| Failure::at("waiting for signals", error))
+        signals().map_err(|error: std::io::Error| Failure::from_error("installing signal handlers", error))
     }
 
-    /// Waits for the next one.
-    pub(crate) fn next(&mut self) -> Signal {
+    /// Waits for the next signal.
+    pub(crate) fn wait(&mut self) -> Signal {
         let Signals { runtime, hangup, terminate, interrupt } = self;
         runtime.block_on(async {
             tokio::select! {

@@ -1,4 +1,4 @@
-//! A question about sockets that only the kernel's raw interface answers.
+//! The send queue of a Unix socket, which only an ioctl reports.
 #![expect(unsafe_code, reason = "one ioctl, for which no crate has a safe call")]
 
 use std::{ffi::c_int, io, os::fd::AsFd};
@@ -8,12 +8,13 @@ use rustix::ioctl::{Getter, Opcode, ioctl};
 /// `SIOCOUTQ` in `linux/sockios.h`.
 const SIOCOUTQ: Opcode = 0x5411;
 
-/// Whether the other end of a Unix socket has taken everything that was written to it.
-pub(crate) fn is_taken(socket: impl AsFd) -> io::Result<bool> {
-    // SAFETY: the number is that of `SIOCOUTQ`, and what it writes is an `int` (unix(7), `SIOCOUTQ` in `unix_ioctl`).
-    let question = unsafe { Getter::<SIOCOUTQ, c_int>::new() };
-    // SAFETY: the question is a getter for its own operation code, and the descriptor is open as long as it is borrowed.
-    let unread = unsafe { ioctl(socket, question) }?;
+/// Whether the peer of a Unix socket has read everything that was written to it.
+pub(crate) fn is_send_queue_empty(socket: impl AsFd) -> io::Result<bool> {
+    // SAFETY: the opcode is that of `SIOCOUTQ`, and the kernel writes an `int` for it (unix(7), `SIOCOUTQ` in
+    // `unix_ioctl`).
+    let getter = unsafe { Getter::<SIOCOUTQ, c_int>::new() };
+    // SAFETY: `getter` reads the output of its own opcode, and the descriptor is open while it is borrowed.
+    let unread = unsafe { ioctl(socket, getter) }?;
     Ok(unread == 0)
 }
 
@@ -27,14 +28,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_read_is_taken() {
+    fn the_queue_is_empty_once_the_peer_has_read_everything() {
         let (mut one, mut other) = UnixStream::pair().unwrap();
-        assert!(is_taken(&one).unwrap());
+        assert!(is_send_queue_empty(&one).unwrap());
         one.write_all(b"ab").unwrap();
-        assert!(!is_taken(&one).unwrap());
+        assert!(!is_send_queue_empty(&one).unwrap());
         other.read_exact(&mut [0]).unwrap();
-        assert!(!is_taken(&one).unwrap(), "a byte is left");
+        assert!(!is_send_queue_empty(&one).unwrap(), "a byte is left");
         other.read_exact(&mut [0]).unwrap();
-        assert!(is_taken(&one).unwrap());
+        assert!(is_send_queue_empty(&one).unwrap());
     }
 }

@@ -1,180 +1,94 @@
-//! Noticing that pipes come and go.
+//! Watching the directory of pipes with inotify.
 
-use std::{
-    fs,
-    os::unix::fs::MetadataExt,
-    path::PathBuf,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{fs, os::unix::fs::MetadataExt, path::PathBuf, sync::Arc};
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tracing::warn;
 
-/// Where pipes live that callers of the network may open, unless the environment says otherwise.
-const SHARED_ROOT: &str = "/run/pipework";
-const ROOT_VARIABLE: &str = "PIPEWORK_DIR";
+use super::refresh::RefreshSignal;
 
-/// What wakes the thread that keeps the table.
-#[derive(Debug, Default)]
-pub(crate) struct Bell {
-    state: Mutex<Rung>,
-    changed: Condvar,
-}
+/// The default directory of pipes that remote clients may open.
+const SHARED_DIR: &str = "/run/pipework";
+/// The environment variable that names another directory.
+const DIR_VARIABLE: &str = "PIPEWORK_DIR";
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Rung {
-    news: bool,
-    stop: bool,
-}
-
-/// Why a wait at the bell has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Woken {
-    News,
-    Time,
-    Stop,
-}
-
-impl Bell {
-    /// Something may have changed.
-    pub(crate) fn ring(&self) {
-        self.change(|state| state.news = true);
-    }
-
-    /// The service ends.
-    pub(crate) fn stop(&self) {
-        self.change(|state| state.stop = true);
-    }
-
-    /// Waits for news, which it takes, until `deadline`.
-    pub(crate) fn wait(&self, deadline: Instant) -> Woken {
-        let mut state = self.lock();
-        loop {
-            if state.stop {
-                return Woken::Stop;
-            }
-            if std::mem::take(&mut state.news) {
-                return Woken::News;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Woken::Time;
-            }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
-    /// Lets time pass, whatever the news; whether the service goes on.
-    pub(crate) fn rest(&self, time: Duration) -> bool {
-        let goes_on = |state: &mut Rung| !state.stop;
-        let rested = self.changed.wait_timeout_while(self.lock(), time, goes_on);
-        !rested.unwrap_or_else(PoisonError::into_inner).0.stop
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Rung)) {
-        change(&mut self.lock());
-        self.changed.notify_all();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Rung> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A watch on the directory of pipes, which rings the bell.
+/// A watch on the directory of pipes. Each change requests a refresh.
 #[derive(Debug)]
-pub(crate) struct Watch {
-    root: PathBuf,
-    bell: Arc<Bell>,
-    watched: Option<Watched>,
-    /// Whether the log knows that there can be no watch.
-    has_complained: bool,
+pub(crate) struct PipeDirWatch {
+    dir: PathBuf,
+    refresh: Arc<RefreshSignal>,
+    active: Option<ActiveWatch>,
+    /// Whether a failed watch was logged.
+    has_warned: bool,
 }
 
 #[derive(Debug)]
-struct Watched {
+struct ActiveWatch {
     _watcher: RecommendedWatcher,
-    /// Tells the directory from one that was made in its place.
+    /// Device and inode: they differ if the directory was removed and created again.
     identity: (u64, u64),
 }
 
-impl Watch {
-    pub(crate) fn new(bell: Arc<Bell>) -> Watch {
-        Watch { root: shared_root(), bell, watched: None, has_complained: false }
+impl PipeDirWatch {
+    pub(crate) fn new(refresh: Arc<RefreshSignal>) -> PipeDirWatch {
+        PipeDirWatch { dir: shared_dir(), refresh, active: None, has_warned: false }
     }
 
-    /// Begins to watch, if the directory is there and not watched yet. Where it can't be, changes are seen with the next look.
-    pub(crate) fn keep(&mut self) {
-        let identity = fs::metadata(&self.root).ok().map(|stat| (stat.dev(), stat.ino()));
-        if self.watched.as_ref().map(|watched| watched.identity) == identity {
+    /// Starts the watch if the directory exists and is not watched yet. Without a watch, polling finds the changes.
+    pub(crate) fn renew(&mut self) {
+        let identity = fs::metadata(&self.dir).ok().map(|stat| (stat.dev(), stat.ino()));
+        if self.active.as_ref().map(|active| active.identity) == identity {
             return;
         }
-        self.watched = None;
+        self.active = None;
         let Some(identity) = identity else { return };
-        match self.watch() {
-            Ok(watcher) => self.watched = Some(Watched { _watcher: watcher, identity }),
-            Err(error) if !self.has_complained => {
-                warn!(root = ?self.root, %error, "can't be told of new pipes, so looks every two seconds");
-                self.has_complained = true;
+        match self.start() {
+            Ok(watcher) => self.active = Some(ActiveWatch { _watcher: watcher, identity }),
+            Err(error) if !self.has_warned => {
+                warn!(dir = ?self.dir, %error, "can't watch for new pipes; polling every two seconds");
+                self.has_warned = true;
             }
             Err(_) => {}
         }
     }
 
-    fn watch(&self) -> notify::Result<RecommendedWatcher> {
-        let bell = Arc::clone(&self.bell);
+    fn start(&self) -> notify::Result<RecommendedWatcher> {
+        let refresh = Arc::clone(&self.refresh);
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Looking at pipes is an event, too, and no news.
+            // A refresh reads the directory, which is an event too. It must not request the next refresh.
             if !event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
-                bell.ring();
+                refresh.request();
             }
         })?;
-        watcher.watch(&self.root, RecursiveMode::Recursive)?;
+        watcher.watch(&self.dir, RecursiveMode::Recursive)?;
         Ok(watcher)
     }
 }
 
-/// The directory in which pipes live that may be exported.
-pub(crate) fn shared_root() -> PathBuf {
-    let named = std::env::var_os(ROOT_VARIABLE).filter(|path| !path.is_empty());
-    named.map_or_else(|| SHARED_ROOT.into(), PathBuf::from)
+/// The directory of the pipes that may be exported.
+fn shared_dir() -> PathBuf {
+    let named = std::env::var_os(DIR_VARIABLE).filter(|path| !path.is_empty());
+    named.map_or_else(|| SHARED_DIR.into(), PathBuf::from)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::{Duration, Instant};
+
+    use super::{super::refresh::Wake, *};
 
     #[test]
-    fn a_bell_keeps_its_news_and_ends_its_waits() {
-        let bell = Bell::default();
-        let later = || Instant::now() + Duration::from_secs(60);
-        assert_eq!(bell.wait(Instant::now()), Woken::Time);
-        bell.ring();
-        bell.ring();
-        assert_eq!(bell.wait(later()), Woken::News);
-        assert_eq!(bell.wait(Instant::now()), Woken::Time, "taken");
-        assert!(bell.rest(Duration::from_millis(1)));
-        std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| bell.wait(later()));
-            bell.stop();
-            assert_eq!(waiting.join().unwrap(), Woken::Stop);
-        });
-        assert!(!bell.rest(Duration::from_secs(60)));
-    }
-
-    #[test]
-    fn what_happens_in_a_watched_directory_rings() {
-        let root = tempfile::tempdir().unwrap();
-        let bell = Arc::new(Bell::default());
-        let mut watch = Watch::new(Arc::clone(&bell));
-        watch.root = root.path().join("pipes");
-        watch.keep();
-        assert!(watch.watched.is_none(), "nothing to watch");
-        fs::create_dir(root.path().join("pipes")).unwrap();
-        watch.keep();
-        let pipe = root.path().join("pipes/one");
+    fn a_change_in_the_watched_directory_requests_a_refresh() {
+        let parent = tempfile::tempdir().unwrap();
+        let refresh = Arc::new(RefreshSignal::default());
+        let mut watch = PipeDirWatch::new(Arc::clone(&refresh));
+        watch.dir = parent.path().join("pipes");
+        watch.renew();
+        assert!(watch.active.is_none(), "nothing to watch");
+        fs::create_dir(parent.path().join("pipes")).unwrap();
+        watch.renew();
+        let pipe = parent.path().join("pipes/one");
         fs::create_dir(&pipe).unwrap();
-        assert_eq!(bell.wait(Instant::now() + Duration::from_secs(60)), Woken::News);
+        assert_eq!(refresh.wait(Instant::now() + Duration::from_secs(60)), Wake::Refresh);
     }
 }

@@ -1,21 +1,22 @@
-//! The gateway between a real smbd, callers that nobody here wrote, and real servers, each a process.
+//! The gateway between a real smbd, independent SMB clients and real servers, each in its own process.
 //!
-//! Callers are smbclient and impacket. It needs root, Samba, smbclient and impacket for Python; where one of them is missing, every
-//! case is skipped by name and says which. In the end it prints what every kind of caller did in every mode.
+//! The clients are smbclient, impacket and this project's library. The tests need root, Samba, smbclient and impacket
+//! for Python. If one is missing, every case is skipped with that reason. At the end a table shows what each client
+//! did in each mode.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
-    reason = "a test ends at the first surprise, and its harness reports it"
+    reason = "a test may panic, and its harness reports that"
 )]
 
 #[cfg(target_os = "linux")]
 mod network;
 
-/// There is no gateway elsewhere.
+/// The gateway runs on Linux only.
 #[cfg(not(target_os = "linux"))]
 fn main() {
-    println!("not on this system: the gateway runs on Linux");
+    println!("skipped: the gateway runs on Linux only");
 }
 
 #[cfg(target_os = "linux")]

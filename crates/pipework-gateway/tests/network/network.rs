@@ -1,18 +1,18 @@
-//! The cases, and what they run in.
+//! The list of cases and their harness.
 
 mod admission;
-mod carrying;
 mod client;
-mod ends;
-mod exchange;
-mod hosts;
+mod failures;
+mod fixture;
 mod matrix;
-mod ours;
+mod npa_exchange;
+mod pipework_client;
 #[path = "../../../pipework/tests/remote/samba.rs"]
 mod samba;
 mod server;
 mod service;
-mod site;
+mod transfer;
+mod two_hosts;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
@@ -24,38 +24,41 @@ use std::{
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use site::Site;
+use fixture::Fixture;
 
-/// How long anything may take that happens at once; what takes longer is a failure, and never a pass.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a case may take before it counts as hung.
-const CASE_PATIENCE: Duration = Duration::from_secs(150);
+/// The timeout for events that normally happen at once. A timeout is a failure, never a pass.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+/// The timeout of a case.
+const CASE_TIMEOUT: Duration = Duration::from_secs(150);
 
-/// A case on a gateway that it shares with others, under names of its own.
-type Shared = fn(&Site);
-/// A case that has everything to itself.
-type Alone = fn();
+/// A case that shares its gateway with others and uses unique pipe names.
+type Shared = fn(&Fixture);
+/// A case with a gateway of its own.
+type Exclusive = fn();
 
 pub(crate) fn main() -> ExitCode {
-    if let Some(code) = server::run_if_told().or_else(exchange::run_if_told).or_else(hosts::run_if_told) {
+    if let Some(code) = server::run_role().or_else(npa_exchange::run_role).or_else(two_hosts::run_role) {
         return code;
     }
-    let missing = site::missing();
+    let missing = fixture::missing();
     let arguments = Arguments { test_threads: Some(2), ..Arguments::from_args() };
-    // One smbd and one gateway, made when the first case wants them.
-    let shared = Arc::new(site::Lazy::default());
+    // One smbd and one gateway, started by the first case that needs them.
+    let shared = Arc::new(fixture::LazyFixture::default());
     let mut trials = Vec::new();
-    for (name, case) in
-        carrying::CASES.iter().chain(admission::CASES).chain(exchange::CASES).chain(ours::CASES)
+    for (name, case) in transfer::CASES
+        .iter()
+        .chain(admission::CASES)
+        .chain(npa_exchange::CASES)
+        .chain(pipework_client::CASES)
     {
         let (case, shared) = (*case, Arc::clone(&shared));
-        trials.push(trial(name, missing.clone(), move || case(shared.site())));
+        trials.push(trial(name, missing.clone(), move || case(shared.get())));
     }
-    for (name, case) in ends::CASES.iter().chain(ours::ENDS).chain(service::CASES) {
+    for (name, case) in failures::CASES.iter().chain(pipework_client::FAILURES).chain(service::CASES) {
         trials.push(trial(name, missing.clone(), *case));
     }
-    for (name, case) in hosts::CASES {
-        trials.push(trial(name, missing.clone().or_else(hosts::missing), *case));
+    for (name, case) in two_hosts::CASES {
+        trials.push(trial(name, missing.clone().or_else(two_hosts::missing), *case));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     matrix::print();
@@ -66,33 +69,33 @@ pub(crate) fn main() -> ExitCode {
 fn trial(name: &str, missing: Option<String>, case: impl FnOnce() + Send + 'static) -> Trial {
     Trial::ignorable_test(name, move || match missing {
         Some(why) => Ok(Completion::ignored_with(why)),
-        None => watched(case).map(|()| Completion::Completed),
+        None => run_with_timeout(case).map(|()| Completion::Completed),
     })
 }
 
-/// Runs a case, and gives up on it after a long time.
-fn watched(case: impl FnOnce() + Send + 'static) -> Result<(), Failed> {
+/// Runs a case with a timeout.
+fn run_with_timeout(case: impl FnOnce() + Send + 'static) -> Result<(), Failed> {
     let (sender, receiver) = channel();
     thread::spawn(move || sender.send(catch_unwind(AssertUnwindSafe(case))));
-    match receiver.recv_timeout(CASE_PATIENCE) {
+    match receiver.recv_timeout(CASE_TIMEOUT) {
         Ok(Ok(())) => Ok(()),
         Ok(Err(panic)) => resume_unwind(panic),
-        Err(_) => Err("hangs".into()),
+        Err(_) => Err("timed out".into()),
     }
 }
 
-/// Bytes that are the same at both ends, also in `client.py`, and of which no two pieces look alike.
+/// The payload, which `client.py` generates too. No two parts of it are equal, so a moved part is noticed.
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
     let period: Vec<u8> =
         (0..65_536_u32).map(|index| ((index * 7 + (index >> 8) * 3) & 0xff) as u8).collect();
     period.iter().copied().cycle().take(len).collect()
 }
 
-/// Tries until it holds.
+/// Polls until a condition holds.
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = std::time::Instant::now();
     while !holds() {
-        assert!(start.elapsed() < PATIENCE, "never: {what}");
+        assert!(start.elapsed() < TIMEOUT, "timed out: {what}");
         thread::park_timeout(Duration::from_millis(10));
     }
 }

@@ -45,13 +45,20 @@ pub(crate) struct Consumer {
     /// The producer's last claim that was checked.
     tail: u64,
     current: Option<Current>,
+    /// Whether room was published since that was last asked.
+    published: bool,
 }
 
 impl Consumer {
     /// The reading half of `direction`; `None` where the pipe does not have it.
     pub(crate) fn new(memory: Arc<Memory>, geometry: &Geometry, direction: Direction) -> Option<Consumer> {
         let lane = geometry.lane(direction)?;
-        Some(Consumer { memory, lane, head: 0, payload: 0, tail: 0, current: None })
+        Some(Consumer { memory, lane, head: 0, payload: 0, tail: 0, current: None, published: false })
+    }
+
+    /// Whether it has published room, so that a writer may have to be woken, since this was last asked.
+    pub(crate) fn take_published(&mut self) -> bool {
+        std::mem::take(&mut self.published)
     }
 
     /// What can be read now.
@@ -161,12 +168,14 @@ impl Consumer {
             Some(current) => {
                 current.taken += len;
                 self.memory.store(Word::Payload(self.lane.direction), self.payload, Ordering::Relaxed);
+                self.published = true;
             }
             None => self.publish(self.head + len),
         }
     }
 
     fn publish(&mut self, head: u64) {
+        self.published = true;
         self.head = head;
         // SYNC POINT space: Release; pairs with the Acquire in `Producer::refresh`.
         self.memory.store(Word::Head(self.lane.direction), head, Ordering::Release);

@@ -21,13 +21,20 @@ pub(crate) struct Producer {
     head: u64,
     /// The consumer's last claim of the payload it has read.
     payload_read: u64,
+    /// Whether data was published since that was last asked.
+    published: bool,
 }
 
 impl Producer {
     /// The writing half of `direction`; `None` where the pipe does not have it.
     pub(crate) fn new(memory: Arc<Memory>, geometry: &Geometry, direction: Direction) -> Option<Producer> {
         let lane = geometry.lane(direction)?;
-        Some(Producer { memory, lane, tail: 0, payload: 0, head: 0, payload_read: 0 })
+        Some(Producer { memory, lane, tail: 0, payload: 0, head: 0, payload_read: 0, published: false })
+    }
+
+    /// Whether it has published data, so that a reader may have to be woken, since this was last asked.
+    pub(crate) fn take_published(&mut self) -> bool {
+        std::mem::take(&mut self.published)
     }
 
     /// Publishes what fits of `bytes` now; 0 is a full pipe.
@@ -123,6 +130,7 @@ impl Producer {
     }
 
     fn publish(&mut self, tail: u64) {
+        self.published = true;
         self.tail = tail;
         // SYNC POINT data: Release; pairs with the Acquire in `Consumer::refresh`.
         self.memory.store(Word::Tail(self.lane.direction), tail, Ordering::Release);

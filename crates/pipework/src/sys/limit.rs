@@ -20,8 +20,13 @@ impl Limit {
         Limit { deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)), canceller }
     }
 
+    /// One look, without waiting.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn zero() -> Limit {
+        Limit::new(Some(Duration::ZERO), None)
+    }
+
     /// The same, at most so long from now on.
-    #[cfg(unix)]
     pub(crate) fn at_most(&self, time: Duration) -> Limit {
         let end = Instant::now().checked_add(time);
         let deadline = self.deadline.into_iter().chain(end).min();

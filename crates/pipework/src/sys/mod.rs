@@ -4,30 +4,37 @@
 //! |---|---|
 //! | [`Canceller`] | a token that ends waits, of this module, over the backend's `Event` and `cancel_event` |
 //! | [`Limit`] | a deadline and a canceller, of this module |
-//! | [`Instance`] | a server instance: `create`, `create_for_listener`, `create_next`, `connect`, `disconnect`, `end`, `into_end`, `left_bytes`, `hold_name`; what is alike on every system is in `ends` |
+//! | [`Instance`] | a server instance: `create`, `create_for_listener`, `try_create_for_listener`, `try_create_next`, `connect`, `disconnect`, `end`, `into_end`, `left_bytes`, `hold_name`; its life is of this module, over the backend's `Backend` |
 //! | [`NameHold`] | keeps a name while a listener has no instance of it |
 //! | [`End`] | a connected end: reading, writing, messages, [`settings`](End::settings), peer |
 //! | [`Peer`] | who the other end is |
 //! | [`PlainListener`] | accepts at the path of a plain socket, where there are such |
+//! | [`inherited_listeners`] | the listening sockets that whoever started this process passed to it |
 //! | [`Gate`] | the one descriptor that tells that a listener has a client |
 //! | [`Watch`] | waits until something about a name may have changed |
 //! | [`open`], [`connect`] | the client's end of a pipe, now or waiting |
 //! | [`wait`] | until an instance of a name listens |
 //! | [`list`] | the pipes of this computer |
 //! | [`location`] | where a name lives |
-//! | [`per_user_name`], [`socket_paths`] | what names mean here |
-//! | [`kind_of_code`] | what a number of the system says of pipes |
+//! | [`per_user_name`] | a name that only this user has |
 //! | [`anonymous`] | one-way pipes of the kernel |
 //!
 //! The backends know plain data of the surface (names, options, errors, and what calls return), never its types that
 //! hold something open.
 
+#[cfg(feature = "tokio")]
+mod async_end;
 mod canceller;
+mod direction_lock;
+mod end;
 mod ends;
+mod errors;
 mod limit;
 mod settings;
 #[cfg(unix)]
 mod unix;
+#[cfg(feature = "tokio")]
+mod waiters;
 #[cfg(windows)]
 pub(crate) mod windows;
 #[cfg(unix)]
@@ -36,10 +43,11 @@ use unix as system;
 use windows as system;
 
 pub(crate) use canceller::Canceller;
+pub(crate) use ends::Instance;
 pub(crate) use limit::Limit;
 pub(crate) use system::{
-    End, Gate, Instance, NameHold, Peer, PlainListener, Watch, anonymous, connect, kind_of_code, list,
-    location, open, pause, per_user_name, socket_paths, wait,
+    End, Gate, NameHold, Peer, PlainListener, Watch, anonymous, connect, inherited_listeners, list, location,
+    open, pause, per_user_name, wait,
 };
 
 /// What the surface for tasks needs beside that.
@@ -51,12 +59,11 @@ pub(crate) use system::{
 /// | [`AsyncAnonRead`](asynchronous::AsyncAnonRead), [`AsyncAnonWrite`](asynchronous::AsyncAnonWrite) | the ends of an anonymous pipe |
 /// | [`create`](asynchronous::create), [`open`](asynchronous::open), and both `_with_attributes` | an instance, and a client's end, now |
 /// | [`connect`](asynchronous::connect) | a client's end, waiting |
-///
-/// And `Instance::try_create_for_listener` and `try_create_next`, which do not wait for other creators.
 #[cfg(feature = "tokio")]
 pub(crate) mod asynchronous {
+    pub(crate) use super::async_end::AsyncEnd;
     pub(crate) use super::system::asynchronous::{
-        Accepting, AsyncAnonRead, AsyncAnonWrite, AsyncEnd, connect, create, create_with_attributes, open,
+        Accepting, AsyncAnonRead, AsyncAnonWrite, connect, create, create_with_attributes, open,
         open_with_attributes,
     };
 }

@@ -1,4 +1,4 @@
-//! Anonymous pipes for tasks.
+//! Async anonymous pipes.
 
 use crate::{
     anonymous::{AnonRead as BlockingRead, AnonWrite as BlockingWrite},
@@ -11,10 +11,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// Creates a one-way pipe of the kernel and returns its two ends, both for tasks.
+/// Creates a one-way pipe of the kernel and returns its two ends, both async.
 ///
-/// `buffer_size` is a suggestion in bytes, 0 the system's default. For a pipe to a child, create it with
-/// [`pipework::anonymous`](crate::anonymous()), give the child the one end, and convert the other.
+/// `buffer_size` is a suggestion in bytes; 0 is the system's default. For a pipe to a child, call
+/// [`pipework::anonymous`](crate::anonymous()), give one end to the child, and convert the other one.
 ///
 /// # Errors
 /// The system's error, such as too many open files.
@@ -39,45 +39,50 @@ pub fn anonymous(buffer_size: u32) -> io::Result<(AnonRead, AnonWrite)> {
     Ok((read.try_into()?, write.try_into()?))
 }
 
-/// The reading end of an anonymous pipe, or of a child's output, for tasks.
+/// The async reading end of an anonymous pipe, or of a child's output.
 ///
-/// After the last writing end is closed, it gives everything that was written and then the end. Reading is cancel safe: what
-/// is not returned stays in the pipe.
+/// After the last writing end is closed, reads return the rest of the data and then the end of the pipe.
+///
+/// # Cancel safety
+/// Reading is cancel safe: data that is not returned stays in the pipe.
 #[derive(Debug)]
 pub struct AnonRead {
     pipe: AsyncAnonRead,
 }
 
-/// The writing end of an anonymous pipe, or of a child's input, for tasks; flushing and shutting down have nothing to do.
+/// The async writing end of an anonymous pipe, or of a child's input.
 ///
-/// Writing when no reading end is open is [`PipeErrorKind::NoData`](crate::PipeErrorKind::NoData), and never a signal. Writing
-/// is cancel safe: what was written is returned.
+/// A write without an open reading end fails with [`PipeErrorKind::NoData`](crate::PipeErrorKind::NoData), and never raises a
+/// signal. Flushing and shutting down do nothing.
+///
+/// # Cancel safety
+/// Writing is cancel safe: a write that has written something has returned.
 #[derive(Debug)]
 pub struct AnonWrite {
     pipe: AsyncAnonWrite,
 }
 
 impl AnonRead {
-    /// Gives the end back for blocking calls, or to become a child's input.
+    /// Converts the async end to a blocking one, for blocking calls or as a child's input.
     ///
     /// # Errors
-    /// Those of the system.
+    /// The system's error.
     pub fn into_blocking(self) -> io::Result<BlockingRead> {
         self.pipe.into_pipe().map(BlockingRead::from)
     }
 }
 
 impl AnonWrite {
-    /// Gives the end back for blocking calls, or to become a child's output.
+    /// Converts the async end to a blocking one, for blocking calls or as a child's output.
     ///
     /// # Errors
-    /// Those of the system.
+    /// The system's error.
     pub fn into_blocking(self) -> io::Result<BlockingWrite> {
         self.pipe.into_pipe().map(BlockingWrite::from)
     }
 }
 
-/// From then on no handle to this end waits in its calls, also not a clone that was made before.
+/// Converts a blocking end. All handles to this end become non-blocking, also the clones that exist already.
 impl TryFrom<BlockingRead> for AnonRead {
     type Error = io::Error;
 
@@ -86,7 +91,7 @@ impl TryFrom<BlockingRead> for AnonRead {
     }
 }
 
-/// From then on no handle to this end waits in its calls, also not a clone that was made before.
+/// Converts a blocking end. All handles to this end become non-blocking, also the clones that exist already.
 impl TryFrom<BlockingWrite> for AnonWrite {
     type Error = io::Error;
 

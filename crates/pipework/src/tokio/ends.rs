@@ -13,16 +13,15 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// The server's end of one instance, as tokio's.
+/// The server's end of one instance, as in tokio.
 ///
-/// It can be opened from its creation on. After a client, [`disconnect`](NamedPipeServer::disconnect) and
-/// [`connect`](NamedPipeServer::connect) make it serve the next one. A [`Listener`](super::Listener) hands out ends that are
-/// connected already.
+/// A client can open it as soon as it is created ([rule N8](crate::rules#n8)). After a client,
+/// [`disconnect`](NamedPipeServer::disconnect) and [`connect`](NamedPipeServer::connect) make it serve the next one. A
+/// [`Listener`](super::Listener) returns ends that are connected already.
 ///
-/// Reading is always bytes, also of a message pipe; messages come from
-/// [`read_message`](NamedPipeServer::read_message). On a message pipe each write is one message. Flushing and
-/// shutting down have nothing to do, as in tokio: [`drain`](NamedPipeServer::drain) waits for the reader, and dropping closes.
-/// (A plain Unix socket can be shut down.)
+/// [`AsyncRead`] always reads bytes, also from a message pipe; [`read_message`](NamedPipeServer::read_message) reads messages.
+/// On a message pipe each write is one message. Flushing does nothing, as in tokio; [`drain`](NamedPipeServer::drain) waits for
+/// the reader. Shutting down does nothing either, except on a plain Unix socket and on a remote pipe. Dropping closes the end.
 ///
 /// # Examples
 /// ```
@@ -43,44 +42,48 @@ use std::{
 /// ```
 #[derive(Debug)]
 pub struct NamedPipeServer {
-    end: AsyncEnd,
+    pub(crate) end: AsyncEnd,
 }
 
-/// The client's end, as tokio's.
+/// The client's end, as in tokio.
 ///
-/// Reading is always bytes, also of a message pipe; messages come from
-/// [`read_message`](NamedPipeClient::read_message). On a message pipe each write is one message. Flushing and
-/// shutting down have nothing to do, as in tokio: [`drain`](NamedPipeClient::drain) waits for the reader, and dropping closes.
-/// (A plain Unix socket can be shut down.)
+/// [`AsyncRead`] always reads bytes, also from a message pipe; [`read_message`](NamedPipeClient::read_message) reads messages.
+/// On a message pipe each write is one message. Flushing does nothing, as in tokio; [`drain`](NamedPipeClient::drain) waits for
+/// the reader. Shutting down does nothing either, except on a plain Unix socket and on a remote pipe. Dropping closes the end.
 #[derive(Debug)]
 pub struct NamedPipeClient {
-    end: AsyncEnd,
+    pub(crate) end: AsyncEnd,
 }
 
 impl NamedPipeServer {
-    /// Waits for a client (rules C2, C7). Corresponds to `ConnectNamedPipe`.
+    /// Waits for a client ([rule C2](crate::rules#c2), [rule C7](crate::rules#c7)). Corresponds to [`ConnectNamedPipe`].
+    ///
+    /// [`ConnectNamedPipe`]: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-connectnamedpipe
     ///
     /// # Cancel safety
-    /// Cancel safe: the instance goes on listening, and a client that comes meanwhile is there for the next call.
+    /// Cancel safe: the instance listens on, and the next call returns a client that has connected meanwhile.
     ///
     /// # Errors
-    /// `NoData` if a client came and left: call [`disconnect`](NamedPipeServer::disconnect), then `connect` again.
+    /// `NoData` if a client connected and left. Call [`disconnect`](NamedPipeServer::disconnect), then `connect` again.
     #[doc(alias = "ConnectNamedPipe")]
     pub async fn connect(&self) -> io::Result<()> {
         self.end.connect().await
     }
 
-    /// Throws the client and all unread data out (rule F2). Corresponds to `DisconnectNamedPipe`.
+    /// Disconnects the client and discards all unread data ([rule F2](crate::rules#f2)). Corresponds to
+    /// [`DisconnectNamedPipe`].
+    ///
+    /// [`DisconnectNamedPipe`]: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-disconnectnamedpipe
     ///
     /// # Errors
-    /// `NotConnected` if it was disconnected already; `Unsupported` on a plain socket.
+    /// `NotConnected` if the instance is disconnected already. `Unsupported` on a plain socket.
     #[doc(alias = "DisconnectNamedPipe")]
     pub fn disconnect(&self) -> io::Result<()> {
         self.end.disconnect()
     }
 }
 
-/// What both ends have: written once, so that they can't differ.
+/// The methods of both ends, written once so that they can't differ.
 macro_rules! ends {
     ($($end:ident),*) => { $(
         impl $end {
@@ -88,31 +91,35 @@ macro_rules! ends {
                 $end { end }
             }
 
-            /// Tells type, end, instances and buffer sizes. Corresponds to `GetNamedPipeInfo`.
+            /// Returns the pipe's type, maximum of instances and buffer sizes, and the side of this end. Corresponds to
+            /// [`GetNamedPipeInfo`].
+            ///
+            /// [`GetNamedPipeInfo`]: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-getnamedpipeinfo
             ///
             /// # Errors
-            /// Those of the system, for a plain socket.
+            /// The system's error for a plain socket. `Unsupported` for a remote pipe, on any system but Windows.
             #[doc(alias = "GetNamedPipeInfo")]
             pub fn info(&self) -> io::Result<PipeInfo> {
                 self.end.info()
             }
 
-            /// Waits until reading or writing, whichever `interest` asks for, would not wait, and tells which of them. That
-            /// includes errors and the end of the pipe, which the call itself then tells.
+            /// Waits until the end is ready to read or to write, as `interest` says, and returns what it is ready for.
+            ///
+            /// An end is also ready if the read or write would return an error or the end of the pipe.
             ///
             /// # Cancel safety
-            /// Cancel safe: it takes nothing.
+            /// Cancel safe: it takes no data.
             ///
             /// # Errors
-            /// When there is no runtime, or it shuts down.
+            /// The runtime's error if there is no runtime or it shuts down.
             pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
                 self.end.ready(interest).await
             }
 
-            /// Waits until reading would not wait.
+            /// Waits until a read would not wait.
             ///
             /// # Cancel safety
-            /// Cancel safe: it takes nothing.
+            /// Cancel safe: it takes no data.
             ///
             /// # Errors
             /// As [`ready`](Self::ready).
@@ -120,11 +127,11 @@ macro_rules! ends {
                 self.ready(Interest::READABLE).await.map(drop)
             }
 
-            /// Waits until writing would not wait; after a [`try_write`](Self::try_write) that had no room, until there is
-            /// as much as it wanted on a message pipe.
+            /// Waits until a write would not wait. On a message pipe, after a [`try_write`](Self::try_write) without room, it
+            /// waits for as much room as that message needs.
             ///
             /// # Cancel safety
-            /// Cancel safe: it gives nothing.
+            /// Cancel safe: it writes no data.
             ///
             /// # Errors
             /// As [`ready`](Self::ready).
@@ -132,7 +139,7 @@ macro_rules! ends {
                 self.ready(Interest::WRITABLE).await.map(drop)
             }
 
-            /// Polls for [`readable`](Self::readable). Of several tasks that poll for reading the last one is woken.
+            /// Polls for [`readable`](Self::readable). If several tasks poll for reading, only the last one is woken.
             ///
             /// # Errors
             /// As [`ready`](Self::ready).
@@ -140,7 +147,7 @@ macro_rules! ends {
                 self.end.poll_read_ready(cx)
             }
 
-            /// Polls for [`writable`](Self::writable). Of several tasks that poll for writing the last one is woken.
+            /// Polls for [`writable`](Self::writable). If several tasks poll for writing, only the last one is woken.
             ///
             /// # Errors
             /// As [`ready`](Self::ready).
@@ -148,15 +155,15 @@ macro_rules! ends {
                 self.end.poll_write_ready(cx)
             }
 
-            /// Reads what is there; 0 is the end of the pipe, or an empty buffer.
+            /// Reads without waiting. 0 is the end of the pipe, or means that `buf` is empty.
             ///
             /// # Errors
-            /// `WouldBlock` when nothing is there; else those of reading.
+            /// `WouldBlock` if nothing is there. Else the [errors](crate::PipeStream#errors) of reads.
             pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
                 self.try_read_vectored(&mut [IoSliceMut::new(buf)])
             }
 
-            /// Reads what is there into several buffers, one after the other.
+            /// Reads without waiting into several buffers, one after the other.
             ///
             /// # Errors
             /// As [`try_read`](Self::try_read).
@@ -164,15 +171,16 @@ macro_rules! ends {
                 self.end.try_read(bufs)
             }
 
-            /// Writes what fits; on a message pipe all of it as one message, or nothing.
+            /// Writes what fits, without waiting. On a message pipe it writes `buf` as one message or not at all.
             ///
             /// # Errors
-            /// `WouldBlock` when nothing fits; else those of writing.
+            /// `WouldBlock` if there is no room. Else the [errors](crate::PipeStream#errors) of writes.
             pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
                 self.try_write_vectored(&[IoSlice::new(buf)])
             }
 
-            /// Writes what fits of several buffers, one after the other; on a message pipe they are one message.
+            /// Writes what fits of several buffers, one after the other, without waiting. On a message pipe all buffers are one
+            /// message.
             ///
             /// # Errors
             /// As [`try_write`](Self::try_write).
@@ -180,95 +188,110 @@ macro_rules! ends {
                 self.end.try_write(bufs)
             }
 
-            /// Reads one whole message, at most `len_max` bytes; `None` is the end of the pipe.
+            /// Reads one whole message of at most `len_max` bytes. `None` is the end of the pipe.
             ///
             /// # Cancel safety
-            /// Cancel safe: the message is taken whole, as it is returned, or stays.
+            /// Cancel safe: a message that is not returned stays unread as a whole.
             ///
             /// # Errors
-            /// - `MoreData`: the message is longer; nothing is lost, read it with a larger limit or in parts.
-            /// - `BadPipe`: this end reads bytes; the text says what to call.
-            /// - And those of reading.
+            /// - `MoreData`: the message is longer. It stays unread: read it with a larger limit or in parts.
+            /// - `BadPipe`: this end reads bytes. The text says what to call.
+            /// - The [errors](crate::PipeStream#errors) of reads.
             pub async fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>> {
                 self.end.read_message(len_max).await
             }
 
-            /// Reads one message, or the part of it that fits (rule M2).
+            /// Reads one message, or as much of it as fits ([rule M2](crate::rules#m2)). Corresponds to [`ReadFile`] in
+            /// message read mode.
+            ///
+            /// [`ReadFile`]: https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-readfile
             ///
             /// # Cancel safety
-            /// Cancel safe: what is not returned stays, and the buffer is not touched after a drop.
+            /// Cancel safe: data that is not returned stays unread, and nothing writes to the buffer after a drop.
             ///
             /// # Errors
-            /// `BadPipe` when this end reads bytes, and those of reading.
+            /// `BadPipe` if this end reads bytes, and the [errors](crate::PipeStream#errors) of reads.
             #[doc(alias = "ReadFile")]
             pub async fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead> {
                 self.end.read_message_into(buf).await
             }
 
-            /// Writes one message, also an empty one: all of it or an error (rule M1). One that is larger than the quota
-            /// waits for its reader.
+            /// Writes one message as a whole or not at all ([rule M1](crate::rules#m1)). The message may be empty. A message
+            /// that is larger than the quota waits for its reader. Corresponds to [`WriteFile`] on a message pipe.
+            ///
+            /// [`WriteFile`]: https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-writefile
             ///
             /// # Cancel safety
-            /// Cancel safe: the message is published whole or not at all. Dropped while it waits for the reader of what it
-            /// has published, it has been written.
+            /// Cancel safe: the message is written as a whole or not at all. A future that is dropped while it waits for the
+            /// reader has written it.
             ///
             /// # Errors
-            /// `BadPipe` on a byte pipe, `Invalid` beyond 4,294,967,295 bytes, and those of writing.
+            /// - `BadPipe`: this is a byte pipe.
+            /// - `Invalid`: the message is longer than 4,294,967,295 bytes. A remote message must have 1 to 65,535 bytes.
+            /// - The [errors](crate::PipeStream#errors) of writes.
             #[doc(alias = "WriteFile")]
             pub async fn write_message(&self, message: &[u8]) -> io::Result<()> {
                 self.end.write_message(message).await
             }
 
-            /// Writes a message and reads the reply, at most `len_max` bytes (rule M5). Corresponds to
-            /// `TransactNamedPipe`.
+            /// Writes a message and reads the reply, of at most `len_max` bytes ([rule M5](crate::rules#m5)). Corresponds to
+            /// [`TransactNamedPipe`].
+            ///
+            /// [`TransactNamedPipe`]: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-transactnamedpipe
             ///
             /// # Cancel safety
-            /// Not cancel safe: when it is dropped after the request was written, the reply comes unread.
+            /// Not cancel safe: if the future is dropped after the request was written, the reply arrives and stays unread.
             ///
             /// # Errors
             /// - `BadPipe`: this end does not read messages.
-            /// - `Busy`: something is unread.
-            /// - `Broken`: the other end has closed.
-            /// - `MoreData`: the reply is longer; it is still there to be read.
-            /// - And those of reading and writing.
+            /// - `Busy`: there is unread data.
+            /// - `Broken`: the peer has closed.
+            /// - `MoreData`: the reply is longer. It stays unread.
+            /// - The [errors](crate::PipeStream#errors) of reads and writes.
             #[doc(alias = "TransactNamedPipe")]
             pub async fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
                 self.end.transact(request, len_max).await
             }
 
-            /// Looks at what is there without taking it; never waits (rule M4). Corresponds to `PeekNamedPipe`.
+            /// Copies unread data without taking it, and never waits ([rule M4](crate::rules#m4)). Corresponds to
+            /// [`PeekNamedPipe`].
+            ///
+            /// [`PeekNamedPipe`]: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-peeknamedpipe
             ///
             /// # Errors
-            /// - `Broken`: the other end has closed, and everything was read.
-            /// - `BadPipe`: a server end without a client, or a disconnected pipe.
-            /// - `AccessDenied`: this end may not read.
+            /// Those of [`PipeStream::peek`](crate::PipeStream::peek).
             #[doc(alias = "PeekNamedPipe")]
             pub fn peek(&self, buf: &mut [u8]) -> io::Result<Peek> {
                 self.end.peek(buf)
             }
 
-            /// Waits until the other end has read everything written (rule F1). Corresponds to `FlushFileBuffers`.
+            /// Waits until the peer has read everything that was written ([rule F1](crate::rules#f1)). Corresponds to
+            /// [`FlushFileBuffers`].
+            ///
+            /// [`FlushFileBuffers`]: https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-flushfilebuffers
             ///
             /// # Cancel safety
-            /// Cancel safe: it only looks.
+            /// Cancel safe: it changes nothing.
             ///
             /// # Errors
-            /// `Broken` when the other end goes away first, `AccessDenied` on an end that may not write.
+            /// `Broken` if the peer closes first, `AccessDenied` on an end that may not write.
             #[doc(alias = "FlushFileBuffers")]
             pub async fn drain(&self) -> io::Result<()> {
                 self.end.drain().await
             }
 
-            /// Switches how this end reads (rules M3, N5). Corresponds to `SetNamedPipeHandleState`.
+            /// Sets how this end reads ([rule M3](crate::rules#m3)). Corresponds to [`SetNamedPipeHandleState`].
+            ///
+            /// [`SetNamedPipeHandleState`]: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-setnamedpipehandlestate
             ///
             /// # Errors
-            /// `Invalid` for message read mode on a byte pipe.
+            /// `Invalid` for message read mode on a byte pipe ([rule N5](crate::rules#n5)).
             #[doc(alias = "SetNamedPipeHandleState")]
             pub fn set_read_mode(&self, mode: PipeMode) -> io::Result<()> {
                 self.end.set_read_mode(mode)
             }
 
-            /// Tells who the other end is; answers still after it has gone (rule A3).
+            /// Returns the process and user at the other end, also after it has closed ([rule A3](crate::rules#a3)).
             ///
             /// # Errors
             /// `Listening` or `NotConnected` on a server end without a client.
@@ -315,7 +338,7 @@ macro_rules! ends {
             }
 
             fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                self.end.poll_shut_down(cx)
+                self.end.poll_shutdown(cx)
             }
         }
     )* };

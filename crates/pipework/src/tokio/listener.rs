@@ -1,14 +1,10 @@
-//! The accept loop for tasks.
+//! The async accept loop.
 
 use super::{ends::NamedPipeServer, options::ServerOptions};
 use crate::{
-    error::PipeErrorKind,
-    listener::{Listener as Blocking, Source, lock},
+    listener::{Listener as Blocking, Look, lock},
     name::PipeName,
-    sys::{
-        self, Limit,
-        asynchronous::{Accepting, AsyncEnd},
-    },
+    sys::asynchronous::{Accepting, AsyncEnd},
 };
 use ::tokio::task::coop;
 use std::{
@@ -20,17 +16,18 @@ use std::{
     time::Duration,
 };
 
-/// How long polling pauses after an error that may pass.
+/// How long polling pauses after an error that may be temporary.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 
-/// Accepts clients without a gap.
+/// Accepts clients, one after the other, without a gap in which none could connect.
 ///
-/// It replaces the listening instance before it hands one out (at the maximum it hands out first and listens again when a
-/// place is free), survives clients that came and went (and still hands out what they wrote), and never waits for a silent
-/// client. Several tasks may accept. Dropping it ends the accepting; connections go on.
+/// It creates the next instance before it returns a connected one. A pipe that has its maximum of instances returns the
+/// connected one first and listens again as soon as another instance closes. A client that connects and leaves does not end
+/// the loop; if it wrote something, its connection is returned ([rule C2](crate::rules#c2)). The listener never waits for a
+/// client to write. Several tasks may call `accept`. Dropping the listener does not close connections.
 ///
 /// # Examples
-/// A server that stops when it is told to, and lets its connections finish:
+/// A graceful shutdown, which lets the connections finish:
 /// ```
 /// use pipework::{PipeName, tokio::{Listener, connect}};
 /// use tokio::{io::{AsyncReadExt, AsyncWriteExt}, sync::oneshot, task::JoinSet};
@@ -65,22 +62,22 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Listener {
     listener: Blocking,
-    /// Who polled last, and only that one.
+    /// The state of the task that polled last.
     polling: Mutex<Polling>,
 }
 
 #[derive(Debug, Default)]
 struct Polling {
     accepting: Accepting,
-    /// Whether the last thing that came was an error.
+    /// Whether the last poll returned an error.
     has_failed: bool,
 }
 
 impl Listener {
-    /// Takes the name as its first instance.
+    /// Creates a listener that owns the name.
     ///
     /// # Errors
-    /// `NameTaken` if the name exists, and those of [`ServerOptions::create`].
+    /// `NameTaken` if the name exists, and those of [`ServerOptions::listen`].
     pub fn bind(address: impl AsRef<OsStr>) -> io::Result<Listener> {
         ServerOptions::new().listen(address)
     }
@@ -89,20 +86,24 @@ impl Listener {
         Listener { listener, polling: Mutex::default() }
     }
 
-    /// Waits for the next client; several tasks may.
+    pub(super) fn into_listener(self) -> Blocking {
+        self.listener
+    }
+
+    /// Waits for the next client. Several tasks may call it.
     ///
     /// # Cancel safety
-    /// Cancel safe: a client is taken in the moment in which it is returned.
+    /// Cancel safe: a client that is not returned stays with the listener.
     ///
     /// # Errors
-    /// The system's own, such as too many open files, after which it can be called again.
+    /// The system's error, such as too many open files. The call can be repeated.
     pub async fn accept(&self) -> io::Result<NamedPipeServer> {
         let mut accepting = Accepting::default();
         poll_fn(|cx| self.poll_accept_with(cx, &mut accepting)).await
     }
 
-    /// The same for hand-written futures and streams. Of several tasks that poll the last one is woken. After an error it
-    /// pauses.
+    /// Polls for a client, in hand-written futures and streams. If several tasks poll, only the last one is woken. After an
+    /// error it pauses.
     ///
     /// # Errors
     /// Those of [`accept`](Listener::accept).
@@ -118,7 +119,7 @@ impl Listener {
         Poll::Ready(accepted)
     }
 
-    /// The name it serves.
+    /// Returns the name of the pipe.
     pub fn name(&self) -> &PipeName {
         self.listener.name()
     }
@@ -130,13 +131,19 @@ impl Listener {
     ) -> Poll<io::Result<NamedPipeServer>> {
         let progress = ready!(coop::poll_proceed(cx));
         loop {
-            let again = match self.listener.look(|instance| accepting.poll_known(cx, instance))? {
-                Look::Client(end) => {
+            let look = self.listener.look(|instance| Ok(accepting.poll_known(cx, instance)?.is_ready()))?;
+            let again = match look {
+                Look::Client(instance) => {
                     progress.made_progress();
-                    return Poll::Ready(Ok(NamedPipeServer::new(end)));
+                    return Poll::Ready(Ok(NamedPipeServer::new(AsyncEnd::of_instance(&instance))));
+                }
+                Look::ClientAt(end) => {
+                    progress.made_progress();
+                    return Poll::Ready(Ok(NamedPipeServer::new(AsyncEnd::new(end))));
                 }
                 Look::Nobody(instance) => accepting.poll_client(cx, &instance),
-                Look::Unknown => Poll::Pending,
+                // The look has registered the task.
+                Look::Unknown(_) => Poll::Pending,
                 Look::NobodyAt(listener) => accepting.poll_path(cx, listener),
                 Look::Full => accepting.poll_place(cx, self.listener.name()),
                 Look::Locked => accepting.poll_lock(cx),
@@ -144,71 +151,4 @@ impl Listener {
             ready!(again)?;
         }
     }
-}
-
-/// What a look for a client found.
-enum Look<'a> {
-    Client(AsyncEnd),
-    /// This instance listens.
-    Nobody(sys::Instance),
-    /// An instance has a client of whom it is not known yet who it is.
-    Unknown,
-    /// This socket listens.
-    NobodyAt(&'a sys::PlainListener),
-    /// The pipe has all of its instances.
-    Full,
-    /// Another process is creating an instance, so there can't be one now; a client that is there waits for it.
-    Locked,
-}
-
-impl Blocking {
-    /// Looks for a client of whom one can know who it is, and never waits.
-    fn look(&self, mut know: impl FnMut(&sys::Instance) -> Poll<io::Result<()>>) -> io::Result<Look<'_>> {
-        let current = match &self.source {
-            Source::Instances { current, .. } => current,
-            Source::Plain(listener) => {
-                return match listener.accept(&at_once()) {
-                    Ok(end) => Ok(Look::Client(AsyncEnd::new(end))),
-                    Err(error) if error == PipeErrorKind::TimedOut => Ok(Look::NobodyAt(listener)),
-                    Err(error) => Err(error),
-                };
-            }
-        };
-        // Another task may look at the same time: each step is whole, and of two only one replaces an instance.
-        let mut current = lock(current);
-        loop {
-            let instance = match &*current {
-                Some(instance) => instance.clone(),
-                None => match sys::Instance::try_create_for_listener(&self.spec) {
-                    Ok(Some(instance)) => current.insert(instance).clone(),
-                    Ok(None) => return Ok(Look::Locked),
-                    Err(error) if error == PipeErrorKind::Busy => return Ok(Look::Full),
-                    Err(error) => return Err(error),
-                },
-            };
-            let has_left = match instance.connect(&at_once()) {
-                Ok(()) => false,
-                Err(error) if error == PipeErrorKind::NoData => true,
-                Err(error) if error == PipeErrorKind::TimedOut => return Ok(Look::Nobody(instance)),
-                Err(error) => return Err(error),
-            };
-            if know(&instance)?.is_pending() {
-                return Ok(Look::Unknown);
-            }
-            *current = match instance.try_create_next(&self.spec) {
-                Ok(None) => return Ok(Look::Locked),
-                Ok(next) => next,
-                // Where none can be made now, the next look tries.
-                Err(_) => None,
-            };
-            // A client that came, wrote and left is still a client; one that left nothing is not.
-            if !has_left || instance.left_bytes() {
-                return Ok(Look::Client(AsyncEnd::of_instance(&instance)));
-            }
-        }
-    }
-}
-
-fn at_once() -> Limit {
-    Limit::new(Some(Duration::ZERO), None)
 }

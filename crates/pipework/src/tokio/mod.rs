@@ -1,13 +1,12 @@
-//! The same pipes for tasks: the names and signatures of `tokio::net::windows::named_pipe`, on every system, and what it
-//! lacks.
+//! Async pipes: the names and signatures of `tokio::net::windows::named_pipe` on every system, and more.
 //!
-//! Replacing the `use` line of a program that uses tokio's named pipes is the whole port, and from then on it runs on Unix
-//! too. Import the items of this module, not the module itself, which would hide the `tokio` crate.
+//! A program on tokio's named pipes is ported by replacing its `use` line, and then also runs on Unix. Import the items of this
+//! module and not the module itself, which would hide the crate `tokio`.
 //!
 //! # The accept loop
 //!
-//! [`Listener`] is the accept loop done right: there is always an instance for the next client, and no client that comes
-//! and goes can end it. tokio's own way, an instance at a time, works as well ([`ServerOptions::create`]).
+//! [`Listener`] is the accept loop: an instance always listens for the next client, and a client that connects and leaves does
+//! not end the loop. tokio's way, one instance at a time, works too ([`ServerOptions::create`]).
 //!
 //! ```
 //! use pipework::{PipeName, tokio::{Listener, connect}};
@@ -40,8 +39,8 @@
 //!
 //! # Waiting for an instance
 //!
-//! tokio's loop of opening, sleeping and opening again works as it stands: busy is the error number 231 here on every
-//! system. [`ClientOptions::connect`] waits without sleeping in vain.
+//! tokio's loop of opening, sleeping and opening again works without a change: a busy pipe has the OS error 231 on every
+//! system. [`ClientOptions::connect`] waits without polling.
 //!
 //! ```
 //! # use pipework::{PipeName, tokio::ServerOptions};
@@ -69,44 +68,49 @@
 //!
 //! # Runtimes
 //!
-//! Ends are made anywhere, also outside a runtime, and belong to none: a task waits in its own, and may go on in another
-//! when that has ended. Multi-thread and current-thread runtimes serve alike. A task that waits outside a runtime gets an
-//! error; in a runtime that was built without I/O it panics, as with tokio's own types. Timers are not needed.
+//! Ends can be created outside a runtime, and belong to none. A task that waits uses its own runtime, and a task of another
+//! runtime may use the same end later. Multi-thread and current-thread runtimes both work. A task that waits without a runtime
+//! gets an error; in a runtime without I/O it panics, as tokio's own types do. Timers are not needed.
 //!
-//! No call keeps a thread of the runtime waiting, with one exception that tokio has as well: creating an instance asks the
-//! system and returns when it is there, on Unix after other processes that are creating one at the same moment. On Windows, tasks are
-//! woken by threads of the system's own pool; draining, and connecting while a pipe is busy, take a thread that the runtime has for
-//! blocking calls.
+//! No call blocks a thread of the runtime, with one exception that tokio has too: creating an instance returns when the system
+//! has created it. On Unix it first waits for other processes that create an instance at the same moment. On Windows, threads of
+//! the system's pool wake the tasks. There, draining, and connecting to a busy pipe, each use a thread of the runtime's blocking
+//! pool.
 //!
-//! On Unix a task that is about to sleep first looks again for at most 100 µs, as long as that pays, and lets the other tasks of
-//! its runtime run between two looks. Where those have more to do than the pipes, `PIPEWORK_SPIN=0` in the environment makes it
-//! sleep at once.
+//! On Unix a task spins for up to 100 µs before it sleeps, as long as that pays, and yields to the other tasks of its runtime
+//! meanwhile. `PIPEWORK_SPIN=0` in the environment turns this off, for programs whose tasks have more to do than pipes.
 //!
 //! # Cancel safety
 //!
-//! Futures may be dropped at any time: no byte, message or client is lost or doubled, unless a function says otherwise.
-//! There is no buffer in between: what a call has not returned is still in the pipe, and what it took it returns.
+//! A future may be dropped at any time ([rule T3](crate::rules#t3)): no byte, message or client is lost or duplicated, unless a
+//! function says otherwise. There is no buffer in between: data that a call has not returned is still in the pipe.
 //!
 //! # Platform-specific behavior
 //!
-//! Windows tells of room only by ending a write. So there one write more than has room is begun, of a stream at most as many bytes
-//! as the quota: it counts as written, can be read from then on, and the next one waits until it is over. An end that is dropped
-//! meanwhile closes when that was read, or when the other end closes. If the process ends first, it is lost: wait for
-//! [`drain`](NamedPipeClient::drain) before that. For each end of an anonymous pipe that waits, a thread waits that the runtime has
-//! for blocking calls, and an error of a write is told by the next one.
+//! Windows signals room for a write only by completing one. So there, one write more than fits is started, with at most as many
+//! bytes as the quota on a byte pipe. It counts as written and can be read at once, and the next write waits until it has
+//! completed. If the end is dropped meanwhile, it closes when the peer has read the data or has closed. If the process exits
+//! first, the data is lost: wait for [`drain`](NamedPipeClient::drain) before. Each waiting end of an anonymous pipe uses a
+//! thread of the runtime's blocking pool, and the next write returns the error of a failed one.
 //!
-//! # Other computers
+//! # Remote pipes
 //!
-//! On Unix, with the feature `remote`, a write to a pipe on another computer is handed over to the network, up to 1 MiB, and counts as
-//! written; an error is told by the next one. A program that is about to end waits for it with `shutdown`, which elsewhere has nothing to
-//! do. [`NamedPipeClient::write_message`] waits by itself.
+//! On Unix, with the feature `remote`, up to 1 MiB of written data is queued for the network and counts as written. The next
+//! write returns the error of a failed one. A program that is about to exit calls `shutdown`, which waits for the queue and does
+//! nothing on a local pipe. [`NamedPipeClient::write_message`] waits by itself.
+//!
+//! # Blocking ends
+//!
+//! [`NamedPipeClient::from_blocking`] and [`NamedPipeClient::into_blocking`], and those of [`NamedPipeServer`] and [`Listener`],
+//! convert between blocking and async ends, as `from_std` and `into_std` do in tokio.
 //!
 //! # Errors
 //!
-//! They are those of the blocking calls, to be told apart by [`PipeErrorKind::of`](crate::PipeErrorKind::of). Busy, from
-//! `create` and `open`, is the plain error number, as tokio's users compare it.
+//! They are the errors of the blocking calls, with a [`PipeErrorKind`](crate::PipeErrorKind). A busy pipe, from `create` and
+//! `open`, is the bare OS error 231, as programs on tokio compare it.
 
 mod anonymous;
+mod conversions;
 mod ends;
 mod listener;
 mod options;
@@ -121,15 +125,15 @@ pub use options::{ClientOptions, ServerOptions};
 
 use std::{ffi::OsStr, io};
 
-/// Connects as a client: waits at most 20 s while the pipe is busy, and not at all when it is absent.
+/// Connects as a client. Waits at most 20 s while the pipe is busy, and not at all if it does not exist.
 ///
-/// Opens it duplex, or in the one direction that it has, as [`pipework::connect`](crate::connect()) does.
+/// The pipe is opened in both directions, or in the one that it has, as by [`pipework::connect`](crate::connect()).
 ///
 /// # Cancel safety
-/// Cancel safe: nothing is opened until it returns. A server may see a client that came and left.
+/// Cancel safe: nothing is open until the call returns. A server may see a client that connects and leaves.
 ///
 /// # Errors
 /// Those of [`pipework::connect`](crate::connect()).
 pub async fn connect(address: impl AsRef<OsStr>) -> io::Result<NamedPipeClient> {
-    ClientOptions::new().connect_as_it_goes(address.as_ref()).await
+    ClientOptions::new().connect_any_direction(address.as_ref()).await
 }

@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
-/// Every next client; never ends, and pauses after an error such as "too many open files".
+/// A stream of clients. It never ends, and pauses after an error such as too many open files.
 impl Stream for Listener {
     type Item = io::Result<NamedPipeServer>;
 

@@ -1,4 +1,4 @@
-//! Who to be on another computer: options, a password file, or a question on the terminal.
+//! The account for a remote pipe: from options and a password file, or a prompt on the terminal.
 
 use std::{
     fs::File,
@@ -15,16 +15,17 @@ use crate::{
     output::say,
 };
 
-/// No password is longer; a file that is something else is noticed.
+/// Longer than any password, so that a wrong file is detected.
 const PASSWORD_LEN_MAX: usize = 1024;
 
-/// Tells the options who to be, and asks for what is missing.
+/// Adds account and port to the options, and asks for a missing password.
 pub(super) fn apply(args: &RemoteArgs, name: &PipeName, options: &mut ClientOptions) -> Result<(), Failure> {
     let PipeNameKind::Remote { server, .. } = name.kind() else {
         if args.user.is_some() || args.port.is_some() {
-            let text = format!("{name} is on this computer, so there is no account or port to choose");
-            return Err(Failure::new(Status::Usage, text)
-                .hint(r"a pipe on another computer is '\\server\pipe\NAME', in quotes"));
+            let text = format!("{name} is a local pipe, so --user and --port do not apply");
+            return Err(
+                Failure::new(Status::Usage, text).hint(r"a remote pipe is '\\server\pipe\NAME', in quotes")
+            );
         }
         return Ok(());
     };
@@ -48,8 +49,8 @@ fn from_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
         Failure::failed(format!("can't read the password from {}: {error}", path.display()))
     };
     let file = File::open(path).map_err(failed)?;
-    if others_may_read(&file) {
-        say(format_args!("others can read {}, too: chmod 600 mends that", path.display()));
+    if is_readable_by_others(&file) {
+        say(format_args!("other users can read {}: restrict it with chmod 600", path.display()));
     }
     let mut line = Zeroizing::new(String::with_capacity(PASSWORD_LEN_MAX + 2));
     let limit = u64::try_from(PASSWORD_LEN_MAX + 2).unwrap_or(u64::MAX);
@@ -57,29 +58,29 @@ fn from_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
     let len = line.trim_end_matches(['\r', '\n']).len();
     line.truncate(len);
     if len == 0 || len > PASSWORD_LEN_MAX {
-        let text = format!("the first line of {} is no password", path.display());
+        let text = format!("the first line of {} is not a password", path.display());
         return Err(Failure::failed(text));
     }
     Ok(line)
 }
 
 #[cfg(unix)]
-fn others_may_read(file: &File) -> bool {
+fn is_readable_by_others(file: &File) -> bool {
     use std::os::unix::fs::MetadataExt;
     file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o077 != 0)
 }
 
 #[cfg(not(unix))]
-fn others_may_read(_file: &File) -> bool {
+fn is_readable_by_others(_file: &File) -> bool {
     false
 }
 
-/// Asks on the terminal, without an echo.
+/// Asks on the terminal, without echo.
 #[cfg(unix)]
 fn ask(question: &str) -> Result<Zeroizing<String>, Failure> {
     match rpassword::prompt_password(question) {
         Ok(password) => Ok(Zeroizing::new(password)),
-        // Ctrl-C is a key like any other while the terminal is asked.
+        // During the prompt Ctrl-C is input, not a signal.
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {
             Err(Failure::interrupted("not connected yet"))
         }
@@ -90,9 +91,12 @@ fn ask(question: &str) -> Result<Zeroizing<String>, Failure> {
     }
 }
 
-/// The system signs in by itself, and takes no password from us.
+/// Windows authenticates with its own credentials, and takes no password from a program.
 #[cfg(not(unix))]
 fn ask(_question: &str) -> Result<Zeroizing<String>, Failure> {
-    Err(Failure::new(Status::Usage, "on this system accounts on other computers are the system's business")
-        .hint(r"sign in with `net use \\server\IPC$ /user:USER`, then connect without --user"))
+    Err(Failure::new(
+        Status::Usage,
+        "on this system --user does not apply: the system manages the accounts for remote pipes",
+    )
+    .hint(r"sign in with `net use \\server\IPC$ /user:USER`, then connect without --user"))
 }

@@ -1,4 +1,4 @@
-//! A hex dump in the usual form: offset, sixteen bytes, the same as text.
+//! A hex dump in the usual format: offset, sixteen bytes, and the same bytes as text.
 
 use std::{
     fmt::Write as _,
@@ -7,10 +7,10 @@ use std::{
 
 const LINE_LEN: usize = 16;
 
-/// Dumps what it is given, at once: a piece that ends within a line is printed as a shorter line.
+/// Prints each piece of data immediately: a piece that ends within a line is printed as a shorter line.
 #[derive(Debug, Default)]
 pub(super) struct HexDump {
-    /// Of the next byte; counts on through a byte pipe, begins again with each message.
+    /// The offset of the next byte: in a byte pipe from its beginning, in a message from that of the message.
     offset: usize,
 }
 
@@ -23,7 +23,7 @@ impl HexDump {
         Ok(())
     }
 
-    /// Closes a message with its length, so that empty ones show, too.
+    /// Prints the end of a message with its length, so that empty messages are visible.
     pub(super) fn end_message(&mut self, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "{:08x}  end of message", self.offset)?;
         self.offset = 0;

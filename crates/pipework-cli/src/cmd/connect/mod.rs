@@ -1,7 +1,7 @@
-//! `pipework connect`: stdin and stdout onto a pipe, both ways at once.
+//! `pipework connect`: connects stdin and stdout to a pipe, in both directions at the same time.
 //!
-//! One thread sends, this one receives. A read from stdin can't be ended from outside, so the sender is never waited
-//! for unless the pipe is one that clients only write.
+//! One thread sends, and the main thread receives. A read from stdin can't be cancelled, so the main thread never waits
+//! for the sender, unless clients only write to the pipe.
 
 mod credentials;
 mod hex;
@@ -25,24 +25,24 @@ use pipework::{
 use crate::{
     args::{ConnectArgs, Direction},
     cmd::connect::hex::HexDump,
-    failure::{Failure, Status, too_late},
+    failure::{Failure, Status, timed_out},
     interrupt,
     output::{count, filled, print},
 };
 
-/// The most that is read from stdin, or printed, at a time.
+/// The maximum that is read from stdin, or printed, at a time.
 const CHUNK_LEN: usize = 64 * 1024;
 
-/// How long to wait for more once stdin has ended, where the server can't be told.
+/// How long to wait for more data after the end of stdin, if the pipe can't be half-closed.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// How long a write that was on its way may take to fail.
-const REPORT_PATIENCE: Duration = Duration::from_millis(500);
+/// How long a write in progress may take to fail after the server has closed.
+const WRITE_FAILURE_TIMEOUT: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(args: &ConnectArgs) -> Result<(), Failure> {
     let name = PipeName::new(&args.name)?;
     let interrupted = Canceller::new()?;
-    // Used by the sender when stdin has ended, to tell the receiver, and by Ctrl-C.
+    // Cancelled by the sender at the end of stdin, to wake the receiver, and by Ctrl-C.
     let ended = Canceller::new()?;
     let (report, sent) = mpsc::channel();
     interrupt::watch({
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &ConnectArgs) -> Result<(), Failure> {
         move || {
             interrupted.cancel();
             ended.cancel();
-            // The sender may wait for stdin and can't be reached.
+            // The sender may wait for stdin, which can't be cancelled.
             report.send(Err(io::ErrorKind::ConnectionAborted.into())).ok();
         }
     })?;
@@ -58,25 +58,25 @@ pub(crate) fn run(args: &ConnectArgs) -> Result<(), Failure> {
     let (stream, direction) = open(args, &name, &interrupted)?;
     let stream = Arc::new(stream);
     stream.set_canceller(Some(&ended));
-    let at_the_end = match name.kind() {
-        PipeNameKind::Socket(_) => AtTheEnd::HalfClose,
-        // What was written there was taken by the computer.
-        PipeNameKind::Remote { .. } => AtTheEnd::Nothing,
-        _ => AtTheEnd::Drain,
+    let on_eof = match name.kind() {
+        PipeNameKind::Socket(_) => OnEof::HalfClose,
+        // SMB can't wait until the server has read everything.
+        PipeNameKind::Remote { .. } => OnEof::Nothing,
+        _ => OnEof::Drain,
     };
     let writing = Arc::new(AtomicBool::new(false));
     if direction != Direction::Out {
         let (stream, writing) = (Arc::clone(&stream), Arc::clone(&writing));
-        let sender = Sending { stream, at_the_end, writing, report, ended };
+        let sender = StdinSender { stream, on_eof, writing, report, ended };
         let message = args.message;
         thread::spawn(move || sender.run(message));
     }
     let idle = match args.idle {
-        None if args.stay || at_the_end == AtTheEnd::HalfClose => None,
+        None if args.stay || on_eof == OnEof::HalfClose => None,
         idle => Some(idle.unwrap_or(IDLE)),
     };
     let printer = Printer { message: args.message, hex: args.hex.then(HexDump::default) };
-    let mut receiver = Receiving {
+    let mut receiver = PipeReceiver {
         stream: &stream,
         interrupted: &interrupted,
         idle,
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &ConnectArgs) -> Result<(), Failure> {
     if direction == Direction::In { receiver.wait_for_sender() } else { receiver.run() }
 }
 
-/// Opens the pipe in both directions, or in the one that it has, seen from its server.
+/// Opens the pipe in both directions, or in its only one. The result is the direction of the server.
 fn open(
     args: &ConnectArgs,
     name: &PipeName,
@@ -108,7 +108,7 @@ fn open(
     }
     let error = match receiving.connect(name) {
         Ok(stream) => return Ok((stream, Direction::Duplex)),
-        // The pipe may go one way only.
+        // The pipe may have one direction only.
         Err(error) if error == PipeErrorKind::AccessDenied => {
             if let Ok(stream) = receiving.write(false).connect(name) {
                 return Ok((stream, Direction::Out));
@@ -124,61 +124,62 @@ fn open(
         return Err(Failure::interrupted("not connected yet"));
     }
     if error == PipeErrorKind::TimedOut {
-        return Err(too_late(name));
+        return Err(timed_out(name));
     }
     let no_messages = args.message && error == PipeErrorKind::Invalid;
     let (absent, denied) = match name.kind() {
         PipeNameKind::Remote { .. } => (
-            "its server has to accept the network (`pipework serve NAME --accept-remote`), and the computer to let callers in",
-            "the account, and what the server of the pipe lets in, are the other computer's to decide",
+            "the pipe's server must accept remote clients (`pipework serve NAME --accept-remote`), and the SMB server must export the pipe",
+            "check the account, and the access that the pipe's server grants",
         ),
         _ => (
-            "start its server, or add --wait to wait for it; `pipework list` shows what there is",
-            "its server decides who may come in; `pipework list` shows whose pipe it is",
+            "start its server, or add --wait to wait for it; `pipework list` lists the pipes",
+            "the pipe's server decides which users can connect; `pipework list` shows its owner",
         ),
     };
-    let failure = Failure::about(name, error).hint_if(Status::Absent, absent).hint_if(Status::Denied, denied);
-    Err(if no_messages { failure.hint("if this pipe carries bytes, leave --message out") } else { failure })
+    let failure =
+        Failure::of_pipe(name, error).hint_if(Status::Absent, absent).hint_if(Status::Denied, denied);
+    Err(if no_messages { failure.hint("if this is a byte pipe, omit --message") } else { failure })
 }
 
 // ---------------------------------------------------------------------- sending
 
-/// What the sender does when stdin has ended.
+/// What the sender does at the end of stdin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AtTheEnd {
-    /// Tells the other end.
+enum OnEof {
+    /// Half-closes the socket.
     HalfClose,
-    /// Waits until the other end has read everything, since it can't be told.
+    /// Waits until the server has read everything, since a named pipe can't be half-closed.
     Drain,
     Nothing,
 }
 
-/// What the sending thread works with.
-struct Sending {
+/// The state of the sending thread.
+struct StdinSender {
     stream: Arc<PipeStream>,
-    at_the_end: AtTheEnd,
-    /// Whether bytes of stdin are on their way.
+    on_eof: OnEof,
+    /// Whether a write to the pipe is in progress.
     writing: Arc<AtomicBool>,
     report: Sender<io::Result<()>>,
     ended: Canceller,
 }
 
-impl Sending {
-    /// Sends all of stdin and waits until the server has read it, then reports and ends the receiver's wait.
+impl StdinSender {
+    /// Sends all of stdin and waits until the server has read it. Then reports the result and wakes the receiver.
     fn run(self, message: bool) {
         let stdin = io::stdin().lock();
         let result = if message { self.send_lines(stdin) } else { self.send_bytes(stdin) };
-        let end = || match self.at_the_end {
-            AtTheEnd::HalfClose => self.stream.shutdown_write(),
-            AtTheEnd::Drain => self.stream.drain(),
-            AtTheEnd::Nothing => Ok(()),
+        let end = || match self.on_eof {
+            OnEof::HalfClose => self.stream.shutdown_write(),
+            OnEof::Drain => self.stream.drain(),
+            OnEof::Nothing => Ok(()),
         };
         let result = result.and_then(|()| match end() {
-            // It has closed. Whether it wanted the rest is for it to know.
+            // The server has closed the pipe, which it may do before it has read everything.
             Err(error) if is_gone(&error) => Ok(()),
             result => result,
         });
-        // The receiver may have ended already.
+        // The receiver may have exited already.
         self.report.send(result).ok();
         self.ended.cancel();
     }
@@ -195,7 +196,7 @@ impl Sending {
         }
     }
 
-    /// Each line is a message, an empty line too; the line's end is not part of it.
+    /// Sends each line as a message, without the line end. An empty line is an empty message.
     fn send_lines(&self, mut stdin: StdinLock<'_>) -> io::Result<()> {
         let mut line = Vec::new();
         while stdin.read_until(b'\n', &mut line)? > 0 {
@@ -215,11 +216,11 @@ impl Sending {
 
 // -------------------------------------------------------------------- receiving
 
-/// What the receiving thread works with.
-struct Receiving<'a> {
+/// The state of the receiving thread.
+struct PipeReceiver<'a> {
     stream: &'a PipeStream,
     interrupted: &'a Canceller,
-    /// How long to wait for more once stdin has ended; `None` is for ever.
+    /// How long to wait for more data after the end of stdin; `None` is no limit.
     idle: Option<Duration>,
     sent: &'a Receiver<io::Result<()>>,
     writing: &'a AtomicBool,
@@ -227,7 +228,7 @@ struct Receiving<'a> {
     received: usize,
 }
 
-impl Receiving<'_> {
+impl PipeReceiver<'_> {
     fn run(&mut self) -> Result<(), Failure> {
         let mut buffer = vec![0; CHUNK_LEN];
         loop {
@@ -272,29 +273,30 @@ impl Receiving<'_> {
         }
     }
 
-    /// The conversation is over; it failed if something of stdin could not be sent.
+    /// Ends the connection. It is a failure if a part of stdin could not be sent.
     fn finish(&self) -> Result<(), Failure> {
-        // A write to a server that has gone fails at once, so its report is on its way.
-        let patience = if self.writing.load(Ordering::Relaxed) { REPORT_PATIENCE } else { Duration::ZERO };
-        match self.sent.recv_timeout(patience) {
-            Ok(result) => self.judge(result),
+        // A write in progress fails soon after the server has closed; wait for that result.
+        let timeout =
+            if self.writing.load(Ordering::Relaxed) { WRITE_FAILURE_TIMEOUT } else { Duration::ZERO };
+        match self.sent.recv_timeout(timeout) {
+            Ok(result) => self.check(result),
             Err(_) => Ok(()),
         }
     }
 
-    /// For a pipe that clients only write to.
+    /// Waits for the sender, on a pipe that clients only write to.
     fn wait_for_sender(&self) -> Result<(), Failure> {
         match self.sent.recv() {
-            Ok(result) => self.judge(result),
+            Ok(result) => self.check(result),
             Err(_) => Ok(()),
         }
     }
 
-    fn judge(&self, result: io::Result<()>) -> Result<(), Failure> {
+    fn check(&self, result: io::Result<()>) -> Result<(), Failure> {
         match result {
             Err(_) if self.interrupted.is_cancelled() => Err(self.interruption()),
             Err(error) if is_gone(&error) => {
-                Err(Failure::failed("the server closed the pipe before it had taken all of stdin"))
+                Err(Failure::failed("the server closed the pipe before it had read all of stdin"))
             }
             result => result.map_err(Failure::from),
         }
@@ -305,14 +307,14 @@ impl Receiving<'_> {
     }
 }
 
-/// Writes what arrives as the options say.
+/// Prints received data in the format that the options select.
 struct Printer {
     message: bool,
     hex: Option<HexDump>,
 }
 
 impl Printer {
-    /// `whole` says that a message ends here.
+    /// `whole` means that a message ends here.
     fn write(&mut self, out: &mut impl Write, bytes: &[u8], whole: bool) -> io::Result<()> {
         match &mut self.hex {
             Some(hex) => {
@@ -332,7 +334,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_a_line_also_in_parts_and_when_empty() {
+    fn a_message_is_a_line_even_in_parts_or_empty() {
         let mut printer = Printer { message: true, hex: None };
         let mut out = Vec::new();
         printer.write(&mut out, b"ab", false).unwrap();

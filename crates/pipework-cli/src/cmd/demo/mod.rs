@@ -1,13 +1,14 @@
-//! `pipework demo`: a file through a named pipe to several client processes, every byte checked, and how fast.
+//! `pipework demo`: sends a file through a named pipe to several client processes, checks every byte, and measures the
+//! speed.
 //!
-//! The clients are this program itself, started again with a hidden command ([`peer`]).
+//! The clients are processes of this program, with a hidden command ([`peer`]).
 
-mod conduit;
 pub(crate) mod peer;
 mod report;
 mod source;
 mod speed;
 mod transfer;
+mod transport;
 
 use std::{
     env, io,
@@ -25,19 +26,19 @@ use crate::{
     interrupt,
 };
 
-/// What is written at once: a chunk of the file, and in message mode a message.
+/// The size of a write: a chunk of the file, and in message mode a message.
 const CHUNK_LEN: usize = 64 * 1024;
 
-/// The buffers of the pipes, each way.
+/// The size of the pipes' buffers, in each direction.
 const BUFFER_LEN: u32 = 1 << 20;
 
-/// After this long without progress the other process is given up.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The demo fails when a peer process makes no progress for this long.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The shortest measurement that means anything.
+/// A shorter measurement is not meaningful.
 const MEASURE_LEN_MIN: u64 = 256 << 20;
 
-/// A longer one would tell nothing more.
+/// A longer measurement is no more exact.
 const MEASURE_LEN_MAX: u64 = 1 << 30;
 
 pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
@@ -46,8 +47,8 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
         let interrupted = interrupted.clone();
         move || interrupted.cancel()
     })?;
-    run_until(args, &interrupted).map_err(|failure| {
-        let stalled = "the other process made no progress for 30 seconds; is the machine very busy?";
+    run_cancellable(args, &interrupted).map_err(|failure| {
+        let stalled = "a peer process made no progress for 30 seconds; is the machine overloaded?";
         if interrupted.is_cancelled() {
             return Failure::interrupted("the demo's pipe is removed");
         }
@@ -55,7 +56,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     })
 }
 
-fn run_until(args: &DemoArgs, interrupted: &Canceller) -> Result<(), Failure> {
+fn run_cancellable(args: &DemoArgs, interrupted: &Canceller) -> Result<(), Failure> {
     let path = match &args.file {
         Some(path) => path.clone(),
         None => env::current_exe()?,
@@ -104,7 +105,7 @@ fn mode_name(mode: PipeMode) -> &'static str {
     }
 }
 
-/// Drawn on stderr, and only where that is a terminal.
+/// The progress bar is drawn on stderr, if that is a terminal.
 fn new_progress() -> ProgressBar {
     let progress = ProgressBar::new(0);
     let template = "{msg:22} [{wide_bar}] {bytes}/{total_bytes} {binary_bytes_per_sec}";
@@ -114,7 +115,7 @@ fn new_progress() -> ProgressBar {
     progress
 }
 
-/// Another process of this program; it ends with its owner.
+/// A peer process of this program. Dropping it kills the process.
 struct Peer(Child);
 
 impl Peer {
@@ -122,12 +123,11 @@ impl Peer {
         let mut command = Command::new(env::current_exe()?);
         command.arg("demo-peer").stdin(Stdio::null()).stdout(Stdio::null());
         configure(&mut command);
-        let explain =
-            |error| io::Error::other(format!("can't start another process of this program: {error}"));
+        let explain = |error| io::Error::other(format!("can't start a peer process: {error}"));
         command.spawn().map(Peer).map_err(explain)
     }
 
-    /// Waits until it has ended; whether it ended well.
+    /// Waits until the process has exited. Returns whether it succeeded.
     fn finish(mut self) -> io::Result<bool> {
         self.0.wait().map(|status| status.success())
     }
@@ -135,7 +135,7 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // Both do nothing where it has ended already.
+        // Both do nothing if the process has exited.
         self.0.kill().ok();
         self.0.wait().ok();
     }

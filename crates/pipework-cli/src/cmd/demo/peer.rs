@@ -1,4 +1,4 @@
-//! The other process of the demo: a client that receives the file, or the far end of a measurement.
+//! The peer process of the demo: a client that receives the file, or the other end of a measurement.
 
 use std::{
     ffi::OsStr,
@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     args::{DemoPeerArgs, PeerTask},
-    cmd::demo::{CHUNK_LEN, PATIENCE, conduit, source::Digest, speed},
+    cmd::demo::{CHUNK_LEN, STALL_TIMEOUT, source::Digest, speed, transport},
     failure::Failure,
     output::filled,
 };
@@ -20,12 +20,11 @@ pub(crate) fn run(args: &DemoPeerArgs) -> Result<(), Failure> {
     let result = match &args.task {
         PeerTask::Receive { name, message: false } => receive_bytes(name),
         PeerTask::Receive { name, message: true } => receive_messages(name),
-        PeerTask::Measure { transport, bytes, name } => {
-            conduit::join(*transport, name.as_deref()).and_then(|mut far| speed::answer(far.as_mut(), *bytes))
-        }
+        PeerTask::Measure { transport, bytes, name } => transport::connect(*transport, name.as_deref())
+            .and_then(|mut endpoint| speed::respond(endpoint.as_mut(), *bytes)),
     };
     match result {
-        // The demo has ended, by Ctrl-C or by an error of its own that it tells itself.
+        // The demo has ended, by Ctrl-C or by an error that it reports itself.
         Err(error) if is_gone(&error) || error.kind() == io::ErrorKind::UnexpectedEof => process::exit(1),
         Err(error) => Err(Failure::failed(format!("client process {}: {error}", process::id()))),
         Ok(()) => Ok(()),
@@ -34,8 +33,8 @@ pub(crate) fn run(args: &DemoPeerArgs) -> Result<(), Failure> {
 
 fn open(name: &OsStr, mode: PipeMode) -> io::Result<PipeStream> {
     let stream = ClientOptions::new().read_mode(mode).connect(name)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(STALL_TIMEOUT))?;
+    stream.set_write_timeout(Some(STALL_TIMEOUT))?;
     Ok(stream)
 }
 
@@ -57,7 +56,7 @@ fn receive_bytes(name: &OsStr) -> io::Result<()> {
     }
     let mut sent = Digest::default();
     stream.read_exact(&mut sent)?;
-    answer(&mut stream, &hasher.finalize().into(), &sent, 0)
+    respond(&mut stream, &hasher.finalize().into(), &sent, 0)
 }
 
 fn receive_messages(name: &OsStr) -> io::Result<()> {
@@ -76,26 +75,30 @@ fn receive_messages(name: &OsStr) -> io::Result<()> {
                 total = total.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
             }
             MessageRead::Part(_) => {
-                return Err(io::Error::other("a message was longer than any that was sent"));
+                return Err(io::Error::other("received a longer message than any that was sent"));
             }
             MessageRead::End => return Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
     if total != length {
-        return Err(io::Error::other(format!("got {total} bytes of {length}")));
+        return Err(io::Error::other(format!("received {total} of {length} bytes")));
     }
     let sent = read_array(&stream)?;
-    answer(&mut stream, &hasher.finalize().into(), &sent, messages)
+    respond(&mut stream, &hasher.finalize().into(), &sent, messages)
 }
 
-/// One message of exactly so many bytes.
+/// Reads one message of exactly this length.
 fn read_array<const N: usize>(stream: &PipeStream) -> io::Result<[u8; N]> {
     let message = stream.read_message(N)?.ok_or(io::ErrorKind::UnexpectedEof)?;
-    message.try_into().map_err(|_| io::Error::other("a message has the wrong length"))
+    message.try_into().map_err(|_| io::Error::other("received a message of the wrong length"))
 }
 
-/// Tells the server what arrived, and compares with what it says that it sent.
-fn answer(stream: &mut PipeStream, received: &Digest, sent: &Digest, messages: u64) -> io::Result<()> {
+/// Sends the digest of the received data to the server, and compares it with the server's.
+fn respond(stream: &mut PipeStream, received: &Digest, sent: &Digest, messages: u64) -> io::Result<()> {
     stream.write_all(&[received.as_slice(), &messages.to_le_bytes()].concat())?;
-    if received == sent { Ok(()) } else { Err(io::Error::other("what arrived is not what was sent")) }
+    if received == sent {
+        Ok(())
+    } else {
+        Err(io::Error::other("the received data differ from the data sent"))
+    }
 }

@@ -1,4 +1,4 @@
-//! What the demo found, for people and for programs.
+//! The result of the demo, as text and as JSON.
 
 use std::{
     fmt::Write as _,
@@ -21,7 +21,7 @@ use crate::{
     output::{print, write_table},
 };
 
-/// Everything that the demo found.
+/// The whole result.
 pub(super) struct Report<'a> {
     pub(super) source: &'a Source,
     pub(super) clients: u16,
@@ -34,15 +34,15 @@ impl Report<'_> {
         print(|out| if as_json { writeln!(out, "{:#}", self.to_json()) } else { self.write(out) })
     }
 
-    /// Success, if every client got the file.
+    /// Success, if every client has received the file.
     pub(super) fn verdict(&self) -> Result<(), Failure> {
         let wrong = self.transfers.iter().filter(|transfer| !transfer.is_right(&self.source.digest)).count();
         if wrong == 0 {
             return Ok(());
         }
         let of = self.transfers.len();
-        Err(Failure::failed(format!("SHA-256 mismatch: {wrong} of {of} transfers did not carry the file"))
-            .hint("did the file change while it was sent? If not, please report this"))
+        Err(Failure::failed(format!("SHA-256 mismatch: {wrong} of {of} transfers differ from the file"))
+            .hint("did the file change during the demo? If not, please report this"))
     }
 
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
@@ -66,11 +66,11 @@ impl Report<'_> {
         writeln!(out)?;
         writeln!(
             out,
-            "Between two processes, without hashing: {} KiB writes from memory; medians of {PASSES} passes, in turn.",
+            "Between two processes, without hashing: {} KiB writes from memory; medians of {PASSES} passes.",
             CHUNK_LEN >> 10
         )?;
         let buffer = BUFFER_LEN >> 20;
-        writeln!(out, "Buffers: {buffer} MiB for pipework, the system's own for the others.")
+        writeln!(out, "Buffers: {buffer} MiB for pipework, the system's default for the others.")
     }
 
     fn write_mode(&self, out: &mut impl Write, mode: PipeMode, transfers: &[&Transfer]) -> io::Result<()> {
@@ -87,8 +87,8 @@ impl Report<'_> {
             None => String::new(),
         };
         let verdict = match right == transfers.len() {
-            true => "every SHA-256 right at both ends".to_owned(),
-            false => format!("ONLY {right} OF {} SHA-256 RIGHT", transfers.len()),
+            true => "every SHA-256 matches at both ends".to_owned(),
+            false => format!("ONLY {right} OF {} SHA-256 MATCH", transfers.len()),
         };
         writeln!(
             out,

@@ -1,4 +1,4 @@
-//! The file that is sent: never in memory as a whole.
+//! The file to send. It is never in memory as a whole.
 
 use std::{
     fs::File,
@@ -15,10 +15,10 @@ use crate::{cmd::demo::CHUNK_LEN, failure::Failure, output::filled};
 /// A SHA-256.
 pub(super) type Digest = [u8; 32];
 
-/// The most of the file that is held in memory, for the measurement.
+/// The maximum that the measurement keeps in memory.
 const WINDOW_LEN_MAX: usize = 16 << 20;
 
-/// The file, and what it must look like at the other end.
+/// The file, with the length and digest that the clients have to receive.
 pub(super) struct Source {
     pub(super) path: PathBuf,
     pub(super) len: u64,
@@ -48,16 +48,16 @@ impl Source {
         Ok(Source { len, digest: hasher.finalize().into(), path })
     }
 
-    /// Gives the file chunk by chunk, as long as it was when its digest was made.
+    /// Reads the file in chunks, up to the length that it had when its digest was computed.
     pub(super) fn read_chunks(&self, take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         let len = read_chunks(&self.path, self.len, take)?;
         if len < self.len {
-            return Err(io::Error::other(format!("{} was cut while it was sent", self.path.display())));
+            return Err(io::Error::other(format!("{} was truncated while it was sent", self.path.display())));
         }
         Ok(())
     }
 
-    /// The beginning of the file in whole chunks; what is shorter than one is repeated to fill it.
+    /// The beginning of the file in whole chunks. A file shorter than a chunk is repeated to fill one.
     pub(super) fn window(&self) -> io::Result<Vec<u8>> {
         let mut window = Vec::new();
         let max = u64::try_from(WINDOW_LEN_MAX).unwrap_or(u64::MAX);

@@ -1,4 +1,4 @@
-//! How fast: bulk and round trips, between two processes, each transport in turn.
+//! The measurement: bulk and round trips between two processes, one transport after the other.
 
 use std::{
     io,
@@ -12,42 +12,42 @@ use crate::{
     args::Transport,
     cmd::demo::{
         CHUNK_LEN,
-        conduit::{self, Conduit, Link},
         source::Source,
+        transport::{self, Connection, Endpoint},
     },
     failure::Failure,
     output::filled,
 };
 
-/// The transports take turns so often; the median counts.
+/// Passes; each measures every transport once, and the median counts.
 pub(super) const PASSES: usize = 3;
 
-/// The part of a pass that a warm-up is.
+/// The warm-up is this fraction of a pass.
 const WARM_UP_SHARE: u64 = 8;
 
-/// What goes there and back in a round trip.
+/// The size of a round trip.
 pub(super) const PING_LEN: usize = 64;
 
-/// Round trips of each pass at most, and those before them that do not count.
+/// The maximum of round trips in a pass, and the number before them that are not measured.
 const ROUND_TRIPS_MAX: u32 = 10_000;
 const ROUND_TRIPS_BEFORE: u32 = 500;
-/// A measurement of few bytes is to be short: it has one round trip for so many of them.
+/// A measurement of few bytes has fewer round trips: one for this many bytes.
 const BYTES_PER_ROUND_TRIP: u64 = 1024;
 
-/// Round trips of a pass in which so many bytes are sent.
+/// The number of round trips in a pass that sends this many bytes.
 fn round_trips(bytes: u64) -> u32 {
     let wanted = u32::try_from(bytes / BYTES_PER_ROUND_TRIP).unwrap_or(u32::MAX);
     wanted.clamp(ROUND_TRIPS_BEFORE, ROUND_TRIPS_MAX)
 }
 
-/// What was measured of one transport.
+/// The measurement of one transport.
 pub(super) struct Speed {
     pub(super) transport: Transport,
-    /// Sent in each pass.
+    /// Bytes sent in each pass.
     pub(super) bytes: u64,
-    /// Of each pass.
+    /// The time of each pass.
     pub(super) bulk: Vec<Duration>,
-    /// The mean of each pass.
+    /// The mean round trip of each pass.
     pub(super) round_trip: Vec<Duration>,
 }
 
@@ -86,16 +86,16 @@ pub(super) fn measure(
         for speed in &mut speeds {
             progress.set_message(format!("measuring {}, pass {pass} of {PASSES}", label(speed.transport)));
             progress.tick();
-            let Link { mut near, peer } = conduit::start(speed.transport, bytes, interrupted)?;
-            let (bulk, round_trip) = ask(near.as_mut(), &window, bytes, interrupted)?;
+            let Connection { mut endpoint, peer } = transport::open(speed.transport, bytes, interrupted)?;
+            let (bulk, round_trip) = time(endpoint.as_mut(), &window, bytes, interrupted)?;
             if pass > 0 {
                 speed.bulk.push(bulk);
                 speed.round_trip.push(round_trip);
             }
-            drop(near);
+            drop(endpoint);
             if !peer.finish()? {
                 return Err(Failure::failed(format!(
-                    "the process at the other end of the {} failed",
+                    "the peer process of the {} failed",
                     label(speed.transport)
                 )));
             }
@@ -115,64 +115,64 @@ pub(super) fn label(transport: Transport) -> &'static str {
     }
 }
 
-/// The near end: the time from the first write until the far end has everything, and the mean round trip.
-fn ask(
-    near: &mut dyn Conduit,
+/// Returns the time from the first write until the peer has received everything, and the mean round trip.
+fn time(
+    endpoint: &mut dyn Endpoint,
     window: &[u8],
     bytes: u64,
     interrupted: &Canceller,
 ) -> io::Result<(Duration, Duration)> {
     let mut ping = [0; PING_LEN];
-    near.receive_exact(&mut ping)?;
+    endpoint.receive_exact(&mut ping)?;
     let start = Instant::now();
     let mut left = usize::try_from(bytes).unwrap_or(usize::MAX);
     for chunk in window.chunks(CHUNK_LEN).cycle() {
         if left == 0 {
             break;
         }
-        stop_if(interrupted)?;
+        check_interrupted(interrupted)?;
         let chunk = filled(chunk, left);
-        near.send(chunk)?;
+        endpoint.send(chunk)?;
         left = left.saturating_sub(chunk.len());
     }
-    near.receive_exact(&mut ping)?;
+    endpoint.receive_exact(&mut ping)?;
     let bulk = start.elapsed();
 
     let mut start = Instant::now();
     let round_trips = round_trips(bytes);
     for round in 0..ROUND_TRIPS_BEFORE + round_trips {
         if round == ROUND_TRIPS_BEFORE {
-            stop_if(interrupted)?;
+            check_interrupted(interrupted)?;
             start = Instant::now();
         }
-        near.send(&ping)?;
-        near.receive_exact(&mut ping)?;
+        endpoint.send(&ping)?;
+        endpoint.receive_exact(&mut ping)?;
     }
     Ok((bulk, start.elapsed() / round_trips))
 }
 
-/// The far end.
-pub(super) fn answer(far: &mut dyn Conduit, bytes: u64) -> io::Result<()> {
+/// Is the other end, in the peer process.
+pub(super) fn respond(endpoint: &mut dyn Endpoint, bytes: u64) -> io::Result<()> {
     let mut ping = [0; PING_LEN];
     let mut buffer = vec![0; CHUNK_LEN];
-    far.send(&ping)?;
+    endpoint.send(&ping)?;
     let mut left = usize::try_from(bytes).unwrap_or(usize::MAX);
     while left > 0 {
-        match far.receive(&mut buffer)? {
+        match endpoint.receive(&mut buffer)? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             len => left = left.saturating_sub(len),
         }
     }
-    far.send(&ping)?;
+    endpoint.send(&ping)?;
     for _ in 0..ROUND_TRIPS_BEFORE + round_trips(bytes) {
-        far.receive_exact(&mut ping)?;
-        far.send(&ping)?;
+        endpoint.receive_exact(&mut ping)?;
+        endpoint.send(&ping)?;
     }
     Ok(())
 }
 
-/// A transport that knows no canceller is asked between its writes.
-fn stop_if(interrupted: &Canceller) -> io::Result<()> {
+/// Checks for Ctrl-C between the writes of a transport that has no canceller.
+fn check_interrupted(interrupted: &Canceller) -> io::Result<()> {
     if interrupted.is_cancelled() { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
 }
 

@@ -1,7 +1,7 @@
-//! The file through one pipe to several client processes at once, hashed at both ends.
+//! Sends the file through one pipe to several client processes at the same time, and hashes it at both ends.
 //!
-//! What goes over the pipe: the file's length (8 bytes), the file in chunks, in message mode an empty message as its
-//! end, and the digest of what was sent; back comes the digest of what arrived and the number of chunks (8 bytes).
+//! The server sends the file's length (8 bytes), the file in chunks, in message mode an empty message as its end, and
+//! the digest of the data sent. The client sends the digest of the data received, and the number of chunks (8 bytes).
 //! In message mode each of these is one message.
 
 use std::{
@@ -15,37 +15,37 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     cmd::demo::{
-        BUFFER_LEN, PATIENCE, Peer,
+        BUFFER_LEN, Peer, STALL_TIMEOUT,
         source::{Digest, Source},
     },
     failure::Failure,
 };
 
-/// The length of the answer: a digest and a number.
-pub(super) const ANSWER_LEN: usize = 32 + 8;
+/// The length of the response: a digest and a number.
+const RESPONSE_LEN: usize = 32 + 8;
 
-/// What one client got.
+/// The transfer to one client.
 #[derive(Debug)]
 pub(super) struct Transfer {
     pub(super) mode: PipeMode,
     /// The client's process.
     pub(super) process_id: Option<u32>,
-    /// What the server sent, and what the client says that it got.
+    /// The digests of the data that the server has sent, and of those that the client reports.
     pub(super) sent: Digest,
     pub(super) received: Digest,
-    /// Messages that were sent and received; `None` in byte mode.
+    /// The numbers of messages sent and received; `None` in byte mode.
     pub(super) messages: Option<(u64, u64)>,
 }
 
 impl Transfer {
-    /// Whether both ends saw exactly the file.
+    /// Whether both ends have exactly this file.
     pub(super) fn is_right(&self, file: &Digest) -> bool {
         let same_messages = self.messages.is_none_or(|(sent, received)| sent == received);
         self.sent == *file && self.received == *file && same_messages
     }
 }
 
-/// Sends the file to so many client processes, an instance and a thread for each.
+/// Sends the file to this many client processes, with an instance and a thread for each.
 pub(super) fn run(
     source: &Source,
     mode: PipeMode,
@@ -63,21 +63,21 @@ pub(super) fn run(
     let transfers = thread::scope(|scope| {
         let mut senders = Vec::new();
         for _ in &peers {
-            let stream = listener.accept_timeout(PATIENCE)?;
+            let stream = listener.accept_timeout(STALL_TIMEOUT)?;
             senders.push(scope.spawn(move || send(source, mode, stream, progress)));
         }
-        let lost = || Err(io::Error::other("a sending thread panicked"));
+        let panicked = || Err(io::Error::other("a sending thread panicked"));
         senders
             .into_iter()
-            .map(|sender| sender.join().unwrap_or_else(|_| lost()))
+            .map(|sender| sender.join().unwrap_or_else(|_| panicked()))
             .collect::<io::Result<Vec<_>>>()
     })?;
-    let mut all_well = true;
+    let mut all_succeeded = true;
     for peer in peers {
-        all_well &= peer.finish()?;
+        all_succeeded &= peer.finish()?;
     }
-    // Where digests differ the report tells more.
-    if !all_well && transfers.iter().all(|transfer| transfer.is_right(&source.digest)) {
+    // If digests differ, the report has the details.
+    if !all_succeeded && transfers.iter().all(|transfer| transfer.is_right(&source.digest)) {
         return Err(Failure::failed("a client process failed after it had received the file"));
     }
     Ok(transfers)
@@ -98,13 +98,13 @@ fn send(
     mut stream: PipeStream,
     progress: &ProgressBar,
 ) -> io::Result<Transfer> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(STALL_TIMEOUT))?;
+    stream.set_write_timeout(Some(STALL_TIMEOUT))?;
     let process_id = stream.peer()?.process_id();
     let mut hasher = Sha256::new();
     let mut chunks = 0_u64;
 
-    // On a message pipe each write is one message, so both modes are sent alike.
+    // On a message pipe each write is one message, so both modes use the same calls.
     stream.write_all(&source.len.to_le_bytes())?;
     source.read_chunks(|chunk| {
         hasher.update(chunk);
@@ -121,9 +121,9 @@ fn send(
 
     let mut received = Digest::default();
     let mut count = [0; 8];
-    let mut answer = (&stream).take(u64::try_from(ANSWER_LEN).unwrap_or(u64::MAX));
-    answer.read_exact(&mut received)?;
-    answer.read_exact(&mut count)?;
+    let mut response = (&stream).take(u64::try_from(RESPONSE_LEN).unwrap_or(u64::MAX));
+    response.read_exact(&mut received)?;
+    response.read_exact(&mut count)?;
     let messages = (mode == PipeMode::Message).then_some((chunks, u64::from_le_bytes(count)));
     Ok(Transfer { mode, process_id, sent, received, messages })
 }

@@ -1,4 +1,4 @@
-//! `pipework serve`: an instance for each client, with an echo or a command behind it.
+//! `pipework serve`: serves each client with an echo or with a command.
 
 mod relay;
 
@@ -33,7 +33,7 @@ const CHUNK_LEN: usize = 64 * 1024;
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     if args.command.is_empty() && args.direction != Direction::Duplex {
         return Err(Failure::new(Status::Usage, "an echo needs both directions")
-            .hint("leave --direction out, or give a command after `--`"));
+            .hint("omit --direction, or add a command after `--`"));
     }
     let name = PipeName::new(&args.name)?;
     let interrupted = Canceller::new()?;
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
         let interrupted = interrupted.clone();
         move || interrupted.cancel()
     })?;
-    let listener = listen(args, &name).map_err(|error| Failure::about(&name, error))?;
+    let listener = listen(args, &name).map_err(|error| Failure::of_pipe(&name, error))?;
     listener.set_canceller(Some(&interrupted));
     let half_close = matches!(name.kind(), PipeNameKind::Socket(_));
     let server = Server { args, half_close, relays: Mutex::default() };
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
         let ending = if args.join { "no longer serving it" } else { "name removed" };
         return Err(Failure::interrupted(format!("{} served, {ending}", count(served, "client"))));
     }
-    Err(Failure::failed("the pipe takes no more clients"))
+    Err(Failure::failed("the pipe can't accept any more clients"))
 }
 
 fn listen(args: &ServeArgs, name: &PipeName) -> io::Result<Listener> {
@@ -83,20 +83,20 @@ fn listen(args: &ServeArgs, name: &PipeName) -> io::Result<Listener> {
     builder.listen()
 }
 
-/// What all clients share.
+/// The state that all clients share.
 struct Server<'a> {
     args: &'a ServeArgs,
-    /// Whether clients may end their sending and still listen, as on a plain socket.
+    /// Whether clients can half-close the connection: on Unix domain sockets.
     half_close: bool,
     relays: Mutex<Relays>,
 }
 
-/// The relays of the clients that have one.
+/// The relays of all clients.
 #[derive(Default)]
 struct Relays {
-    /// Whether the server ends: no more of them.
+    /// Whether the server is stopping: no more relays start.
     stopping: bool,
-    /// How to reach each.
+    /// The event channel of each running relay, by the client's number.
     running: HashMap<usize, Sender<Event>>,
 }
 
@@ -109,7 +109,7 @@ impl Server<'_> {
         format!("{}, {what}", if self.args.message { "messages" } else { "bytes" })
     }
 
-    /// Serves until Ctrl-C; says how many clients there were.
+    /// Serves until Ctrl-C. Returns the number of clients served.
     fn serve(&self, listener: Listener) -> usize {
         thread::scope(|scope| {
             let mut served = 0_usize;
@@ -117,20 +117,20 @@ impl Server<'_> {
                 match client {
                     Ok(stream) => {
                         served = served.saturating_add(1);
-                        let attend = move || self.attend(served, stream);
-                        if let Err(error) = thread::Builder::new().spawn_scoped(scope, attend) {
-                            say(format_args!("client {served} is turned away: {error}"));
+                        let serve_client = move || self.serve_client(served, stream);
+                        if let Err(error) = thread::Builder::new().spawn_scoped(scope, serve_client) {
+                            say(format_args!("can't serve client {served}: {error}"));
                         }
                     }
                     Err(error) => say(format_args!("can't accept a client: {error}")),
                 }
             }
-            // The name goes first, then the clients.
+            // Remove the name first, so that no more clients connect.
             drop(listener);
             let mut relays = self.relays.lock().unwrap_or_else(PoisonError::into_inner);
             relays.stopping = true;
             for relay in relays.running.values() {
-                // One that does not listen any more has ended by itself.
+                // A relay whose channel is closed has ended already.
                 relay.send(Event::Stop).ok();
             }
             drop(relays);
@@ -138,10 +138,10 @@ impl Server<'_> {
         })
     }
 
-    /// Serves one client to its end.
-    fn attend(&self, number: usize, stream: PipeStream) {
+    /// Serves one client until it disconnects.
+    fn serve_client(&self, number: usize, stream: PipeStream) {
         if self.args.verbose {
-            say(format_args!("client {number} came: {}", describe_peer(&stream)));
+            say(format_args!("client {number} connected: {}", describe_peer(&stream)));
         }
         let result = match (self.args.command.is_empty(), self.args.message) {
             (false, _) => self.relay(number, stream),
@@ -152,7 +152,7 @@ impl Server<'_> {
             Err(error) if !is_gone(&error) && error != PipeErrorKind::Aborted => {
                 say(format_args!("client {number}: {error}"));
             }
-            _ if self.args.verbose => say(format_args!("client {number} left")),
+            _ if self.args.verbose => say(format_args!("client {number} disconnected")),
             _ => {}
         }
     }

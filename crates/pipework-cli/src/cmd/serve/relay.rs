@@ -1,8 +1,9 @@
 //! One client and the command that serves it.
 //!
-//! Three threads move and watch: input (pipe to stdin), output (stdout to pipe) and the end of the process. They
-//! report to the relay, which decides. The relay alone holds the pipe; the movers borrow it for one call at a time,
-//! so that a mover that is stuck at the command's side (a grandchild may hold its stdout for ever) keeps nothing open.
+//! Three threads work for the relay: one moves input (pipe to stdin), one moves output (stdout to pipe), and one waits
+//! for the process. They send events to the relay, which acts on them. Only the relay owns the pipe; the movers borrow
+//! it for one call at a time. So a mover that is blocked by the command (a grandchild may keep its stdout open forever)
+//! keeps no pipe open.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -25,44 +26,46 @@ use crate::{
     output::filled,
 };
 
-/// The longest line that is sent as one message; what is longer becomes several.
+/// The longest line that is sent as one message; a longer line becomes several messages.
 const LINE_LEN_MAX: u64 = 64 << 20;
 
-/// How long a command may go on after its client left, to finish what it was doing.
+/// How long a command may run after its client has disconnected.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The same when the server ends, and somebody waits for it.
+/// How long a command may run after the server was asked to stop.
 const GRACE_AT_STOP: Duration = Duration::from_secs(1);
 
-/// How long stdout may stay silent after the command ended, before it is taken for held by something else.
+/// How long stdout may be silent after the command has exited. Then another process is assumed to keep it open.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// What happened.
+/// An event that a thread reports to the relay.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// The client closed its end.
-    ClientLeft,
-    /// Everything that the command wrote has been passed on.
+    /// The client has disconnected.
+    Disconnected,
+    /// All output of the command has been sent to the client.
     OutputEnded,
-    /// The command has ended.
+    /// The command has exited.
     Exited,
-    /// The server ends.
+    /// The server is stopping.
     Stop,
 }
 
 /// One client and its command.
 pub(super) struct Relay {
     stream: Arc<PipeStream>,
-    /// Ends the movers' waits on the pipe.
+    /// Cancels the movers' waits on the pipe.
     canceller: Canceller,
     child: Arc<SharedChild>,
     output: Option<Arc<OutputState>>,
 }
 
-/// Whether the output mover waits for the command (and not for the client).
+/// The progress of the output mover.
 #[derive(Debug, Default)]
 struct OutputState {
+    /// Whether the mover waits for the command, not for the client.
     waits_for_command: AtomicBool,
+    /// Whether output was sent since the relay last checked.
     moved: AtomicBool,
 }
 
@@ -84,7 +87,7 @@ impl Relay {
             io::Error::new(error.kind(), format!("can't start `{}`: {error}", program.to_string_lossy()))
         })?;
         let (stream, child) = (Arc::new(stream), Arc::new(child));
-        // From here on dropping it ends the command.
+        // From here on dropping the relay ends the command.
         let mut relay = Relay { stream, canceller, child, output: None };
         relay.start_threads(args.message, half_close, events)?;
         Ok(relay)
@@ -105,14 +108,14 @@ impl Relay {
         }
         let (watched, events) = (Arc::clone(&self.child), events.clone());
         Builder::new().spawn(move || {
-            // An error would mean that there is nothing to wait for.
+            // An error means that there is no process to wait for.
             watched.wait().ok();
             events.send(Event::Exited).ok();
         })?;
         Ok(())
     }
 
-    /// Runs until command and client have both come to their end.
+    /// Runs until the command has exited and the client has its output, or until a timeout.
     pub(super) fn run(self, events: &Receiver<Event>) {
         let mut output_open = self.output.is_some();
         let mut exited = false;
@@ -126,13 +129,13 @@ impl Relay {
             match event {
                 Ok(Event::Exited) => exited = true,
                 Ok(Event::OutputEnded) => output_open = false,
-                Ok(Event::ClientLeft) => {
-                    // Nobody reads its output any more.
+                Ok(Event::Disconnected) => {
+                    // The output has no reader any more.
                     output_open = false;
                     kill_at.get_or_insert_with(|| Instant::now() + GRACE);
                 }
                 Ok(Event::Stop) => {
-                    // Ends the movers, and with the input mover the command's stdin.
+                    // Ends the movers; the end of the input mover closes the command's stdin.
                     self.canceller.cancel();
                     output_open = false;
                     kill_at = Some(Instant::now() + GRACE_AT_STOP);
@@ -146,7 +149,7 @@ impl Relay {
         }
     }
 
-    /// Whether output still moved since the last time, or waits for the client.
+    /// Whether output was sent since the last check, or waits for the client.
     fn output_moves(&self) -> bool {
         let Some(state) = &self.output else { return false };
         state.moved.swap(false, Ordering::Relaxed) || !state.waits_for_command.load(Ordering::Relaxed)
@@ -154,29 +157,29 @@ impl Relay {
 }
 
 impl Drop for Relay {
-    /// Ends the movers' waits, so that the pipe closes with this, its last owner, and the command, if it still runs.
+    /// Cancels the movers' waits, so that the relay is the last owner of the pipe, and kills the command if it runs.
     fn drop(&mut self) {
         self.canceller.cancel();
-        // Both do nothing where it has ended already.
+        // Both do nothing if the command has exited.
         self.child.kill().ok();
         self.child.wait().ok();
     }
 }
 
-/// What a moving thread works with.
+/// The state of a thread that moves data.
 struct Mover {
     stream: Weak<PipeStream>,
     message: bool,
-    /// Whether the client may end its sending and still listen.
+    /// Whether the client can half-close the connection.
     half_close: bool,
     events: Sender<Event>,
 }
 
 impl Mover {
-    /// Moves what the client sends until it leaves. The command's stdin ends with this.
+    /// Moves input until the client disconnects, then closes the command's stdin.
     fn move_input(self, mut stdin: ChildStdin) {
         let mut buffer = vec![0; CHUNK_LEN];
-        // A command that does not read any more is no reason to stop: the client's leaving must still be noticed.
+        // Read on after the command has closed its stdin, to notice when the client disconnects.
         let mut command_reads = true;
         while let Ok(Some((len, whole))) = self.read(&mut buffer) {
             if command_reads {
@@ -187,11 +190,11 @@ impl Mover {
         }
         drop(stdin);
         if !self.half_close {
-            self.tell(Event::ClientLeft);
+            self.report(Event::Disconnected);
         }
     }
 
-    /// The next bytes from the client, and whether a message ends with them.
+    /// Reads the next bytes from the client. The flag says whether a message ends with them.
     fn read(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, bool)>> {
         let Some(stream) = self.stream.upgrade() else { return Ok(None) };
         if self.message {
@@ -207,26 +210,26 @@ impl Mover {
         }
     }
 
-    /// Moves what the command writes until it has written everything, or the client has left.
+    /// Moves output until the command's stdout ends, or the client disconnects.
     fn move_output(self, stdout: ChildStdout, state: &OutputState) {
         let mut stdout = BufReader::with_capacity(CHUNK_LEN, stdout);
         let mut piece = Vec::new();
         loop {
             state.waits_for_command.store(true, Ordering::Relaxed);
-            let taken = self.take_output(&mut stdout, &mut piece);
+            let taken = self.read_output(&mut stdout, &mut piece);
             state.waits_for_command.store(false, Ordering::Relaxed);
             if !matches!(taken, Ok(true)) {
-                return self.tell(Event::OutputEnded);
+                return self.report(Event::OutputEnded);
             }
-            if self.pass_on(&piece).is_err() {
-                return self.tell(Event::ClientLeft);
+            if self.send(&piece).is_err() {
+                return self.report(Event::Disconnected);
             }
             state.moved.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Takes the next line in message mode, else what there is; `false` at the end.
-    fn take_output(&self, stdout: &mut impl BufRead, piece: &mut Vec<u8>) -> io::Result<bool> {
+    /// Reads the next line in message mode, otherwise the available bytes. Returns `false` at the end.
+    fn read_output(&self, stdout: &mut impl BufRead, piece: &mut Vec<u8>) -> io::Result<bool> {
         piece.clear();
         if !self.message {
             let available = stdout.fill_buf()?;
@@ -241,13 +244,13 @@ impl Mover {
         Ok(len > 0)
     }
 
-    fn pass_on(&self, piece: &[u8]) -> io::Result<()> {
+    fn send(&self, piece: &[u8]) -> io::Result<()> {
         let stream = self.stream.upgrade().ok_or(io::ErrorKind::BrokenPipe)?;
         if self.message { stream.write_message(piece) } else { stream.as_ref().write_all(piece) }
     }
 
-    fn tell(&self, event: Event) {
-        // A relay that does not listen any more has ended.
+    fn report(&self, event: Event) {
+        // If the channel is closed, the relay has ended.
         self.events.send(event).ok();
     }
 }

@@ -1,16 +1,16 @@
-//! Writes requests as smbd does, and wrong ones.
+//! A writer of requests as smbd encodes them, and of malformed ones.
 
 use super::super::Request;
 
-/// What a request is made of.
+/// The fields of a request.
 #[derive(Clone, Debug)]
-pub(super) struct Caller {
+pub(super) struct Fields {
     pub(super) level: u32,
     pub(super) transport: u8,
     pub(super) client_address: Option<String>,
     pub(super) account: Option<String>,
     pub(super) domain: Option<String>,
-    /// Every other name that may be left out.
+    /// All other optional names.
     pub(super) other: Option<String>,
     pub(super) sids: Vec<(u64, Vec<u32>)>,
     pub(super) user_id: u64,
@@ -22,10 +22,10 @@ pub(super) struct Caller {
     pub(super) has_unix_info: bool,
 }
 
-impl Caller {
-    pub(super) fn of(request: &Request) -> Caller {
+impl Fields {
+    pub(super) fn of(request: &Request) -> Fields {
         let sids = request.sids.iter().map(|sid| (sid.authority(), sid.numbers().to_vec())).collect();
-        Caller {
+        Fields {
             level: request.level,
             transport: 1,
             client_address: Some(request.client_address.clone()),
@@ -44,62 +44,62 @@ impl Caller {
     }
 }
 
-/// What fills the gaps.
+/// The bytes between aligned fields.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum PaddingIs {
+pub(super) enum Padding {
     Zero,
     Noise,
 }
 
-pub(super) fn write(caller: &Caller, padding: PaddingIs) -> Vec<u8> {
+pub(super) fn write(fields: &Fields, padding: Padding) -> Vec<u8> {
     let padding = match padding {
-        PaddingIs::Zero => 0,
-        PaddingIs::Noise => 0xee,
+        Padding::Zero => 0,
+        Padding::Noise => 0xee,
     };
     let mut writer = Writer { bytes: vec![0; 4], padding };
     writer.bytes.extend(b"NPAM");
-    writer.u32(caller.level);
-    writer.u32(caller.level);
-    addresses(&mut writer, caller);
-    session(&mut writer, caller);
-    tokens(&mut writer, caller);
-    names(&mut writer, caller);
+    writer.u32(fields.level);
+    writer.u32(fields.level);
+    addresses(&mut writer, fields);
+    session(&mut writer, fields);
+    tokens(&mut writer, fields);
+    names(&mut writer, fields);
     super::set_len(&mut writer.bytes);
     writer.bytes
 }
 
-fn addresses(writer: &mut Writer, caller: &Caller) {
-    writer.bytes.push(caller.transport);
-    writer.pointer(caller.other.is_some());
-    writer.pointer(caller.client_address.is_some());
+fn addresses(writer: &mut Writer, fields: &Fields) {
+    writer.bytes.push(fields.transport);
+    writer.pointer(fields.other.is_some());
+    writer.pointer(fields.client_address.is_some());
     writer.u16(50_000);
-    writer.pointer(caller.other.is_some());
-    writer.pointer(caller.other.is_some());
+    writer.pointer(fields.other.is_some());
+    writer.pointer(fields.other.is_some());
     writer.u16(445);
     writer.pointer(true);
-    writer.string(caller.other.as_deref());
-    writer.string(caller.client_address.as_deref());
-    writer.string(caller.other.as_deref());
-    writer.string(caller.other.as_deref());
+    writer.string(fields.other.as_deref());
+    writer.string(fields.client_address.as_deref());
+    writer.string(fields.other.as_deref());
+    writer.string(fields.other.as_deref());
 }
 
-fn session(writer: &mut Writer, caller: &Caller) {
+fn session(writer: &mut Writer, fields: &Fields) {
     writer.pointer(true);
-    writer.blob(&caller.tickets);
-    for is_there in [true, true, true, caller.has_unix_info, false] {
-        writer.pointer(is_there);
+    writer.blob(&fields.tickets);
+    for is_present in [true, true, true, fields.has_unix_info, false] {
+        writer.pointer(is_present);
     }
-    writer.blob(&caller.session_key);
+    writer.blob(&fields.session_key);
     writer.pointer(false);
     writer.bytes.extend([0xa5; 16]);
     writer.u16(0);
 }
 
-fn tokens(writer: &mut Writer, caller: &Caller) {
+fn tokens(writer: &mut Writer, fields: &Fields) {
     writer.align(8);
-    writer.count(caller.sids.len());
-    writer.count(caller.sids.len());
-    for (authority, numbers) in &caller.sids {
+    writer.count(fields.sids.len());
+    writer.count(fields.sids.len());
+    for (authority, numbers) in &fields.sids {
         writer.align(4);
         writer.bytes.extend([1, u8::try_from(numbers.len()).unwrap()]);
         writer.bytes.extend(&authority.to_be_bytes()[2..]);
@@ -107,26 +107,26 @@ fn tokens(writer: &mut Writer, caller: &Caller) {
     }
     writer.u64(0x1234);
     writer.u32(1);
-    if caller.level >= 8 {
-        for count in [caller.claims, 0, 0, 0, caller.claims, 0, 0, 0] {
+    if fields.level >= 8 {
+        for count in [fields.claims, 0, 0, 0, fields.claims, 0, 0, 0] {
             writer.u32(count);
         }
         writer.u16(1);
     }
-    writer.count(caller.group_ids.len());
-    writer.u64(caller.user_id);
-    writer.u64(caller.group_id);
-    writer.count(caller.group_ids.len());
-    caller.group_ids.iter().for_each(|id| writer.u64(*id));
+    writer.count(fields.group_ids.len());
+    writer.u64(fields.user_id);
+    writer.u64(fields.group_id);
+    writer.count(fields.group_ids.len());
+    fields.group_ids.iter().for_each(|id| writer.u64(*id));
 }
 
-fn names(writer: &mut Writer, caller: &Caller) {
-    writer.pointer(caller.account.is_some());
-    writer.pointer(caller.other.is_some());
+fn names(writer: &mut Writer, fields: &Fields) {
+    writer.pointer(fields.account.is_some());
+    writer.pointer(fields.other.is_some());
     writer.bytes.push(1);
-    writer.pointer(caller.domain.is_some());
+    writer.pointer(fields.domain.is_some());
     for _ in 0..7 {
-        writer.pointer(caller.other.is_some());
+        writer.pointer(fields.other.is_some());
     }
     writer.align(4);
     writer.bytes.extend([0x77; 48]);
@@ -134,17 +134,17 @@ fn names(writer: &mut Writer, caller: &Caller) {
     writer.u16(4);
     writer.u32(16);
     writer.u32(0x120);
-    writer.string(caller.account.as_deref());
-    writer.string(caller.other.as_deref());
-    writer.string(caller.domain.as_deref());
+    writer.string(fields.account.as_deref());
+    writer.string(fields.other.as_deref());
+    writer.string(fields.domain.as_deref());
     for _ in 0..7 {
-        writer.string(caller.other.as_deref());
+        writer.string(fields.other.as_deref());
     }
-    if caller.has_unix_info {
+    if fields.has_unix_info {
         writer.pointer(true);
-        writer.pointer(caller.other.is_some());
+        writer.pointer(fields.other.is_some());
         writer.string(Some("unix"));
-        writer.string(caller.other.as_deref());
+        writer.string(fields.other.as_deref());
     }
 }
 
@@ -177,8 +177,8 @@ impl Writer {
         self.u32(u32::try_from(count).unwrap());
     }
 
-    fn pointer(&mut self, is_there: bool) {
-        self.u32(if is_there { 0x0002_0000 } else { 0 });
+    fn pointer(&mut self, is_present: bool) {
+        self.u32(if is_present { 0x0002_0000 } else { 0 });
     }
 
     fn blob(&mut self, bytes: &[u8]) {

@@ -1,80 +1,89 @@
-//! The two directions of a message pipe. Towards smbd a message has its length before it, in 16 bits, little-endian; a length of
-//! zero is an error there.
+//! The two directions of a message pipe.
+//!
+//! On smbd's socket each message follows its length, 16 bits in little-endian order. smbd treats a length of zero as
+//! an error.
 
 use pipework::{MessageRead, is_gone};
 use tokio::task::consume_budget;
 use tracing::warn;
 
-use super::{End, MESSAGE_LEN_MAX, Ways, stream};
+use super::{
+    close_reason::CloseReason,
+    smbd_socket,
+    transfer::{MESSAGE_LEN_MAX, Relay},
+};
 
+/// The size of a message's length.
 const LENGTH_LEN: usize = 2;
 
-/// From the caller to the server.
-pub(super) async fn up(ways: &Ways<'_>) -> End {
+/// Copies from the client to the server.
+pub(super) async fn to_server(relay: &Relay<'_>) -> CloseReason {
     let mut buffer = vec![0; LENGTH_LEN + MESSAGE_LEN_MAX];
     let mut filled = 0;
     loop {
         let space = buffer.get_mut(filled..).unwrap_or_default();
-        match stream::read(ways.socket, space).await {
-            Ok(0) if filled == 0 => return End::Caller,
-            // smbd was killed in the middle: no part of a message reaches the server.
-            Ok(0) => return End::Exchange("a part of a message, and no more"),
-            Ok(_) if !ways.target.inbound => return End::OneWay,
+        match smbd_socket::read(relay.socket, space).await {
+            Ok(0) if filled == 0 => return CloseReason::ClientClosed,
+            // smbd was killed while it wrote. The server gets no part of the message.
+            Ok(0) => return CloseReason::Protocol("an incomplete message"),
+            Ok(_) if !relay.target.inbound => return CloseReason::OutboundOnly,
             Ok(len) => filled += len,
-            Err(end) => return end,
+            Err(reason) => return reason,
         }
-        let mut passed = 0;
-        while let Some(message) = first(buffer.get(passed..filled).unwrap_or_default()) {
+        let mut consumed = 0;
+        while let Some(message) = split_message(buffer.get(consumed..filled).unwrap_or_default()) {
             if message.is_empty() {
-                return End::Exchange("a message without a byte");
+                return CloseReason::Protocol("an empty message");
             }
             consume_budget().await;
-            match ways.pipe.write_message(message).await {
+            match relay.pipe.write_message(message).await {
                 Ok(()) => {}
-                Err(error) if is_gone(&error) => return End::Server,
-                Err(error) => return End::Failed(error),
+                Err(error) if is_gone(&error) => return CloseReason::ServerClosed,
+                Err(error) => return CloseReason::Failed(error),
             }
-            ways.progress.add_up(message.len());
-            passed += LENGTH_LEN + message.len();
+            relay.counts.add_to_server(message.len());
+            consumed += LENGTH_LEN + message.len();
         }
-        buffer.copy_within(passed..filled, 0);
-        filled -= passed;
+        buffer.copy_within(consumed..filled, 0);
+        filled -= consumed;
     }
 }
 
-/// The first message of what was read, if it is there as a whole.
-fn first(bytes: &[u8]) -> Option<&[u8]> {
+/// Returns the first message, if all of it was read.
+fn split_message(bytes: &[u8]) -> Option<&[u8]> {
     let (len, rest) = bytes.split_first_chunk::<LENGTH_LEN>()?;
     rest.get(..usize::from(u16::from_le_bytes(*len)))
 }
 
-/// From the server to the caller.
-pub(super) async fn down(ways: &Ways<'_>) -> End {
-    if !ways.target.outbound {
+/// Copies from the server to the client.
+pub(super) async fn to_client(relay: &Relay<'_>) -> CloseReason {
+    if !relay.target.outbound {
         return std::future::pending().await;
     }
     let mut buffer = vec![0; LENGTH_LEN + MESSAGE_LEN_MAX];
     loop {
-        let Some((length, space)) = buffer.split_first_chunk_mut::<LENGTH_LEN>() else { return End::TooLong };
+        let Some((length, space)) = buffer.split_first_chunk_mut::<LENGTH_LEN>() else {
+            return CloseReason::MessageTooLong;
+        };
         consume_budget().await;
-        let len = match ways.pipe.read_message_into(space).await {
+        let len = match relay.pipe.read_message_into(space).await {
             Ok(MessageRead::Whole(0)) => {
-                warn!(pipe = ?ways.target.label, "leaves out a message without a byte, which can't be passed on");
+                warn!(pipe = ?relay.target.label, "dropped an empty message from the server, which smbd can't carry");
                 continue;
             }
             Ok(MessageRead::Whole(len)) => len,
-            Ok(MessageRead::Part(_)) => return End::TooLong,
-            Ok(MessageRead::End) => return End::Server,
-            Err(error) if is_gone(&error) => return End::Server,
-            Err(error) => return End::Failed(error),
+            Ok(MessageRead::Part(_)) => return CloseReason::MessageTooLong,
+            Ok(MessageRead::End) => return CloseReason::ServerClosed,
+            Err(error) if is_gone(&error) => return CloseReason::ServerClosed,
+            Err(error) => return CloseReason::Failed(error),
         };
-        let Ok(encoded) = u16::try_from(len) else { return End::TooLong };
+        let Ok(encoded) = u16::try_from(len) else { return CloseReason::MessageTooLong };
         *length = encoded.to_le_bytes();
-        let written = stream::write(ways.socket, buffer.get(..LENGTH_LEN + len).unwrap_or_default());
-        if let Err(end) = written.await {
-            return end;
+        let frame = buffer.get(..LENGTH_LEN + len).unwrap_or_default();
+        if let Err(reason) = smbd_socket::write_all(relay.socket, frame).await {
+            return reason;
         }
-        ways.progress.add_down(len);
+        relay.counts.add_to_client(len);
     }
 }
 
@@ -83,15 +92,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_are_taken_whole() {
-        assert_eq!(first(b""), None);
-        assert_eq!(first(b"\x01"), None);
-        assert_eq!(first(b"\x00\x00"), Some(&b""[..]));
-        assert_eq!(first(b"\x02\x00a"), None);
-        assert_eq!(first(b"\x02\x00ab\x01\x00"), Some(&b"ab"[..]));
+    fn only_complete_messages_are_split_off() {
+        assert_eq!(split_message(b""), None);
+        assert_eq!(split_message(b"\x01"), None);
+        assert_eq!(split_message(b"\x00\x00"), Some(&b""[..]));
+        assert_eq!(split_message(b"\x02\x00a"), None);
+        assert_eq!(split_message(b"\x02\x00ab\x01\x00"), Some(&b"ab"[..]));
         let mut longest = vec![0xff; LENGTH_LEN + MESSAGE_LEN_MAX];
-        assert_eq!(first(&longest).map(<[u8]>::len), Some(MESSAGE_LEN_MAX));
+        assert_eq!(split_message(&longest).map(<[u8]>::len), Some(MESSAGE_LEN_MAX));
         longest.pop();
-        assert_eq!(first(&longest), None);
+        assert_eq!(split_message(&longest), None);
     }
 }

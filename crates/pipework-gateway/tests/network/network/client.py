@@ -1,9 +1,9 @@
-"""A caller that nobody here wrote: impacket, over SMB, at pipes of the gateway.
+"""An independent SMB client: impacket opens pipes of the gateway.
 
 Usage: client.py PORT USER COMMAND [ARGUMENT...], with the password in the variable PASSWORD
 
-Prints one line for each thing that it has done, and `error STATUS` for what the server refused; a status is a number
-of NT. Payload is the tests' pattern, so that both ends know it.
+Prints one line for each step, and `error STATUS` with an NT status code if the server refused it. The payload is the
+tests' pattern, so both ends can check it.
 """
 
 import ntpath
@@ -16,19 +16,19 @@ from impacket.smb3 import SMB3
 from impacket.smb3structs import SMB2_READ, SMB2_WRITE, SMB2Read, SMB2Read_Response, SMB2Write, SMB2Write_Response
 from impacket.smbconnection import SessionError, SMBConnection
 
-# For each read, as smbd's own buffers.
+# The size of a read; smbd's buffers have the same size.
 BUFFER_LEN = 64 * 1024
-# How long to wait for an answer, in seconds: the tests have a watchdog of their own.
+# The timeout of a response, in seconds. The tests have their own.
 TIMEOUT = 50
 
 
-# impacket tidies names up; smbd has to get them as they are. A slash comes through as this character.
+# impacket normalizes names, but smbd must get them unchanged. This character stands for a slash.
 SLASH = "\x01"
 ntpath.normpath = lambda name: name.replace(SLASH, "/")
 
 
 def pattern(length):
-    """The same bytes as `pattern` in main.rs."""
+    """The same bytes as `pattern` in network.rs."""
     period = bytes((index * 7 + (index >> 8) * 3) & 0xFF for index in range(65536))
     return (period * (length // len(period) + 1))[:length]
 
@@ -61,17 +61,17 @@ def read_to_the_end(connection, tree, pipe):
 
 def check(what, got, expected):
     if got != expected:
-        raise AssertionError(f"{what}: {len(got)} bytes instead of {len(expected)}, or others")
+        raise AssertionError(f"{what}: got {len(got)} bytes, expected {len(expected)}, or the bytes differ")
 
 
-# ---- What a line of the matrix is made of.
+# ---- The commands.
 
 
 def echo_bytes(connection, tree, name, *lengths):
     pipe = connection.openFile(tree, name)
     for length in map(int, lengths):
         data = pattern(length)
-        # In pieces that fit into both directions together, since this client never reads while it writes.
+        # This client never reads while it writes, so each piece has to fit into the buffers of both directions.
         for start in range(0, length, BUFFER_LEN):
             piece = data[start : start + BUFFER_LEN]
             connection.writeFile(tree, pipe, piece)
@@ -84,10 +84,10 @@ def echo_messages(connection, tree, name, *lengths):
     pipe = connection.openFile(tree, name)
     for length in map(int, lengths):
         connection.writeFile(tree, pipe, pattern(length))
-        # One read gives one message, however much room there is.
+        # One read returns one message, even if the buffer is larger.
         check("message", connection.readFile(tree, pipe, 0, BUFFER_LEN), pattern(length))
         print("echo", length)
-    # Two messages that wait are not merged.
+    # Two waiting messages are not merged.
     connection.writeFile(tree, pipe, pattern(3))
     connection.writeFile(tree, pipe, pattern(5))
     check("first", connection.readFile(tree, pipe, 0, BUFFER_LEN), pattern(3))
@@ -109,7 +109,7 @@ def transact(connection, tree, name, *lengths):
 
 
 def write_message(connection, tree, name, length):
-    """One message of a length that there can't be, and an ordinary one."""
+    """Writes one message of an invalid length, and a valid one."""
     pipe = connection.openFile(tree, name)
     try:
         raw_write(connection, tree, pipe, pattern(int(length)))
@@ -121,7 +121,7 @@ def write_message(connection, tree, name, length):
 
 
 def many(connection, tree, name, count):
-    """So many instances at once, each with words of its own."""
+    """Opens many instances at once, each with its own data."""
     pipes = [connection.openFile(tree, name) for _ in range(int(count))]
     for index, pipe in enumerate(pipes):
         connection.writeFile(tree, pipe, b"instance %05d" % index)
@@ -132,7 +132,7 @@ def many(connection, tree, name, count):
         try:
             connection.closeFile(tree, pipe)
         except KeyError:
-            # It keeps one note for each name, which is gone with the first of them. The pipe is closed.
+            # impacket keeps one entry for each name and removes it with the first close. The pipe is closed.
             pass
 
 
@@ -157,7 +157,7 @@ def take(connection, tree, name, *_):
 
 
 def take_late(connection, tree, name, *_):
-    """Opens, says so, and reads only after a while."""
+    """Opens, and reads only after a delay."""
     pipe = connection.openFile(tree, name)
     print("open", flush=True)
     time.sleep(2)
@@ -185,7 +185,7 @@ def ask_and_take(connection, tree, name, *_):
 
 
 def both(connection, tree, name, length):
-    """Reads and writes at the same time: a read is under way whenever something is written."""
+    """Reads and writes at the same time: a read is pending during each write."""
     length = int(length)
     smb = connection.getSMBServer()
     pipe = connection.openFile(tree, name)
@@ -198,7 +198,7 @@ def both(connection, tree, name, length):
             answer = smb.recvSMB(writing)
             answer.isValidAnswer(0)
             sent += SMB2Write_Response(answer["Data"])["Count"]
-        # Every piece written lets the other end go on, so a piece is there to be read, or will be.
+        # Each write lets the server continue, so data for the pending read arrives.
         if len(got) < length:
             answer = smb.recvSMB(reading)
             answer.isValidAnswer(0)
@@ -240,7 +240,7 @@ def begin(smb, tree, command, request):
 
 
 def raw_write(connection, tree, pipe, data):
-    """One request, whatever its length."""
+    """Sends one request of any length."""
     smb = connection.getSMBServer()
     try:
         smb.recvSMB(begin_write(smb, tree, pipe, data)).isValidAnswer(0)
@@ -252,7 +252,7 @@ def raw_write(connection, tree, pipe, data):
 
 
 def hold(connection, tree, name, *_):
-    """Opens, says so, and reads until something ends it."""
+    """Opens, and reads until the pipe ends."""
     pipe = connection.openFile(tree, name)
     print("open", flush=True)
     _, status = read_to_the_end(connection, tree, pipe)
@@ -268,7 +268,7 @@ def write_and_hold(connection, tree, name, count):
 
 
 def opens(connection, tree, *names):
-    """Tries to open each."""
+    """Tries to open each name."""
     for name in names:
         try:
             pipe = connection.openFile(tree, name.replace("/", SLASH))

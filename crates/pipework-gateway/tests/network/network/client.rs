@@ -1,4 +1,4 @@
-//! The callers.
+//! The independent SMB clients, each in its own process.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -9,44 +9,44 @@ use std::{
 };
 
 use super::{
-    PATIENCE,
+    TIMEOUT,
+    fixture::{Fixture, PYTHON},
     samba::User,
-    site::{PYTHON, Site},
 };
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/network/network/client.py");
-/// A caller that moves much has so long.
-const CALLER_PATIENCE: Duration = Duration::from_secs(60);
+/// The timeout of a client that moves much data.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What NT's numbers in the callers' output mean.
+/// NT status codes, as the clients print them.
 pub(crate) const NO_SUCH_NAME: &str = "error 0xc0000034";
 pub(crate) const ACCESS_DENIED: &str = "error 0xc0000022";
 pub(crate) const LOGON_FAILURE: &str = "error 0xc000006d";
-/// smbd has connected, and the gateway has closed instead of an answer.
+/// smbd has connected, and the gateway has closed the socket without a reply.
 pub(crate) const DISCONNECTED: &str = "error 0xc000020c";
 
-/// Lets impacket do something as a user, and gives the lines that it prints, without the first, which is about the session.
-pub(crate) fn impacket(site: &Site, user: &User, words: &[&str]) -> Vec<String> {
-    let mut lines = impacket_session(site, user, words);
+/// Runs a command of `client.py` as a user. Returns its lines without the first, which describes the session.
+pub(crate) fn impacket(fixture: &Fixture, user: &User, words: &[&str]) -> Vec<String> {
+    let mut lines = impacket_session(fixture, user, words);
     assert!(lines[0].starts_with("connected"), "{lines:?}");
     lines.remove(0);
     lines
 }
 
-/// The same, with the first line.
-pub(crate) fn impacket_session(site: &Site, user: &User, words: &[&str]) -> Vec<String> {
-    Caller::impacket(site, user, words).lines()
+/// Does the same and returns all lines.
+pub(crate) fn impacket_session(fixture: &Fixture, user: &User, words: &[&str]) -> Vec<String> {
+    ClientProcess::impacket(fixture, user, words).lines()
 }
 
-/// Lets smbclient run commands, and gives all that it prints.
-pub(crate) fn smbclient(site: &Site, user: &User, options: &[&str], commands: &str) -> String {
-    // Not on the command line, where other users would see it.
-    let file = site.places.path(&format!("credentials-{}", unique()));
+/// Runs commands of smbclient, and returns its output.
+pub(crate) fn smbclient(fixture: &Fixture, user: &User, options: &[&str], commands: &str) -> String {
+    // Other users could read a password on the command line.
+    let file = fixture.directories.path(&format!("credentials-{}", unique()));
     std::fs::write(&file, format!("username={}\npassword={}\n", user.name, user.password)).unwrap();
     let mut command = Command::new("smbclient");
-    command.args(["--port", &site.samba.port().to_string(), "--authentication-file"]).arg(&file);
+    command.args(["--port", &fixture.samba.port().to_string(), "--authentication-file"]).arg(&file);
     command.args(options).args([r"//127.0.0.1/IPC$", "--command", commands]);
-    let said = Caller::start(&mut command).lines().join("\n");
+    let said = ClientProcess::start(&mut command).lines().join("\n");
     std::fs::remove_file(&file).unwrap();
     said
 }
@@ -57,21 +57,23 @@ fn unique() -> usize {
     COUNT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// A caller at work.
+/// A running client.
 #[derive(Debug)]
-pub(crate) struct Caller {
+pub(crate) struct ClientProcess {
     child: Child,
     lines: Receiver<String>,
 }
 
-impl Caller {
-    pub(crate) fn impacket(site: &Site, user: &User, words: &[&str]) -> Caller {
-        let port = site.samba.port().to_string();
+impl ClientProcess {
+    pub(crate) fn impacket(fixture: &Fixture, user: &User, words: &[&str]) -> ClientProcess {
+        let port = fixture.samba.port().to_string();
         let mut command = Command::new(PYTHON);
-        Caller::start(command.env("PASSWORD", &user.password).args([SCRIPT, &port, &user.name]).args(words))
+        ClientProcess::start(
+            command.env("PASSWORD", &user.password).args([SCRIPT, &port, &user.name]).args(words),
+        )
     }
 
-    fn start(command: &mut Command) -> Caller {
+    fn start(command: &mut Command) -> ClientProcess {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
@@ -83,29 +85,29 @@ impl Caller {
                 BufReader::new(stream).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
             });
         }
-        Caller { child, lines }
+        ClientProcess { child, lines }
     }
 
-    /// The next thing that it says.
+    /// Waits for the next line.
     pub(crate) fn line(&self) -> String {
-        self.lines.recv_timeout(PATIENCE).expect("the caller says something")
+        self.lines.recv_timeout(TIMEOUT).expect("a line from the client")
     }
 
-    /// All that it still says until it ends.
+    /// Waits until the client ends, and returns its remaining lines.
     pub(crate) fn lines(self) -> Vec<String> {
         let start = Instant::now();
         let mut lines = Vec::new();
         loop {
-            match self.lines.recv_timeout(CALLER_PATIENCE.saturating_sub(start.elapsed())) {
+            match self.lines.recv_timeout(CLIENT_TIMEOUT.saturating_sub(start.elapsed())) {
                 Ok(line) => lines.push(line),
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return lines,
-                Err(_) => panic!("the caller hangs after {lines:?}"),
+                Err(_) => panic!("the client timed out after {lines:?}"),
             }
         }
     }
 }
 
-impl Drop for Caller {
+impl Drop for ClientProcess {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();

@@ -1,7 +1,7 @@
-//! The servers: this program again, one process for each pipe.
+//! The servers: this program runs itself again, one process for each pipe.
 //!
-//! A server says `serving` on its standard output, then a line for each client and for what came of it. It ends when its standard
-//! input does.
+//! A server prints `serving`, then two lines for each client: its identity and the outcome. It ends when its standard
+//! input is closed.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -15,60 +15,60 @@ use std::{
 
 use pipework::{Access, Listener, NamedPipeBuilder, PipeMode, PipeStream};
 
-use super::{PATIENCE, pattern};
+use super::{TIMEOUT, pattern};
 
-/// Tells this program to be a server, and which.
+/// The environment variable that makes this program a server. Its value is the plan.
 pub(crate) const ROLE: &str = "PIPEWORK_NETWORK_SERVER";
 
 /// What a server does with each client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Deed {
-    /// Sends back what comes.
+pub(crate) enum Behavior {
+    /// Echoes all data.
     Echo,
-    /// Writes so many bytes, or messages of each size up to so many bytes, and closes.
+    /// Writes `len` bytes, or messages of growing sizes up to `len` bytes, and closes.
     Give,
-    /// Reads to the end, and says how much it was.
+    /// Reads to the end, and prints how much that was.
     Take,
-    /// Does both at once.
+    /// Does both at the same time.
     Both,
-    /// Keeps the client and does nothing.
+    /// Keeps the connection open and does nothing.
     Wait,
-    /// Writes messages that can't be passed on: an empty one, one of a byte, one that is too long.
+    /// Writes messages that smbd can't carry among valid ones: an empty one, and one that is too long.
     Odd,
 }
 
-const DEEDS: [(Deed, &str); 6] = [
-    (Deed::Echo, "echo"),
-    (Deed::Give, "give"),
-    (Deed::Take, "take"),
-    (Deed::Both, "both"),
-    (Deed::Wait, "wait"),
-    (Deed::Odd, "odd"),
+const BEHAVIORS: [(Behavior, &str); 6] = [
+    (Behavior::Echo, "echo"),
+    (Behavior::Give, "give"),
+    (Behavior::Take, "take"),
+    (Behavior::Both, "both"),
+    (Behavior::Wait, "wait"),
+    (Behavior::Odd, "odd"),
 ];
 
-/// What to serve.
+/// The pipe to serve, and what to do with its clients.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct ServerPlan {
     pub(crate) name: String,
     pub(crate) messages: bool,
-    pub(crate) deed: Deed,
-    /// How many bytes, where that matters.
+    pub(crate) behavior: Behavior,
+    /// The number of bytes for the behaviors that write.
     pub(crate) len: usize,
-    /// The user that is let in; everyone if there is none.
+    /// The user who has access; `None` is everyone.
     pub(crate) user: Option<String>,
     pub(crate) is_local: bool,
-    /// 255 is no limit.
+    /// The maximum number of instances; 255 is unlimited.
     pub(crate) instances: u8,
     pub(crate) inbound: bool,
     pub(crate) outbound: bool,
 }
 
-impl Plan {
-    pub(crate) fn new(name: &str, messages: bool, deed: Deed) -> Plan {
-        Plan {
+impl ServerPlan {
+    pub(crate) fn new(name: &str, messages: bool, behavior: Behavior) -> ServerPlan {
+        ServerPlan {
             name: name.to_owned(),
             messages,
-            deed,
+            behavior,
             len: 0,
             user: None,
             is_local: false,
@@ -79,18 +79,21 @@ impl Plan {
     }
 
     fn to_words(&self) -> String {
-        let deed = DEEDS.iter().find(|(deed, _)| *deed == self.deed).unwrap().1;
-        let Plan { messages, len, is_local, instances, inbound, outbound, .. } = self;
+        let behavior = BEHAVIORS.iter().find(|(behavior, _)| *behavior == self.behavior).unwrap().1;
+        let ServerPlan { messages, len, is_local, instances, inbound, outbound, .. } = self;
         let user = self.user.as_deref().unwrap_or("-");
-        // The name last: it may have blanks.
-        format!("{messages} {deed} {len} {user} {is_local} {instances} {inbound} {outbound} {}", self.name)
+        // The name is last, because it may contain spaces.
+        format!(
+            "{messages} {behavior} {len} {user} {is_local} {instances} {inbound} {outbound} {}",
+            self.name
+        )
     }
 
-    fn from_words(text: &str) -> Plan {
+    fn from_words(text: &str) -> ServerPlan {
         let words: Vec<&str> = text.splitn(9, ' ').collect();
-        Plan {
+        ServerPlan {
             messages: words[0] == "true",
-            deed: DEEDS.iter().find(|(_, word)| *word == words[1]).unwrap().0,
+            behavior: BEHAVIORS.iter().find(|(_, word)| *word == words[1]).unwrap().0,
             len: words[2].parse().unwrap(),
             user: Some(words[3].to_owned()).filter(|user| user != "-"),
             is_local: words[4] == "true",
@@ -124,19 +127,19 @@ impl Plan {
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
-    _leash: ChildStdin,
+    _lifeline: ChildStdin,
     lines: Receiver<String>,
 }
 
 impl Server {
-    /// Starts it in a directory of pipes, and waits until it serves.
-    pub(crate) fn start(pipes: &Path, plan: &Plan) -> Server {
+    /// Starts a server with its directory of pipes, and waits until it serves.
+    pub(crate) fn start(pipes: &Path, plan: &ServerPlan) -> Server {
         Server::start_command(Command::new(std::env::current_exe().unwrap()), pipes, plan)
     }
 
-    /// The same as another user.
-    pub(crate) fn start_as(pipes: &Path, plan: &Plan, user: u32) -> Server {
-        // By a copy, where that user can reach it.
+    /// Starts a server as another user.
+    pub(crate) fn start_as(pipes: &Path, plan: &ServerPlan, user: u32) -> Server {
+        // That user can't execute the original, so it gets a copy.
         let copy = pipes.with_file_name(format!("server-of-{user}"));
         std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
         let mut command = Command::new(copy);
@@ -144,29 +147,29 @@ impl Server {
         Server::start_command(command, pipes, plan)
     }
 
-    fn start_command(mut command: Command, pipes: &Path, plan: &Plan) -> Server {
+    fn start_command(mut command: Command, pipes: &Path, plan: &ServerPlan) -> Server {
         command.env(ROLE, plan.to_words()).env("PIPEWORK_DIR", pipes);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let leash = child.stdin.take().unwrap();
+        let lifeline = child.stdin.take().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
         thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let server = Server { child, _leash: leash, lines };
+        let server = Server { child, _lifeline: lifeline, lines };
         assert_eq!(server.line(), "serving", "{plan:?}");
         server
     }
 
-    /// The next thing that it says.
+    /// Waits for the next line.
     pub(crate) fn line(&self) -> String {
-        self.lines.recv_timeout(PATIENCE).expect("the server says something")
+        self.lines.recv_timeout(TIMEOUT).expect("a line from the server")
     }
 
-    /// What it has said, and nobody has read.
+    /// The lines that were not read yet.
     pub(crate) fn unread(&self) -> Vec<String> {
         self.lines.try_iter().collect()
     }
 
-    /// Whether it says nothing for a while.
+    /// Whether the server prints nothing for 300 ms.
     pub(crate) fn is_silent(&self) -> bool {
         self.lines.recv_timeout(Duration::from_millis(300)).is_err()
     }
@@ -186,9 +189,9 @@ impl Drop for Server {
 
 // ------------------------------------------------------------------ the server's side
 
-/// Is a server, if it was told to be one.
-pub(crate) fn run_if_told() -> Option<ExitCode> {
-    let plan = Plan::from_words(&std::env::var(ROLE).ok()?);
+/// Runs as a server, if the environment requests it.
+pub(crate) fn run_role() -> Option<ExitCode> {
+    let plan = ServerPlan::from_words(&std::env::var(ROLE).ok()?);
     thread::spawn(|| {
         io::copy(&mut io::stdin(), &mut io::sink()).ok();
         std::process::exit(0);
@@ -211,23 +214,23 @@ pub(crate) fn run_if_told() -> Option<ExitCode> {
     Some(ExitCode::SUCCESS)
 }
 
-fn serve(plan: &Plan, client: &PipeStream) {
+fn serve(plan: &ServerPlan, client: &PipeStream) {
     println!("client {}", describe(client));
-    let outcome = match plan.deed {
-        Deed::Echo => echo(plan, client),
-        Deed::Give => give(plan, client),
-        Deed::Take => take(plan, client),
-        Deed::Both => thread::scope(|scope| {
+    let outcome = match plan.behavior {
+        Behavior::Echo => echo(plan, client),
+        Behavior::Give => give(plan, client),
+        Behavior::Take => take(plan, client),
+        Behavior::Both => thread::scope(|scope| {
             let giving = scope.spawn(|| give(plan, client));
             let taken = take(plan, client)?;
             giving.join().unwrap()?;
             Ok(taken)
         }),
-        Deed::Wait => {
+        Behavior::Wait => {
             thread::park();
             Ok(String::new())
         }
-        Deed::Odd => odd(client),
+        Behavior::Odd => odd(client),
     };
     match outcome {
         Ok(text) => println!("done {text}"),
@@ -235,7 +238,7 @@ fn serve(plan: &Plan, client: &PipeStream) {
     }
 }
 
-/// Who it is.
+/// Formats the identity of a client.
 fn describe(client: &PipeStream) -> String {
     let Ok(peer) = client.peer() else { return "unknown".into() };
     let Some(network) = peer.network() else { return "local".into() };
@@ -250,7 +253,7 @@ fn describe(client: &PipeStream) -> String {
     )
 }
 
-fn echo(plan: &Plan, client: &PipeStream) -> io::Result<String> {
+fn echo(plan: &ServerPlan, client: &PipeStream) -> io::Result<String> {
     if plan.messages {
         while let Some(message) = client.read_message(1 << 20)? {
             client.write_message(&message)?;
@@ -261,7 +264,7 @@ fn echo(plan: &Plan, client: &PipeStream) -> io::Result<String> {
     Ok("echo".into())
 }
 
-fn give(plan: &Plan, mut client: &PipeStream) -> io::Result<String> {
+fn give(plan: &ServerPlan, mut client: &PipeStream) -> io::Result<String> {
     if !plan.messages {
         client.write_all(&pattern(plan.len))?;
         return Ok("gave".into());
@@ -274,7 +277,7 @@ fn give(plan: &Plan, mut client: &PipeStream) -> io::Result<String> {
     Ok("gave".into())
 }
 
-fn take(plan: &Plan, mut client: &PipeStream) -> io::Result<String> {
+fn take(plan: &ServerPlan, mut client: &PipeStream) -> io::Result<String> {
     if plan.messages {
         let mut count = 0;
         while let Some(message) = client.read_message(1 << 20)? {

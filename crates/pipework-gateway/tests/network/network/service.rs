@@ -1,4 +1,4 @@
-//! The service itself: starting, checking, being configured.
+//! The service itself: start, `--check`, configuration, privileges.
 
 use std::{
     fs,
@@ -7,25 +7,25 @@ use std::{
 };
 
 use super::{
-    Alone,
-    client::{self, Caller, DISCONNECTED},
+    Exclusive,
+    client::{self, ClientProcess, DISCONNECTED},
+    fixture::{Directories, Fixture, Gateway, command},
     samba::{Samba, Setup},
-    server::{Deed, Plan, Server},
-    site::{Gateway, Places, Site, command},
+    server::{Behavior, Server, ServerPlan},
 };
 
-pub(crate) const CASES: &[(&str, Alone)] = &[
-    ("check_tells_what_is_missing", check),
-    ("a_second_gateway_says_who_runs", second),
-    ("wrong_settings_are_told", wrong_settings),
-    ("a_hangup_reads_the_settings_again", reload),
+pub(crate) const CASES: &[(&str, Exclusive)] = &[
+    ("check_reports_what_is_missing", check),
+    ("a_second_gateway_names_the_running_one", second),
+    ("wrong_configurations_are_reported", wrong_configurations),
+    ("sighup_reloads_the_configuration", reload),
     ("it_keeps_one_capability", capabilities),
-    ("places_that_others_can_reach_are_refused", places),
-    ("names_can_be_given_away_while_it_runs", grants),
-    ("systemd_is_told", systemd),
+    ("directories_that_others_can_access_are_refused", directories),
+    ("names_can_be_granted_while_it_runs", grants),
+    ("systemd_is_notified", systemd),
 ];
 
-/// A user that every system has, neither root nor the caller.
+/// A user that every system has. It is neither root nor the client.
 const DAEMON: u32 = 1;
 
 fn run(command: &mut Command) -> (Option<i32>, String) {
@@ -36,8 +36,8 @@ fn run(command: &mut Command) -> (Option<i32>, String) {
 
 fn check() {
     let samba = Samba::start(&Setup { guest: true, ..Setup::default() });
-    let places = Places::new();
-    let check = |samba: &Samba| run(command(&places).arg("--check").arg("--smb-conf").arg(samba.conf()));
+    let directories = Directories::new();
+    let check = |samba: &Samba| run(command(&directories).arg("--check").arg("--smb-conf").arg(samba.conf()));
     let (code, text) = check(&samba);
     assert_eq!(code, Some(1), "{text}");
     for words in
@@ -49,86 +49,86 @@ fn check() {
 
     let setup = Setup { encrypt: Some("required"), signing: Some("mandatory"), ..Setup::default() };
     let samba = Samba::start(&setup);
-    let _server = Server::start(&places.pipes(), &Plan::new("checked", true, Deed::Echo));
-    let gateway = Gateway::start(&samba.conf(), &places, &[]);
+    let _server = Server::start(&directories.pipes(), &ServerPlan::new("checked", true, Behavior::Echo));
+    let gateway = Gateway::start(&samba.conf(), &directories, &[]);
     let (code, text) = check(&samba);
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("Nothing is missing") && !text.contains("advice"), "{text}");
     assert!(
         text.contains(r"checked")
-            && text.contains(&format!("the gateway runs: process {}", gateway.process()))
+            && text.contains(&format!("the gateway is running: process {}", gateway.process()))
     );
 
-    // Where there is no Samba.
+    // Without Samba.
     let nothing = tempfile::tempdir().unwrap();
-    let (code, text) = run(command(&places).arg("--check").env("PATH", nothing.path()));
+    let (code, text) = run(command(&directories).arg("--check").env("PATH", nothing.path()));
     assert_eq!(code, Some(1));
-    assert!(text.contains("testparm is not there") && text.contains("smbd is not installed"), "{text}");
+    assert!(text.contains("testparm is not installed") && text.contains("smbd is not installed"), "{text}");
 }
 
 fn second() {
-    let site = Site::new(&Setup::default(), &[]);
-    let (code, text) = run(command(&site.places).arg("--np-dir").arg(site.samba.np()));
+    let fixture = Fixture::new(&Setup::default(), &[]);
+    let (code, text) = run(command(&fixture.directories).arg("--np-dir").arg(fixture.samba.np()));
     assert_eq!(code, Some(1));
     let expected = format!(
-        "another gateway runs already in {}: process {}",
-        site.places.run_dir().display(),
-        site.gateway.process()
+        "another gateway is already running in {}: process {}",
+        fixture.directories.run_dir().display(),
+        fixture.gateway.process()
     );
     assert!(text.contains(&expected), "{text}");
 }
 
-fn wrong_settings() {
-    let places = Places::new();
-    let file = places.path("config.toml");
+fn wrong_configurations() {
+    let directories = Directories::new();
+    let file = directories.path("config.toml");
     for (text, expected) in [
         ("conections = 3", "unknown field `conections`"),
-        ("connections = 0", "lets nobody in"),
+        ("connections = 0", "refuses every client"),
         ("grace = \"soon\"", "grace"),
         ("log = \"loud!\"", "loud!"),
     ] {
         fs::write(&file, text).unwrap();
         let (code, said) =
-            run(command(&places).args(["--np-dir", "/nowhere/at/all"]).arg("--config").arg(&file));
+            run(command(&directories).args(["--np-dir", "/nowhere/at/all"]).arg("--config").arg(&file));
         assert!(matches!(code, Some(1 | 2)) && said.contains(expected), "{text}: {code:?} {said}");
         assert!(!said.contains("panicked"), "{said}");
     }
-    let (code, said) = run(command(&places).args(["--config", "/nonexistent"]));
+    let (code, said) = run(command(&directories).args(["--config", "/nonexistent"]));
     assert_eq!((code, said.contains("/nonexistent")), (Some(2), true));
-    let (code, _) = run(command(&places).args(["--connections", "0"]));
+    let (code, _) = run(command(&directories).args(["--connections", "0"]));
     assert_eq!(code, Some(2));
-    let (code, help) = run(command(&places).arg("--help"));
+    let (code, help) = run(command(&directories).arg("--help"));
     assert!(code == Some(0) && help.contains("EXIT CODES") && help.contains("CAP_DAC_OVERRIDE"));
-    // Another user can't even begin.
+    // Another user can't start the gateway.
     let (code, said) = run(Command::new("setpriv")
         .args(["--reuid=65534", "--clear-groups", "--inh-caps=+dac_override", "--ambient-caps=+dac_override"])
         .arg(env!("CARGO_BIN_EXE_pipework-gateway")));
-    assert_eq!((code, said.contains("has to run as root")), (Some(1), true), "{said}");
+    assert_eq!((code, said.contains("must run as root")), (Some(1), true), "{said}");
 }
 
 fn reload() {
-    let site = Site::with_config("connections-per-caller = 1\n");
-    let _server = site.serve(&Plan::new("reloaded", false, Deed::Wait));
-    let user = site.samba.user();
-    let first = Caller::impacket(&site, user, &["hold", "reloaded"]);
+    let fixture = Fixture::with_config("connections-per-caller = 1\n");
+    let _server = fixture.serve(&ServerPlan::new("reloaded", false, Behavior::Wait));
+    let user = fixture.samba.user();
+    let first = ClientProcess::impacket(&fixture, user, &["hold", "reloaded"]);
     first.line();
     assert_eq!(first.line(), "open");
-    assert_eq!(client::impacket(&site, user, &["opens", "reloaded"]), [DISCONNECTED]);
+    assert_eq!(client::impacket(&fixture, user, &["opens", "reloaded"]), [DISCONNECTED]);
 
-    site.reload("connections-per-caller = what\n", "goes on with the old settings");
-    assert_eq!(client::impacket(&site, user, &["opens", "reloaded"]), [DISCONNECTED]);
+    fixture.reload("connections-per-caller = what\n", "keeping the old configuration");
+    assert_eq!(client::impacket(&fixture, user, &["opens", "reloaded"]), [DISCONNECTED]);
 
     let other = "connections-per-caller = 2\nrun-dir = \"/run/elsewhere\"\nlog = \"info\"\n";
-    site.reload(other, "has read its settings again");
-    assert_eq!(client::impacket(&site, user, &["opens", "reloaded"]), ["open"]);
+    fixture.reload(other, "configuration reloaded");
+    assert_eq!(client::impacket(&fixture, user, &["opens", "reloaded"]), ["open"]);
 }
 
 fn capabilities() {
-    let site = Site::new(&Setup::default(), &[]);
-    let tasks = fs::read_dir(format!("/proc/{}/task", site.gateway.process())).unwrap();
+    let fixture = Fixture::new(&Setup::default(), &[]);
+    let tasks = fs::read_dir(format!("/proc/{}/task", fixture.gateway.process())).unwrap();
     let mut threads = 0;
     for task in tasks {
-        // One that has ended since is not of interest.
+        // Skips a thread that has ended meanwhile.
         let Ok(status) = fs::read_to_string(task.unwrap().path().join("status")) else { continue };
         let field = |name: &str| {
             status
@@ -149,65 +149,66 @@ fn capabilities() {
         assert_eq!(field("NoNewPrivs:"), "1");
         threads += 1;
     }
-    assert!(threads > 3, "all of them were looked at");
-    // It is enough for a pipe of another user: one to whom root has given the name.
-    let grant = site.places.pipes().join("of-daemon");
+    assert!(threads > 3, "all threads were checked");
+    // This capability suffices for the pipe of another user, to whom root has granted the name.
+    let grant = fixture.directories.pipes().join("of-daemon");
     fs::create_dir(&grant).unwrap();
     std::os::unix::fs::chown(&grant, Some(DAEMON), None).unwrap();
-    let user = site.samba.user();
-    let plan = Plan { user: Some(user.name.clone()), ..Plan::new("of-daemon", true, Deed::Echo) };
-    let server = Server::start_as(&site.places.pipes(), &plan, DAEMON);
-    site.await_export("of-daemon");
-    assert_eq!(client::impacket(&site, user, &["transact", "of-daemon", "1000"]), ["transact 1000"]);
+    let user = fixture.samba.user();
+    let plan =
+        ServerPlan { user: Some(user.name.clone()), ..ServerPlan::new("of-daemon", true, Behavior::Echo) };
+    let server = Server::start_as(&fixture.directories.pipes(), &plan, DAEMON);
+    fixture.await_export("of-daemon");
+    assert_eq!(client::impacket(&fixture, user, &["transact", "of-daemon", "1000"]), ["transact 1000"]);
     assert!(server.line().contains(&user.name));
 }
 
-/// The gateway looks at a new directory at once, and must not take it for what a dead server has left.
+/// The gateway inspects a new directory at once. It must not remove it as the remains of a dead server.
 fn grants() {
-    let site = Site::new(&Setup::default(), &[]);
+    let fixture = Fixture::new(&Setup::default(), &[]);
     for number in 0..300 {
-        let grant = site.places.pipes().join(format!("grant-{number}"));
+        let grant = fixture.directories.pipes().join(format!("grant-{number}"));
         fs::create_dir(&grant).unwrap();
         std::thread::yield_now();
         std::os::unix::fs::chown(&grant, Some(DAEMON), None).unwrap();
     }
 }
 
-fn places() {
+fn directories() {
     let samba = Samba::start(&Setup::default());
-    let places = Places::new();
-    let np = places.path("np");
+    let directories = Directories::new();
+    let np = directories.path("np");
     fs::create_dir(&np).unwrap();
     for mode in [0o755, 0o770, 0o1700] {
         fs::set_permissions(&np, fs::Permissions::from_mode(mode)).unwrap();
-        let (code, text) = run(command(&places).arg("--np-dir").arg(&np));
-        assert_eq!((code, text.contains("has to be for root alone")), (Some(1), true), "{text}");
+        let (code, text) = run(command(&directories).arg("--np-dir").arg(&np));
+        assert_eq!((code, text.contains("must be accessible to root only")), (Some(1), true), "{text}");
     }
     fs::set_permissions(&np, fs::Permissions::from_mode(0o700)).unwrap();
     std::os::unix::fs::chown(&np, Some(65534), None).unwrap();
-    let (code, text) = run(command(&places).arg("--np-dir").arg(&np));
-    assert_eq!((code, text.contains("does not belong to root")), (Some(1), true), "{text}");
+    let (code, text) = run(command(&directories).arg("--np-dir").arg(&np));
+    assert_eq!((code, text.contains("is not owned by root")), (Some(1), true), "{text}");
     fs::remove_dir(&np).unwrap();
     std::os::unix::fs::symlink(samba.np(), &np).unwrap();
-    let (code, text) = run(command(&places).arg("--np-dir").arg(&np));
-    assert_eq!((code, text.contains("is no directory")), (Some(1), true), "{text}");
+    let (code, text) = run(command(&directories).arg("--np-dir").arg(&np));
+    assert_eq!((code, text.contains("is not a directory")), (Some(1), true), "{text}");
 }
 
 fn systemd() {
     let samba = Samba::start(&Setup::default());
-    let places = Places::new();
-    let path = places.path("notify");
+    let directories = Directories::new();
+    let path = directories.path("notify");
     let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(super::PATIENCE)).unwrap();
-    let told = |socket: &std::os::unix::net::UnixDatagram| {
+    socket.set_read_timeout(Some(super::TIMEOUT)).unwrap();
+    let received = |socket: &std::os::unix::net::UnixDatagram| {
         let mut text = [0; 200];
         let len = socket.recv(&mut text).unwrap();
         String::from_utf8_lossy(&text[..len]).into_owned()
     };
     let mut gateway =
-        Gateway::start_with(&samba.conf(), &places, &[], &[("NOTIFY_SOCKET", path.to_str().unwrap())]);
-    assert!(told(&socket).contains("READY=1"));
+        Gateway::start_with(&samba.conf(), &directories, &[], &[("NOTIFY_SOCKET", path.to_str().unwrap())]);
+    assert!(received(&socket).contains("READY=1"));
     gateway.signal("TERM");
-    assert!(told(&socket).contains("STOPPING=1"));
+    assert!(received(&socket).contains("STOPPING=1"));
     assert_eq!(gateway.wait(), Some(0));
 }

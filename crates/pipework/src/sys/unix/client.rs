@@ -5,9 +5,10 @@ use super::{
     claim,
     connection::Connection,
     directory::Directory,
+    opening::{OpenOn, OpenStep, Opening},
     poll, roots,
     search::{Attempt, Search},
-    watch::{Change, Watch as DirectoryWatch},
+    watch::Watch as DirectoryWatch,
 };
 use crate::{
     error::{PipeErrorKind, fail},
@@ -42,13 +43,6 @@ impl Watch {
     }
 }
 
-/// How long a client waits for one instance only. Most servers take theirs within a fraction of that; longer would leave
-/// those of other servers unseen.
-const QUEUE_TIME: Duration = Duration::from_millis(20);
-
-/// When to look again before a watch is made: a server that takes its client makes its next instance within that.
-pub(super) const LOOKS_SOON_MICROSECONDS: [u64; 4] = [50, 100, 200, 400];
-
 /// Opens now: busy and absent are errors.
 pub(crate) fn open(request: &Request, limit: &Limit) -> io::Result<Connection> {
     match Search::new(request, limit).everywhere(&mut None)? {
@@ -60,54 +54,27 @@ pub(crate) fn open(request: &Request, limit: &Limit) -> io::Result<Connection> {
 
 /// Opens, waiting while the pipe is busy, or absent where that was asked for.
 pub(crate) fn connect(request: &Request, limit: &Limit) -> io::Result<Connection> {
-    let mut search = Search::new(request, limit);
+    let mut opening = Opening::new(request, Search::new(request, limit));
     let mut watch = None;
     loop {
-        let why = match search.everywhere(&mut watch)? {
-            Attempt::Open(connection) => return Ok(*connection),
-            Attempt::Absent if !request.wait_absent => return Err(absent(&request.name)),
-            Attempt::Absent => "did not exist",
-            Attempt::Busy => "was busy",
+        let on = match opening.step(&mut watch)? {
+            OpenStep::Open(connection) => return Ok(*connection),
+            OpenStep::Blocked(on) => on,
         };
-        let Some(watch) = &watch else {
-            limit.check().map_err(|error| ended(&request.name, why, error))?;
-            if let Some(connection) = soon(&mut search, limit)? {
-                return Ok(connection);
+        limit.check().map_err(|error| opening.ended(error))?;
+        match (on, &watch) {
+            // A queue hears no canceller.
+            (OpenOn::Queue(time), _) if limit.canceller().is_none() => {
+                let time = limit.left().map_or(time, |left| left.min(time));
+                if let Some(connection) = opening.wait_in_queue(time)? {
+                    return Ok(connection);
+                }
             }
-            // Nothing was watched yet: look again before sleeping.
-            watch = Some(DirectoryWatch::for_instances());
-            continue;
-        };
-        // Of many that wait for the same name each new instance makes all try, so the try is quick.
-        loop {
-            limit.check().map_err(|error| ended(&request.name, why, error))?;
-            let Change::Instances(leaves) = watch.wait(limit)? else { break };
-            if let Some(connection) = search.among(&leaves)? {
-                return Ok(connection);
-            }
+            (OpenOn::Pause(time), _) => drop(poll::wait(&[], limit, Some(time))?),
+            (OpenOn::Change, Some(watch)) => opening.changed(watch.wait(limit)?),
+            (OpenOn::Queue(_), _) | (OpenOn::Change, None) => {}
         }
     }
-}
-
-/// Waits for a short time without a watch, which takes milliseconds to be closed: first in the queue of one instance, if
-/// only time can end the wait, then by looking again and again.
-fn soon(search: &mut Search<'_>, limit: &Limit) -> io::Result<Option<Connection>> {
-    if limit.canceller().is_none()
-        && let time = limit.left().map_or(QUEUE_TIME, |left| left.min(QUEUE_TIME))
-        && let Some(connection) = search.in_queue(time)?
-    {
-        return Ok(Some(connection));
-    }
-    for pause in LOOKS_SOON_MICROSECONDS {
-        poll::wait(&[], limit, Some(Duration::from_micros(pause)))?;
-        if limit.check().is_err() {
-            break;
-        }
-        if let Attempt::Open(connection) = search.again()? {
-            return Ok(Some(*connection));
-        }
-    }
-    Ok(None)
 }
 
 /// Waits until an instance listens (rule C4); reserves nothing.

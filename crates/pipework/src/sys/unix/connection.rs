@@ -3,8 +3,10 @@
 //! The socket is doorbell, proof of life and channel for descriptors; the payload goes through the rings.
 
 use super::{
-    super::Limit,
-    link::{Arrival, Link, Offer, Received, Shape, Welcome, receive_with},
+    super::{Limit, errors::disconnected},
+    doorbell::{BELL, THROWN_OUT},
+    handshake::{Offer, Welcome},
+    link::{Link, Shape},
     os,
     peer::Peer,
     poll,
@@ -12,49 +14,32 @@ use super::{
     served::Place,
     settings::Settings,
     spin::{self, Spin},
-    waiting::{Sleeper, Waiting},
+    waiting::{Operation, Waiting},
 };
 use crate::{
     error::{PipeErrorKind, fail},
     network::NetworkCaller,
     options::{PipeEnd, PipeInfo},
-    ring::{Corrupt, Interest, Mark, Side, Sleep, Wake},
+    ring::{Corrupt, Interest, Mark, Side, Wake},
 };
-use rustix::{
-    event::PollFlags,
-    io::Errno,
-    net::{RecvFlags, Shutdown},
-};
+use rustix::{event::PollFlags, net::Shutdown};
 use std::{
     collections::VecDeque,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
-/// A wake-up, and nothing more.
-const BELL: u8 = b'.';
-/// The server disconnected a client that has no memory in common with it yet.
-const THROWN_OUT: u8 = b'D';
-/// With this byte comes the memory of one message.
-pub(super) const ATTACHMENT: u8 = b'F';
-
-/// How long a thread sleeps at a word of the memory before it goes to the socket, and so how late it may hear that its
-/// peer was killed or its canceller used. Most answers of a program at work come sooner.
-const LIGHT_SLEEP: Duration = Duration::from_millis(10);
-
 /// How long a client that may speak for somebody else is waited for to say so; ours say it at once.
 const GREETING_TIME: Duration = Duration::from_secs(2);
 
-/// How much is taken from the doorbell at a time; rarely is there more than one byte in it.
-const DOORBELL_LEN: usize = 64;
-/// How often the doorbell is emptied at most before its end looks at its own business again: a peer
-/// that rings without end must not hold up a deadline.
-const ROUNDS_MAX: usize = 32;
+/// A reader that was seen alive within this time is taken to live: a killed one leaves nothing in the memory, and asking
+/// the kernel at every write would cost more than the write.
+const SEEN_ALIVE_FOR: Duration = Duration::from_micros(50);
 
 /// For all connections of this process whose peer has not waited yet.
 static SPIN_FOR_STRANGERS: Spin = Spin::new();
@@ -65,20 +50,20 @@ pub(crate) struct Connection {
     /// Shared with the reactors that it is registered with.
     pub(super) socket: Arc<OwnedFd>,
     /// Whether the socket can be waited at in the call that takes from it; each such call says whether it does.
-    can_wait: bool,
-    side: Side,
+    pub(super) can_wait: bool,
+    pub(super) side: Side,
     pub(super) shape: Shape,
     /// What this end asked for; the pipe's directions limit it further.
     pub(super) may: Rights,
     pub(super) settings: Arc<Settings>,
     pub(super) waiting: Waiting,
-    link: OnceLock<Link>,
+    pub(super) link: OnceLock<Link>,
     welcome: Mutex<Welcome>,
     /// On a server, until when its client may let it wait for the hello, if it may be one that speaks for somebody else.
     greeted_by: Option<Instant>,
     /// Memories of messages that were announced, or will be.
-    attachments: Mutex<VecDeque<OwnedFd>>,
-    state: Flags,
+    pub(super) attachments: Mutex<VecDeque<OwnedFd>>,
+    pub(super) state: Flags,
     corrupt: OnceLock<String>,
     /// Whether this end may spin at all.
     spins: AtomicBool,
@@ -86,7 +71,9 @@ pub(crate) struct Connection {
     spin_for_space: Spin,
     /// Whether this end wrote since it last waited for data: then what it waits for may be an answer.
     has_written: AtomicBool,
-    readiness: Readiness,
+    made: Instant,
+    /// When the peer was last seen alive, in nanoseconds since then. It wraps, which costs one look more or less.
+    seen_alive: AtomicUsize,
     /// On a server, the instance's place among those of the name.
     place: Mutex<Option<Arc<Place>>>,
     /// Who made this end: a forked child must not end it.
@@ -101,11 +88,11 @@ pub(crate) struct Rights {
 }
 
 #[derive(Debug, Default)]
-struct Flags {
+pub(super) struct Flags {
     /// The other end is no more: its socket hung up.
-    hung_up: AtomicBool,
+    pub(super) hung_up: AtomicBool,
     /// The server disconnected this client.
-    thrown_out: AtomicBool,
+    pub(super) thrown_out: AtomicBool,
     /// This server end disconnected its client.
     disconnected: AtomicBool,
 }
@@ -166,7 +153,8 @@ impl Connection {
             spin_for_data: Spin::default(),
             spin_for_space: Spin::default(),
             has_written: AtomicBool::default(),
-            readiness: Readiness::default(),
+            made: Instant::now(),
+            seen_alive: AtomicUsize::new(0),
             place: Mutex::default(),
             process: std::process::id(),
         }
@@ -177,7 +165,7 @@ impl Connection {
     }
 
     pub(super) fn readiness(&self) -> &Readiness {
-        &self.readiness
+        self.waiting.readiness()
     }
 
     // ---------------------------------------------------------------- the state of the connection
@@ -195,7 +183,7 @@ impl Connection {
             }
         };
         if thrown_out {
-            return Err(fail(PipeErrorKind::NotConnected, "the server has disconnected this connection"));
+            return Err(disconnected());
         }
         Ok(())
     }
@@ -207,12 +195,24 @@ impl Connection {
     }
 
     /// Asks the kernel whether the other end is gone.
-    pub(crate) fn look_whether_closed(&self) -> bool {
+    pub(crate) fn poll_hangup(&self) -> bool {
         let seen = poll::now(self.socket.as_fd(), os::HANGUP);
         if seen.intersects(os::HANGUP | PollFlags::HUP | PollFlags::ERR) {
             self.state.hung_up.store(true, Ordering::Release);
         }
         self.is_closed()
+    }
+
+    /// The same, unless the peer was seen alive a moment ago.
+    pub(super) fn refresh_hangup(&self) {
+        let now = self.made.elapsed().as_nanos() as usize;
+        let is_fresh = {
+            let since = now.wrapping_sub(self.seen_alive.load(Ordering::Relaxed));
+            Duration::from_nanos(since as u64) <= SEEN_ALIVE_FOR
+        };
+        if !is_fresh && !self.poll_hangup() {
+            self.seen_alive.store(now, Ordering::Relaxed);
+        }
     }
 
     /// The other end broke the protocol: the end of this connection, and of no other.
@@ -226,21 +226,9 @@ impl Connection {
         outcome.map_err(|Corrupt(why)| self.corrupt(why))
     }
 
-    /// The rings, once the hello has come; `None` when the other end went away without one.
-    pub(super) fn link(&self, limit: &mut LazyLimit<'_>) -> io::Result<Option<&Link>> {
-        loop {
-            // A hello that is there is taken without a wait, as a used canceller demands.
-            if let Some(link) = self.link_now()? {
-                return Ok(Some(link));
-            }
-            self.check_usable()?;
-            if self.is_closed() {
-                return Ok(None);
-            }
-            let mut sleeper =
-                Waiter { connection: self, link: None, interest: Interest::Data, is_ready: || Ok(false) };
-            self.waiting.sleep(&mut sleeper, limit.get())?;
-        }
+    /// The rings, if the hello was received before.
+    pub(super) fn link_known(&self) -> Option<&Link> {
+        self.link.get()
     }
 
     /// The rings, if the hello has come by now.
@@ -257,7 +245,7 @@ impl Connection {
     pub(super) fn is_unknown(&self) -> bool {
         let may_speak = self.greeted_by.is_some() && self.link_now().is_ok_and(|link| link.is_none());
         // Who went away without a word speaks for nobody, and an end that is over has no more to learn.
-        may_speak && self.check_usable().is_ok() && !self.look_whether_closed()
+        may_speak && self.check_usable().is_ok() && !self.poll_hangup()
     }
 
     /// Until when to wait for an unknown client, if that is still to come.
@@ -270,7 +258,7 @@ impl Connection {
     pub(super) fn greet(&self, limit: &Limit) -> io::Result<()> {
         let Some(left) = self.greeting_left() else { return Ok(()) };
         let make = || limit.at_most(left);
-        match self.link(&mut LazyLimit::new(&make)) {
+        match self.await_hello(&mut LazyLimit::new(&make)) {
             Err(error) if error == PipeErrorKind::Aborted => Err(error),
             Err(error) if error == PipeErrorKind::TimedOut && self.greeting_left().is_some() => Err(error),
             // What is wrong with the connection is for its first read or write to say.
@@ -289,31 +277,11 @@ impl Connection {
         welcome.caller.as_deref().map_or_else(|| Peer::of(self.as_fd()), |caller| Ok(Peer::of_caller(caller)))
     }
 
-    // ---------------------------------------------------------------- waiting and waking
-
-    /// Waits until `is_ready`, or until nothing more can come, or the limit is reached.
-    pub(super) fn wait(
-        &self,
-        link: &Link,
-        interest: Interest,
-        limit: &mut LazyLimit<'_>,
-        mut is_ready: impl FnMut() -> io::Result<bool>,
-    ) -> io::Result<()> {
-        let spin = self.spin_for(interest);
-        let may_spin = self.may_spin(link);
-        let is_stream = self.is_stream(interest);
-        if may_spin && spin.until(is_stream, || Ok(self.is_over() || is_ready()?))? {
-            return Ok(());
-        }
-        let begun = may_spin.then(Instant::now);
-        let slept = self
-            .waiting
-            .sleep(&mut Waiter { connection: self, link: Some(link), interest, is_ready }, limit.get());
-        if let Some(begun) = begun {
-            spin.learn(begun.elapsed());
-        }
-        slept
+    pub(super) fn welcome(&self) -> MutexGuard<'_, Welcome> {
+        self.welcome.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    // ---------------------------------------------------------------- waiting and waking
 
     /// What is known of how long such waits take.
     pub(super) fn spin_for(&self, interest: Interest) -> &Spin {
@@ -340,16 +308,17 @@ impl Connection {
         self.spins.store(spins, Ordering::Relaxed);
     }
 
-    fn is_over(&self) -> bool {
+    /// Whether nothing more can come.
+    pub(super) fn is_over(&self) -> bool {
         self.is_closed() || self.check_usable().is_err()
     }
 
-    /// Wakes the other end if it sleeps for what this end has just published.
-    pub(super) fn wake(&self, link: &Link, interest: Interest) {
-        if interest == Interest::Data && !self.has_written.load(Ordering::Relaxed) {
+    /// Wakes the peer if it sleeps for what an operation of this direction has published.
+    pub(super) fn wake_peer(&self, link: &Link, operation: Operation) {
+        if operation == Operation::Write && !self.has_written.load(Ordering::Relaxed) {
             self.has_written.store(true, Ordering::Relaxed);
         }
-        self.wake_at(link, link.sleepers.must_wake(interest));
+        self.wake_at(link, link.sleepers.must_wake(operation.published()));
     }
 
     fn wake_at(&self, link: &Link, wake: Wake) {
@@ -358,133 +327,6 @@ impl Connection {
         }
         if wake.deep {
             self.ring(BELL);
-        }
-    }
-
-    fn ring(&self, byte: u8) {
-        // A full socket has rung already, and one that is closed has nobody to wake.
-        rustix::io::retry_on_intr(|| rustix::net::send(&self.socket, &[byte], os::SEND_FLAGS)).ok();
-    }
-
-    /// Empties the doorbell: takes wake-ups, descriptors, the hello, and the news that the other end is gone.
-    pub(super) fn drain(&self) -> io::Result<()> {
-        if self.link.get().is_none() && self.side == Side::Server {
-            self.take_hello()?;
-            if self.link.get().is_none() {
-                return Ok(());
-            }
-        }
-        if !self.shape.messages {
-            // A reactor tells only of what is new, so nothing may be left behind.
-            for _ in 0..ROUNDS_MAX {
-                if !self.receive(os::RECEIVE_FLAGS)? {
-                    break;
-                }
-            }
-            return Ok(());
-        }
-        let mut bytes = [0; DOORBELL_LEN];
-        for _ in 0..ROUNDS_MAX {
-            let received = receive_with(self.socket.as_fd(), &mut bytes)?;
-            let is_last = !matches!(received, Received::Bytes(..));
-            self.take_notice(&bytes, received)?;
-            if is_last {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes what is in the doorbell of a byte pipe; waits for it or not, as the flags say. Says whether there may be
-    /// more.
-    fn receive(&self, flags: RecvFlags) -> io::Result<bool> {
-        let mut bytes = [0; DOORBELL_LEN];
-        let received = match rustix::net::recv(&self.socket, &mut bytes, flags) {
-            Ok((0, _)) | Err(Errno::CONNRESET) => Received::End,
-            Ok((len, _)) => Received::Bytes(len, None),
-            // A signal: the caller looks at everything again.
-            Err(Errno::AGAIN | Errno::INTR) => Received::Nothing,
-            Err(error) => return Err(error.into()),
-        };
-        let is_full = matches!(received, Received::Bytes(DOORBELL_LEN, _));
-        self.take_notice(&bytes, received).map(|()| is_full)
-    }
-
-    /// What came through the socket, and what that means.
-    fn take_notice(&self, bytes: &[u8], received: Received) -> io::Result<()> {
-        match received {
-            Received::Nothing => return Ok(()),
-            Received::End => self.state.hung_up.store(true, Ordering::Release),
-            Received::TooMany => return Err(self.corrupt("several descriptors at once")),
-            Received::Bytes(len, attachment) => {
-                let is_thrown_out = bytes.iter().take(len).any(|byte| *byte == THROWN_OUT);
-                if is_thrown_out && self.side == Side::Client {
-                    self.state.thrown_out.store(true, Ordering::Release);
-                }
-                if let Some(attachment) = attachment {
-                    self.keep(attachment)?;
-                }
-            }
-        }
-        // Who polls from outside may have been waiting for what was just taken.
-        self.readiness.look_again();
-        Ok(())
-    }
-
-    fn take_hello(&self) -> io::Result<()> {
-        let arrival = self.welcome().receive(self.socket.as_fd(), &self.shape)?;
-        match arrival {
-            Arrival::Pending => {}
-            Arrival::Gone => self.state.hung_up.store(true, Ordering::Release),
-            Arrival::Link(link) => {
-                // Only the leader drains, so nobody else has set it.
-                self.link.set(link).ok();
-            }
-            Arrival::Corrupt(why) => return Err(self.corrupt(why)),
-        }
-        Ok(())
-    }
-
-    fn welcome(&self) -> MutexGuard<'_, Welcome> {
-        self.welcome.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    // ---------------------------------------------------------------- messages that lie elsewhere
-
-    /// The memories that came and were not read yet.
-    pub(super) fn attachments(&self) -> MutexGuard<'_, VecDeque<OwnedFd>> {
-        self.attachments.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn keep(&self, attachment: OwnedFd) -> io::Result<()> {
-        let mut attachments = self.attachments();
-        // One can be under way while another is being read.
-        if attachments.len() >= 2 {
-            drop(attachments);
-            return Err(self.corrupt("more memories of messages than can be under way"));
-        }
-        attachments.push_back(attachment);
-        Ok(())
-    }
-
-    /// Sends the memory of a message, waiting while the socket is full.
-    pub(super) fn send_attachment(&self, memory: &OwnedFd, limit: &mut LazyLimit<'_>) -> io::Result<()> {
-        loop {
-            match super::link::send_with(self.socket.as_fd(), &[ATTACHMENT], memory.as_fd()) {
-                Ok(()) => return Ok(()),
-                Err(Errno::AGAIN) => {
-                    limit.get().check()?;
-                    poll::wait(&[(self.socket.as_fd(), PollFlags::OUT)], limit.get(), None)?;
-                }
-                // Too many descriptors of this user are under way: others will take theirs.
-                Err(Errno::TOOMANYREFS) => {
-                    limit.get().check()?;
-                    poll::wait(&[], limit.get(), Some(std::time::Duration::from_millis(2)))?;
-                }
-                Err(Errno::PIPE | Errno::CONNRESET) => return Err(nobody_reads()),
-                Err(error) => return Err(error.into()),
-            }
-            self.check_usable()?;
         }
     }
 
@@ -555,53 +397,6 @@ impl<'a> LazyLimit<'a> {
     }
 }
 
-/// A thread that waits at a connection.
-struct Waiter<'a, F> {
-    connection: &'a Connection,
-    link: Option<&'a Link>,
-    interest: Interest,
-    is_ready: F,
-}
-
-impl<F: FnMut() -> io::Result<bool>> Sleeper for Waiter<'_, F> {
-    fn first_sleep(&self) -> Sleep {
-        if self.link.is_some() && os::CAN_SLEEP_AT_WORDS { Sleep::Light } else { Sleep::Deep }
-    }
-
-    fn announce(&self, sleep: Sleep) -> u64 {
-        self.link.map_or(0, |link| link.sleepers.announce(self.interest, sleep))
-    }
-
-    fn is_ready(&mut self) -> io::Result<bool> {
-        let has_come = self.link.is_none() && self.connection.link.get().is_some();
-        Ok(has_come || self.connection.is_over() || (self.is_ready)()?)
-    }
-
-    fn sleep_lightly(&self, value: u64, limit: &Limit) -> Sleep {
-        let Some(link) = self.link else { return Sleep::Deep };
-        let time = limit.left().unwrap_or(LIGHT_SLEEP).min(LIGHT_SLEEP);
-        #[expect(clippy::cast_possible_truncation, reason = "the kernel compares the half with the bits")]
-        let is_over = os::sleep_at(link.sleepers.own_bed(), value as u32, time);
-        if is_over { Sleep::Deep } else { Sleep::Light }
-    }
-
-    fn sleep_deeply(&self, limit: &Limit) -> io::Result<()> {
-        let connection = self.connection;
-        let is_plain = self.link.is_some() && !connection.shape.messages;
-        if is_plain && connection.can_wait && limit.is_endless() {
-            // One call waits and takes: nothing but the socket can end this wait.
-            return connection.receive(RecvFlags::empty()).map(drop);
-        }
-        poll::wait(&[(connection.socket.as_fd(), PollFlags::IN)], limit, None)?;
-        connection.drain()
-    }
-}
-
 fn corrupt_error(why: &str) -> io::Error {
     fail(PipeErrorKind::Corrupt, format!("the other end broke the protocol ({why}); the connection is over"))
-}
-
-/// Nobody will read what is written (rule B5).
-pub(super) fn nobody_reads() -> io::Error {
-    fail(PipeErrorKind::NoData, "the other end has closed: nobody will read this")
 }

@@ -1,8 +1,8 @@
 //! The one descriptor that tells that a listener has a client, for foreign event loops.
 
 use super::{
+    super::Instance,
     client::Watch,
-    instance::Instance,
     os::{Alarm, Gathered},
     plain::PlainListener,
 };
@@ -61,6 +61,14 @@ impl Gate {
             }
         };
         *self.places.lock().unwrap_or_else(PoisonError::into_inner) = Some(places);
+        Ok(())
+    }
+
+    /// Another process creates an instance; another look is due after a pause.
+    pub(crate) fn follow_lock(&self, pause: Duration) -> io::Result<()> {
+        let alarm = Alarm::new(pause)?;
+        self.gathered.add(alarm.as_fd())?;
+        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = Some(Places::Untold { _alarm: alarm });
         Ok(())
     }
 

@@ -1,7 +1,7 @@
-//! A server instance: drives the pure state machine with sockets.
+//! What a server instance is made of on Unix: its place among those of the name, and the sockets at which it listens.
 
 use super::{
-    super::Limit,
+    super::{Instance, Limit, ends::InstanceBackend},
     connection::Connection,
     link::Shape,
     listening::Listening,
@@ -10,45 +10,25 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    error::{PipeErrorKind, fail},
-    model::{
-        instance::{self, Connect, Unusable},
-        place::Taking,
-    },
-    options::Spec,
+    model::place::Taking,
+    options::{PipeEnd, PipeInfo, PipeMode, Spec},
 };
 use rustix::event::PollFlags;
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// A server instance; clones are the same one.
-#[derive(Clone, Debug)]
-pub(crate) struct Instance {
-    shared: Arc<Shared>,
-}
-
+/// What an instance has for all of its connections.
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct Backend {
     shape: Shape,
     quotas: (u32, u32),
-    /// Of the instance, for all of its connections.
-    settings: Arc<Settings>,
-    current: Mutex<Current>,
+    /// The socket at which it listened, for the instance that follows.
+    renewable: Mutex<Option<Arc<Listening>>>,
     /// Last, so that the instance's names are gone when its place is given back, which may end the pipe.
     place: Arc<Place>,
-}
-
-/// What the instance is at now.
-#[derive(Debug)]
-struct Current {
-    machine: instance::Instance,
-    listening: Option<Arc<Listening>>,
-    /// The socket at which it listened, for the instance that follows.
-    renewable: Option<Arc<Listening>>,
-    connection: Option<Arc<Connection>>,
 }
 
 impl Instance {
@@ -65,7 +45,6 @@ impl Instance {
     }
 
     /// The same; `None` while another process creates one.
-    #[cfg(feature = "tokio")]
     pub(crate) fn try_create_for_listener(spec: &Spec) -> io::Result<Option<Instance>> {
         match served::create(spec, Patience::OneTry, Takes::OneAfterTheOther) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
@@ -74,21 +53,15 @@ impl Instance {
         }
     }
 
-    /// Creates the instance that listens after this one, which has its client.
-    pub(crate) fn create_next(&self, spec: &Spec) -> io::Result<Instance> {
-        self.renewed(spec).map_or_else(|| Instance::create_for_listener(spec), Ok)
-    }
-
-    /// The same; `None` while another process creates one.
-    #[cfg(feature = "tokio")]
+    /// Creates the instance that listens after this one, which has its client; `None` while another process creates one.
     pub(crate) fn try_create_next(&self, spec: &Spec) -> io::Result<Option<Instance>> {
         self.renewed(spec).map_or_else(|| Instance::try_create_for_listener(spec), |next| Ok(Some(next)))
     }
 
     /// The next instance on the socket of this one, where that can be.
     fn renewed(&self, spec: &Spec) -> Option<Instance> {
-        let listening = self.current().renewable.take()?;
-        if let Ok(Some(place)) = self.shared.place.next()
+        let listening = self.backend().renewable().take()?;
+        if let Ok(Some(place)) = self.backend().place.next()
             && listening.renew().is_ok()
         {
             return Some(Instance::over(spec, place, listening));
@@ -108,150 +81,99 @@ impl Instance {
             max_instances: header.max_instances,
             accept_remote: header.accept_remote,
         };
-        let current = Current {
-            machine: instance::Instance::new(),
-            listening: Some(listening),
-            renewable: None,
-            connection: None,
+        let backend = Backend {
+            shape,
+            quotas: (inbound, outbound),
+            renewable: Mutex::default(),
+            place: Arc::new(place),
         };
-        Instance {
-            shared: Arc::new(Shared {
-                shape,
-                quotas: (inbound, outbound),
-                settings: Arc::new(Settings::new(spec.mode, None)),
-                current: Mutex::new(current),
-                place: Arc::new(place),
-            }),
-        }
-    }
-
-    /// Waits for a client (rules C2, C3, C7). Several threads may: one client serves them all.
-    pub(crate) fn connect(&self, limit: &Limit) -> io::Result<()> {
-        loop {
-            let Some(listening) = self.connect_now()? else { return self.greet(limit) };
-            limit.check()?;
-            let fds = [Some((*listening).as_fd()), listening.ended()];
-            let fds: Vec<_> = fds.into_iter().flatten().map(|fd| (fd, PollFlags::IN)).collect();
-            poll::wait(&fds, limit, None)?;
-        }
-    }
-
-    /// Waits until it is known whether the client, which is there, speaks for somebody on another computer. One look does
-    /// not wait for that.
-    fn greet(&self, limit: &Limit) -> io::Result<()> {
-        match self.current().connection.clone() {
-            Some(connection) if limit.check().is_ok() => connection.greet(limit),
-            _ => Ok(()),
-        }
-    }
-
-    /// How long to wait for that at most, if it is to come.
-    #[cfg(feature = "tokio")]
-    pub(super) fn greeting_left(&self) -> Option<std::time::Duration> {
-        self.current().connection.clone()?.greeting_left()
-    }
-
-    /// Takes a client if one is there; else what to wait at.
-    fn connect_now(&self) -> io::Result<Option<Arc<Listening>>> {
-        let mut current = self.current();
-        if current.machine.connect() == Connect::Listen {
-            let listening = self.shared.place.served.listen(self.shared.quotas, Taking::One)?;
-            current.listening = Some(Arc::new(listening));
-            current.machine.listens();
-        }
-        self.accept(&mut current)?;
-        if let (Ok(generation), Some(connection)) = (current.machine.usable(), &current.connection)
-            && connection.look_whether_closed()
-        {
-            current.machine.client_left(generation);
-        }
-        match current.machine.connect() {
-            Connect::Already => Ok(None),
-            Connect::Left => Err(fail(
-                PipeErrorKind::NoData,
-                "a client came and has left; call `disconnect`, then `connect` again (what it wrote can be read before)",
-            )),
-            Connect::Wait | Connect::Listen => Ok(current.listening.clone()),
-        }
-    }
-
-    /// Takes a client if one is there.
-    fn accept(&self, current: &mut Current) -> io::Result<()> {
-        let Some(listening) = &current.listening else { return Ok(()) };
-        if let Some(socket) = listening.accept()? {
-            current.connection = Some(Arc::new(self.connection(socket)));
-            current.machine.client_came();
-            current.renewable = current.listening.take().filter(|listening| listening.is_renewed());
-        }
-        Ok(())
-    }
-
-    fn connection(&self, socket: OwnedFd) -> Connection {
-        let Shared { shape, settings, place, .. } = &*self.shared;
-        Connection::server(socket, *shape, Arc::clone(settings), Arc::clone(place))
-    }
-
-    /// The connection that reads and writes go to; a client that waits is taken (rule C6).
-    pub(crate) fn connection_now(&self) -> io::Result<Arc<Connection>> {
-        let mut current = self.current();
-        if current.machine.usable() == Err(Unusable::Listening) {
-            self.accept(&mut current)?;
-        }
-        match (current.machine.usable(), &current.connection) {
-            (Ok(_), Some(connection)) => Ok(Arc::clone(connection)),
-            (Err(Unusable::Listening), _) => {
-                Err(fail(PipeErrorKind::Listening, "no client has opened the pipe yet"))
-            }
-            _ => Err(fail(PipeErrorKind::NotConnected, "the instance is disconnected; call `connect` first")),
-        }
-    }
-
-    /// Throws the client and all unread data out (rule F2).
-    pub(crate) fn disconnect(&self) -> io::Result<()> {
-        let mut current = self.current();
-        // A client that opened the pipe is connected, whether or not the server took notice.
-        self.accept(&mut current)?;
-        if !current.machine.disconnect() {
-            return Err(fail(PipeErrorKind::NotConnected, "the instance is disconnected already"));
-        }
-        current.listening = None;
-        if let Some(connection) = current.connection.take() {
-            connection.disconnect();
-        }
-        Ok(())
+        Instance::new(backend, spec.mode, Some(listening))
     }
 
     /// Keeps the name for as long as the hold lives.
     pub(crate) fn hold_name(&self) -> NameHold {
-        self.shared.place.hold_name()
+        self.backend().place.hold_name()
     }
 
-    pub(crate) fn is_same(&self, other: &Instance) -> bool {
-        Arc::ptr_eq(&self.shared, &other.shared)
+    /// Switches how the server reads, on this connection and those that follow.
+    pub(crate) fn set_read_mode(&self, mode: PipeMode) -> io::Result<()> {
+        self.settings().set_read_mode(mode, self.backend().shape.messages)
     }
 
-    pub(crate) fn settings(&self) -> &Arc<Settings> {
-        &self.shared.settings
-    }
-
-    pub(crate) fn shape(&self) -> &Shape {
-        &self.shared.shape
+    pub(crate) fn info(&self) -> io::Result<PipeInfo> {
+        Ok(self.backend().shape.info(PipeEnd::Server))
     }
 
     /// What to poll for a client: the socket it listens at, if it does.
     pub(crate) fn with_listening<T>(&self, use_it: impl FnOnce(BorrowedFd<'_>) -> T) -> Option<T> {
-        let listening = self.current().listening.clone()?;
-        Some(use_it((*listening).as_fd()))
+        self.listening().map(|listening| use_it((*listening).as_fd()))
     }
 
-    /// Where it listens now, if it does.
+    /// How long to wait at most until the identity of the client is known, if it is to come.
     #[cfg(feature = "tokio")]
-    pub(super) fn listening(&self) -> Option<Arc<Listening>> {
-        self.current().listening.clone()
+    pub(super) fn greeting_left(&self) -> Option<std::time::Duration> {
+        self.connection_now().ok()?.greeting_left()
+    }
+}
+
+impl InstanceBackend for Backend {
+    fn listen(
+        &self,
+        listening: &mut Option<Arc<Listening>>,
+        _settings: &Arc<Settings>,
+    ) -> io::Result<Option<Connection>> {
+        *listening = Some(Arc::new(self.place.served.listen(self.quotas, Taking::One)?));
+        Ok(None)
     }
 
-    fn current(&self) -> MutexGuard<'_, Current> {
-        // Each step leaves it whole, so a panic elsewhere can't have left it half-done.
-        self.shared.current.lock().unwrap_or_else(PoisonError::into_inner)
+    fn accept(
+        &self,
+        listening: &mut Option<Arc<Listening>>,
+        settings: &Arc<Settings>,
+    ) -> io::Result<Option<Connection>> {
+        let Some(socket) = listening.as_ref().map_or(Ok(None), |listening| listening.accept())? else {
+            return Ok(None);
+        };
+        *self.renewable() = listening.take().filter(|listening| listening.is_renewed());
+        Ok(Some(Connection::server(socket, self.shape, Arc::clone(settings), Arc::clone(&self.place))))
+    }
+
+    fn wait(&self, listening: &Listening, limit: &Limit) -> io::Result<()> {
+        let fds = [Some(listening.as_fd()), listening.ended()];
+        let fds: Vec<_> = fds.into_iter().flatten().map(|fd| (fd, PollFlags::IN)).collect();
+        poll::wait(&fds, limit, None).map(drop)
+    }
+
+    fn greet(&self, connection: &Connection, limit: &Limit) -> io::Result<()> {
+        // A call that only looks does not wait for that.
+        if limit.check().is_ok() { connection.greet(limit) } else { Ok(()) }
+    }
+
+    fn is_known(&self, connection: &Connection) -> bool {
+        connection.greeting_left().is_none()
+    }
+
+    fn has_left(&self, connection: &Connection) -> io::Result<bool> {
+        Ok(connection.poll_hangup())
+    }
+
+    fn disconnect(
+        &self,
+        listening: &mut Option<Arc<Listening>>,
+        settings: &Arc<Settings>,
+    ) -> io::Result<Option<Connection>> {
+        // A client that opened the pipe is connected, whether or not the server took notice.
+        self.accept(listening, settings)
+    }
+
+    fn end(&self, connection: &Connection) {
+        connection.disconnect();
+    }
+}
+
+impl Backend {
+    fn renewable(&self) -> MutexGuard<'_, Option<Arc<Listening>>> {
+        // It is replaced as a whole.
+        self.renewable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,7 +5,11 @@ use super::{
     directory::{self, Directory},
     roots::{self, Root},
 };
-use crate::{list::PipeEntry, model::place::Header, name::PipeName, options::PipeMode};
+use crate::{
+    model::place::Header,
+    name::PipeName,
+    options::{PipeDirections, PipeEntry, PipeMode},
+};
 use rustix::fs::Dir;
 use std::io;
 
@@ -70,7 +74,7 @@ fn entry(directory: &Directory, header: Option<&Header>) -> io::Result<Option<Pi
         max_instances: header.max_instances.into(),
         mode: Some(if header.messages { PipeMode::Message } else { PipeMode::Byte }),
         servers: servers.iter().map(|server| server.process).collect(),
-        directions: Some((header.inbound, header.outbound)),
+        directions: Some(PipeDirections { inbound: header.inbound, outbound: header.outbound }),
         listening: Some(listening),
         accept_remote: Some(header.accept_remote),
         owner: Some(accounts::user_name(directory.owner)?),

@@ -1,6 +1,7 @@
 //! Unix: the file system holds the names, sockets carry the connections, shared memory carries the payload.
 
 mod accounts;
+mod adopted;
 pub(crate) mod anonymous;
 #[cfg(feature = "tokio")]
 pub(crate) mod asynchronous;
@@ -9,13 +10,19 @@ mod canceller;
 mod client;
 mod connection;
 mod directory;
+mod doorbell;
 mod end;
+mod event_loop;
+mod fd_passing;
 mod gate;
+mod handshake;
 mod instance;
 mod link;
 mod list;
 mod listening;
 mod mapping;
+mod opening;
+mod operations;
 mod os;
 mod peer;
 mod permission;
@@ -34,8 +41,16 @@ mod roots;
 mod search;
 mod served;
 mod spin;
+mod step;
+#[cfg(feature = "tokio")]
+mod task;
+mod thread;
 mod waiting;
 mod writing;
+
+#[cfg(feature = "tokio")]
+#[cfg(test)]
+mod mixed_tests;
 
 #[cfg(all(target_os = "linux", not(pipework_portable)))]
 mod linux;
@@ -46,15 +61,21 @@ mod portable;
 #[cfg(not(all(target_os = "linux", not(pipework_portable))))]
 use portable::{claim, memory, watch};
 
+pub(crate) use adopted::inherited_listeners;
 pub(crate) use canceller::{Event, cancel_event};
 pub(crate) use client::Watch;
+pub(super) use connection::Connection;
 pub(crate) use end::End;
 pub(crate) use gate::Gate;
-pub(crate) use instance::Instance;
+pub(super) use instance::Backend;
 pub(crate) use list::list;
+pub(super) use listening::Listening;
 pub(crate) use peer::Peer;
 pub(crate) use plain::PlainListener;
 pub(crate) use served::NameHold;
+
+/// Without a kernel that knows pipes, every error of a pipe is built here.
+pub(super) use crate::error::fail as pipe_error;
 
 use super::{Limit, settings};
 use crate::{
@@ -131,18 +152,6 @@ pub(crate) fn location(name: &PipeName) -> io::Result<PathBuf> {
 /// A name that only this user has: here names belong to users already.
 pub(crate) fn per_user_name(name: &str) -> io::Result<String> {
     Ok(name.to_owned())
-}
-
-/// Whether an absolute path is the address of a plain socket.
-pub(crate) fn socket_paths() -> bool {
-    true
-}
-
-/// What a number of the system says of pipes: an errno says nothing that a payload does not say better. No errno is the
-/// one number that tokio's programs compare with, and by which the surface for them says "busy".
-pub(crate) fn kind_of_code(code: i32) -> Option<PipeErrorKind> {
-    let is_busy = u32::try_from(code).is_ok_and(|code| code == PipeErrorKind::Busy.code());
-    is_busy.then_some(PipeErrorKind::Busy)
 }
 
 /// Waits for nothing, up to a limit; a canceller ends it sooner.

@@ -2,7 +2,7 @@
 
 use super::{accounts, os, roots};
 use crate::{
-    client::ServerCheck,
+    access::ServerCheck,
     error::{PipeErrorKind, fail},
     network::{NetworkCaller, NetworkPeer},
 };

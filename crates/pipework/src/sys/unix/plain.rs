@@ -1,15 +1,26 @@
 //! Plain Unix domain sockets, as every other language speaks them: bytes only, no instances, no shared memory.
 
 use super::{
-    super::Limit, directory, end::End, os, os::Gathered, peer, permission::Permission, poll, roots,
+    super::{
+        Limit,
+        end::PipeEnd,
+        errors::{broken, denied, no_messages, unread},
+    },
+    directory,
+    end::End,
+    os,
+    os::Gathered,
+    peer::{self, Peer},
+    permission::Permission,
+    poll, roots,
     settings::Settings,
 };
 use crate::{
     access::Access,
     error::{PipeErrorKind, context, fail, fail_from},
-    message::Peek,
+    message::{MessageRead, Peek},
     name::PipeName,
-    options::{PipeEnd, PipeInfo, PipeMode, Request},
+    options::{PipeEnd as Side, PipeInfo, PipeMode, Request},
 };
 use rustix::{
     event::PollFlags,
@@ -18,7 +29,7 @@ use rustix::{
     net::{RecvFlags, Shutdown, SocketAddrUnix, SocketType, sockopt},
 };
 use std::{
-    io::{self, IoSlice},
+    io::{self, IoSlice, IoSliceMut},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
@@ -27,13 +38,22 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
+#[cfg(feature = "tokio")]
+use {
+    super::{super::end::Work, task::TaskWait},
+    ::tokio::io::Interest,
+    std::{
+        future::ready,
+        task::{Context, Poll},
+    },
+};
 
 /// One end of a connected plain socket.
 #[derive(Debug)]
 pub(crate) struct PlainEnd {
     /// Shared with the reactors that it is registered with.
     pub(super) socket: Arc<OwnedFd>,
-    end: PipeEnd,
+    end: Side,
     pub(super) settings: Arc<Settings>,
     may_read: bool,
     may_write: bool,
@@ -77,7 +97,7 @@ pub(crate) fn open(request: &Request, path: &Path, limit: &Limit) -> io::Result<
     Ok(PlainEnd {
         may_read: request.read,
         may_write: request.write,
-        ..PlainEnd::new(socket, PipeEnd::Client, settings)
+        ..PlainEnd::new(socket, Side::Client, settings)
     })
 }
 
@@ -129,7 +149,7 @@ fn owner_of_place(path: &Path) -> u32 {
 }
 
 impl PlainEnd {
-    pub(super) fn new(socket: OwnedFd, end: PipeEnd, settings: Settings) -> PlainEnd {
+    pub(super) fn new(socket: OwnedFd, end: Side, settings: Settings) -> PlainEnd {
         PlainEnd {
             socket: Arc::new(socket),
             end,
@@ -142,10 +162,10 @@ impl PlainEnd {
         }
     }
 
-    pub(crate) fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+    fn block_to_read(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let mut limit = None;
         loop {
-            match self.try_read(buf) {
+            match self.read_now(bufs) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 outcome => return outcome,
             }
@@ -155,10 +175,51 @@ impl PlainEnd {
         }
     }
 
-    pub(crate) fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+    /// Reads what is there, else `WouldBlock`.
+    fn read_now(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         if !self.may_read {
-            return Err(super::link::denied("read"));
+            return Err(denied("read"));
         }
+        let mut read = 0;
+        for buf in bufs.iter_mut().filter(|buf| !buf.is_empty()) {
+            match self.receive(buf) {
+                Ok(len) => {
+                    read += len;
+                    if len < buf.len() {
+                        break;
+                    }
+                }
+                // What was read counts; the error comes again.
+                Err(_) if read > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+
+    /// Writes what fits, else `WouldBlock`.
+    fn write_now(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        if !self.may_write {
+            return Err(denied("write"));
+        }
+        let mut written = 0;
+        for buf in bufs.iter().filter(|buf| !buf.is_empty()) {
+            match self.send(buf) {
+                Ok(len) => {
+                    written += len;
+                    if len < buf.len() {
+                        break;
+                    }
+                }
+                // What was written counts; the error comes again.
+                Err(_) if written > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(written)
+    }
+
+    fn receive(&self, buf: &mut [u8]) -> io::Result<usize> {
         match rustix::io::retry_on_intr(|| rustix::net::recv(&self.socket, &mut *buf, os::RECEIVE_FLAGS)) {
             Ok((len, _)) => Ok(len),
             Err(Errno::CONNRESET) => Ok(0),
@@ -167,12 +228,15 @@ impl PlainEnd {
     }
 
     /// Writes all, or what went before the limit was reached.
-    pub(crate) fn write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn block_to_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        if !self.may_write {
+            return Err(denied("write"));
+        }
         let (mut written, mut limit) = (0, None);
         for buf in bufs {
             let mut rest: &[u8] = buf;
             while !rest.is_empty() {
-                match self.try_write(rest) {
+                match self.send(rest) {
                     Ok(len) => {
                         written += len;
                         (_, rest) = rest.split_at(len);
@@ -192,10 +256,7 @@ impl PlainEnd {
         Ok(written)
     }
 
-    pub(crate) fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-        if !self.may_write {
-            return Err(super::link::denied("write"));
-        }
+    fn send(&self, buf: &[u8]) -> io::Result<usize> {
         let send = || rustix::io::retry_on_intr(|| rustix::net::send(&self.socket, buf, os::SEND_FLAGS));
         let sent = match (send(), self.write_readiness.get()) {
             (Err(Errno::AGAIN), Some(gathered)) => {
@@ -207,93 +268,11 @@ impl PlainEnd {
         };
         match sent {
             Ok(len) => Ok(len),
-            Err(error @ (Errno::PIPE | Errno::CONNRESET)) => Err(fail_from(
-                PipeErrorKind::NoData,
-                "the other end has closed: nobody will read this",
-                error,
-            )),
+            Err(error @ (Errno::PIPE | Errno::CONNRESET)) => {
+                Err(fail_from(PipeErrorKind::NoData, PipeErrorKind::NoData.to_string(), error))
+            }
             Err(error) => Err(error.into()),
         }
-    }
-
-    pub(crate) fn peek(&self, buf: &mut [u8]) -> io::Result<Peek> {
-        let available = rustix::io::ioctl_fionread(&self.socket)?;
-        let flags = os::RECEIVE_FLAGS | RecvFlags::PEEK;
-        let mut one = [0];
-        // One byte tells an end from nothing, also where the caller only wants the number.
-        let looked = rustix::net::recv(&self.socket, &mut one, flags);
-        let copied = match looked {
-            Ok((0, _)) | Err(Errno::CONNRESET) => {
-                return Err(fail(
-                    PipeErrorKind::Broken,
-                    "the other end has closed, and all that it wrote was read",
-                ));
-            }
-            Err(Errno::AGAIN) => 0,
-            Err(error) => return Err(error.into()),
-            Ok(_) if buf.is_empty() => 0,
-            Ok(_) => rustix::net::recv(&self.socket, &mut *buf, flags)?.0,
-        };
-        let available = usize::try_from(available).unwrap_or(usize::MAX);
-        Ok(Peek { copied, available, message_left: None })
-    }
-
-    /// Waits until the other end has read everything. The kernel tells how much is left, and not when that changes.
-    pub(crate) fn drain_written(&self) -> io::Result<()> {
-        let limit = self.settings.write_limit();
-        let mut pause = Duration::from_micros(50);
-        while os::unread_bytes(self.socket.as_fd())? > 0 {
-            let seen = poll::now(self.socket.as_fd(), PollFlags::empty());
-            if seen.intersects(PollFlags::HUP | PollFlags::ERR) {
-                return Err(fail(
-                    PipeErrorKind::Broken,
-                    "the other end closed before it had read everything",
-                ));
-            }
-            limit.check()?;
-            poll::wait(&[], &limit, Some(pause))?;
-            pause = (pause * 2).min(Duration::from_millis(5));
-        }
-        Ok(())
-    }
-
-    pub(crate) fn shutdown_write(&self) -> io::Result<()> {
-        Ok(rustix::net::shutdown(&self.socket, Shutdown::Write)?)
-    }
-
-    pub(crate) fn info(&self) -> io::Result<PipeInfo> {
-        let len =
-            |len: rustix::io::Result<usize>| Ok::<u32, io::Error>(u32::try_from(len?).unwrap_or(u32::MAX));
-        let sent = len(sockopt::socket_send_buffer_size(&self.socket))?;
-        let received = len(sockopt::socket_recv_buffer_size(&self.socket))?;
-        let (out_buffer_size, in_buffer_size) =
-            if self.end == PipeEnd::Server { (sent, received) } else { (received, sent) };
-        Ok(PipeInfo {
-            mode: PipeMode::Byte,
-            end: self.end,
-            max_instances: 255,
-            out_buffer_size,
-            in_buffer_size,
-        })
-    }
-
-    /// The socket itself is readable when there is something to read.
-    pub(crate) fn read_ready_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-
-    /// Readable when the socket is writable.
-    pub(crate) fn write_ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
-        if self.write_readiness.get().is_none() {
-            let gathered = Gathered::new()?;
-            gathered.add_writable(self.socket.as_fd())?;
-            // Another thread may have been quicker; then its descriptor serves.
-            self.write_readiness.set(gathered).ok();
-        }
-        self.write_readiness
-            .get()
-            .map(AsFd::as_fd)
-            .ok_or_else(|| io::Error::other("the descriptor was not made"))
     }
 
     /// The socket, for other code: it waits again in its calls, as other code expects.
@@ -307,6 +286,195 @@ impl PlainEnd {
             }
             Err(socket) => Err(PlainEnd { socket, ..self }),
         }
+    }
+}
+
+impl PipeEnd for PlainEnd {
+    fn options(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn read(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.block_to_read(bufs)
+    }
+
+    fn write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.block_to_write(bufs)
+    }
+
+    fn try_read(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.read_now(bufs)
+    }
+
+    fn try_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write_now(bufs)
+    }
+
+    fn read_message(&self, _: usize) -> io::Result<Option<Vec<u8>>> {
+        Err(no_messages("read"))
+    }
+
+    fn read_message_into(&self, _: &mut [u8]) -> io::Result<MessageRead> {
+        Err(no_messages("read"))
+    }
+
+    fn write_message(&self, _: &[u8]) -> io::Result<()> {
+        Err(no_messages("write"))
+    }
+
+    fn transact(&self, _: &[u8], _: usize) -> io::Result<Vec<u8>> {
+        Err(no_messages("write"))
+    }
+
+    fn peek(&self, buf: &mut [u8]) -> io::Result<Peek> {
+        let available = rustix::io::ioctl_fionread(&self.socket)?;
+        let flags = os::RECEIVE_FLAGS | RecvFlags::PEEK;
+        let mut one = [0];
+        // One byte tells an end from nothing, also where the caller only wants the number.
+        let looked = rustix::net::recv(&self.socket, &mut one, flags);
+        let copied = match looked {
+            Ok((0, _)) | Err(Errno::CONNRESET) => {
+                return Err(broken());
+            }
+            Err(Errno::AGAIN) => 0,
+            Err(error) => return Err(error.into()),
+            Ok(_) if buf.is_empty() => 0,
+            Ok(_) => rustix::net::recv(&self.socket, &mut *buf, flags)?.0,
+        };
+        let available = usize::try_from(available).unwrap_or(usize::MAX);
+        Ok(Peek { copied, available, message_left: None })
+    }
+
+    /// The kernel reports how much is left, and signals no change of that.
+    fn drain(&self) -> io::Result<()> {
+        let limit = self.settings.write_limit();
+        let mut pause = Duration::from_micros(50);
+        while os::unread_bytes(self.socket.as_fd())? > 0 {
+            let seen = poll::now(self.socket.as_fd(), PollFlags::empty());
+            if seen.intersects(PollFlags::HUP | PollFlags::ERR) {
+                return Err(unread());
+            }
+            limit.check()?;
+            poll::wait(&[], &limit, Some(pause))?;
+            pause = (pause * 2).min(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    fn shutdown_write(&self) -> io::Result<()> {
+        Ok(rustix::net::shutdown(&self.socket, Shutdown::Write)?)
+    }
+
+    fn set_read_mode(&self, mode: PipeMode) -> io::Result<()> {
+        self.settings.set_read_mode(mode, false)
+    }
+
+    fn info(&self) -> io::Result<PipeInfo> {
+        let len =
+            |len: rustix::io::Result<usize>| Ok::<u32, io::Error>(u32::try_from(len?).unwrap_or(u32::MAX));
+        let sent = len(sockopt::socket_send_buffer_size(&self.socket))?;
+        let received = len(sockopt::socket_recv_buffer_size(&self.socket))?;
+        let (out_buffer_size, in_buffer_size) =
+            if self.end == Side::Server { (sent, received) } else { (received, sent) };
+        Ok(PipeInfo {
+            mode: PipeMode::Byte,
+            end: self.end,
+            max_instances: 255,
+            out_buffer_size,
+            in_buffer_size,
+        })
+    }
+
+    fn peer(&self) -> io::Result<Peer> {
+        Peer::of(self.as_fd())
+    }
+
+    /// The socket itself is readable when there is something to read.
+    fn read_ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        Ok(self.socket.as_fd())
+    }
+
+    fn write_ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        if self.write_readiness.get().is_none() {
+            let gathered = Gathered::new()?;
+            gathered.add_writable(self.socket.as_fd())?;
+            // Another thread may have been quicker; then its descriptor serves.
+            self.write_readiness.set(gathered).ok();
+        }
+        self.write_readiness
+            .get()
+            .map(AsFd::as_fd)
+            .ok_or_else(|| io::Error::other("the descriptor was not made"))
+    }
+
+    #[cfg(feature = "tokio")]
+    fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_for(cx, wait, Interest::READABLE, || self.read_now(bufs))
+    }
+
+    #[cfg(feature = "tokio")]
+    fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_for(cx, wait, Interest::WRITABLE, || self.write_now(bufs))
+    }
+
+    #[cfg(feature = "tokio")]
+    fn poll_readable(&self, cx: &mut Context<'_>, wait: &mut TaskWait) -> Poll<io::Result<()>> {
+        self.poll_ready(cx, wait, Interest::READABLE)
+    }
+
+    #[cfg(feature = "tokio")]
+    fn poll_writable(&self, cx: &mut Context<'_>, wait: &mut TaskWait, _: usize) -> Poll<io::Result<()>> {
+        self.poll_ready(cx, wait, Interest::WRITABLE)
+    }
+
+    #[cfg(feature = "tokio")]
+    fn poll_shutdown(&self, _: &mut Context<'_>, _: &mut TaskWait) -> Poll<io::Result<()>> {
+        Poll::Ready(self.shutdown_write())
+    }
+
+    #[cfg(feature = "tokio")]
+    fn poll_message(
+        &self,
+        _: &mut Context<'_>,
+        _: &mut TaskWait,
+        _: usize,
+    ) -> Poll<io::Result<Option<Vec<u8>>>> {
+        Poll::Ready(Err(no_messages("read")))
+    }
+
+    #[cfg(feature = "tokio")]
+    fn poll_message_into(
+        &self,
+        _: &mut Context<'_>,
+        _: &mut TaskWait,
+        _: &mut [u8],
+    ) -> Poll<io::Result<MessageRead>> {
+        Poll::Ready(Err(no_messages("read")))
+    }
+
+    #[cfg(feature = "tokio")]
+    fn write_message_async<'a>(&'a self, _: &'a [u8]) -> Work<'a, ()> {
+        Box::pin(ready(Err(no_messages("write"))))
+    }
+
+    #[cfg(feature = "tokio")]
+    fn transact_async<'a>(&'a self, _: &'a [u8], _: usize) -> Work<'a, Vec<u8>> {
+        Box::pin(ready(Err(no_messages("write"))))
+    }
+
+    #[cfg(feature = "tokio")]
+    fn drain_async(&self) -> Work<'_, ()> {
+        Box::pin(self.drain_in_task())
     }
 }
 
@@ -332,32 +500,38 @@ impl PlainListener {
     /// anything else is left alone.
     pub(crate) fn bind(path: &Path, access: &Access) -> io::Result<PlainListener> {
         let (socket, place) = super::plain_place::bind(path, &Permission::new(access)?)?;
-        Ok(PlainListener {
+        Ok(PlainListener::over(socket, place))
+    }
+
+    pub(super) fn over(socket: OwnedFd, place: super::plain_place::PlainPlace) -> PlainListener {
+        PlainListener {
             socket: Arc::new(socket),
             place,
             #[cfg(feature = "tokio")]
             reactor: super::asynchronous::Reactor::default(),
-        })
+        }
     }
 
-    /// Waits for a client.
-    pub(crate) fn accept(&self, limit: &Limit) -> io::Result<End> {
+    /// Takes a client if one is queued.
+    pub(crate) fn try_accept(&self) -> io::Result<Option<End>> {
         loop {
-            match os::accept(self.socket.as_fd()) {
+            return match os::accept(self.socket.as_fd()) {
                 Ok(socket) => {
                     let settings = Settings::new(PipeMode::Byte, None);
-                    return Ok(End::Plain(Arc::new(PlainEnd::new(socket, PipeEnd::Server, settings))));
+                    Ok(Some(End::Plain(Arc::new(PlainEnd::new(socket, Side::Server, settings)))))
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
                 // It came and went.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
-                Err(error) => {
-                    return Err(context(format!("accepting at {}", self.place.path().display()), error));
-                }
-            }
-            limit.check()?;
-            poll::wait(&[(self.socket.as_fd(), PollFlags::IN)], limit, None)?;
+                Err(error) => Err(context(format!("accepting at {}", self.place.path().display()), error)),
+            };
         }
+    }
+
+    /// Waits until a client may be queued, or the limit is reached.
+    pub(crate) fn wait(&self, limit: &Limit) -> io::Result<()> {
+        limit.check()?;
+        poll::wait(&[(self.socket.as_fd(), PollFlags::IN)], limit, None).map(drop)
     }
 }
 

@@ -31,6 +31,11 @@ pub(crate) struct PlainPlace {
 }
 
 impl PlainPlace {
+    /// A path that another process has taken, which is left alone.
+    pub(super) fn of_another(path: PathBuf) -> PlainPlace {
+        PlainPlace { path, identity: None, process: std::process::id() }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

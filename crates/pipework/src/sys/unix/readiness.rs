@@ -1,73 +1,122 @@
-//! Descriptors for foreign event loops, one for each direction, made on first use.
+//! What waits at an end beside its threads: descriptors for event loops, one for each direction, and the tasks of a
+//! runtime. Each is made on first use.
 
-use super::os::{Event, Gathered};
+use super::{
+    os::{Alarm, Event, Gathered},
+    waiting::Operation,
+};
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
-    sync::OnceLock,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
 };
 
-/// The descriptors of an end, if somebody asked for them.
+/// The observers of an end.
 #[derive(Debug, Default)]
 pub(crate) struct Readiness {
-    read: OnceLock<Gate>,
-    write: OnceLock<Gate>,
+    read: OnceLock<ReadyFd>,
+    write: OnceLock<ReadyFd>,
     /// Where the tasks of a runtime wait.
     #[cfg(feature = "tokio")]
     pub(super) reactor: super::asynchronous::Reactor,
 }
 
-/// A descriptor that is readable when the socket is, or when the doorbell was emptied by somebody else.
+/// A descriptor that is readable when the socket is, or when another try is due for another reason.
 #[derive(Debug)]
-struct Gate {
+struct ReadyFd {
     gathered: Gathered,
     again: Event,
+    /// What a writer needs that the doorbell does not signal.
+    blocked: Mutex<Option<Blocked>>,
+}
+
+/// A source of the set for one wait; it leaves the set when it is closed.
+#[derive(Debug)]
+enum Blocked {
+    /// The socket, for when it is writable.
+    Socket { _set: Gathered },
+    /// A pause, where nothing is signalled.
+    Pause { _timer: Alarm },
 }
 
 impl Readiness {
+    /// The descriptor for reading.
     pub(crate) fn read_fd(&self, socket: BorrowedFd<'_>) -> io::Result<BorrowedFd<'_>> {
         made(&self.read, socket)
     }
 
+    /// The descriptor for writing.
     pub(crate) fn write_fd(&self, socket: BorrowedFd<'_>) -> io::Result<BorrowedFd<'_>> {
         made(&self.write, socket)
     }
 
-    /// Before the last look of a try to read: from now on the descriptor tells.
-    pub(crate) fn arm_read(&self) {
-        if let Some(gate) = self.read.get() {
-            gate.again.clear();
-            gate.gathered.refresh();
+    /// Before the last look of a try: from now on the descriptor signals. Whether there is one.
+    pub(super) fn arm(&self, operation: Operation) -> bool {
+        let ready = match operation {
+            Operation::Read => self.read.get(),
+            Operation::Write => self.write.get(),
+        };
+        let Some(ready) = ready else { return false };
+        *ready.blocked() = None;
+        ready.again.clear();
+        ready.gathered.refresh();
+        true
+    }
+
+    /// Lets the descriptor for writing signal that the socket takes more.
+    pub(super) fn arm_socket(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let Some(ready) = self.write.get() else { return Ok(()) };
+        // A set of its own, since the socket is already in the other one for reading.
+        let set = Gathered::new()?;
+        set.add_writable(socket)?;
+        ready.gathered.add(set.as_fd())?;
+        *ready.blocked() = Some(Blocked::Socket { _set: set });
+        Ok(())
+    }
+
+    /// Lets the descriptor for writing signal after a pause.
+    pub(super) fn arm_timer(&self, pause: Duration) -> io::Result<()> {
+        let Some(ready) = self.write.get() else { return Ok(()) };
+        let timer = Alarm::new(pause)?;
+        ready.gathered.add(timer.as_fd())?;
+        *ready.blocked() = Some(Blocked::Pause { _timer: timer });
+        Ok(())
+    }
+
+    /// The doorbell was emptied, or a direction was released: every event loop must try again.
+    pub(super) fn try_again(&self) {
+        for ready in [&self.read, &self.write].into_iter().filter_map(OnceLock::get) {
+            ready.again.set();
         }
     }
 
-    /// Before the last look of a try to write: from now on the descriptor tells.
-    pub(crate) fn arm_write(&self) {
-        if let Some(gate) = self.write.get() {
-            gate.again.clear();
-            gate.gathered.refresh();
-        }
-    }
-
-    /// The doorbell was emptied: whoever waits at a descriptor must look for itself.
-    pub(crate) fn look_again(&self) {
-        for gate in [&self.read, &self.write].into_iter().filter_map(OnceLock::get) {
-            gate.again.set();
-        }
+    /// Wakes the tasks that wait in a reactor.
+    pub(super) fn wake_tasks(&self) {
+        #[cfg(feature = "tokio")]
+        self.reactor.wake();
     }
 }
 
-fn made<'a>(gate: &'a OnceLock<Gate>, socket: BorrowedFd<'_>) -> io::Result<BorrowedFd<'a>> {
-    if gate.get().is_none() {
+impl ReadyFd {
+    fn blocked(&self) -> MutexGuard<'_, Option<Blocked>> {
+        // It is replaced as a whole.
+        self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn made<'a>(ready: &'a OnceLock<ReadyFd>, socket: BorrowedFd<'_>) -> io::Result<BorrowedFd<'a>> {
+    if ready.get().is_none() {
         let (gathered, again) = (Gathered::new()?, Event::new()?);
         gathered.add(socket)?;
         gathered.add(again.as_fd())?;
         // Ready at first, so that nothing that came before is missed.
         again.set();
-        // Another thread may have been quicker; then its gate serves.
-        gate.set(Gate { gathered, again }).ok();
+        // Another thread may have been quicker; then its descriptor serves.
+        ready.set(ReadyFd { gathered, again, blocked: Mutex::default() }).ok();
     }
-    gate.get()
-        .map(|gate| gate.gathered.as_fd())
+    ready
+        .get()
+        .map(|ready| ready.gathered.as_fd())
         .ok_or_else(|| io::Error::other("the descriptor was not made"))
 }

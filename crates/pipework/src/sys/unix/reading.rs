@@ -1,121 +1,117 @@
-//! Taking from a connection: bytes, messages, a look ahead.
+//! Attempts to take from a connection: bytes, a message, a whole message, a look ahead. None of them waits.
 
 use super::{
-    connection::{Connection, LazyLimit},
-    link::{Link, denied},
+    super::errors::{
+        broken, denied, more_data, no_messages, out_of_memory, reads_bytes, unread_before_transaction,
+    },
+    connection::Connection,
+    link::Link,
     memory,
-    waiting::Operation,
+    step::{On, Step},
 };
 use crate::{
-    error::{PipeErrorKind, fail, is_gone},
     message::{MessageRead, Peek},
-    ring::{Consumer, Front, Interest, Sleep},
+    ring::{Consumer, Front},
 };
-use std::{io, os::fd::OwnedFd};
+use std::{
+    io::{self, IoSliceMut},
+    os::fd::OwnedFd,
+};
 
-/// What an attempt to take something came to.
-pub(super) enum Taken<T> {
-    /// This.
-    Got(T),
-    /// Nothing is there.
+/// What a look at the ring comes to.
+enum Taken<T> {
+    Some(T),
+    /// The ring is empty.
     Nothing,
-    /// A message is there whose memory is still in the socket.
-    NotYet,
+    /// A message is announced, and its memory object is still in the socket.
+    Announced,
 }
 
 impl Connection {
-    /// Reads bytes, in either read mode: skips empty messages, so that 0 is the end.
-    pub(crate) fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        if buf.is_empty() {
-            return self.check_may_read().and_then(|()| self.check_usable()).map(|()| 0);
-        }
-        let limit = || self.settings.read_limit();
-        let read =
-            self.take_when_there(&mut LazyLimit::new(&limit), |consumer| self.take_bytes(consumer, buf))?;
-        Ok(read.unwrap_or(0))
+    // ---------------------------------------------------------------- checks before the first attempt
+
+    pub(super) fn check_may_read(&self) -> io::Result<()> {
+        if self.may.read { Ok(()) } else { Err(denied("read")) }
     }
 
-    /// Reads what is there, else `WouldBlock`.
-    pub(crate) fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+    /// Whether a read into these buffers has something to do; an empty one only reports what is wrong (rule B4).
+    pub(super) fn check_read(&self, bufs: &[IoSliceMut<'_>]) -> io::Result<bool> {
         self.check_may_read()?;
         self.check_usable()?;
-        let would_block = || io::Error::from(io::ErrorKind::WouldBlock);
-        let _turn = self.waiting.try_turn(Operation::Read).ok_or_else(would_block)?;
-        for is_last_look in [false, true] {
-            if is_last_look {
-                self.waiting.drain_now(|| self.drain())?;
-                self.readiness().arm_read();
-            }
-            self.check_usable()?;
-            let is_closed = self.is_closed();
-            if let Some(link) = self.link_now()? {
-                if is_last_look {
-                    link.sleepers.announce(Interest::Data, Sleep::Deep);
-                }
-                let taken = self.take_bytes(&mut *link.consumer()?, buf)?;
-                if let Taken::Got(len) = taken {
-                    self.wake(link, Interest::Space);
-                    return Ok(len);
-                }
-            }
-            if is_closed || buf.is_empty() {
-                return Ok(0);
-            }
+        Ok(bufs.iter().any(|buf| !buf.is_empty()))
+    }
+
+    fn check_message_mode(&self) -> io::Result<()> {
+        self.check_may_read()?;
+        if self.settings.reads_messages() {
+            return Ok(());
         }
-        Err(would_block())
+        Err(if self.shape.messages { reads_bytes() } else { no_messages("read") })
+    }
+
+    pub(super) fn check_read_message(&self) -> io::Result<()> {
+        self.check_message_mode()?;
+        self.check_usable()
+    }
+
+    pub(super) fn check_transaction(&self) -> io::Result<()> {
+        self.check_may_write()?;
+        self.check_read_message()
+    }
+
+    // ---------------------------------------------------------------- attempts
+
+    /// Reads bytes, in either read mode; skips empty messages, so that 0 is the end.
+    pub(super) fn attempt_read(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<Step<usize>> {
+        let step = self.attempt_take(|consumer| self.take_into_all(consumer, bufs))?;
+        Ok(step.map(|read| read.unwrap_or(0)))
     }
 
     /// Reads one message, or the part of it that fits.
-    pub(crate) fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead> {
-        self.check_message_mode()?;
-        let limit = || self.settings.read_limit();
-        let read =
-            self.take_when_there(&mut LazyLimit::new(&limit), |consumer| self.take_message(consumer, buf))?;
-        Ok(read.unwrap_or(MessageRead::End))
+    pub(super) fn attempt_message(&self, buf: &mut [u8]) -> io::Result<Step<MessageRead>> {
+        let step = self.attempt_take(|consumer| self.take_message(consumer, buf))?;
+        Ok(step.map(|read| read.unwrap_or(MessageRead::End)))
     }
 
     /// Reads one whole message of at most `len_max` bytes; `None` is the end.
-    pub(crate) fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>> {
-        self.check_message_mode()?;
-        let limit = || self.settings.read_limit();
-        self.take_when_there(&mut LazyLimit::new(&limit), |consumer| self.take_whole(consumer, len_max))
+    pub(super) fn attempt_whole_message(&self, len_max: usize) -> io::Result<Step<Option<Vec<u8>>>> {
+        self.attempt_take(|consumer| self.take_whole(consumer, len_max))
     }
 
-    /// Writes a message and reads the reply.
-    pub(crate) fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
-        self.check_may_read()?;
-        self.check_may_write()?;
-        self.check_message_mode()?;
-        self.check_usable()?;
-        let limit = || self.settings.read_limit();
-        let mut limit = LazyLimit::new(&limit);
-        // From the request to the reply nobody else may read, or the replies of two threads could change places.
-        let turn = self.waiting.turn(Operation::Read, || self.settings.read_limit())?;
-        let link = self.link(&mut limit)?.ok_or_else(broken)?;
-        if self.checked(link.consumer()?.front())? != Front::Empty {
-            return Err(fail(PipeErrorKind::Busy, "a transaction can't begin while something is unread"));
+    /// Whether a read would not wait, be it for the end or an error.
+    #[cfg(feature = "tokio")]
+    pub(super) fn attempt_readable(&self) -> io::Result<Step<()>> {
+        if self.check_may_read().is_err() || self.check_usable().is_err() || self.is_closed() {
+            return Ok(Step::Done(()));
         }
-        self.write_message(&[io::IoSlice::new(request)])
-            .map_err(|error| if error == PipeErrorKind::NoData { broken() } else { error })?;
-        let reply = self.take_in_turn(link, &mut limit, |consumer| self.take_whole(consumer, len_max))?;
-        drop(turn);
-        reply.ok_or_else(broken)
+        // An error here is an error of the next read too.
+        Ok(match self.link_now() {
+            Ok(Some(link)) if link.consumer()?.front() == Ok(Front::Empty) => Step::Blocked(On::Data),
+            Ok(None) if self.is_closed() => Step::Done(()),
+            Ok(None) => Step::Blocked(On::Hello),
+            _ => Step::Done(()),
+        })
     }
 
-    /// Looks at what is there without taking it; never waits.
+    /// Whether a transaction may begin: the rings are there, and nothing is unread.
+    pub(super) fn attempt_transaction(&self) -> io::Result<Step<()>> {
+        let Step::Done(link) = self.attempt_link()? else { return Ok(Step::Blocked(On::Hello)) };
+        let front = link.ok_or_else(broken)?.consumer()?.front();
+        if self.checked(front)? != Front::Empty {
+            return Err(unread_before_transaction());
+        }
+        Ok(Step::Done(()))
+    }
+
+    /// Copies what is there without taking it. It looks at the socket too, so it is complete at once.
     pub(crate) fn peek(&self, buf: &mut [u8]) -> io::Result<Peek> {
         self.check_may_read()?;
-        if let Err(error) = self.check_usable() {
-            let is_over = is_gone(&error);
-            return Err(if is_over {
-                fail(PipeErrorKind::BadPipe, "the pipe is disconnected")
-            } else {
-                error
-            });
-        }
-        // Takes the memories of announced messages too, before the ring is looked at under its lock.
+        self.check_usable()?;
+        // Receives the memory objects of announced messages too, before the ring is locked.
         self.waiting.drain_now(|| self.drain())?;
-        let is_closed = self.look_whether_closed();
+        let is_closed = self.poll_hangup();
+        // The server may have disconnected this client before the hello: that is known only now.
+        self.check_usable()?;
         let nothing = Peek { copied: 0, available: 0, message_left: None };
         let Some(link) = self.link_now()? else {
             return if is_closed { Err(broken()) } else { Ok(nothing) };
@@ -136,70 +132,86 @@ impl Connection {
         }
     }
 
-    pub(super) fn check_may_read(&self) -> io::Result<()> {
-        if self.may.read { Ok(()) } else { Err(denied("read")) }
-    }
-
-    pub(super) fn check_message_mode(&self) -> io::Result<()> {
-        self.check_may_read()?;
-        if self.settings.reads_messages() {
-            return Ok(());
-        }
-        let text = if self.shape.messages {
-            "this end reads bytes: switch it with `set_read_mode(PipeMode::Message)`, or call `read`"
-        } else {
-            "a byte pipe has no messages: call `read`"
-        };
-        Err(fail(PipeErrorKind::BadPipe, text))
-    }
-
-    /// Takes something as soon as it is there; `None` is the end.
-    fn take_when_there<T>(
-        &self,
-        limit: &mut LazyLimit<'_>,
-        take: impl FnMut(&mut Consumer) -> io::Result<Taken<T>>,
-    ) -> io::Result<Option<T>> {
-        self.check_may_read()?;
+    /// The rings; `None` when the peer has gone without a hello.
+    pub(super) fn attempt_link(&self) -> io::Result<Step<Option<&Link>>> {
         self.check_usable()?;
-        let Some(link) = self.link(limit)? else { return Ok(None) };
-        let _turn = self.waiting.turn(Operation::Read, || self.settings.read_limit())?;
-        self.take_in_turn(link, limit, take)
+        let is_closed = self.is_closed();
+        Ok(match self.link_now()? {
+            Some(link) => Step::Done(Some(link)),
+            None if is_closed => Step::Done(None),
+            None => Step::Blocked(On::Hello),
+        })
     }
 
-    fn take_in_turn<T>(
+    /// Takes something if it is there; `None` is the end.
+    fn attempt_take<T>(
         &self,
-        link: &Link,
-        limit: &mut LazyLimit<'_>,
         mut take: impl FnMut(&mut Consumer) -> io::Result<Taken<T>>,
-    ) -> io::Result<Option<T>> {
-        loop {
-            self.check_usable()?;
-            // Looked at before the ring: what was written before the end is there when the end is seen.
-            let is_closed = self.is_closed();
+    ) -> io::Result<Step<Option<T>>> {
+        self.check_usable()?;
+        // Read before the ring: what was written before the end is there when the end is seen.
+        let is_closed = self.is_closed();
+        let Some(link) = self.link_now()? else {
+            return Ok(if is_closed { Step::Done(None) } else { Step::Blocked(On::Hello) });
+        };
+        for is_received in [false, true] {
             let taken = take(&mut *link.consumer()?)?;
             match taken {
-                Taken::Got(value) => {
-                    self.wake(link, Interest::Space);
-                    return Ok(Some(value));
-                }
-                Taken::Nothing if is_closed => return Ok(None),
-                Taken::NotYet => {
+                Taken::Some(value) => return Ok(Step::Done(Some(value))),
+                Taken::Nothing if is_closed => return Ok(Step::Done(None)),
+                Taken::Nothing => return Ok(Step::Blocked(On::Data)),
+                Taken::Announced if is_received => {}
+                Taken::Announced => {
                     let is_drained = self.waiting.drain_now(|| self.drain())?;
                     if is_closed && is_drained && self.attachments().is_empty() {
                         return Err(self.corrupt("a message was announced and its memory never sent"));
                     }
-                    self.wait(link, Interest::Data, limit, || Ok(!self.attachments().is_empty()))?;
                 }
-                Taken::Nothing => self.wait(link, Interest::Data, limit, || {
-                    let front = link.consumer()?.front();
-                    Ok(self.checked(front)? != Front::Empty)
-                })?,
             }
         }
+        Ok(Step::Blocked(On::Attachment))
     }
 
-    /// Fills `buf` with what is there, in byte read mode over the bounds of messages.
-    pub(super) fn take_bytes(&self, consumer: &mut Consumer, buf: &mut [u8]) -> io::Result<Taken<usize>> {
+    // ---------------------------------------------------------------- taking from the ring
+
+    /// Fills several buffers as one read would fill one.
+    fn take_into_all(
+        &self,
+        consumer: &mut Consumer,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> io::Result<Taken<usize>> {
+        let mut filled = 0;
+        for buf in bufs.iter_mut().filter(|buf| !buf.is_empty()) {
+            if filled > 0 && !self.may_take_more(consumer)? {
+                break;
+            }
+            match self.take_bytes(consumer, buf)? {
+                Taken::Some(len) => {
+                    filled += len;
+                    if len < buf.len() {
+                        break;
+                    }
+                }
+                other if filled == 0 => return Ok(other),
+                Taken::Nothing | Taken::Announced => break,
+            }
+        }
+        Ok(if filled > 0 { Taken::Some(filled) } else { Taken::Nothing })
+    }
+
+    /// Whether a read that has got something may take more: not beyond the end of a message in message read mode.
+    fn may_take_more(&self, consumer: &mut Consumer) -> io::Result<bool> {
+        Ok(match self.checked(consumer.front())? {
+            Front::Empty => false,
+            Front::Bytes(_) => true,
+            Front::Message { taken, attached, .. } => {
+                taken > 0 || !(attached || self.settings.reads_messages())
+            }
+        })
+    }
+
+    /// Fills `buf` with what is there, in byte read mode across the bounds of messages.
+    fn take_bytes(&self, consumer: &mut Consumer, buf: &mut [u8]) -> io::Result<Taken<usize>> {
         let reads_messages = self.settings.reads_messages();
         let mut filled = 0;
         loop {
@@ -221,7 +233,7 @@ impl Connection {
                 Front::Message { left, taken, attached: true } => {
                     match self.take_attached(consumer, rest, left, taken)? {
                         Some(len) => filled += len,
-                        None => return Ok(Taken::NotYet),
+                        None => return Ok(Taken::Announced),
                     }
                 }
                 Front::Message { .. } => {
@@ -230,54 +242,47 @@ impl Connection {
                 }
             }
         }
-        Ok(if filled > 0 { Taken::Got(filled) } else { Taken::Nothing })
+        Ok(if filled > 0 { Taken::Some(filled) } else { Taken::Nothing })
     }
 
     /// Takes the message at the front, or as much of it as fits.
-    pub(super) fn take_message(
-        &self,
-        consumer: &mut Consumer,
-        buf: &mut [u8],
-    ) -> io::Result<Taken<MessageRead>> {
+    fn take_message(&self, consumer: &mut Consumer, buf: &mut [u8]) -> io::Result<Taken<MessageRead>> {
         let Front::Message { left, taken, attached } = self.checked(consumer.front())? else {
             return Ok(Taken::Nothing);
         };
         let len = if attached {
             match self.take_attached(consumer, buf, left, taken)? {
                 Some(len) => len,
-                None => return Ok(Taken::NotYet),
+                None => return Ok(Taken::Announced),
             }
         } else {
             consumer.take(buf)
         };
         consumer.end_message();
         let is_whole = len as u64 == left;
-        Ok(Taken::Got(if is_whole { MessageRead::Whole(len) } else { MessageRead::Part(len) }))
+        Ok(Taken::Some(if is_whole { MessageRead::Whole(len) } else { MessageRead::Part(len) }))
     }
 
     /// Takes the whole message at the front, if it is not too long.
-    pub(super) fn take_whole(&self, consumer: &mut Consumer, len_max: usize) -> io::Result<Taken<Vec<u8>>> {
+    fn take_whole(&self, consumer: &mut Consumer, len_max: usize) -> io::Result<Taken<Vec<u8>>> {
         let Front::Message { left, .. } = self.checked(consumer.front())? else {
             return Ok(Taken::Nothing);
         };
         let len = usize::try_from(left).unwrap_or(usize::MAX);
         if len > len_max {
-            let text = format!(
-                "the message has {left} bytes and at most {len_max} were asked for; it is still there"
-            );
-            return Err(fail(PipeErrorKind::MoreData, text));
+            return Err(more_data(left, len_max));
         }
         let mut message = Vec::new();
-        message.try_reserve_exact(len).map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error))?;
+        message.try_reserve_exact(len).map_err(out_of_memory)?;
         message.resize(len, 0);
         Ok(match self.take_message(consumer, &mut message)? {
-            Taken::Got(_) => Taken::Got(message),
+            Taken::Some(_) => Taken::Some(message),
             Taken::Nothing => Taken::Nothing,
-            Taken::NotYet => Taken::NotYet,
+            Taken::Announced => Taken::Announced,
         })
     }
 
-    /// Takes from a message that lies in a memory of its own; `None` when that has not come yet.
+    /// Takes from a message that lies in a memory object of its own; `None` when that has not come yet.
     fn take_attached(
         &self,
         consumer: &mut Consumer,
@@ -314,7 +319,7 @@ impl Connection {
     }
 }
 
-/// Fills `buf` from `offset` of a memory that must have exactly `len` bytes.
+/// Fills `buf` from `offset` of a memory object that must have exactly `len` bytes.
 fn read_memory(
     memory: &OwnedFd,
     len: u64,
@@ -325,8 +330,4 @@ fn read_memory(
         return Ok(Err(why));
     }
     memory::read_at(memory, buf, usize::try_from(offset).unwrap_or(usize::MAX)).map(Ok)
-}
-
-pub(super) fn broken() -> io::Error {
-    fail(PipeErrorKind::Broken, "the other end has closed, and all that it wrote was read")
 }

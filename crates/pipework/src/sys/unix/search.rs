@@ -7,7 +7,8 @@ use super::{
     client::directories,
     connection::{Connection, Rights},
     directory::Directory,
-    link::{Offer, Shape},
+    handshake::Offer,
+    link::Shape,
     os, peer,
     settings::Settings,
     watch::Watch,
@@ -234,7 +235,7 @@ fn rights(header: &Header, request: &Request) -> io::Result<Rights> {
     let asked = Rights { read: request.read, write: request.write };
     let there = Rights { read: asked.read && header.outbound, write: asked.write && header.inbound };
     let is_all = there.read == asked.read && there.write == asked.write;
-    if is_all || (request.one_way_will_do && (there.read || there.write)) {
+    if is_all || (request.allow_one_way && (there.read || there.write)) {
         return Ok(there);
     }
     let way = if header.inbound { "written" } else { "read" };

@@ -144,7 +144,6 @@ fn create_in(
 pub(crate) enum Patience {
     Waits,
     /// It fails with `WouldBlock` instead.
-    #[cfg(feature = "tokio")]
     OneTry,
 }
 
@@ -152,9 +151,7 @@ impl Patience {
     fn take(self, lock: Lock) -> io::Result<Lock> {
         match self {
             Patience::Waits => lock.take(),
-            #[cfg(feature = "tokio")]
             Patience::OneTry if lock.try_take()? => Ok(lock),
-            #[cfg(feature = "tokio")]
             Patience::OneTry => Err(io::ErrorKind::WouldBlock.into()),
         }
     }

@@ -7,15 +7,18 @@
 //! A leader first sleeps lightly for a moment, at a word of the shared memory, where it is woken for less than through
 //! the socket; only then at the socket, where it also hears of the end of its peer and of its canceller.
 
-use super::super::{Canceller, Limit};
+use super::{
+    super::{
+        Canceller, Limit,
+        direction_lock::{self, DirectionBackend, DirectionLock},
+    },
+    connection::LazyLimit,
+    readiness::Readiness,
+};
 use crate::ring::Sleep;
 use std::{
     io,
-    sync::{
-        Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
-    task::Waker,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -27,10 +30,10 @@ const FOREIGN_CANCELLER_PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct Waiting {
     state: Mutex<State>,
     changed: Condvar,
-    reading: Turn,
-    writing: Turn,
-    /// Wakes the tasks that wait at this end beside the threads, once there have been any.
-    pub(super) tasks: OnceLock<Waker>,
+    reading: DirectionLock,
+    writing: DirectionLock,
+    /// What waits at this end beside the threads.
+    readiness: Readiness,
 }
 
 #[derive(Debug, Default)]
@@ -47,27 +50,18 @@ struct Leader {
     canceller: Option<Canceller>,
 }
 
-/// Whether an operation of a kind is under way, and who waits to begin the next one. All in one word: who gives the turn
-/// back and who begins to wait for it change the same word, one after the other, so that neither misses the other.
-#[derive(Debug, Default)]
-struct Turn(AtomicU32);
-
-/// The bit that says that the turn is taken.
-const TAKEN: u32 = 1;
-/// The bit that says that tasks wait for it.
-const TASKS: u32 = 2;
-/// One thread that waits for it; the rest of the word counts them.
-const THREAD: u32 = 4;
-
-/// The right to read, or to write; given back when it is dropped.
-#[derive(Debug)]
-pub(crate) struct TurnGuard<'a> {
+/// One direction of an end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Direction<'a> {
     waiting: &'a Waiting,
-    turn: &'a Turn,
+    operation: Operation,
 }
 
-/// Which turn.
-#[derive(Clone, Copy, Debug)]
+/// The right to read, or to write; given back when it is dropped.
+pub(crate) type TurnGuard<'a> = direction_lock::DirectionGuard<Direction<'a>>;
+
+/// Which direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     Read,
     Write,
@@ -88,51 +82,26 @@ pub(crate) trait Sleeper {
 }
 
 impl Waiting {
-    /// Takes the turn, waiting for the one who has it.
-    pub(crate) fn turn(&self, operation: Operation, limit: impl Fn() -> Limit) -> io::Result<TurnGuard<'_>> {
-        if let Some(guard) = self.try_turn(operation) {
-            return Ok(guard);
+    /// Locks a direction, waiting for its release.
+    pub(crate) fn turn(&self, operation: Operation, limit: &mut LazyLimit<'_>) -> io::Result<TurnGuard<'_>> {
+        match self.try_turn(operation) {
+            Some(guard) => Ok(guard),
+            None => TurnGuard::lock(self.direction(operation), limit.get()),
         }
-        let limit = limit();
-        let turn = self.turn_of(operation);
-        let mut state = self.lock();
-        turn.0.fetch_add(THREAD, Ordering::Relaxed);
-        let outcome = loop {
-            if turn.try_take() {
-                break Ok(());
-            }
-            if let Err(error) = limit.check() {
-                break Err(error);
-            }
-            state = self.follow(state, &limit);
-        };
-        turn.0.fetch_sub(THREAD, Ordering::Relaxed);
-        drop(state);
-        outcome.map(|()| TurnGuard { waiting: self, turn })
     }
 
-    /// Takes the turn if it is free.
+    /// Locks a direction if it is free.
     pub(crate) fn try_turn(&self, operation: Operation) -> Option<TurnGuard<'_>> {
-        let turn = self.turn_of(operation);
-        // Lazily: a guard that is made and thrown away would give back a turn that is another's.
-        turn.try_take().then(|| TurnGuard { waiting: self, turn })
+        TurnGuard::try_lock(self.direction(operation))
     }
 
-    /// Takes the turn if it is free; else the tasks are woken when it is given back.
-    #[cfg(feature = "tokio")]
+    /// Locks a direction if it is free; else its release wakes tasks and event loops.
     pub(crate) fn turn_or_wake(&self, operation: Operation) -> Option<TurnGuard<'_>> {
-        if let Some(guard) = self.try_turn(operation) {
-            return Some(guard);
-        }
-        self.turn_of(operation).0.fetch_or(TASKS, Ordering::Relaxed);
-        self.try_turn(operation)
+        TurnGuard::lock_or_observe(self.direction(operation))
     }
 
-    fn turn_of(&self, operation: Operation) -> &Turn {
-        match operation {
-            Operation::Read => &self.reading,
-            Operation::Write => &self.writing,
-        }
+    fn direction(&self, operation: Operation) -> Direction<'_> {
+        Direction { waiting: self, operation }
     }
 
     /// Sleeps until `sleeper` is ready or the limit is reached.
@@ -185,9 +154,12 @@ impl Waiting {
     /// Makes the tasks look for themselves: somebody emptied the doorbell, or gave a turn back. Not under the lock: a task
     /// that is woken may end at once, and give a turn back.
     fn wake_tasks(&self) {
-        if let Some(tasks) = self.tasks.get() {
-            tasks.wake_by_ref();
-        }
+        self.readiness.wake_tasks();
+    }
+
+    /// What waits at this end beside the threads.
+    pub(super) fn readiness(&self) -> &Readiness {
+        &self.readiness
     }
 
     /// Waits for the leader's news, or for a turn, or for a while.
@@ -220,22 +192,37 @@ impl Waiting {
     }
 }
 
-impl Turn {
-    fn try_take(&self) -> bool {
-        self.0.fetch_or(TAKEN, Ordering::Acquire) & TAKEN == 0
+impl DirectionBackend for Direction<'_> {
+    fn state(&self) -> &DirectionLock {
+        match self.operation {
+            Operation::Read => &self.waiting.reading,
+            Operation::Write => &self.waiting.writing,
+        }
+    }
+
+    fn park(&self, limit: &Limit) -> io::Result<()> {
+        let state = self.waiting.lock();
+        // A release from here on finds this thread asleep, because it wakes under the same mutex.
+        if self.state().is_locked() {
+            drop(self.waiting.follow(state, limit));
+        }
+        Ok(())
+    }
+
+    fn unpark(&self) {
+        let _state = self.waiting.lock();
+        self.waiting.changed.notify_all();
+    }
+
+    fn wake_observers(&self) {
+        self.waiting.wake_tasks();
+        self.waiting.readiness.try_again();
     }
 }
 
-impl Drop for TurnGuard<'_> {
-    fn drop(&mut self) {
-        let waiting = self.turn.0.fetch_and(!(TAKEN | TASKS), Ordering::Release);
-        if waiting >= THREAD {
-            // Under the lock, so that it can't fall between the other's last look and its sleep.
-            let _state = self.waiting.lock();
-            self.waiting.changed.notify_all();
-        }
-        if waiting & TASKS != 0 {
-            self.waiting.wake_tasks();
-        }
+impl TurnGuard<'_> {
+    /// The direction that it is of.
+    pub(super) fn operation(&self) -> Operation {
+        self.direction().operation
     }
 }

@@ -1,293 +1,230 @@
-//! Giving to a connection: bytes, messages, and waiting until they were read.
+//! Attempts to give to a connection: bytes, a message, and looks at how far the reader is. None of them waits.
 
 use super::{
-    connection::{Connection, LazyLimit, nobody_reads},
-    link::{Link, Writing, denied},
-    memory,
-    waiting::Operation,
+    super::errors::{closed, denied, no_messages, too_long, unread},
+    connection::Connection,
+    doorbell::ATTACHMENT,
+    fd_passing::send_with,
+    link::Link,
+    memory, poll,
+    step::{On, Space, Step},
 };
-use crate::{
-    error::{PipeErrorKind, context, fail},
-    ring::{Interest, MESSAGE_LEN_MAX, PIECE_LEN, Sleep},
-};
+use crate::{error::context, ring::MESSAGE_LEN_MAX};
+use rustix::{event::PollFlags, io::Errno};
 use std::{
     io::{self, IoSlice},
-    os::fd::OwnedFd,
-    time::{Duration, Instant},
+    os::fd::{AsFd, OwnedFd},
 };
 
-/// A reader that was seen to live within this time is taken to live: a killed one says nothing in the memory, and
-/// asking the kernel at every write would cost more than the write.
-const TRUST_IN_LIFE: Duration = Duration::from_micros(50);
+/// What was published.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Published {
+    /// Bytes of payload.
+    pub(super) len: usize,
+    /// Whether no more than the quota is unread, so that the write may return.
+    pub(super) is_settled: bool,
+}
+
+/// How far a write of several parts has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    /// Bytes that were published before.
+    pub(super) written: usize,
+    /// The most that one attempt publishes, in bytes.
+    pub(super) len_max: usize,
+}
+
+impl Progress {
+    /// A write that publishes all it can and then returns.
+    pub(super) const ONCE: Progress = Progress { written: 0, len_max: usize::MAX };
+}
 
 impl Connection {
-    /// Writes: on a byte pipe as a stream, on a message pipe as one message. Returns when no more than the quota is
-    /// unread, or with what was published when the limit is reached.
-    pub(crate) fn write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.check_may_write()?;
-        let len = bufs.iter().map(|buf| buf.len()).sum();
-        if self.shape.messages {
-            return self.write_message(bufs).map(|()| len);
-        }
-        self.check_usable()?;
-        if len == 0 {
-            return Ok(0);
-        }
-        let make = || self.settings.write_limit();
-        let mut limit = LazyLimit::new(&make);
-        let link = self.link(&mut limit)?.ok_or_else(nobody_reads)?;
-        let _turn = self.waiting.turn(Operation::Write, make)?;
-        let mut written = 0;
-        for buf in bufs {
-            let outcome = self.write_all(link, &mut limit, buf, &mut written);
-            match outcome {
-                Ok(()) => {}
-                // Published counts as written (rule T1).
-                Err(error) if written > 0 && was_ended(&error) => return Ok(written),
-                Err(error) => return Err(error),
-            }
-        }
-        self.settle(link, &mut limit)?;
-        Ok(written)
-    }
-
-    /// Writes what fits, else `WouldBlock`.
-    pub(crate) fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-        self.check_may_write()?;
-        self.check_usable()?;
-        let would_block = || io::Error::from(io::ErrorKind::WouldBlock);
-        if buf.is_empty() && !self.shape.messages {
-            return Ok(0);
-        }
-        let _turn = self.waiting.try_turn(Operation::Write).ok_or_else(would_block)?;
-        for is_last_look in [false, true] {
-            if is_last_look {
-                self.waiting.drain_now(|| self.drain())?;
-                self.readiness().arm_write();
-            }
-            let Some(link) = self.link_now()? else {
-                if self.look_whether_closed() {
-                    return Err(nobody_reads());
-                }
-                continue;
-            };
-            if is_last_look {
-                link.sleepers.announce(Interest::Space, Sleep::Deep);
-            }
-            if let Some(len) = self.publish_now(link, buf)? {
-                self.wake(link, Interest::Data);
-                return Ok(len);
-            }
-        }
-        Err(would_block())
-    }
-
-    /// Writes one message, all of it or nothing.
-    pub(crate) fn write_message(&self, parts: &[IoSlice<'_>]) -> io::Result<()> {
-        self.check_may_write()?;
-        if !self.shape.messages {
-            return Err(fail(PipeErrorKind::BadPipe, "a byte pipe has no messages: call `write`"));
-        }
-        self.check_usable()?;
-        let len: u64 = parts.iter().map(|part| part.len() as u64).sum();
-        if len > MESSAGE_LEN_MAX {
-            let text = format!("a message has at most {MESSAGE_LEN_MAX} bytes, not {len}");
-            return Err(fail(PipeErrorKind::Invalid, text));
-        }
-        let make = || self.settings.write_limit();
-        let mut limit = LazyLimit::new(&make);
-        let link = self.link(&mut limit)?.ok_or_else(nobody_reads)?;
-        let _turn = self.waiting.turn(Operation::Write, make)?;
-        if link.writing()?.producer.is_inline(len) {
-            return self.write_inline(link, &mut limit, parts, len);
-        }
-        let memory = memory_of(parts, len)?;
-        self.when_there_is_room(link, &mut limit, len)?;
-        self.send_attachment(&memory, &mut limit)?;
-        link.writing()?.producer.announce_attached(len);
-        self.wake(link, Interest::Data);
-        self.settle(link, &mut limit)
-    }
-
-    /// Waits until the other end has read everything that was written.
-    pub(crate) fn drain_written(&self) -> io::Result<()> {
-        self.check_may_write()?;
-        self.check_usable()?;
-        let make = || self.settings.write_limit();
-        let mut limit = LazyLimit::new(&make);
-        let Some(link) = self.link_now()? else {
-            // Before the hello nothing was written.
-            return Ok(());
-        };
-        let is_drained = || {
-            let drained = link.writing()?.producer.is_drained();
-            self.checked(drained)
-        };
-        loop {
-            self.check_usable()?;
-            let is_closed = self.is_closed();
-            if is_drained()? {
-                return Ok(());
-            }
-            if is_closed {
-                return Err(fail(
-                    PipeErrorKind::Broken,
-                    "the other end closed before it had read everything",
-                ));
-            }
-            self.wait(link, Interest::Space, &mut limit, is_drained)?;
-        }
-    }
+    // ---------------------------------------------------------------- checks before the first attempt
 
     pub(super) fn check_may_write(&self) -> io::Result<()> {
         if self.may.write { Ok(()) } else { Err(denied("write")) }
     }
 
-    /// Publishes all of `bytes`, waiting for room; counts in `written` what was.
-    fn write_all(
-        &self,
-        link: &Link,
-        limit: &mut LazyLimit<'_>,
-        mut bytes: &[u8],
-        written: &mut usize,
-    ) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let published = {
-                let mut writing = link.writing()?;
-                self.check_reader(&mut writing)?;
-                // In pieces, so that the reader reads one while the next is written.
-                let (piece, _) = bytes.split_at(bytes.len().min(PIECE_LEN));
-                self.checked(writing.producer.write_bytes(piece))?
-            };
-            if published > 0 {
-                self.wake(link, Interest::Data);
-                *written += published;
-                (_, bytes) = bytes.split_at(published);
-                continue;
-            }
-            self.wait(link, Interest::Space, limit, || {
-                let writable = link.writing()?.producer.is_writable();
-                self.checked(writable)
-            })?;
+    /// Whether a write has something to do. On a message pipe nothing is a message too (rule M1).
+    pub(super) fn check_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<bool> {
+        self.check_may_write()?;
+        self.check_usable()?;
+        if self.shape.messages {
+            return check_len(bufs).map(|()| true);
         }
-        Ok(())
+        Ok(bufs.iter().any(|buf| !buf.is_empty()))
     }
 
-    /// Writes a message that lies in the ring.
-    fn write_inline(
+    pub(super) fn check_write_message(&self, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        self.check_may_write()?;
+        if !self.shape.messages {
+            return Err(no_messages("write"));
+        }
+        self.check_usable()?;
+        check_len(parts)
+    }
+
+    pub(super) fn check_drain(&self) -> io::Result<()> {
+        self.check_may_write()?;
+        self.check_usable()
+    }
+
+    // ---------------------------------------------------------------- attempts
+
+    /// Publishes a part of a stream, or on a message pipe one whole message.
+    pub(super) fn attempt_write(
         &self,
-        link: &Link,
-        limit: &mut LazyLimit<'_>,
-        parts: &[IoSlice<'_>],
-        len: u64,
-    ) -> io::Result<()> {
-        let is_settled = loop {
-            {
-                let mut writing = link.writing()?;
-                self.check_reader(&mut writing)?;
-                if self.checked(writing.producer.write_message(parts))? {
-                    break self.checked(writing.producer.is_settled())?;
-                }
-            }
-            self.wait_for_room(link, limit, len)?;
+        bufs: &[IoSlice<'_>],
+        progress: Progress,
+    ) -> io::Result<Step<Published>> {
+        let Step::Done(link) = self.attempt_link()? else { return Ok(Step::Blocked(On::Hello)) };
+        let link = link.ok_or_else(closed)?;
+        if self.is_closed() {
+            return Err(closed());
+        }
+        if self.shape.messages {
+            self.publish_message(link, bufs)
+        } else {
+            self.publish_bytes(link, bufs, progress)
+        }
+    }
+
+    /// Whether a write of `len` bytes would not wait, be it for an error.
+    #[cfg(feature = "tokio")]
+    pub(super) fn attempt_writable(&self, len: u64) -> io::Result<Step<()>> {
+        if self.check_may_write().is_err() || self.check_usable().is_err() || self.is_closed() {
+            return Ok(Step::Done(()));
+        }
+        // An error here is an error of the next write too.
+        let Ok(link) = self.link_now() else { return Ok(Step::Done(())) };
+        let Some(link) = link else {
+            return Ok(if self.is_closed() { Step::Done(()) } else { Step::Blocked(On::Hello) });
         };
-        self.wake(link, Interest::Data);
-        if is_settled { Ok(()) } else { self.settle(link, limit) }
-    }
-
-    fn when_there_is_room(&self, link: &Link, limit: &mut LazyLimit<'_>, len: u64) -> io::Result<()> {
-        loop {
+        let space = if self.shape.messages { Space::Message(len) } else { Space::Byte };
+        Ok(match self.has_come(link, On::Space(space)) {
+            Ok(false) => Step::Blocked(On::Space(space)),
+            // A large message needs the socket too.
+            Ok(true)
+                if self.shape.messages && !link.producer()?.is_inline(len) && !self.socket_has_room() =>
             {
-                let mut writing = link.writing()?;
-                self.check_reader(&mut writing)?;
-                if self.checked(writing.producer.has_room(len))? {
-                    return Ok(());
-                }
+                Step::Blocked(On::Socket)
             }
-            self.wait_for_room(link, limit, len)?;
-        }
-    }
-
-    fn wait_for_room(&self, link: &Link, limit: &mut LazyLimit<'_>, len: u64) -> io::Result<()> {
-        self.wait(link, Interest::Space, limit, || {
-            let room = link.writing()?.producer.has_room(len);
-            self.checked(room)
+            Ok(true) | Err(_) => Step::Done(()),
         })
     }
 
-    /// Waits until no more than the quota is unread. What was published is written, whatever ends this wait.
-    fn settle(&self, link: &Link, limit: &mut LazyLimit<'_>) -> io::Result<()> {
-        let is_settled = || {
-            let settled = link.writing()?.producer.is_settled();
-            self.checked(settled)
-        };
-        while !is_settled()? {
-            self.check_usable()?;
-            if self.is_closed() {
-                return Err(nobody_reads());
-            }
-            match self.wait(link, Interest::Space, limit, is_settled) {
-                Err(error) if was_ended(&error) => return Ok(()),
-                outcome => outcome?,
-            }
-        }
-        Ok(())
+    /// Whether a write that was published may return.
+    pub(super) fn attempt_settled(&self) -> io::Result<Step<()>> {
+        self.attempt_progress(Space::Settled, closed)
     }
 
-    /// Publishes what fits now; `None` when nothing does.
-    fn publish_now(&self, link: &Link, buf: &[u8]) -> io::Result<Option<usize>> {
-        let len = buf.len() as u64;
-        let mut writing = link.writing()?;
-        self.check_reader(&mut writing)?;
-        if !self.shape.messages {
-            let published = self.checked(writing.producer.write_bytes(buf))?;
-            return Ok((published > 0).then_some(published));
-        }
-        if !self.checked(writing.producer.has_room(len))? {
-            return Ok(None);
-        }
-        if writing.producer.is_inline(len) {
-            self.checked(writing.producer.write_message(&[IoSlice::new(buf)]))?;
-            return Ok(Some(buf.len()));
-        }
-        let memory = memory_of(&[IoSlice::new(buf)], len)?;
-        let at_once = || super::super::Limit::new(Some(Duration::ZERO), None);
-        match self.send_attachment(&memory, &mut LazyLimit::new(&at_once)) {
-            Ok(()) => {
-                writing.producer.announce_attached(len);
-                Ok(Some(buf.len()))
-            }
-            Err(error) if error == PipeErrorKind::TimedOut => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// Whether the peer has read everything.
+    pub(super) fn attempt_drained(&self) -> io::Result<Step<()>> {
+        self.attempt_progress(Space::Drained, unread)
     }
 
-    /// Whether somebody may still read what is about to be written (rule B5).
-    pub(super) fn check_reader(&self, writing: &mut Writing) -> io::Result<()> {
+    /// Whether the reader has come so far; else the error if it can't any more.
+    fn attempt_progress(&self, space: Space, gone: fn() -> io::Error) -> io::Result<Step<()>> {
+        // Read before the ring: what was read before the end counts.
+        let is_closed = self.is_closed();
+        // Before the hello nothing was written.
+        let Some(link) = self.link_now()? else { return Ok(Step::Done(())) };
+        if self.has_come(link, On::Space(space))? {
+            return Ok(Step::Done(()));
+        }
         self.check_usable()?;
-        if self.is_closed() {
-            return Err(nobody_reads());
+        if is_closed { Err(gone()) } else { Ok(Step::Blocked(On::Space(space))) }
+    }
+
+    // ---------------------------------------------------------------- publishing into the ring
+
+    fn publish_bytes(
+        &self,
+        link: &Link,
+        bufs: &[IoSlice<'_>],
+        progress: Progress,
+    ) -> io::Result<Step<Published>> {
+        let mut producer = link.producer()?;
+        // With a quota of zero each write waits until the one before it was read (rule B2).
+        if progress.written == 0 && !self.checked(producer.is_settled())? {
+            return Ok(Step::Blocked(On::Space(Space::Settled)));
         }
-        let now = Instant::now();
-        if now.duration_since(writing.seen_alive) > TRUST_IN_LIFE {
-            if self.look_whether_closed() {
-                self.check_usable()?;
-                return Err(nobody_reads());
+        let (mut skip, mut len) = (progress.written, 0);
+        for buf in bufs {
+            let Some(rest) = buf.get(skip..) else {
+                skip -= buf.len();
+                continue;
+            };
+            skip = 0;
+            let piece = rest.get(..progress.len_max - len).unwrap_or(rest);
+            let published = self.checked(producer.write_bytes(piece))?;
+            len += published;
+            if published < rest.len() {
+                break;
             }
-            writing.seen_alive = now;
         }
-        Ok(())
+        if len == 0 {
+            return Ok(Step::Blocked(On::Space(Space::Byte)));
+        }
+        let is_settled = self.checked(producer.is_settled())?;
+        Ok(Step::Done(Published { len, is_settled }))
+    }
+
+    fn publish_message(&self, link: &Link, parts: &[IoSlice<'_>]) -> io::Result<Step<Published>> {
+        let len = len_of(parts);
+        let mut producer = link.producer()?;
+        if producer.is_inline(len) {
+            if !self.checked(producer.write_message(parts))? {
+                return Ok(Step::Blocked(On::Space(Space::Message(len))));
+            }
+        } else {
+            if !self.checked(producer.has_room(len))? {
+                return Ok(Step::Blocked(On::Space(Space::Message(len))));
+            }
+            if let Some(on) = self.send_attachment(parts, len)? {
+                return Ok(Step::Blocked(on));
+            }
+            producer.announce_attached(len);
+        }
+        let is_settled = self.checked(producer.is_settled())?;
+        Ok(Step::Done(Published { len: usize::try_from(len).unwrap_or(usize::MAX), is_settled }))
+    }
+
+    /// Sends a message in a memory object of its own; else what that needs.
+    fn send_attachment(&self, parts: &[IoSlice<'_>], len: u64) -> io::Result<Option<On>> {
+        // Asked first, since making the memory object costs as much as the message.
+        if !self.socket_has_room() {
+            return Ok(Some(On::Socket));
+        }
+        let memory = memory_of(parts, len)?;
+        match send_with(self.as_fd(), &[ATTACHMENT], memory.as_fd()) {
+            Ok(()) => Ok(None),
+            Err(Errno::AGAIN) => Ok(Some(On::Socket)),
+            Err(Errno::TOOMANYREFS) => Ok(Some(On::Descriptors)),
+            Err(Errno::PIPE | Errno::CONNRESET) => Err(closed()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether the socket takes something, or has nobody at its other end.
+    fn socket_has_room(&self) -> bool {
+        !poll::now(self.as_fd(), PollFlags::OUT).is_empty()
     }
 }
 
-/// Whether a wait was ended by its limit, not by the pipe.
-fn was_ended(error: &io::Error) -> bool {
-    *error == PipeErrorKind::TimedOut || *error == PipeErrorKind::Aborted
+fn len_of(parts: &[IoSlice<'_>]) -> u64 {
+    parts.iter().map(|part| part.len() as u64).sum()
 }
 
-/// A memory that holds a message.
-pub(super) fn memory_of(parts: &[IoSlice<'_>], len: u64) -> io::Result<OwnedFd> {
-    let making = || format!("making the memory of a message of {len} bytes");
+fn check_len(parts: &[IoSlice<'_>]) -> io::Result<()> {
+    let len = len_of(parts);
+    if len > MESSAGE_LEN_MAX { Err(too_long(len, MESSAGE_LEN_MAX)) } else { Ok(()) }
+}
+
+/// A memory object that holds a message.
+fn memory_of(parts: &[IoSlice<'_>], len: u64) -> io::Result<OwnedFd> {
+    let making = || format!("making the memory object of a message of {len} bytes");
     let len = usize::try_from(len).unwrap_or(usize::MAX);
     let memory = memory::create(len).map_err(|error| context(making(), error))?;
     let mut offset = 0;

@@ -1,6 +1,9 @@
-//! What this system does not have, or has in a simpler form.
+//! What this system lacks, or has in a simpler form.
 
-use super::{super::Limit, handle, instance::Instance};
+use super::{
+    super::{Instance, Limit},
+    handle,
+};
 use crate::{
     access::Access,
     error::{PipeErrorKind, fail},
@@ -8,15 +11,15 @@ use crate::{
 };
 use std::{io, path::Path, time::Duration};
 
-/// How often to look where the system does not tell of changes.
-const PAUSE: Duration = Duration::from_millis(10);
+/// The polling interval where the system does not report changes.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Nothing but instances holds a name here: while a listener has none, because all places are taken, and the last of them
-/// closes, the name is free until the next accept.
+/// Only instances hold a name here. A listener at its maximum has no instance of its own, so the name is free between the
+/// close of the last one and the next accept.
 #[derive(Debug)]
 pub(crate) struct NameHold;
 
-/// There is no one handle that tells that a listener has a client, so nobody has one of these.
+/// No single handle signals that a listener has a client, so there is no value of this type.
 #[derive(Debug)]
 pub(crate) enum Gate {}
 
@@ -29,28 +32,36 @@ impl Gate {
         match *self {}
     }
 
+    pub(crate) fn follow_lock(&self, _pause: Duration) -> io::Result<()> {
+        match *self {}
+    }
+
     pub(crate) fn arm(&self) {
         match *self {}
     }
 }
 
-/// There are no plain sockets: no address names one.
+/// There are no sockets by path: no address names one.
 #[derive(Debug)]
 pub(crate) enum PlainListener {}
 
 impl PlainListener {
     pub(crate) fn bind(path: &Path, _access: &Access) -> io::Result<PlainListener> {
-        let text = format!("{} is the path of a socket, which this system has not", path.display());
+        let text = format!("{} is the path of a socket; this system has no sockets by path", path.display());
         Err(fail(PipeErrorKind::Unsupported, text))
     }
 
-    pub(crate) fn accept(&self, _limit: &Limit) -> io::Result<super::End> {
+    pub(crate) fn try_accept(&self) -> io::Result<Option<super::End>> {
+        match *self {}
+    }
+
+    pub(crate) fn wait(&self, _limit: &Limit) -> io::Result<()> {
         match *self {}
     }
 }
 
-/// Waits until something about a name may have changed: the system does not tell when a place is free, so this is a
-/// short time.
+/// Waits until something about a name may have changed. The system does not signal a free instance, so this is a short
+/// pause.
 #[derive(Debug)]
 pub(crate) struct Watch;
 
@@ -61,22 +72,22 @@ impl Watch {
 
     pub(crate) fn wait(&self, limit: &Limit) -> io::Result<()> {
         limit.check()?;
-        nap(limit)
+        pause_briefly(limit)
     }
 }
 
-/// A short pause; an error if the limit is reached first.
-pub(super) fn nap(limit: &Limit) -> io::Result<()> {
-    let time = limit.left().map_or(PAUSE, |left| left.min(PAUSE));
+/// Pauses for one polling interval, or for what is left of the limit; a canceller ends it with an error.
+pub(super) fn pause_briefly(limit: &Limit) -> io::Result<()> {
+    let time = limit.left().map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL));
     match pause(&Limit::new(Some(time), limit.canceller().cloned())) {
         Err(error) if error == PipeErrorKind::TimedOut => Ok(()),
         outcome => outcome,
     }
 }
 
-/// Waits for nothing, up to the limit.
+/// Sleeps up to the limit; a canceller ends it sooner.
 pub(super) fn pause(limit: &Limit) -> io::Result<()> {
-    // An event that nobody sets.
-    let never = handle::Event::lasting()?;
+    // This event is never set.
+    let never = handle::Event::manual_reset()?;
     handle::wait(std::os::windows::io::AsHandle::as_handle(&never), limit)
 }

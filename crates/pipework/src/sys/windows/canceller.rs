@@ -1,4 +1,4 @@
-//! What a canceller is made of here, and how it is waited for.
+//! The event of a canceller, and its handle for waits.
 
 pub(crate) use super::handle::Event;
 
@@ -8,9 +8,9 @@ use std::{
     os::windows::io::{AsHandle, BorrowedHandle},
 };
 
-/// A fresh one, not set.
+/// A new event, not set.
 pub(crate) fn cancel_event() -> io::Result<Event> {
-    Event::lasting()
+    Event::manual_reset()
 }
 
 impl AsHandle for Canceller {

@@ -3,7 +3,7 @@
 
 use super::{
     super::{Limit, settings::Settings},
-    absent::nap,
+    absent::pause_briefly,
     connection::Connection,
     handle::{code, done, milliseconds, own_or_invalid, wide},
     peer,
@@ -35,13 +35,13 @@ use windows_sys::Win32::{
     System::Pipes::WaitNamedPipeW,
 };
 
-/// How long to wait in the system's call, which a canceller can't end, before looking at the canceller.
-const LOOK_AT_CANCELLER: Duration = Duration::from_millis(10);
+/// How long one system call waits before the canceller is checked: a canceller can't end that call.
+const CHECK_CANCELLER: Duration = Duration::from_millis(10);
 /// `NMPWAIT_WAIT_FOREVER` and `NMPWAIT_USE_DEFAULT_WAIT`.
 const FOREVER: u32 = u32::MAX;
 const DEFAULT_WAIT: u32 = 0;
 
-/// What the system does for pipes on other computers, it does in its own way: what else was asked for is refused.
+/// The system opens remote pipes in its own way: options that it does not have are refused.
 fn check_remote(request: &Request) -> io::Result<()> {
     if !matches!(request.name.kind(), PipeNameKind::Remote { .. }) {
         return Ok(());
@@ -49,58 +49,57 @@ fn check_remote(request: &Request) -> io::Result<()> {
     let remote = &request.remote;
     let text = match remote.credentials.as_ref().map(|credentials| &credentials.kind) {
         Some(CredentialsKind::Password { .. }) => {
-            r"the system signs in to other computers: give it the password by `net use \\server\IPC$`"
+            r"the system signs in to remote servers itself: give it the password with `net use \\server\IPC$`"
         }
-        _ if remote.port.is_some() => {
-            "the system takes the SMB service of other computers at its own port only"
-        }
+        _ if remote.port.is_some() => "the system connects to remote servers on the standard SMB port only",
         _ if remote.require_encryption == Some(true) => {
-            "the system does not tell whether a connection to another computer is encrypted; its policies can require it"
+            "the system does not report whether a remote connection is encrypted; its policies can require encryption"
         }
         _ => return Ok(()),
     };
     Err(fail(PipeErrorKind::Unsupported, text))
 }
 
-/// The path by which the system changes nothing in a name.
+/// The form of path in which the system leaves a name unchanged.
 pub(super) fn path_of(name: &PipeName) -> String {
     match name.kind() {
         PipeNameKind::Remote { server, name } => format!(r"\\?\UNC\{server}\pipe\{name}"),
         PipeNameKind::Local(name) => format!(r"\\?\pipe\{name}"),
-        // There are none here.
+        // No address of this system gives one.
         PipeNameKind::Socket(path) => path.display().to_string(),
     }
 }
 
-/// Whether there is a pipe of this path.
+/// Whether a pipe with this path exists.
 pub(super) fn exists(path: &[u16]) -> bool {
     !matches!(wait_once(path, 1), Err(error) if code(&error) == Some(ERROR_FILE_NOT_FOUND))
 }
 
-/// Opens now: busy and absent are errors.
+/// Opens without waiting: busy and absent are errors.
 pub(super) fn open(request: &Request, limit: &Limit) -> io::Result<Connection> {
-    // SAFETY: null stands for default attributes.
+    // SAFETY: null means default attributes.
     unsafe { open_with_attributes(request, limit, ptr::null()) }
 }
 
-/// The same with these attributes for the handle.
+/// The same with these security attributes for the handle.
 ///
 /// # Safety
-/// `attributes` is null or points to valid ones.
+/// `attributes` is null or points to a valid `SECURITY_ATTRIBUTES`.
 pub(super) unsafe fn open_with_attributes(
     request: &Request,
     limit: &Limit,
     attributes: *const SECURITY_ATTRIBUTES,
 ) -> io::Result<Connection> {
     if request.caller.is_some() {
-        let text = "nobody can be spoken for here: the system lets callers of the network in by itself";
+        let text =
+            "a client can't be opened for a remote client here: the system admits remote clients itself";
         return Err(fail(PipeErrorKind::Unsupported, text));
     }
     check_remote(request)?;
     // SAFETY: the caller promises the same.
     let open = |access| unsafe { open_with(request, access, attributes) };
     let (handle, rights) = open_allowed(request, &open)?;
-    let has_limits = Settings::new(request.read_mode, limit.canceller().cloned());
+    let settings = Settings::new(request.read_mode, limit.canceller().cloned());
     let computer = match request.name.kind() {
         PipeNameKind::Remote { server, .. } => Computer::Other(server.to_owned()),
         _ => Computer::This,
@@ -108,20 +107,20 @@ pub(super) unsafe fn open_with_attributes(
     let pipe = Arc::new(Pipe::new(handle, rights, computer));
     let is_local = matches!(request.name.kind(), PipeNameKind::Local(_));
     if !peer::accepts(&request.server, &pipe, is_local)? {
-        let text = format!("the server of {} is not who was asked for", request.name);
+        let text = format!("the server of {} is not the user that was asked for", request.name);
         return Err(fail(PipeErrorKind::AccessDenied, text));
     }
     if request.read_mode == PipeMode::Message {
         pipe.set_read_mode(true)?;
     }
     let has_messages = super::facts::facts(pipe.as_handle())?.has_messages;
-    let connection = Connection::new(pipe, PipeEnd::Client, has_messages, Arc::new(has_limits));
-    // Now, since it must be known after the server has gone; what is not told now may be told later.
+    let connection = Connection::new(pipe, PipeEnd::Client, has_messages, Arc::new(settings));
+    // Queried now, because the peer must be known after the server has gone. A failure is retried by `peer`.
     connection.peer().ok();
     Ok(connection)
 }
 
-/// Opens, waiting while the pipe is busy, or absent where that was asked for.
+/// Opens. Waits while the pipe is busy, and while it is absent if the request says so.
 pub(super) fn connect(request: &Request, limit: &Limit) -> io::Result<Connection> {
     let name = &request.name;
     let path = wide(wait_path_of(name));
@@ -135,13 +134,13 @@ pub(super) fn connect(request: &Request, limit: &Limit) -> io::Result<Connection
         };
         let waited = limit.check().and_then(|()| match why {
             "was busy" => wait_while_busy(&path, limit),
-            _ => nap(limit),
+            _ => pause_briefly(limit),
         });
         waited.map_err(|error| ended(name, why, error))?;
     }
 }
 
-/// Waits until an instance listens (rule C4); reserves nothing.
+/// Waits until an instance listens (rule C4). It reserves nothing.
 pub(super) fn wait(name: &PipeName, timeout: Option<Duration>) -> io::Result<()> {
     let path = wide(wait_path_of(name));
     match timeout {
@@ -152,7 +151,7 @@ pub(super) fn wait(name: &PipeName, timeout: Option<Duration>) -> io::Result<()>
             loop {
                 let left = limit.left().map_or(FOREVER - 1, milliseconds).max(1);
                 match wait_once(&path, left) {
-                    // A time that is longer than one call can wait.
+                    // The timeout is longer than one call can wait.
                     Err(error) if error == PipeErrorKind::TimedOut && limit.check().is_ok() => {}
                     outcome => return outcome,
                 }
@@ -161,15 +160,15 @@ pub(super) fn wait(name: &PipeName, timeout: Option<Duration>) -> io::Result<()>
     }
 }
 
-/// Waits a while in the system; that nobody listens after it is for the next attempt to say.
+/// Waits in the system until an instance may listen; the next attempt to open finds out whether one does.
 pub(super) fn wait_while_busy(path: &[u16], limit: &Limit) -> io::Result<()> {
-    let slice = limit.canceller().map(|_| LOOK_AT_CANCELLER);
+    let slice = limit.canceller().map(|_| CHECK_CANCELLER);
     let time = [limit.left(), slice].into_iter().flatten().min();
     match wait_once(path, time.map_or(FOREVER, |time| milliseconds(time).max(1))) {
         Ok(()) => Ok(()),
         Err(error) if matches!(code(&error), Some(ERROR_SEM_TIMEOUT | ERROR_FILE_NOT_FOUND)) => Ok(()),
-        // The system can't wait for this one: look again soon.
-        Err(_) => nap(limit),
+        // The system can't wait for this pipe, so the caller polls.
+        Err(_) => pause_briefly(limit),
     }
 }
 
@@ -180,7 +179,7 @@ fn wait_once(path: &[u16], milliseconds: u32) -> io::Result<()> {
         Err(error) if matches!(code(&error), Some(ERROR_INVALID_NAME | ERROR_PATH_NOT_FOUND)) => {}
         outcome => return outcome,
     }
-    // This call may know no other form of the path than the one that its documentation shows.
+    // Some systems accept only the form of path that the documentation of this call shows.
     let mut path = path.to_vec();
     if let Some(mark) = path.get_mut(2).filter(|unit| **unit == u16::from(b'?')) {
         *mark = u16::from(b'.');
@@ -189,7 +188,7 @@ fn wait_once(path: &[u16], milliseconds: u32) -> io::Result<()> {
     done(unsafe { WaitNamedPipeW(path.as_ptr(), milliseconds) })
 }
 
-/// The path for waiting, which for another computer has no form that leaves names alone.
+/// The path for waiting. For a remote pipe there is no form that leaves the name unchanged.
 pub(super) fn wait_path_of(name: &PipeName) -> String {
     match name.kind() {
         PipeNameKind::Remote { .. } => name.to_string(),
@@ -200,12 +199,12 @@ pub(super) fn wait_path_of(name: &PipeName) -> String {
 /// Opens with an access mask.
 type Open<'a> = dyn Fn(u32) -> io::Result<OwnedHandle> + 'a;
 
-/// Opens with what was asked for; where it will do, in one direction. Says for what that is.
+/// Opens for the directions of the request, or for one of them if the request allows that; returns which.
 fn open_allowed(request: &Request, open: &Open<'_>) -> io::Result<(OwnedHandle, Rights)> {
     let both = open_for(request, open, request.read, request.write);
     let is_denied = |error: &io::Error| code(error) == Some(ERROR_ACCESS_DENIED);
     match both {
-        Err(error) if is_denied(&error) && request.one_way_will_do && request.read && request.write => {
+        Err(error) if is_denied(&error) && request.allow_one_way && request.read && request.write => {
             for (read, write) in [(true, false), (false, true)] {
                 match open_for(request, open, read, write) {
                     Err(error) if is_denied(&error) => {}
@@ -218,13 +217,13 @@ fn open_allowed(request: &Request, open: &Open<'_>) -> io::Result<(OwnedHandle, 
     }
 }
 
-/// Opens with the least access that does it: not `GENERIC_WRITE`, which would ask to make instances. What is only
-/// good to have (to switch the read mode, to see who owns the pipe) is left out where it is refused.
+/// Opens with the least access that works. `GENERIC_WRITE` would include the right to create instances. Optional rights,
+/// to switch the read mode and to query the owner, are omitted if the system refuses them.
 fn open_for(request: &Request, open: &Open<'_>, read: bool, write: bool) -> io::Result<OwnedHandle> {
     let reading = if read { GENERIC_READ } else { 0 };
     let writing = if write { FILE_WRITE_DATA } else { 0 };
-    let useful = FILE_READ_ATTRIBUTES | SYNCHRONIZE | FILE_WRITE_ATTRIBUTES | READ_CONTROL;
-    match open(reading | writing | useful) {
+    let optional = FILE_READ_ATTRIBUTES | SYNCHRONIZE | FILE_WRITE_ATTRIBUTES | READ_CONTROL;
+    match open(reading | writing | optional) {
         Err(error) if code(&error) == Some(ERROR_ACCESS_DENIED) && request.read_mode == PipeMode::Byte => {
             let reading = if read { FILE_READ_DATA } else { 0 };
             open(reading | writing | FILE_READ_ATTRIBUTES | SYNCHRONIZE).map_err(|_| error)
@@ -233,10 +232,10 @@ fn open_for(request: &Request, open: &Open<'_>, read: bool, write: bool) -> io::
     }
 }
 
-/// Opens with this access.
+/// Opens with this access mask.
 ///
 /// # Safety
-/// `attributes` is null or points to valid ones.
+/// `attributes` is null or points to a valid `SECURITY_ATTRIBUTES`.
 unsafe fn open_with(
     request: &Request,
     access: u32,
@@ -244,17 +243,17 @@ unsafe fn open_with(
 ) -> io::Result<OwnedHandle> {
     let path = wide(path_of(&request.name));
     let flags = FILE_FLAG_OVERLAPPED | SECURITY_SQOS_PRESENT | request.security_qos_flags;
-    // SAFETY: the path ends with a NUL; the caller answers for the attributes; null stands for no template.
+    // SAFETY: the path ends with a NUL; the caller promises valid attributes; null means no template.
     let handle =
         unsafe { CreateFileW(path.as_ptr(), access, 0, attributes, OPEN_EXISTING, flags, ptr::null_mut()) };
-    // SAFETY: the handle was just made for this caller, or stands for a failure.
+    // SAFETY: the call has just created the handle for this caller, or it is the value of a failure.
     unsafe { own_or_invalid(handle) }
 }
 
-/// The end of a wait, with what was waited for.
+/// The error that ends a wait, with the name and the reason for waiting.
 pub(super) fn ended(name: &PipeName, why: &str, error: io::Error) -> io::Error {
     match PipeErrorKind::of(&error) {
-        Some(kind) => fail(kind, format!("{name} {why} until the wait was over: {error}")),
+        Some(kind) => fail(kind, format!("{name} {why} until the wait ended: {error}")),
         None => error,
     }
 }

@@ -1,11 +1,11 @@
 //! One connection, seen from one end.
 
 use super::{
-    super::{Limit, settings::Settings},
+    super::{Limit, errors::disconnected, settings::Settings},
+    direction::Direction,
     facts::{self, State},
     peer::Peer,
     pipe::{Computer, Pipe, Rights},
-    turn::Turn,
 };
 use crate::{
     error::{PipeErrorKind, fail},
@@ -17,29 +17,29 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// A connection. Its calls fail once the server has thrown its client out, whatever its handle serves then.
+/// A connection. Its calls fail after the server has disconnected its client, whatever connection the handle has then.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(super) pipe: Arc<Pipe>,
-    /// The one of the handle's connections that this is.
+    /// Identifies this one among the connections of the handle.
     pub(super) generation: u32,
     pub(super) side: PipeEnd,
-    /// Whether the pipe has messages.
+    /// Whether this is a message pipe.
     pub(super) messages: bool,
     pub(super) settings: Arc<Settings>,
-    pub(super) reading: Turn,
-    pub(super) writing: Turn,
-    /// What tasks wait for, made when one does.
+    pub(super) reading: Direction,
+    pub(super) writing: Direction,
+    /// The state of async reads and writes, created on first use.
     #[cfg(feature = "tokio")]
     pub(super) state: std::sync::OnceLock<Box<super::asynchronous::State>>,
-    /// Who the other end is, as far as it was known when last asked.
+    /// The peer, as far as the last query learned it.
     peer: Mutex<Option<Peer>>,
 }
 
 impl Connection {
     pub(super) fn new(pipe: Arc<Pipe>, side: PipeEnd, messages: bool, settings: Arc<Settings>) -> Connection {
         if !messages {
-            // While nothing is written yet: so it is known whether the system tells.
+            // Nothing is written yet, so there is room: this learns whether the system reports it.
             pipe.room().ok();
         }
         Connection {
@@ -48,8 +48,8 @@ impl Connection {
             side,
             messages,
             settings,
-            reading: Turn::default(),
-            writing: Turn::default(),
+            reading: Direction::default(),
+            writing: Direction::default(),
             #[cfg(feature = "tokio")]
             state: std::sync::OnceLock::new(),
             peer: Mutex::new(None),
@@ -60,7 +60,7 @@ impl Connection {
     pub(crate) fn adopt(handle: OwnedHandle) -> io::Result<Connection> {
         let facts = facts::check_adoptable(handle.as_handle())?;
         if !matches!(facts::state(handle.as_handle())?, State::Connected | State::Closing) {
-            return Err(fail(PipeErrorKind::Invalid, "the handle is of a pipe that is not connected"));
+            return Err(fail(PipeErrorKind::Invalid, "the pipe of this handle is not connected"));
         }
         let side = if facts.is_server { PipeEnd::Server } else { PipeEnd::Client };
         let settings = Settings::new(facts::read_mode(handle.as_handle())?, None);
@@ -68,16 +68,22 @@ impl Connection {
         Ok(Connection::new(pipe, side, facts.has_messages, Arc::new(settings)))
     }
 
-    /// The handle, for as long as the connection is borrowed.
+    /// Without tasks there is no watch that could take an empty message.
+    #[cfg(not(feature = "tokio"))]
+    #[expect(clippy::unused_self, reason = "as with tasks")]
+    pub(super) fn take_watched_empty(&self) -> bool {
+        false
+    }
+
     pub(super) fn handle(&self) -> BorrowedHandle<'_> {
         self.pipe.as_handle()
     }
 
-    /// Whether calls still mean something.
+    /// Fails if the server has disconnected its client. A peer that has closed is no error here.
     pub(super) fn check_usable(&self) -> io::Result<()> {
         self.pipe.within(self.generation, || match facts::state(self.pipe.as_handle()) {
-            Ok(State::Disconnected) => Err(super::thrown_out()),
-            // What the handle may not ask, the call itself will say.
+            Ok(State::Disconnected) => Err(disconnected()),
+            // A handle without the right to query leaves the answer to the call itself.
             _ => match self.pipe.peek(&mut []) {
                 Err(error) if error == PipeErrorKind::NotConnected => Err(error),
                 _ => Ok(()),
@@ -86,8 +92,9 @@ impl Connection {
     }
 
     pub(super) fn set_read_mode(&self, mode: PipeMode) -> io::Result<()> {
-        match self.pipe.within(self.generation, || switch(&self.pipe, &self.settings, mode, self.messages)) {
-            // Nothing will be read here any more, in whatever mode. A server's mode is that of its next connection too.
+        match self.switch_read_mode(mode) {
+            // A disconnected client reads nothing any more, in either mode. A server's mode outlives the connection, so a
+            // connection that is over does not change it.
             Err(error) if error == PipeErrorKind::NotConnected => match self.side {
                 PipeEnd::Client => self.settings.set_read_mode(mode, self.messages),
                 PipeEnd::Server => Ok(()),
@@ -96,11 +103,25 @@ impl Connection {
         }
     }
 
+    /// Switches the read mode if the connection is still this one.
+    pub(super) fn switch_read_mode(&self, mode: PipeMode) -> io::Result<()> {
+        self.without_watch(|| {
+            self.pipe.within(self.generation, || switch(&self.pipe, &self.settings, mode, self.messages))
+        })
+    }
+
+    /// Only async reads watch a pipe.
+    #[cfg(not(feature = "tokio"))]
+    #[expect(clippy::unused_self, reason = "as with the feature `tokio`")]
+    fn without_watch<T>(&self, act: impl FnOnce() -> T) -> T {
+        act()
+    }
+
     pub(super) fn info(&self) -> io::Result<PipeInfo> {
         facts::info(self.pipe.as_handle())
     }
 
-    /// Who the other end is. What is known once stays known after it has gone.
+    /// Returns the peer. What was learned once stays available after the peer has gone (rule A3).
     pub(super) fn peer(&self) -> io::Result<Peer> {
         let mut known = self.peer.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(peer) = &*known
@@ -108,12 +129,12 @@ impl Connection {
         {
             return Ok(peer.clone());
         }
-        let now = self.pipe.within(self.generation, || Peer::of(&self.pipe, self.side));
-        match (now, &*known) {
-            // It has gone meanwhile, or nothing more is told.
+        let queried = self.pipe.within(self.generation, || Peer::of(&self.pipe, self.side));
+        match (queried, &*known) {
+            // The peer has gone meanwhile, or the system reports nothing more.
             (Err(_), Some(peer)) => Ok(peer.clone()),
-            (now, _) => {
-                let peer = now?;
+            (queried, _) => {
+                let peer = queried?;
                 *known = Some(peer.clone());
                 Ok(peer)
             }
@@ -129,10 +150,10 @@ impl Connection {
     }
 }
 
-/// Switches how an end reads, here and in the system.
+/// Switches the read mode of an end, in the kernel and in its settings.
 pub(super) fn switch(pipe: &Pipe, settings: &Settings, mode: PipeMode, has_messages: bool) -> io::Result<()> {
     let messages = mode == PipeMode::Message;
-    // Not every end may call it, and none has to for what it does already.
+    // Not every handle has the right to set the mode, so it is not asked for the mode that it has.
     if has_messages && messages != settings.reads_messages() {
         pipe.set_read_mode(messages)?;
     }

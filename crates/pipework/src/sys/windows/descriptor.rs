@@ -1,4 +1,4 @@
-//! Access, in the words of the system: a security descriptor that is in force before the name can be seen.
+//! Access as a security descriptor, which is in force before the name is visible.
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::{
@@ -19,8 +19,8 @@ use windows_sys::Win32::{
     Storage::FileSystem::{FILE_GENERIC_READ, FILE_WRITE_ATTRIBUTES, FILE_WRITE_DATA},
 };
 
-/// What others may do: read, write, switch the read mode; but not what makes an instance, `FILE_CREATE_PIPE_INSTANCE`,
-/// which `GENERIC_WRITE` would include.
+/// The rights of other accounts: read, write, switch the read mode. `GENERIC_WRITE` would add the right to create
+/// instances, `FILE_CREATE_PIPE_INSTANCE`.
 const READ_AND_WRITE: u32 = FILE_GENERIC_READ | FILE_WRITE_DATA | FILE_WRITE_ATTRIBUTES;
 
 /// A security descriptor.
@@ -30,15 +30,15 @@ pub(super) struct Descriptor {
 }
 
 impl Descriptor {
-    /// The one that lets in whom `access` says; looks the accounts up.
+    /// The descriptor that grants what `access` says; looks up the accounts.
     pub(super) fn new(access: &Access) -> io::Result<Descriptor> {
         let text = text_of(access)?;
         let invalid = |error| {
-            let text = format!("the security descriptor `{text}` can't be used");
+            let text = format!("the security descriptor `{text}` is invalid");
             fail_from(PipeErrorKind::Invalid, text, error)
         };
         let (units, mut descriptor) = (wide(&text), ptr::null_mut());
-        // SAFETY: the text ends with a NUL; `descriptor` is a local that the call writes; null asks for no length.
+        // SAFETY: the text ends with a NUL; `descriptor` is a local that the call writes; null means that the length is not needed.
         let answer = unsafe {
             ConvertStringSecurityDescriptorToSecurityDescriptorW(
                 units.as_ptr(),
@@ -51,7 +51,7 @@ impl Descriptor {
         Ok(Descriptor { descriptor: Local(descriptor) })
     }
 
-    /// The attributes for a call, valid as long as `self` lives: no child inherits the handle.
+    /// The attributes for a call, valid while `self` lives. Children do not inherit the handle.
     pub(super) fn attributes(&self) -> SECURITY_ATTRIBUTES {
         SECURITY_ATTRIBUTES {
             nLength: u32::try_from(size_of::<SECURITY_ATTRIBUTES>()).unwrap_or_default(),
@@ -61,17 +61,17 @@ impl Descriptor {
     }
 }
 
-/// The descriptor in the system's own language, SDDL: owner, system and administrators may everything.
+/// The descriptor as SDDL text. Owner, system and administrators have all rights.
 fn text_of(access: &Access) -> io::Result<String> {
     if let Some(exactly) = &access.sddl {
         let mut alone = Access::owner();
         alone.sddl = access.sddl.clone();
         if *access != alone {
-            let text = "a security descriptor says it all: nobody can be added to it";
+            let text = "a security descriptor is complete: users and groups can't be added to it";
             return Err(fail(PipeErrorKind::Invalid, text));
         }
         if exactly.contains('\0') {
-            return Err(fail(PipeErrorKind::Invalid, "a security descriptor has no NUL character"));
+            return Err(fail(PipeErrorKind::Invalid, "a security descriptor can't contain a NUL character"));
         }
         return Ok(exactly.clone());
     }
@@ -79,7 +79,7 @@ fn text_of(access: &Access) -> io::Result<String> {
     let mut text = format!("O:{me}D:P(A;;FA;;;{me})(A;;FA;;;SY)(A;;FA;;;BA)");
     let mut grant = |sid: &str| write!(text, "(A;;{READ_AND_WRITE:#x};;;{sid})").map_err(io::Error::other);
     if access.is_everyone() {
-        // Who was authenticated: neither anonymous nor guests.
+        // Authenticated users: neither anonymous clients nor guests.
         grant("AU")?;
     }
     for account in access.users().iter().chain(access.groups()) {

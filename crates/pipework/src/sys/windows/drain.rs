@@ -1,12 +1,12 @@
-//! Waiting until the other end has read everything.
+//! Waiting until the peer has read everything.
 //!
-//! `FlushFileBuffers` does that and has no overlapped form: it blocks its thread. Without a limit it is called as it is.
-//! With a deadline or a canceller a thread is made for this one call, and where the limit comes first that thread is told
-//! by `CancelSynchronousIo` and waited for, so that it never outlives the call.
+//! `FlushFileBuffers` waits for that and has no overlapped form: it blocks its thread. Without a limit it is called
+//! directly. With a deadline or a canceller a thread is spawned for this one call. When the limit is reached first, the
+//! call is cancelled by `CancelSynchronousIo` and the thread is joined, so it never outlives the call.
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::{
-    super::Limit,
+    super::{Limit, errors::unread},
     connection::Connection,
     handle::{code, done, wait},
     pipe::Pipe,
@@ -19,21 +19,22 @@ use std::{
     time::Duration,
 };
 use windows_sys::Win32::{
-    Foundation::ERROR_OPERATION_ABORTED, Storage::FileSystem::FlushFileBuffers,
+    Foundation::{ERROR_NO_DATA, ERROR_OPERATION_ABORTED},
+    Storage::FileSystem::FlushFileBuffers,
     System::IO::CancelSynchronousIo,
 };
 
-/// How long to wait for a thread that was told to stop, before it is told again: it may not have begun to wait.
-const TELL_AGAIN: Duration = Duration::from_millis(1);
+/// The time between two cancellations of a thread, which may not have begun to wait at the first one.
+const CANCEL_AGAIN: Duration = Duration::from_millis(1);
 
 impl Connection {
-    /// Waits until the other end has read everything that was written.
-    pub(crate) fn drain_written(&self) -> io::Result<()> {
+    /// Waits until the peer has read everything that was written (rule F1).
+    pub(super) fn drain(&self) -> io::Result<()> {
         self.pipe.check_may_write()?;
         self.check_usable()?;
         let limit = self.write_limit();
         let outcome = if limit.is_endless() { flush(&self.pipe) } else { flush_within(&self.pipe, &limit) };
-        // A client that was thrown out meanwhile may have made room for the next one, of whom this call says nothing.
+        // If the client was disconnected meanwhile, the outcome may be that of the next client.
         self.check_usable()?;
         outcome
     }
@@ -44,8 +45,8 @@ fn flush_within(pipe: &Arc<Pipe>, limit: &Limit) -> io::Result<()> {
     let flushing = thread::Builder::new().name("pipework drain".into()).spawn(move || flush(&flushed))?;
     let ended = wait(flushing.as_handle(), limit).err();
     if ended.is_some() {
-        while wait(flushing.as_handle(), &Limit::new(Some(TELL_AGAIN), None)).is_err() {
-            // SAFETY: the handle of the thread is open while `flushing` lives. It fails while there is nothing to end.
+        while wait(flushing.as_handle(), &Limit::new(Some(CANCEL_AGAIN), None)).is_err() {
+            // SAFETY: the handle of the thread is open while `flushing` lives. The call fails while nothing is pending.
             unsafe { CancelSynchronousIo(flushing.as_raw_handle()) };
         }
     }
@@ -56,8 +57,10 @@ fn flush_within(pipe: &Arc<Pipe>, limit: &Limit) -> io::Result<()> {
     }
 }
 
-/// Waits for ever, or until somebody ends what this thread waits for.
+/// Waits without a limit, or until another thread cancels this thread's wait.
 pub(super) fn flush(pipe: &Pipe) -> io::Result<()> {
     // SAFETY: the handle is open while `pipe` is borrowed.
-    done(unsafe { FlushFileBuffers(pipe.raw()) })
+    let outcome = done(unsafe { FlushFileBuffers(pipe.raw()) });
+    // The kernel may report a closed pipe as writing does; rule F1 has one error for it.
+    outcome.map_err(|error| if code(&error) == Some(ERROR_NO_DATA) { unread() } else { error })
 }

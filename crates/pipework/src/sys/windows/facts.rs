@@ -1,4 +1,4 @@
-//! What the system says of a pipe's handle.
+//! Queries about the handle of a pipe.
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::handle::{done, system_error};
@@ -27,7 +27,7 @@ use windows_sys::{
     },
 };
 
-/// What stays the same as long as a handle is open.
+/// What does not change while a handle is open.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
     pub(super) is_server: bool,
@@ -37,16 +37,16 @@ pub(super) struct Facts {
     in_buffer_size: u32,
 }
 
-/// The number that stands for no limit, `PIPE_UNLIMITED_INSTANCES`.
+/// `PIPE_UNLIMITED_INSTANCES`.
 const UNLIMITED_INSTANCES: u32 = 255;
 
-/// Where an end is in its life.
+/// The state of an end, as the kernel reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Disconnected,
     Listening,
     Connected,
-    /// The other end has closed.
+    /// The peer has closed.
     Closing,
 }
 
@@ -59,14 +59,14 @@ pub(super) fn facts(handle: BorrowedHandle<'_>) -> io::Result<Facts> {
     Ok(Facts {
         is_server: flags & PIPE_SERVER_END != 0,
         has_messages: flags & PIPE_TYPE_MESSAGE != 0,
-        // Some say that there is no limit by a larger number.
+        // Some systems use a larger number for no limit.
         max_instances: max.min(UNLIMITED_INSTANCES),
         out_buffer_size: outbound,
         in_buffer_size: inbound,
     })
 }
 
-/// The same, in public words.
+/// The same as public type.
 pub(super) fn info(handle: BorrowedHandle<'_>) -> io::Result<PipeInfo> {
     let facts = facts(handle)?;
     Ok(PipeInfo {
@@ -78,36 +78,37 @@ pub(super) fn info(handle: BorrowedHandle<'_>) -> io::Result<PipeInfo> {
     })
 }
 
-/// The bytes that may be unread of what this side writes.
+/// The quota of what this side writes: how many bytes may be unread.
 pub(super) fn quota(handle: BorrowedHandle<'_>, side: PipeEnd) -> io::Result<u32> {
     let facts = facts(handle)?;
     Ok(if side == PipeEnd::Server { facts.out_buffer_size } else { facts.in_buffer_size })
 }
 
-/// Makes sure that a foreign handle can be used as ours are.
+/// Checks that a handle of other code works as this library's own handles do.
 pub(super) fn check_adoptable(handle: BorrowedHandle<'_>) -> io::Result<Facts> {
-    let facts = facts(handle)
-        .map_err(|error| fail(PipeErrorKind::Invalid, format!("the handle is not one of a pipe: {error}")))?;
+    let facts = facts(handle).map_err(|error| {
+        fail(PipeErrorKind::Invalid, format!("this is not the handle of a pipe: {error}"))
+    })?;
     if is_overlapped(handle)? {
         return Ok(facts);
     }
     Err(fail(
         PipeErrorKind::Invalid,
-        "the handle was opened without FILE_FLAG_OVERLAPPED: its reads and writes would wait for each other",
+        "the handle was opened without FILE_FLAG_OVERLAPPED: a read and a write would wait for each other",
     ))
 }
 
-/// How a handle reads.
+/// The read mode of a handle.
 pub(super) fn read_mode(handle: BorrowedHandle<'_>) -> io::Result<PipeMode> {
     let mut flags = 0;
     let (handle, none, no_name) = (handle.as_raw_handle(), ptr::null_mut(), ptr::null_mut());
-    // SAFETY: the handle is open while it is borrowed; `flags` is a local that the call writes, null is not asked for.
+    // SAFETY: the handle is open while it is borrowed; `flags` is a local that the call writes, null means that the rest is not needed.
     let answer = unsafe { GetNamedPipeHandleStateW(handle, &mut flags, none, none, none, no_name, 0) };
     done(answer)?;
     Ok(if flags & PIPE_READMODE_MESSAGE != 0 { PipeMode::Message } else { PipeMode::Byte })
 }
 
-/// Where an end is in its life now.
+/// The current state of an end.
 pub(super) fn state(handle: BorrowedHandle<'_>) -> io::Result<State> {
     // `FILE_PIPE_DISCONNECTED_STATE` to `FILE_PIPE_CLOSING_STATE`.
     Ok(match local(handle)?.NamedPipeState {
@@ -118,12 +119,12 @@ pub(super) fn state(handle: BorrowedHandle<'_>) -> io::Result<State> {
     })
 }
 
-/// How many bytes a write can have now without waiting; 0 may also mean that the system does not say.
+/// How many bytes a write may have without waiting. 0 may also mean that the system does not report it.
 pub(super) fn room(handle: BorrowedHandle<'_>) -> io::Result<u32> {
     local(handle).map(|facts| facts.WriteQuotaAvailable)
 }
 
-/// Whether a handle was opened for overlapped use: without it, reads and writes would wait for each other.
+/// Whether a handle was opened for overlapped use. Otherwise a read and a write would wait for each other.
 fn is_overlapped(handle: BorrowedHandle<'_>) -> io::Result<bool> {
     /// `FILE_SYNCHRONOUS_IO_ALERT` and `FILE_SYNCHRONOUS_IO_NONALERT`.
     const SYNCHRONOUS: u32 = 0x30;
@@ -138,22 +139,22 @@ fn local(handle: BorrowedHandle<'_>) -> io::Result<FILE_PIPE_LOCAL_INFORMATION> 
     Ok(facts)
 }
 
-/// Asks for what the Win32 calls don't tell.
+/// Queries what no Win32 call returns.
 fn query<T: Answer>(handle: BorrowedHandle<'_>, class: i32, answer: &mut T) -> io::Result<()> {
     let len = u32::try_from(size_of::<T>()).map_err(io::Error::other)?;
     let mut status = IO_STATUS_BLOCK::default();
     let (handle, answer) = (handle.as_raw_handle(), ptr::from_mut(answer).cast());
-    // SAFETY: the handle is open while it is borrowed. The length is that of `answer`, which is plain numbers, so that any
-    // bytes are a value of it. The query is over when the call returns.
+    // SAFETY: the handle is open while it is borrowed. The length is that of `answer`, which consists of plain
+    // numbers, so any bytes are a valid value. The query has completed when the call returns.
     let answered = unsafe { NtQueryInformationFile(handle, &mut status, answer, len, class) };
     if answered >= 0 {
         return Ok(());
     }
-    // SAFETY: it maps a number to a number.
+    // SAFETY: the function maps a number to a number.
     Err(system_error(unsafe { RtlNtStatusToDosError(answered) }))
 }
 
-/// Structures of plain numbers that a query fills.
+/// A structure of plain numbers that a query fills.
 trait Answer {}
 impl Answer for FILE_PIPE_LOCAL_INFORMATION {}
 impl Answer for u32 {}

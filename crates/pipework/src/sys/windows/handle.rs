@@ -1,4 +1,4 @@
-//! Events, waiting for them, and the small things that every call of the system needs.
+//! Events, waiting for them, and the conversions that every system call needs.
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::super::Limit;
@@ -7,7 +7,10 @@ use std::{
     io,
     os::windows::{
         ffi::OsStrExt,
-        io::{AsHandle, AsRawHandle, BorrowedHandle, HandleOrInvalid, HandleOrNull, OwnedHandle, RawHandle},
+        io::{
+            AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, HandleOrInvalid, HandleOrNull, OwnedHandle,
+            RawHandle,
+        },
     },
     ptr,
     sync::OnceLock,
@@ -18,78 +21,87 @@ use windows_sys::Win32::{
     System::Threading::{CreateEventW, INFINITE, SetEvent, WaitForMultipleObjects},
 };
 
-/// The longest wait of one call in milliseconds; longer ones are made of several.
+/// The longest wait of one call in milliseconds; a longer wait takes several calls.
 const WAIT_MAX_MS: u32 = 1 << 30;
 
-/// Whether a call that answers with a `BOOL` did its work; must come right after it.
+/// The outcome of a call that returns a `BOOL`. Must directly follow the call.
 pub(super) fn done(answer: i32) -> io::Result<()> {
     if answer == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// The number of the system's error, if it is one.
+/// The number of a system error.
 pub(super) fn code(error: &io::Error) -> Option<u32> {
     error.raw_os_error().and_then(|code| u32::try_from(code).ok())
 }
 
-/// An error of the system by its number.
+/// The system error with this number.
 pub(super) fn system_error(code: u32) -> io::Error {
     io::Error::from_raw_os_error(i32::try_from(code).unwrap_or(i32::MAX))
 }
 
-/// The text as the system wants it: UTF-16, with a NUL at its end.
+/// The text as UTF-16 with a NUL at its end.
 pub(super) fn wide(text: impl AsRef<OsStr>) -> Vec<u16> {
     text.as_ref().encode_wide().chain([0]).collect()
 }
 
-/// The length of a buffer as the system wants it; what is beyond is left for the next call.
+/// The length of a buffer for a system call; the next call continues behind it.
 pub(super) fn len_of(buf: &[u8]) -> u32 {
     u32::try_from(buf.len()).unwrap_or(u32::MAX)
 }
 
-/// Takes over the handle that a call has just made; null stands for its failure.
+/// Takes ownership of the handle that a call has just created; null means that the call failed.
 ///
 /// # Safety
-/// The handle is the caller's own to give away, or null.
+/// `handle` is open and nothing else owns it, or it is null.
 pub(super) unsafe fn own_or_null(handle: RawHandle) -> io::Result<OwnedHandle> {
-    // SAFETY: the caller promises what the type asks: an owned handle, or null for none.
+    // SAFETY: the caller promises what the type asks: an owned handle, or null.
     let handle = unsafe { HandleOrNull::from_raw_handle(handle) };
     OwnedHandle::try_from(handle).map_err(|_| io::Error::last_os_error())
 }
 
-/// The same for calls whose failure is `INVALID_HANDLE_VALUE`.
+/// The same for calls that return `INVALID_HANDLE_VALUE` when they fail.
 ///
 /// # Safety
-/// The handle is the caller's own to give away, or `INVALID_HANDLE_VALUE`.
+/// `handle` is open and nothing else owns it, or it is `INVALID_HANDLE_VALUE`.
 pub(super) unsafe fn own_or_invalid(handle: RawHandle) -> io::Result<OwnedHandle> {
-    // SAFETY: the caller promises what the type asks: an owned handle, or the value that stands for none.
+    // SAFETY: the caller promises what the type asks: an owned handle, or the value of a failure.
     let handle = unsafe { HandleOrInvalid::from_raw_handle(handle) };
     OwnedHandle::try_from(handle).map_err(|_| io::Error::last_os_error())
 }
 
-/// An event of the system.
+/// Takes ownership of a raw handle that other code gives away.
+///
+/// # Safety
+/// `handle` is open and the caller owns it; nothing else closes it.
+pub(crate) unsafe fn handle_from_raw(handle: RawHandle) -> OwnedHandle {
+    // SAFETY: the caller promises exactly what `OwnedHandle` asks: an open handle, owned, not closed elsewhere.
+    unsafe { OwnedHandle::from_raw_handle(handle) }
+}
+
+/// A Win32 event.
 #[derive(Debug)]
 pub(crate) struct Event(OwnedHandle);
 
 impl Event {
-    /// One that stays set until an operation begins anew.
-    pub(super) fn lasting() -> io::Result<Event> {
+    /// A manual-reset event: it stays set until the next operation begins.
+    pub(super) fn manual_reset() -> io::Result<Event> {
         Event::new(true)
     }
 
-    /// One that a single waiter takes back.
-    pub(super) fn fleeting() -> io::Result<Event> {
+    /// An auto-reset event: one waiter wakes and resets it.
+    pub(super) fn auto_reset() -> io::Result<Event> {
         Event::new(false)
     }
 
-    fn new(is_lasting: bool) -> io::Result<Event> {
-        // SAFETY: null stands for default attributes and for no name.
-        let handle = unsafe { CreateEventW(ptr::null(), is_lasting.into(), 0, ptr::null()) };
-        // SAFETY: the handle was just made for this caller, or is null.
+    fn new(is_manual_reset: bool) -> io::Result<Event> {
+        // SAFETY: null means default attributes and no name.
+        let handle = unsafe { CreateEventW(ptr::null(), is_manual_reset.into(), 0, ptr::null()) };
+        // SAFETY: the call has just created the handle for this caller, or it is null.
         unsafe { own_or_null(handle) }.map(Event)
     }
 
     pub(crate) fn set(&self) {
-        // SAFETY: the handle is open while `self` is borrowed. It is an event with all rights, so this can't fail.
+        // SAFETY: the handle is open while `self` is borrowed. This process created the event with all rights, so the call can't fail.
         unsafe { SetEvent(self.0.as_raw_handle()) };
     }
 }
@@ -100,23 +112,23 @@ impl AsHandle for Event {
     }
 }
 
-/// The event in `place`, made on first use.
+/// The event in `cell`, created on first use.
 pub(super) fn event_in(
-    place: &OnceLock<Event>,
-    make: impl FnOnce() -> io::Result<Event>,
+    cell: &OnceLock<Event>,
+    create: impl FnOnce() -> io::Result<Event>,
 ) -> io::Result<&Event> {
-    if let Some(event) = place.get() {
+    if let Some(event) = cell.get() {
         return Ok(event);
     }
-    let event = make()?;
-    // Another thread may have been quicker; then its event serves.
-    Ok(place.get_or_init(|| event))
+    let event = create()?;
+    // If another thread was faster, its event is used.
+    Ok(cell.get_or_init(|| event))
 }
 
-/// Waits until the object is signalled. A limit that is reached at the same time does not count.
+/// Waits until the object is signalled. The object wins over a limit that is reached at the same time.
 pub(super) fn wait(object: BorrowedHandle<'_>, limit: &Limit) -> io::Result<()> {
     let object = object.as_raw_handle();
-    // The object comes first: of several that are signalled the call tells the first.
+    // The object comes first: of several signalled objects the call reports the first.
     let (handles, count) = match limit.canceller() {
         Some(canceller) => ([object, canceller.as_handle().as_raw_handle()], 2),
         None => ([object, object], 1),
@@ -140,7 +152,7 @@ pub(super) fn is_signalled(object: BorrowedHandle<'_>) -> bool {
     answer == WAIT_OBJECT_0
 }
 
-/// A time for the system, rounded up, so that a wait is over when its deadline has passed.
+/// A duration for a system call, rounded up, so that a wait does not end before its deadline.
 pub(super) fn milliseconds(time: Duration) -> u32 {
     let milliseconds = u32::try_from(time.as_micros().div_ceil(1000)).unwrap_or(WAIT_MAX_MS);
     milliseconds.min(WAIT_MAX_MS)

@@ -1,31 +1,28 @@
-//! A server instance: drives the pure state machine with the system's calls.
+//! What a server instance is made of on Windows: one handle of the kernel for all of its connections.
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::{
-    super::{Limit, settings::Settings},
+    super::{Instance, Limit, ends::InstanceBackend, settings::Settings},
     absent::NameHold,
-    connection::Connection,
+    connection::{self, Connection},
     descriptor::Descriptor,
     facts::{self, State},
-    handle::{code, milliseconds, own_or_invalid, system_error, wait, wide},
+    handle::{code, milliseconds, own_or_invalid, wait, wide},
     operation::{self, Connecting, Listened},
     pipe::{Computer, Pipe, Rights},
 };
 use crate::{
     error::{PipeErrorKind, fail, fail_from},
-    model::instance::{self, Connect, Unusable},
-    options::{PipeEnd, PipeMode, Spec},
+    options::{PipeEnd, PipeInfo, PipeMode, Spec},
 };
 use std::{
+    ffi::c_void,
     io,
     os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 use windows_sys::Win32::{
-    Foundation::{
-        ERROR_ACCESS_DENIED, ERROR_NO_DATA, ERROR_OPERATION_ABORTED, ERROR_PIPE_LISTENING,
-        ERROR_PIPE_NOT_CONNECTED,
-    },
+    Foundation::{ERROR_ACCESS_DENIED, ERROR_OPERATION_ABORTED},
     Security::SECURITY_ATTRIBUTES,
     Storage::FileSystem::{
         FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, PIPE_ACCESS_INBOUND, PIPE_ACCESS_OUTBOUND,
@@ -36,32 +33,15 @@ use windows_sys::Win32::{
     },
 };
 
-/// A server instance; clones are the same one.
-#[derive(Clone, Debug)]
-pub(crate) struct Instance {
-    shared: Arc<Shared>,
-}
-
+/// What an instance has for all of its connections.
 #[derive(Debug)]
-struct Shared {
-    /// Before the pipe, so that nothing waits for a client when the handle is closed.
-    current: Mutex<Current>,
-    /// Of the instance, for all of its connections.
-    settings: Arc<Settings>,
+pub(crate) struct Backend {
     has_messages: bool,
     pipe: Arc<Pipe>,
 }
 
-/// What the instance is at now.
-#[derive(Debug)]
-struct Current {
-    machine: instance::Instance,
-    connecting: Option<Arc<Connecting>>,
-    connection: Option<Arc<Connection>>,
-}
-
 impl Instance {
-    /// Creates an instance, which listens from now on (rule N8), with a descriptor that lets in whom it should.
+    /// Creates an instance, which listens from then on (rule N8), with the security descriptor of its access.
     pub(crate) fn create(spec: &Spec) -> io::Result<Instance> {
         let descriptor = Descriptor::new(&spec.access)?;
         let attributes = descriptor.attributes();
@@ -69,32 +49,34 @@ impl Instance {
         unsafe { Instance::create_with(spec, 0, &attributes) }
     }
 
-    /// The same: here every instance has a handle of its own.
+    /// The same: every instance has its own handle here.
     pub(crate) fn create_for_listener(spec: &Spec) -> io::Result<Instance> {
         Instance::create(spec)
     }
 
-    /// The same, which never waits.
-    #[cfg(feature = "tokio")]
+    /// The same without waiting for other creators, for which nothing waits here.
     pub(crate) fn try_create_for_listener(spec: &Spec) -> io::Result<Option<Instance>> {
         Instance::create(spec).map(Some)
     }
 
-    /// Creates the instance that listens after this one.
-    pub(crate) fn create_next(&self, spec: &Spec) -> io::Result<Instance> {
-        Instance::create(spec)
-    }
-
-    /// The same, which never waits.
-    #[cfg(feature = "tokio")]
+    /// The same without waiting for other creators, for which nothing waits here.
     pub(crate) fn try_create_next(&self, spec: &Spec) -> io::Result<Option<Instance>> {
         Instance::create(spec).map(Some)
     }
 
-    /// Creates an instance with these attributes, and with more bits of `dwOpenMode` than the specification says.
+    /// Creates an instance with raw security attributes.
     ///
     /// # Safety
-    /// `attributes` is null or points to valid ones.
+    /// `attributes` is null or points to a valid `SECURITY_ATTRIBUTES`.
+    pub(crate) unsafe fn create_raw(spec: &Spec, attributes: *mut c_void) -> io::Result<Instance> {
+        // SAFETY: the caller promises the same.
+        unsafe { Instance::create_with(spec, 0, attributes.cast_const().cast()) }
+    }
+
+    /// Creates an instance with these attributes, and with bits of `dwOpenMode` beyond those of the specification.
+    ///
+    /// # Safety
+    /// `attributes` is null or points to a valid `SECURITY_ATTRIBUTES`.
     pub(crate) unsafe fn create_with(
         spec: &Spec,
         more_open_mode: u32,
@@ -102,9 +84,9 @@ impl Instance {
     ) -> io::Result<Instance> {
         let path = path_of(spec);
         let has_messages = spec.mode == PipeMode::Message;
-        // Zero would mean the system's default, which is another time.
+        // Zero would mean the system's default timeout.
         let default_timeout = milliseconds(spec.default_timeout).max(1);
-        // SAFETY: the name ends with a NUL; the caller answers for the attributes.
+        // SAFETY: the name ends with a NUL; the caller promises valid attributes.
         let handle = unsafe {
             CreateNamedPipeW(
                 path.as_ptr(),
@@ -117,83 +99,32 @@ impl Instance {
                 attributes,
             )
         };
-        // SAFETY: the handle was just made for this caller, or stands for a failure.
+        // SAFETY: the call has just created the handle for this caller, or it is the value of a failure.
         let handle = unsafe { own_or_invalid(handle) }.map_err(|error| refused(spec, &path, error))?;
         let rights = Rights { read: spec.inbound, write: spec.outbound };
         let computer = if spec.accept_remote { Computer::Any } else { Computer::This };
         let pipe = Pipe::new(handle, rights, computer);
-        Ok(Instance::over(pipe, has_messages, spec.mode, instance::Instance::new()))
+        Ok(Instance::new(Backend { has_messages, pipe: Arc::new(pipe) }, spec.mode, None))
     }
 
-    /// Takes over a handle of a server's end, which is connected, listens, or is disconnected.
+    /// Takes over a handle of a server's end: connected, listening, or disconnected.
     pub(crate) fn adopt(handle: OwnedHandle) -> io::Result<Instance> {
         let facts = facts::check_adoptable(handle.as_handle())?;
         if !facts.is_server {
-            return Err(fail(PipeErrorKind::Invalid, "the handle is a client's end of a pipe"));
-        }
-        let mut machine = instance::Instance::new();
-        if facts::state(handle.as_handle())? == State::Disconnected {
-            machine.disconnect();
+            return Err(fail(PipeErrorKind::Invalid, "this is the handle of a client's end"));
         }
         let read_mode = facts::read_mode(handle.as_handle())?;
-        Ok(Instance::over(
-            Pipe::new(handle, Rights::ALL, Computer::This),
-            facts.has_messages,
-            read_mode,
-            machine,
-        ))
+        let is_disconnected = facts::state(handle.as_handle())? == State::Disconnected;
+        let pipe = Arc::new(Pipe::new(handle, Rights::ALL, Computer::This));
+        let instance = Instance::new(Backend { has_messages: facts.has_messages, pipe }, read_mode, None);
+        if is_disconnected {
+            instance.current().machine.disconnect();
+        }
+        Ok(instance)
     }
 
-    fn over(pipe: Pipe, has_messages: bool, read_mode: PipeMode, machine: instance::Instance) -> Instance {
-        Instance {
-            shared: Arc::new(Shared {
-                current: Mutex::new(Current { machine, connecting: None, connection: None }),
-                settings: Arc::new(Settings::new(read_mode, None)),
-                has_messages,
-                pipe: Arc::new(pipe),
-            }),
-        }
-    }
-
-    /// Waits for a client (rules C2, C3, C7). Several threads may: one client serves them all.
-    pub(crate) fn connect(&self, limit: &Limit) -> io::Result<()> {
-        loop {
-            let Some(connecting) = self.connect_now()? else { return Ok(()) };
-            limit.check()?;
-            wait(connecting.event().as_handle(), limit)?;
-        }
-    }
-
-    /// Takes a client if one is there; else what to wait at.
-    fn connect_now(&self) -> io::Result<Option<Arc<Connecting>>> {
-        let mut current = self.current();
-        if current.machine.connect() == Connect::Listen {
-            // From here on the system's side listens too, or has failed to.
-            let listened = operation::listen(&self.shared.pipe)?;
-            current.machine.listens();
-            self.note(&mut current, listened);
-        }
-        self.accept(&mut current)?;
-        if let (Connect::Already, Ok(generation)) = (current.machine.connect(), current.machine.usable())
-            && self.has_left()?
-        {
-            current.machine.client_left(generation);
-        }
-        match current.machine.connect() {
-            Connect::Already => Ok(None),
-            Connect::Left => Err(system_error(ERROR_NO_DATA)),
-            Connect::Wait | Connect::Listen => Ok(current.connecting.clone()),
-        }
-    }
-
-    /// What is set when a client comes, if the instance listens.
-    #[cfg(feature = "tokio")]
-    pub(super) fn listening(&self) -> Option<Arc<super::handle::Event>> {
-        self.current().connecting.as_ref().map(|connecting| Arc::clone(connecting.event()))
-    }
-
-    /// Listens by an operation of the caller's own, which `begin` begins. Its end is for the caller to hear of; the next
-    /// call here that needs a client asks the system anew.
+    /// Listens with the caller's own operation, which `begin` begins. Its completion goes to the caller; the next call here
+    /// that needs a client queries the kernel again.
     pub(super) fn listen_by<T>(&self, begin: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let mut current = self.current();
         let begun = begin()?;
@@ -201,122 +132,110 @@ impl Instance {
         Ok(begun)
     }
 
-    /// Whether the client has closed its end.
-    fn has_left(&self) -> io::Result<bool> {
-        match facts::state(self.handle()) {
-            Ok(state) => Ok(state == State::Closing),
-            // The handle of an end that only writes may not ask: listening tells it too.
-            Err(_) => Ok(matches!(operation::listen(&self.shared.pipe)?, Listened::Left)),
-        }
-    }
-
-    /// Takes a client if one is there.
-    fn accept(&self, current: &mut Current) -> io::Result<()> {
-        if current.machine.connect() != Connect::Wait {
-            return Ok(());
-        }
-        // The system ends an operation when the thread that began it does; then the instance listens still.
-        let is_over = |error: &io::Error| code(error) == Some(ERROR_OPERATION_ABORTED);
-        match current.connecting.as_ref().map(|connecting| connecting.outcome()) {
-            Some(None) => {}
-            Some(Some(Ok(()))) => self.note(current, Listened::Came),
-            Some(Some(Err(error))) if !is_over(&error) => {
-                // The next try begins anew.
-                current.connecting = None;
-                return Err(error);
-            }
-            None | Some(Some(Err(_))) => {
-                let listened = operation::listen(&self.shared.pipe)?;
-                self.note(current, listened);
-            }
-        }
-        Ok(())
-    }
-
-    fn note(&self, current: &mut Current, listened: Listened) {
-        let has_left = match listened {
-            Listened::Pending(connecting) => {
-                current.connecting = Some(Arc::new(connecting));
-                return;
-            }
-            Listened::Came => false,
-            Listened::Left => true,
-        };
-        let generation = current.machine.client_came();
-        if has_left {
-            current.machine.client_left(generation);
-        }
-        current.connecting = None;
-        let Shared { pipe, settings, has_messages, .. } = &*self.shared;
-        let connection =
-            Connection::new(Arc::clone(pipe), PipeEnd::Server, *has_messages, Arc::clone(settings));
-        // What is not known by now is asked for when somebody wants to know it.
-        connection.peer().ok();
-        current.connection = Some(Arc::new(connection));
-    }
-
-    /// The connection that reads and writes go to; a client that waits is taken (rule C6).
-    pub(crate) fn connection_now(&self) -> io::Result<Arc<Connection>> {
-        let mut current = self.current();
-        if current.machine.usable() == Err(Unusable::Listening) {
-            self.accept(&mut current)?;
-        }
-        match (current.machine.usable(), &current.connection) {
-            (Ok(_), Some(connection)) => Ok(Arc::clone(connection)),
-            (Err(Unusable::Listening), _) => Err(system_error(ERROR_PIPE_LISTENING)),
-            _ => Err(system_error(ERROR_PIPE_NOT_CONNECTED)),
-        }
-    }
-
-    /// Throws the client and all unread data out (rule F2).
-    pub(crate) fn disconnect(&self) -> io::Result<()> {
-        let mut current = self.current();
-        if current.machine.usable() == Err(Unusable::Disconnected) {
-            return Err(system_error(ERROR_PIPE_NOT_CONNECTED));
-        }
-        self.shared.pipe.disconnect()?;
-        current.machine.disconnect();
-        // Who waits for a client is woken by the end of the operation, and begins the next one.
-        current.connecting = None;
-        current.connection = None;
-        Ok(())
-    }
-
-    /// Keeps the name where that is possible without an instance.
+    /// Holds the name, on systems where that is possible without an instance.
     pub(crate) fn hold_name(&self) -> NameHold {
         NameHold
     }
 
-    pub(crate) fn is_same(&self, other: &Instance) -> bool {
-        Arc::ptr_eq(&self.shared, &other.shared)
-    }
-
     pub(crate) fn handle(&self) -> BorrowedHandle<'_> {
-        self.shared.pipe.as_handle()
+        self.backend().pipe.as_handle()
     }
 
-    /// The handle for good; another one of the same end where clones still use it.
+    /// Gives the handle away; a duplicate of it if clones still use it.
     pub(crate) fn into_handle(self) -> io::Result<OwnedHandle> {
-        let pipe = Arc::clone(&self.shared.pipe);
+        let pipe = Arc::clone(&self.backend().pipe);
         drop(self);
         pipe.into_handle()
     }
 
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.shared.settings
+    /// Switches the read mode of this connection and of all that follow.
+    pub(crate) fn set_read_mode(&self, mode: PipeMode) -> io::Result<()> {
+        if let Ok(connection) = self.connection_now() {
+            match connection.switch_read_mode(mode) {
+                // The client was disconnected just now.
+                Err(error) if error == PipeErrorKind::NotConnected => {}
+                outcome => return outcome,
+            }
+        }
+        let Backend { pipe, has_messages } = self.backend();
+        connection::switch(pipe, self.settings(), mode, *has_messages)
     }
 
-    pub(super) fn has_messages(&self) -> bool {
-        self.shared.has_messages
+    pub(crate) fn info(&self) -> io::Result<PipeInfo> {
+        facts::info(self.handle())
+    }
+}
+
+impl InstanceBackend for Backend {
+    fn listen(
+        &self,
+        listening: &mut Option<Arc<Connecting>>,
+        settings: &Arc<Settings>,
+    ) -> io::Result<Option<Connection>> {
+        match operation::listen(&self.pipe)? {
+            Listened::Pending(connecting) => {
+                *listening = Some(Arc::new(connecting));
+                Ok(None)
+            }
+            // The instance looks itself whether the client has left already.
+            Listened::Came | Listened::Left => Ok(Some(self.connection(settings))),
+        }
     }
 
-    pub(super) fn pipe(&self) -> &Pipe {
-        &self.shared.pipe
+    fn accept(
+        &self,
+        listening: &mut Option<Arc<Connecting>>,
+        settings: &Arc<Settings>,
+    ) -> io::Result<Option<Connection>> {
+        // The kernel aborts an operation when its thread ends; the instance listens nevertheless.
+        let is_aborted = |error: &io::Error| code(error) == Some(ERROR_OPERATION_ABORTED);
+        match listening.as_ref().map(|connecting| connecting.outcome()) {
+            Some(None) => Ok(None),
+            Some(Some(Ok(()))) => Ok(Some(self.connection(settings))),
+            Some(Some(Err(error))) if !is_aborted(&error) => {
+                // The next call begins another operation.
+                *listening = None;
+                Err(error)
+            }
+            None | Some(Some(Err(_))) => self.listen(listening, settings),
+        }
     }
 
-    fn current(&self) -> MutexGuard<'_, Current> {
-        // Each step leaves it whole, so a panic elsewhere can't have left it half-done.
-        self.shared.current.lock().unwrap_or_else(PoisonError::into_inner)
+    fn wait(&self, listening: &Connecting, limit: &Limit) -> io::Result<()> {
+        wait(listening.event().as_handle(), limit)
+    }
+
+    fn has_left(&self, _connection: &Connection) -> io::Result<bool> {
+        match facts::state(self.pipe.as_handle()) {
+            Ok(state) => Ok(state == State::Closing),
+            // The handle of an end that only writes has no right to query. Listening reports it too.
+            Err(_) => Ok(matches!(operation::listen(&self.pipe)?, Listened::Left)),
+        }
+    }
+
+    fn disconnect(
+        &self,
+        _listening: &mut Option<Arc<Connecting>>,
+        _settings: &Arc<Settings>,
+    ) -> io::Result<Option<Connection>> {
+        // A thread that waits for a client is woken by the end of the operation, and listens again.
+        self.pipe.disconnect().map(|()| None)
+    }
+
+    #[cfg(feature = "tokio")]
+    fn end(&self, connection: &Connection) {
+        connection.wake_tasks();
+    }
+}
+
+impl Backend {
+    fn connection(&self, settings: &Arc<Settings>) -> Connection {
+        let settings = Arc::clone(settings);
+        let connection =
+            Connection::new(Arc::clone(&self.pipe), PipeEnd::Server, self.has_messages, settings);
+        // What is still unknown is queried again on demand.
+        connection.peer().ok();
+        connection
     }
 }
 
@@ -339,10 +258,10 @@ fn pipe_mode(spec: &Spec) -> u32 {
     mode | if spec.accept_remote { PIPE_ACCEPT_REMOTE_CLIENTS } else { PIPE_REJECT_REMOTE_CLIENTS }
 }
 
-/// The number of the system's refusal is the same for a taken name and for other things: tells them apart.
+/// The system has one number for a taken name and for other refusals; this finds out which it is.
 fn refused(spec: &Spec, path: &[u16], error: io::Error) -> io::Error {
     if spec.first && code(&error) == Some(ERROR_ACCESS_DENIED) && super::client::exists(path) {
-        let text = format!("{} exists already", spec.name);
+        let text = format!("{} already exists", spec.name);
         return fail_from(PipeErrorKind::NameTaken, text, error);
     }
     error
@@ -351,11 +270,15 @@ fn refused(spec: &Spec, path: &[u16], error: io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Access, NamedPipeBuilder};
+    use crate::{
+        Access, ClientOptions, NamedPipeBuilder, PipeName,
+        os::windows::{ClientOptionsExt, NamedPipeBuilderExt},
+    };
+    use std::ptr;
 
     type Setter = fn(&mut NamedPipeBuilder) -> &mut NamedPipeBuilder;
 
-    /// Everything that has nothing to do with other computers.
+    /// All setters that have nothing to do with remote clients.
     const SETTERS: [Setter; 9] = [
         |builder| builder,
         |builder| builder.pipe_mode(PipeMode::Byte),
@@ -368,37 +291,47 @@ mod tests {
         |builder| builder.access(Access::everyone()),
     ];
 
-    /// What the system is told after these setters, around one about other computers.
-    fn rejects_remote(first: Setter, about: Setter, second: Setter) -> bool {
+    /// Whether the system rejects remote clients, with these setters around one for remote clients.
+    fn rejects_remote(first: Setter, remote: Setter, second: Setter) -> bool {
         let mut builder = NamedPipeBuilder::new("x");
-        let mode = pipe_mode(&second(about(first(&mut builder))).spec().unwrap());
+        let mode = pipe_mode(&second(remote(first(&mut builder))).spec().unwrap());
         mode & PIPE_REJECT_REMOTE_CLIENTS != 0
     }
 
     #[test]
-    fn clients_of_other_computers_are_rejected_unless_they_were_asked_in() {
+    fn remote_clients_are_rejected_unless_accepted() {
         for first in SETTERS {
             for second in SETTERS {
                 assert!(rejects_remote(first, |builder| builder, second));
                 assert!(!rejects_remote(first, |builder| builder.accept_remote(true), second));
-                let asked_out: Setter = |builder| builder.accept_remote(true).accept_remote(false);
-                assert!(rejects_remote(first, asked_out, second));
+                let revoked: Setter = |builder| builder.accept_remote(true).accept_remote(false);
+                assert!(rejects_remote(first, revoked, second));
             }
         }
     }
 
     #[test]
-    fn a_builder_is_told_to_the_system_as_it_is() {
-        let told = |set: Setter| {
+    fn a_builder_becomes_the_flags_of_the_system() {
+        let flags = |set: Setter| {
             let spec = set(&mut NamedPipeBuilder::new("x")).spec().unwrap();
             (open_mode(&spec), pipe_mode(&spec))
         };
-        // Duplex, overlapped, first; bytes, rejecting other computers.
-        assert_eq!(told(|builder| builder), (0x4008_0003, 0x8));
-        assert_eq!(told(|builder| builder.first(false)), (0x4000_0003, 0x8));
-        assert_eq!(told(|builder| builder.inbound(false)), (0x4008_0002, 0x8));
-        assert_eq!(told(|builder| builder.outbound(false)), (0x4008_0001, 0x8));
+        // Duplex, overlapped, first; bytes, rejecting remote clients.
+        assert_eq!(flags(|builder| builder), (0x4008_0003, 0x8));
+        assert_eq!(flags(|builder| builder.first(false)), (0x4000_0003, 0x8));
+        assert_eq!(flags(|builder| builder.inbound(false)), (0x4008_0002, 0x8));
+        assert_eq!(flags(|builder| builder.outbound(false)), (0x4008_0001, 0x8));
         // Type and read mode of messages.
-        assert_eq!(told(|builder| builder.pipe_mode(PipeMode::Message)), (0x4008_0003, 0xe));
+        assert_eq!(flags(|builder| builder.pipe_mode(PipeMode::Message)), (0x4008_0003, 0xe));
+    }
+    #[test]
+    fn raw_attributes_replace_access() {
+        let name = PipeName::unique("attributes").unwrap();
+        let mut builder = NamedPipeBuilder::new(&name);
+        // SAFETY: null means the default.
+        let server = unsafe { builder.with_security_attributes(ptr::null_mut()) }.unwrap();
+        let anonymous = ClientOptions::new().security_qos_flags(0).open(&name).unwrap();
+        server.connect().unwrap();
+        assert!(anonymous.peer().unwrap().is_same_user());
     }
 }

@@ -1,11 +1,11 @@
-//! The pipes of this computer.
+//! Listing the pipes of this machine.
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::handle::{code, done, own_or_invalid, wide};
 use crate::{
     error::{PipeErrorKind, fail_from},
-    list::PipeEntry,
     name::PipeName,
+    options::PipeEntry,
 };
 use std::{
     io,
@@ -23,17 +23,17 @@ use windows_sys::Win32::{
     },
 };
 
-/// Room for what one call tells, in words of eight bytes, as the entries are aligned.
+/// The buffer of one call, in words of eight bytes, to which the entries are aligned.
 const WORDS: usize = 8192;
 
-/// Where the fields of `FILE_FULL_DIR_INFO` lie, in bytes.
+/// Offsets of the fields of `FILE_FULL_DIR_INFO`, in bytes.
 const NEXT: usize = 0;
 const INSTANCES: usize = 40;
 const MAX_INSTANCES: usize = 48;
 const NAME_LEN: usize = 60;
 const NAME: usize = 68;
 
-/// The pipes of this computer, whoever serves them.
+/// Lists the pipes of this machine, of all users.
 pub(crate) fn list() -> io::Result<Vec<PipeEntry>> {
     let directory = open().map_err(unsupported)?;
     let mut entries = Vec::new();
@@ -58,15 +58,15 @@ pub(crate) fn list() -> io::Result<Vec<PipeEntry>> {
     Ok(entries)
 }
 
-/// The pipes are the files of a directory.
+/// Opens the directory whose files are the pipes.
 fn open() -> io::Result<OwnedHandle> {
     let path = wide(r"\\.\pipe\");
     let access = FILE_LIST_DIRECTORY | SYNCHRONIZE;
     let share = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
-    // SAFETY: the path ends with a NUL; null stands for default attributes and for no template.
+    // SAFETY: the path ends with a NUL; null means default attributes and no template.
     let handle =
         unsafe { CreateFileW(path.as_ptr(), access, share, ptr::null(), OPEN_EXISTING, 0, ptr::null_mut()) };
-    // SAFETY: the handle was just made for this caller, or stands for a failure.
+    // SAFETY: the call has just created the handle for this caller, or it is the value of a failure.
     unsafe { own_or_invalid(handle) }
 }
 
@@ -74,25 +74,25 @@ fn open() -> io::Result<OwnedHandle> {
 fn next(directory: &OwnedHandle, words: &mut [u64]) -> io::Result<()> {
     let len = u32::try_from(size_of_val(words)).map_err(io::Error::other)?;
     let (handle, answer) = (directory.as_raw_handle(), words.as_mut_ptr().cast());
-    // SAFETY: the buffer has the length that is said.
+    // SAFETY: the buffer has the length that the call gets.
     done(unsafe { GetFileInformationByHandleEx(handle, FileFullDirectoryInfo, answer, len) })
 }
 
-/// What one entry says; none of a name that is no name of a pipe.
+/// Decodes one entry; `None` if its name is not a valid pipe name.
 fn entry(bytes: &[u8]) -> io::Result<Option<PipeEntry>> {
-    let torn = || io::Error::other("the system's list of pipes is not whole");
-    let len = number(bytes, NAME_LEN).and_then(|len| usize::try_from(len).ok()).ok_or_else(torn)?;
-    let name = bytes.get(NAME..).and_then(|rest| rest.get(..len)).ok_or_else(torn)?;
+    let malformed = || io::Error::other("the system's list of pipes is malformed");
+    let len = number(bytes, NAME_LEN).and_then(|len| usize::try_from(len).ok()).ok_or_else(malformed)?;
+    let name = bytes.get(NAME..).and_then(|rest| rest.get(..len)).ok_or_else(malformed)?;
     let units: Vec<u16> = name.as_chunks().0.iter().map(|unit| u16::from_ne_bytes(*unit)).collect();
     let Some(name) = String::from_utf16(&units).ok().and_then(|name| PipeName::from_local(&name).ok()) else {
         return Ok(None);
     };
     let location = super::location(&name)?;
-    // Unlimited is -1 here.
+    // -1 means unlimited here.
     let max_instances = number(bytes, MAX_INSTANCES).filter(|max| *max < 255).unwrap_or(255);
     Ok(Some(PipeEntry {
         name,
-        instances: number(bytes, INSTANCES).ok_or_else(torn)?,
+        instances: number(bytes, INSTANCES).ok_or_else(malformed)?,
         max_instances,
         mode: None,
         servers: Vec::new(),
@@ -104,7 +104,7 @@ fn entry(bytes: &[u8]) -> io::Result<Option<PipeEntry>> {
     }))
 }
 
-/// The number at an offset; of the long ones the part that matters.
+/// The 32-bit number at an offset; the lower half of a 64-bit field.
 fn number(bytes: &[u8], offset: usize) -> Option<u32> {
     let bytes = bytes.get(offset..)?.first_chunk()?;
     Some(u32::from_le_bytes(*bytes))
@@ -113,7 +113,7 @@ fn number(bytes: &[u8], offset: usize) -> Option<u32> {
 fn unsupported(error: io::Error) -> io::Error {
     match code(&error) {
         Some(ERROR_BAD_DEV_TYPE | ERROR_INVALID_FUNCTION | ERROR_INVALID_PARAMETER | ERROR_NOT_SUPPORTED) => {
-            fail_from(PipeErrorKind::Unsupported, "this system does not list its pipes", error)
+            fail_from(PipeErrorKind::Unsupported, "this system can't list its pipes", error)
         }
         _ => error,
     }

@@ -1,5 +1,5 @@
-//! Overlapped operations. The kernel writes into buffer and `OVERLAPPED` until an operation is over, so each function
-//! here returns only after that: an operation that is to end early is cancelled *and waited for*.
+//! Overlapped operations. The kernel writes to the buffer and to the `OVERLAPPED` until an operation has completed, so each
+//! function here returns only after that: it cancels an operation that must end early *and waits for its completion*.
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::{
@@ -23,34 +23,34 @@ use windows_sys::Win32::{
     },
 };
 
-/// What an operation came to.
+/// The outcome of an operation.
 #[derive(Debug)]
 pub(super) struct Finished {
-    /// Bytes that moved.
+    /// How many bytes were transferred.
     pub(super) len: usize,
-    /// Why it ended; `ERROR_MORE_DATA` is one of these.
+    /// The error, if there was one; `ERROR_MORE_DATA` counts as an error.
     pub(super) outcome: io::Result<()>,
 }
 
 impl Finished {
-    /// It never began.
+    /// The operation never began.
     fn refused(error: io::Error) -> Finished {
         Finished { len: 0, outcome: Err(error) }
     }
 }
 
-/// An `OVERLAPPED` that tells its end by this event, and never a completion port that the handle may belong to.
+/// An `OVERLAPPED` whose completion sets this event and never goes to a completion port of the handle.
 fn overlapped(event: &Event) -> OVERLAPPED {
-    // An event whose lowest bit is set keeps the completion from the port; the kernel ignores the bit otherwise.
+    // The lowest bit of the event keeps the completion from the port. The kernel ignores it otherwise.
     let event = event.as_handle().as_raw_handle().map_addr(|address| address | 1);
     OVERLAPPED { hEvent: event, ..Default::default() }
 }
 
-/// Runs an operation: `start` begins it with the given `OVERLAPPED` and says what the call said. Over the limit it is
-/// cancelled; what moved until then is told.
+/// Runs an operation: `start` begins it with the given `OVERLAPPED` and returns the outcome of the call. At the limit it is
+/// cancelled; the result has the bytes transferred until then.
 ///
 /// # Safety
-/// `start` begins at most one operation, on `handle`, and what that uses stays valid and unaliased while this runs.
+/// `start` begins at most one operation, on `handle`. What the operation uses stays valid and unaliased while this runs.
 pub(super) unsafe fn run(
     handle: RawHandle,
     event: &Event,
@@ -63,13 +63,13 @@ pub(super) unsafe fn run(
         Ok(()) => None,
         Err(error) => match code(&error) {
             Some(ERROR_IO_PENDING) => wait(event.as_handle(), limit).err(),
-            // Over at once, with less than all of a message.
+            // Completed already, with a part of a message.
             Some(ERROR_MORE_DATA) => None,
             _ => return Finished::refused(error),
         },
     };
     if ended.is_some() {
-        // SAFETY: handle and `OVERLAPPED` are those of the operation. It fails only if that has just ended by itself.
+        // SAFETY: handle and `OVERLAPPED` are those of the operation. The call fails only if the operation has just completed.
         unsafe { CancelIoEx(handle, overlapped) };
     }
     let mut len = 0;
@@ -80,50 +80,50 @@ pub(super) unsafe fn run(
         len: usize::try_from(len).unwrap_or(usize::MAX),
         outcome: match (outcome, ended) {
             (Err(error), Some(ended)) if code(&error) == Some(ERROR_OPERATION_ABORTED) => Err(ended),
-            // It was quicker than its end.
+            // It completed before it was cancelled.
             (outcome, _) => outcome,
         },
     }
 }
 
-/// What a server's listening came to.
+/// The outcome of listening.
 #[derive(Debug)]
 pub(super) enum Listened {
-    /// Nobody has come yet.
+    /// No client yet.
     Pending(Connecting),
-    /// A client is there.
+    /// A client is connected.
     Came,
-    /// A client came and has left.
+    /// A client connected and closed.
     Left,
 }
 
-/// An instance that listens, with the operation that tells of its client.
+/// An instance that listens, with the operation that a client completes.
 #[derive(Debug)]
-pub(super) struct Connecting {
+pub(crate) struct Connecting {
     pipe: Arc<Pipe>,
     event: Arc<Event>,
-    /// The kernel's, until the event is set.
+    /// The kernel uses it until the event is set.
     overlapped: Box<UnsafeCell<OVERLAPPED>>,
 }
 
-// SAFETY: the pointers in `OVERLAPPED` are the kernel's and are only passed back to it; every call that takes it may come
-// from any thread, and none of them comes from two threads in a way that the kernel does not arbitrate.
+// SAFETY: the pointers in `OVERLAPPED` belong to the kernel and are only passed back to it. Every call that takes it may
+// come from any thread, and the kernel arbitrates between calls of several threads.
 unsafe impl Send for Connecting {}
 // SAFETY: as above; nothing in Rust reads or writes the `OVERLAPPED` while it is shared.
 unsafe impl Sync for Connecting {}
 
-/// Begins to listen, or tells what the instance has already.
+/// Begins to listen, or returns what the instance has already.
 pub(super) fn listen(pipe: &Arc<Pipe>) -> io::Result<Listened> {
-    let event = Arc::new(Event::lasting()?);
+    let event = Arc::new(Event::manual_reset()?);
     let overlapped = Box::new(UnsafeCell::new(overlapped(&event)));
     let connecting = Connecting { pipe: Arc::clone(pipe), event, overlapped };
-    // SAFETY: the box stays where it is, and the drop of `connecting` waits for the end of the operation.
+    // SAFETY: the box does not move its content, and the drop of `connecting` waits for the completion.
     let answer = unsafe { ConnectNamedPipe(pipe.raw(), connecting.overlapped.get()) };
     match done(answer) {
         Err(error) => match code(&error) {
             Some(ERROR_IO_PENDING) => Ok(Listened::Pending(connecting)),
             other => {
-                connecting.forget();
+                connecting.mark_completed();
                 match other {
                     Some(ERROR_PIPE_CONNECTED) => Ok(Listened::Came),
                     Some(ERROR_NO_DATA) => Ok(Listened::Left),
@@ -131,21 +131,21 @@ pub(super) fn listen(pipe: &Arc<Pipe>) -> io::Result<Listened> {
                 }
             }
         },
-        // An overlapped call does not say so, but if one did, nothing would be pending.
+        // An overlapped call never returns this. If one did, nothing would be pending.
         Ok(()) => {
-            connecting.forget();
+            connecting.mark_completed();
             Ok(Listened::Came)
         }
     }
 }
 
 impl Connecting {
-    /// What to wait at.
+    /// The event to wait for.
     pub(super) fn event(&self) -> &Arc<Event> {
         &self.event
     }
 
-    /// How listening ended, if it did.
+    /// The outcome of listening, if it has completed.
     pub(super) fn outcome(&self) -> Option<io::Result<()>> {
         if !is_signalled(self.event.as_handle()) {
             return None;
@@ -161,8 +161,8 @@ impl Connecting {
         done(answer)
     }
 
-    /// The operation never began, or is over: nothing is to be cancelled.
-    fn forget(&self) {
+    /// Nothing is pending, so the drop has nothing to cancel.
+    fn mark_completed(&self) {
         self.event.set();
     }
 }
@@ -172,9 +172,9 @@ impl Drop for Connecting {
         if is_signalled(self.event.as_handle()) {
             return;
         }
-        // SAFETY: handle and `OVERLAPPED` are those of the operation. It fails only if that has just ended by itself.
+        // SAFETY: handle and `OVERLAPPED` are those of the operation. The call fails only if the operation has just completed.
         unsafe { CancelIoEx(self.pipe.raw(), self.overlapped.get()) };
-        // Only then is the memory ours again. How it ended is of no interest to anybody any more.
+        // The kernel uses the memory until then. The outcome no longer matters.
         self.result(true).ok();
     }
 }

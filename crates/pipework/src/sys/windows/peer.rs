@@ -1,4 +1,4 @@
-//! Who the other end is, as the kernel says.
+//! The identity of the peer, as the kernel reports it.
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::{
@@ -8,7 +8,7 @@ use super::{
     token::{self, Identity},
 };
 use crate::{
-    client::ServerCheck,
+    access::ServerCheck,
     error::{PipeErrorKind, fail},
     network::NetworkPeer,
     options::PipeEnd,
@@ -25,10 +25,10 @@ use windows_sys::Win32::{
     },
 };
 
-/// The longest name of a computer, in UTF-16 units, its NUL included.
-const COMPUTER_UNITS_MAX: usize = 256;
+/// The longest computer name, in UTF-16 units, with its NUL.
+const COMPUTER_NAME_UNITS_MAX: usize = 256;
 
-/// The identity of the other end.
+/// The identity of the peer.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     process: Option<u32>,
@@ -44,7 +44,7 @@ struct Known {
 }
 
 impl Peer {
-    /// Asks the system about the other end of a pipe.
+    /// Queries the identity of a pipe's peer.
     pub(super) fn of(pipe: &Pipe, side: PipeEnd) -> io::Result<Peer> {
         let address = match pipe.computer() {
             Computer::This => None,
@@ -52,7 +52,7 @@ impl Peer {
             Computer::Other(name) => Some(name.clone()),
         };
         let process = match side {
-            // A number of another computer's says nothing here.
+            // A process number of another machine means nothing here.
             _ if address.is_some() => Err(system_error(ERROR_NOT_SUPPORTED)),
             PipeEnd::Server => client_process(pipe),
             PipeEnd::Client => server_process(pipe),
@@ -61,7 +61,7 @@ impl Peer {
             process.as_ref().ok().and_then(|process| token::identity_of_process(*process).ok())
         };
         let identity = match side {
-            // The client's own token where it can be had: before it has written, the system may refuse it.
+            // The client's own token if possible: the system may refuse it until the server has read from the client.
             PipeEnd::Server => token::identity_of_client(pipe).ok().or_else(|| of_process(&process)),
             PipeEnd::Client => of_process(&process)
                 .or_else(|| owner(pipe).ok().map(|owner| Identity { user: owner, groups: Vec::new() })),
@@ -80,7 +80,7 @@ impl Peer {
         }
     }
 
-    /// Whether there is nothing left to ask for.
+    /// Whether everything is known.
     pub(super) fn is_complete(&self) -> bool {
         (self.process.is_some() || self.network.is_some()) && self.identity.is_some()
     }
@@ -122,7 +122,7 @@ impl Peer {
     fn known(&self) -> io::Result<&Known> {
         self.identity.as_deref().ok_or_else(|| {
             let text =
-                "the system does not tell who the other end is; a server may know it after it has read";
+                "the system does not reveal the peer's identity; a server may learn it after it has read";
             fail(PipeErrorKind::AccessDenied, text)
         })
     }
@@ -130,12 +130,12 @@ impl Peer {
 
 /// Whether a client accepts the server of this pipe, before it has written a byte.
 ///
-/// The owner of the pipe is who created the name; the process is who serves this instance, whose token is not always
-/// for us to see. Both are asked, and neither may be somebody else.
+/// The owner of the pipe created the name; the server process serves this instance, but its token is not always
+/// accessible. Both are checked as far as they are known, and neither may be another user.
 pub(super) fn accepts(check: &ServerCheck, pipe: &Pipe, is_local: bool) -> io::Result<bool> {
-    let demanded = match check {
+    let required = match check {
         ServerCheck::Anyone => return Ok(true),
-        // Another computer's users are not ours to trust or not; who runs it was decided by naming it.
+        // Users of a remote server can't be compared with local ones; the client trusts the server by naming it.
         ServerCheck::Trusted if !is_local => return Ok(true),
         ServerCheck::Trusted => None,
         ServerCheck::User(account) => Some(Sid::of(account)?),
@@ -146,10 +146,10 @@ pub(super) fn accepts(check: &ServerCheck, pipe: &Pipe, is_local: bool) -> io::R
     let process = server_process(pipe).ok().filter(|_| is_local);
     let process = process.and_then(|process| token::identity_of_process(process).ok());
     let process = process.map(|identity| identity.user);
-    Ok(match (demanded, owner, process) {
+    Ok(match (required, owner, process) {
         (_, None, None) => false,
         (None, owner, process) => owner.iter().chain(&process).all(is_trusted),
-        // Administrators' pipes may belong to all of them, so the process decides where it can be asked.
+        // A pipe of an administrator may be owned by the whole group, so the process decides if it is known.
         (Some(user), owner, Some(process)) => {
             process == user && owner.is_none_or(|owner| owner == user || owner.is_of_system())
         }
@@ -171,24 +171,24 @@ fn server_process(pipe: &Pipe) -> io::Result<u32> {
     done(answer).map(|()| process)
 }
 
-/// The computer of a client that is not on this one.
+/// The computer name of a remote client.
 fn client_computer(pipe: &Pipe) -> Option<String> {
-    let mut name = [0_u16; COMPUTER_UNITS_MAX];
+    let mut name = [0_u16; COMPUTER_NAME_UNITS_MAX];
     let len = u32::try_from(size_of_val(&name)).ok()?;
     // SAFETY: the handle is open while `pipe` is borrowed; the call writes a name of at most `len` bytes into a local.
     let answer = unsafe { GetNamedPipeClientComputerNameW(pipe.raw(), name.as_mut_ptr(), len) };
-    // It fails for a client on this computer.
+    // The call fails for a local client.
     done(answer).ok()?;
     let name = name.split(|unit| *unit == 0).next().unwrap_or_default();
     Some(String::from_utf16_lossy(name))
 }
 
-/// Who owns the pipe.
+/// The owner of the pipe.
 fn owner(pipe: &Pipe) -> io::Result<Sid> {
     let (mut owner, mut descriptor) = (ptr::null_mut(), ptr::null_mut());
     let none = ptr::null_mut();
-    // SAFETY: the handle is open while `pipe` is borrowed; owner and descriptor are locals that the call writes, and null is
-    // not asked for.
+    // SAFETY: the handle is open while `pipe` is borrowed; owner and descriptor are locals that the call writes, and null means that
+    // the rest is not needed.
     let refused = unsafe {
         GetSecurityInfo(
             pipe.raw(),
@@ -206,8 +206,8 @@ fn owner(pipe: &Pipe) -> io::Result<Sid> {
     }
     let _descriptor = Local(descriptor);
     if owner.is_null() {
-        return Err(fail(PipeErrorKind::Unsupported, "the system does not tell who owns the pipe"));
+        return Err(fail(PipeErrorKind::Unsupported, "the system does not report the owner of the pipe"));
     }
-    // SAFETY: it points into the descriptor, which lives until the end.
+    // SAFETY: it points into the descriptor, which lives until the end of this function.
     unsafe { Sid::copied(owner) }
 }

@@ -1,9 +1,10 @@
-//! The handle of one end, and the calls on it. A *generation* numbers the connections that a server's handle has had.
+//! The handle of one end, and the calls on it. A *generation* is the number of a connection among those of one handle.
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::{
+    super::errors::{denied, disconnected},
     facts,
-    handle::{done, len_of, system_error},
+    handle::{done, len_of},
 };
 #[cfg(feature = "tokio")]
 use std::sync::Mutex;
@@ -19,7 +20,6 @@ use std::{
 #[cfg(feature = "tokio")]
 use windows_sys::Win32::System::IO::BindIoCompletionCallback;
 use windows_sys::Win32::{
-    Foundation::ERROR_ACCESS_DENIED,
     Storage::FileSystem::{ReadFile, WriteFile},
     System::{
         IO::OVERLAPPED,
@@ -34,43 +34,43 @@ use windows_sys::Win32::{
 #[derive(Debug)]
 pub(crate) struct Pipe {
     handle: OwnedHandle,
-    /// How often a client was thrown out. Held for reading while an operation is begun, which never blocks, and for
-    /// writing while one is thrown out: so an operation of one connection can't begin in the next one.
+    /// How many clients were disconnected. Locked for reading while an operation is begun, which never blocks, and for
+    /// writing while a client is disconnected. So an operation of one connection can't begin in the next one.
     generation: RwLock<u32>,
     rights: Rights,
     computer: Computer,
-    /// Whether the system has ever told that there is room for bytes; some never do.
-    tells_room: AtomicBool,
-    /// Whether the ends of operations without an event are told to a thread of the system's pool.
+    /// Whether the system has ever reported room for bytes; some systems never do.
+    reports_room: AtomicBool,
+    /// Whether a thread of the system's pool receives the completions of operations without an event.
     #[cfg(feature = "tokio")]
-    tells_ends: Mutex<bool>,
+    reports_completions: Mutex<bool>,
 }
 
-/// What a handle was opened for.
+/// The directions that a handle was opened for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rights {
     pub(super) read: bool,
     pub(super) write: bool,
 }
 
-/// Where the other end is.
+/// Where the peer is.
 #[derive(Debug, Default)]
 pub(super) enum Computer {
-    /// Here.
+    /// On this machine.
     #[default]
     This,
-    /// Clients come from anywhere: the system tells, of each.
+    /// On any machine: the system reports it for each client.
     Any,
-    /// On the one that was opened.
+    /// On the remote server that was opened.
     Other(String),
 }
 
 impl Rights {
-    /// Where it is not known: then the system tells, call by call.
+    /// For a handle of unknown rights: the system checks each call.
     pub(super) const ALL: Rights = Rights { read: true, write: true };
 }
 
-/// What a look at the unread bytes showed.
+/// The result of a peek.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     pub(super) copied: usize,
@@ -86,33 +86,33 @@ impl Pipe {
             generation: RwLock::new(0),
             rights,
             computer,
-            tells_room: AtomicBool::new(false),
+            reports_room: AtomicBool::new(false),
             #[cfg(feature = "tokio")]
-            tells_ends: Mutex::default(),
+            reports_completions: Mutex::default(),
         }
     }
 
-    /// The handle, for calls that use it while `self` is borrowed.
+    /// The handle, for calls while `self` is borrowed.
     pub(super) fn raw(&self) -> RawHandle {
         self.handle.as_raw_handle()
     }
 
-    /// Where the other end is.
+    /// Where the peer is.
     pub(super) fn computer(&self) -> &Computer {
         &self.computer
     }
 
-    /// Whether this end may read (rule C5); told before anything else that may be wrong with a call.
+    /// Checks that this end may read (rule C5). Calls do this before any other check.
     pub(super) fn check_may_read(&self) -> io::Result<()> {
-        if self.rights.read { Ok(()) } else { Err(system_error(ERROR_ACCESS_DENIED)) }
+        if self.rights.read { Ok(()) } else { Err(denied("read")) }
     }
 
-    /// Whether this end may write.
+    /// Checks that this end may write.
     pub(super) fn check_may_write(&self) -> io::Result<()> {
-        if self.rights.write { Ok(()) } else { Err(system_error(ERROR_ACCESS_DENIED)) }
+        if self.rights.write { Ok(()) } else { Err(denied("write")) }
     }
 
-    /// The handle itself, or another one of the same end where others still use it.
+    /// Gives the handle away; a duplicate of it if others still use it.
     pub(super) fn into_handle(self: Arc<Self>) -> io::Result<OwnedHandle> {
         Arc::try_unwrap(self).map_or_else(|pipe| pipe.handle.try_clone(), |pipe| Ok(pipe.handle))
     }
@@ -121,13 +121,13 @@ impl Pipe {
         *self.generation.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something that does not block, if the connection is still this one.
+    /// Calls `act`, which must not block, if the current connection has this generation.
     pub(super) fn within<T>(&self, generation: u32, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let current = self.generation.read().unwrap_or_else(PoisonError::into_inner);
-        if *current == generation { act() } else { Err(super::thrown_out()) }
+        if *current == generation { act() } else { Err(disconnected()) }
     }
 
-    /// Throws the client out, with all that is unread; what was begun before ends with an error.
+    /// Disconnects the client and discards all unread data. Pending operations end with an error.
     pub(super) fn disconnect(&self) -> io::Result<()> {
         let mut generation = self.generation.write().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: the handle is open while `self` is borrowed.
@@ -137,72 +137,72 @@ impl Pipe {
         Ok(())
     }
 
-    /// Begins to read.
+    /// Begins a read.
     ///
     /// # Safety
-    /// `buf` and `overlapped` stay valid and unaliased until the operation is over.
+    /// `buf` and `overlapped` stay valid and unaliased until the operation has completed.
     pub(super) unsafe fn begin_read(&self, buf: &mut [u8], overlapped: *mut OVERLAPPED) -> io::Result<()> {
-        // SAFETY: the length is that of the buffer; the caller keeps it and the `OVERLAPPED` until the end.
+        // SAFETY: the length is that of the buffer; the caller keeps it and the `OVERLAPPED` until the completion.
         let answer =
             unsafe { ReadFile(self.raw(), buf.as_mut_ptr(), len_of(buf), ptr::null_mut(), overlapped) };
         done(answer)
     }
 
-    /// Begins to write.
+    /// Begins a write.
     ///
     /// # Safety
-    /// `buf` and `overlapped` stay valid, and unchanged by others, until the operation is over.
+    /// `buf` and `overlapped` stay valid and unchanged until the operation has completed.
     pub(super) unsafe fn begin_write(&self, buf: &[u8], overlapped: *mut OVERLAPPED) -> io::Result<()> {
-        // SAFETY: the length is that of the buffer; the caller keeps it and the `OVERLAPPED` until the end.
+        // SAFETY: the length is that of the buffer; the caller keeps it and the `OVERLAPPED` until the completion.
         let answer = unsafe { WriteFile(self.raw(), buf.as_ptr(), len_of(buf), ptr::null_mut(), overlapped) };
         done(answer)
     }
 
-    /// Looks at the unread bytes without taking them.
+    /// Copies unread data without consuming it.
     pub(super) fn peek(&self, buf: &mut [u8]) -> io::Result<Seen> {
-        // On an overlapped handle the call does not wait for other operations.
+        // On an overlapped handle this call does not wait for pending operations.
         peek(self.as_handle(), buf)
     }
 
-    /// From now on the end of each operation that has no event is told by a call of `ended`, from a thread of the system's
-    /// pool; always the same function for one handle.
+    /// From now on a thread of the system's pool calls `ended` when an operation without an event completes. One handle
+    /// always has the same function.
     #[cfg(feature = "tokio")]
-    pub(super) fn tell_ends_to(
+    pub(super) fn report_completions_to(
         &self,
         ended: unsafe extern "system" fn(u32, u32, *mut OVERLAPPED),
     ) -> io::Result<()> {
-        let mut tells_ends = self.tells_ends.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*tells_ends {
-            // SAFETY: the handle is open while `self` is borrowed. What the function asks for, those answer for who begin
-            // operations without an event: nobody but them does.
+        let mut reports_completions = self.reports_completions.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*reports_completions {
+            // SAFETY: the handle is open while `self` is borrowed. The function gets only operations without an event, and
+            // `completion.rs`, which alone begins those, keeps its contract.
             let answer = unsafe { BindIoCompletionCallback(self.raw(), Some(ended), 0) };
             done(answer)?;
-            *tells_ends = true;
+            *reports_completions = true;
         }
         Ok(())
     }
 
-    /// Switches how the handle reads.
+    /// Switches the read mode of the handle.
     pub(super) fn set_read_mode(&self, messages: bool) -> io::Result<()> {
         let mode = if messages { PIPE_READMODE_MESSAGE } else { PIPE_READMODE_BYTE };
-        // SAFETY: the mode is a local that the call only reads; null leaves the other settings alone.
+        // SAFETY: the mode is a local that the call only reads; null leaves the other settings unchanged.
         let answer = unsafe { SetNamedPipeHandleState(self.raw(), &mode, ptr::null(), ptr::null()) };
         done(answer)
     }
 
-    /// How many bytes a write can have now without waiting; 0 may also mean that the system does not say.
+    /// How many bytes a write may have without waiting. 0 may also mean that the system does not report it.
     pub(super) fn room(&self) -> io::Result<u32> {
         let room = facts::room(self.as_handle())?;
         if room > 0 {
-            // It only ever becomes true, and no other memory depends on it.
-            self.tells_room.store(true, Ordering::Relaxed);
+            // The flag only ever becomes true, and no other memory depends on it.
+            self.reports_room.store(true, Ordering::Relaxed);
         }
         Ok(room)
     }
 
-    /// Whether the system has told of room before, so that none means none.
-    pub(super) fn tells_room(&self) -> bool {
-        self.tells_room.load(Ordering::Relaxed)
+    /// Whether the system has reported room before, so that 0 means no room.
+    pub(super) fn reports_room(&self) -> bool {
+        self.reports_room.load(Ordering::Relaxed)
     }
 }
 
@@ -212,11 +212,11 @@ impl AsHandle for Pipe {
     }
 }
 
-/// Looks at the unread bytes of any pipe without taking them.
+/// Copies unread data of any pipe without consuming it.
 pub(super) fn peek(pipe: BorrowedHandle<'_>, buf: &mut [u8]) -> io::Result<Seen> {
     let (mut copied, mut available, mut left) = (0, 0, 0);
     let (pipe, bytes, len) = (pipe.as_raw_handle(), buf.as_mut_ptr().cast(), len_of(buf));
-    // SAFETY: the handle and the buffer, whose length is told, are borrowed for the call; the counts are locals.
+    // SAFETY: handle and buffer are borrowed for the call, which gets the buffer's length; the counts are locals.
     let answer = unsafe { PeekNamedPipe(pipe, bytes, len, &mut copied, &mut available, &mut left) };
     done(answer)?;
     let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);

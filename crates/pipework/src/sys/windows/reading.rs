@@ -1,23 +1,28 @@
-//! Taking from a connection: bytes, messages, a look ahead.
+//! Blocking reads from a connection: bytes, messages, peeks.
 #![expect(unsafe_code, reason = "the kernel writes into the buffers of callers")]
 
 use super::{
-    super::Limit,
+    super::{
+        Limit,
+        errors::{
+            broken, more_data, no_messages, of_transaction, out_of_memory, reads_bytes,
+            unread_before_transaction,
+        },
+    },
     connection::Connection,
-    handle::{code, system_error},
+    direction::DirectionGuard,
+    handle::code,
     operation::{self, Finished},
-    turn::Taken,
 };
-use crate::{
-    error::{PipeErrorKind, fail},
-    message::{MessageRead, Peek},
-};
+#[cfg(feature = "tokio")]
+use crate::error::PipeErrorKind;
+use crate::message::{MessageRead, Peek};
 use std::io;
-use windows_sys::Win32::Foundation::{ERROR_BROKEN_PIPE, ERROR_MORE_DATA, ERROR_NO_DATA};
+use windows_sys::Win32::Foundation::{ERROR_BROKEN_PIPE, ERROR_MORE_DATA};
 
-/// What one read of the system came to.
-pub(super) enum Got {
-    /// So many bytes, and the message ends with them if it is one.
+/// The outcome of one read of the system.
+pub(super) enum ReadOutcome {
+    /// So many bytes; on a message pipe they end the message.
     Whole(usize),
     /// So many bytes, and the message goes on.
     Part(usize),
@@ -25,73 +30,76 @@ pub(super) enum Got {
 }
 
 impl Connection {
-    /// Reads bytes, in either read mode: skips empty messages, so that 0 is the end.
+    /// Reads bytes, in either read mode. Skips empty messages, because 0 means the end.
     pub(crate) fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         self.pipe.check_may_read()?;
         if buf.is_empty() {
             return self.check_usable().map(|()| 0);
         }
         let limit = self.read_limit();
-        let turn = self.reading.take(&limit)?;
+        let lock = self.reading.lock(&limit)?;
+        // Bytes skip it.
+        let _is_empty = self.take_watched_empty();
         loop {
-            match self.read_once(&turn, buf, &limit)? {
-                Got::Whole(0) => {}
-                Got::Whole(len) | Got::Part(len) => return Ok(len),
-                Got::End => return Ok(0),
+            match self.read_once(&lock, buf, &limit)? {
+                ReadOutcome::Whole(0) => {}
+                ReadOutcome::Whole(len) | ReadOutcome::Part(len) => return Ok(len),
+                ReadOutcome::End => return Ok(0),
             }
         }
     }
 
     /// Reads one message, or the part of it that fits.
     pub(crate) fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead> {
-        self.check_message_mode()?;
+        self.check_reads_messages()?;
         let limit = self.read_limit();
-        let turn = self.reading.take(&limit)?;
-        Ok(match self.read_once(&turn, buf, &limit)? {
-            Got::Whole(len) => MessageRead::Whole(len),
-            Got::Part(len) => MessageRead::Part(len),
-            Got::End => MessageRead::End,
+        let lock = self.reading.lock(&limit)?;
+        if self.take_watched_empty() {
+            return Ok(MessageRead::Whole(0));
+        }
+        Ok(match self.read_once(&lock, buf, &limit)? {
+            ReadOutcome::Whole(len) => MessageRead::Whole(len),
+            ReadOutcome::Part(len) => MessageRead::Part(len),
+            ReadOutcome::End => MessageRead::End,
         })
     }
 
     /// Reads one whole message of at most `len_max` bytes; `None` is the end.
     pub(crate) fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>> {
-        self.check_message_mode()?;
+        self.check_reads_messages()?;
         let limit = self.read_limit();
-        let turn = self.reading.take(&limit)?;
-        self.take_whole(&turn, &limit, len_max)
+        let lock = self.reading.lock(&limit)?;
+        if self.take_watched_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        self.read_whole(&lock, &limit, len_max)
     }
 
     /// Writes a message and reads the reply.
     ///
-    /// Not by `TransactNamedPipe`, which has no room for a reply whose length nobody knows: a longer one would have lost
-    /// its beginning by the time that is told.
+    /// `TransactNamedPipe` would need a buffer for the reply before its length is known. If the reply is longer, the call
+    /// has already taken the beginning when it reports that.
     pub(crate) fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
         self.pipe.check_may_write()?;
-        self.check_message_mode()?;
+        self.check_reads_messages()?;
         let limit = self.read_limit();
-        // From the request to the reply nobody else may read, or the replies of two threads could change places.
-        let turn = self.reading.take(&limit)?;
+        // No other thread reads between request and reply, or two threads could get each other's replies.
+        let lock = self.reading.lock(&limit)?;
         if self.pipe.within(self.generation, || self.pipe.peek(&mut []))?.available > 0 {
-            return Err(fail(PipeErrorKind::Busy, "a transaction can't begin while something is unread"));
+            return Err(unread_before_transaction());
         }
-        self.write_message(request).map_err(|error| match code(&error) {
-            Some(ERROR_NO_DATA) => system_error(ERROR_BROKEN_PIPE),
-            _ => error,
-        })?;
-        self.take_whole(&turn, &limit, len_max)?.ok_or_else(|| system_error(ERROR_BROKEN_PIPE))
+        self.write_message(request).map_err(of_transaction)?;
+        self.read_whole(&lock, &limit, len_max)?.ok_or_else(broken)
     }
 
-    /// Looks at what is there without taking it; never waits.
+    /// Copies unread data without consuming it; never waits.
     pub(crate) fn peek(&self, buf: &mut [u8]) -> io::Result<Peek> {
         self.pipe.check_may_read()?;
-        let seen = match self.pipe.within(self.generation, || self.pipe.peek(buf)) {
-            // Rule M4: there is nothing to peek at.
-            Err(error) if error == PipeErrorKind::NotConnected => {
-                return Err(fail(PipeErrorKind::BadPipe, "the pipe is disconnected"));
-            }
-            seen => seen?,
-        };
+        #[cfg(feature = "tokio")]
+        if self.holds_empty_message() {
+            return self.peek_empty_message();
+        }
+        let seen = self.pipe.within(self.generation, || self.pipe.peek(buf))?;
         let has_message = self.messages && (seen.available > 0 || seen.left > 0);
         Ok(Peek {
             copied: seen.copied,
@@ -100,55 +108,64 @@ impl Connection {
         })
     }
 
-    pub(super) fn check_message_mode(&self) -> io::Result<()> {
+    /// An empty message that an async read has taken from the kernel is the first one, and hides those behind it.
+    #[cfg(feature = "tokio")]
+    fn peek_empty_message(&self) -> io::Result<Peek> {
+        let available = match self.pipe.within(self.generation, || self.pipe.peek(&mut [])) {
+            Ok(seen) => seen.available,
+            // It is still unread, so this is not the end yet.
+            Err(error) if error == PipeErrorKind::Broken => 0,
+            Err(error) => return Err(error),
+        };
+        Ok(Peek { copied: 0, available, message_left: Some(0) })
+    }
+
+    pub(super) fn check_reads_messages(&self) -> io::Result<()> {
         self.pipe.check_may_read()?;
         if self.settings.reads_messages() {
             return Ok(());
         }
-        let text = if self.messages {
-            "this end reads bytes: switch it with `set_read_mode(PipeMode::Message)`, or call `read`"
-        } else {
-            "a byte pipe has no messages: call `read`"
-        };
-        Err(fail(PipeErrorKind::BadPipe, text))
+        Err(if self.messages { reads_bytes() } else { no_messages("read") })
     }
 
-    /// Takes the next message once it is there, if it is not too long.
-    pub(super) fn take_whole(
+    /// Waits for the next message and reads it, unless it is too long.
+    pub(super) fn read_whole(
         &self,
-        turn: &Taken<'_>,
+        lock: &DirectionGuard<'_>,
         limit: &Limit,
         len_max: usize,
     ) -> io::Result<Option<Vec<u8>>> {
-        // A read of nothing waits for a message and takes only an empty one.
-        match self.read_once(turn, &mut [], limit)? {
-            Got::Whole(_) => return Ok(Some(Vec::new())),
-            Got::Part(_) => {}
-            Got::End => return Ok(None),
+        // A read of length zero waits for a message and consumes it only if it is empty.
+        match self.read_once(lock, &mut [], limit)? {
+            ReadOutcome::Whole(_) => return Ok(Some(Vec::new())),
+            ReadOutcome::Part(_) => {}
+            ReadOutcome::End => return Ok(None),
         }
         let len = self.pipe.within(self.generation, || self.pipe.peek(&mut []))?.left;
         if len > len_max {
-            let text = format!(
-                "the message has {len} bytes and at most {len_max} were asked for; it is still there"
-            );
-            return Err(fail(PipeErrorKind::MoreData, text));
+            return Err(more_data(len as u64, len_max));
         }
         let mut message = Vec::new();
-        message.try_reserve_exact(len).map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error))?;
+        message.try_reserve_exact(len).map_err(out_of_memory)?;
         message.resize(len, 0);
-        match self.read_once(turn, &mut message, limit)? {
-            Got::Whole(read) => {
+        match self.read_once(lock, &mut message, limit)? {
+            ReadOutcome::Whole(read) => {
                 message.truncate(read);
                 Ok(Some(message))
             }
-            // Only this end reads, in its turn: what was there a moment ago is there now, and as long.
-            Got::Part(_) => Err(io::Error::other("a message became longer while it was read")),
-            Got::End => Ok(None),
+            // This thread alone reads now, so the message is still there and has the same length.
+            ReadOutcome::Part(_) => Err(io::Error::other("a message became longer while it was read")),
+            ReadOutcome::End => Ok(None),
         }
     }
 
-    pub(super) fn read_once(&self, turn: &Taken<'_>, buf: &mut [u8], limit: &Limit) -> io::Result<Got> {
-        let event = turn.event()?;
+    pub(super) fn read_once(
+        &self,
+        lock: &DirectionGuard<'_>,
+        buf: &mut [u8],
+        limit: &Limit,
+    ) -> io::Result<ReadOutcome> {
+        let event = lock.event()?;
         let read = |overlapped| {
             // SAFETY: `buf` is borrowed for writing until `run` returns, and so after the end; the `OVERLAPPED` is its own.
             self.pipe.within(self.generation, || unsafe { self.pipe.begin_read(buf, overlapped) })
@@ -156,10 +173,10 @@ impl Connection {
         // SAFETY: one read is begun, on this handle.
         let Finished { len, outcome } = unsafe { operation::run(self.pipe.raw(), event, limit, read) };
         match outcome {
-            Ok(()) => Ok(Got::Whole(len)),
+            Ok(()) => Ok(ReadOutcome::Whole(len)),
             Err(error) => match code(&error) {
-                Some(ERROR_MORE_DATA) => Ok(Got::Part(len)),
-                Some(ERROR_BROKEN_PIPE) => Ok(Got::End),
+                Some(ERROR_MORE_DATA) => Ok(ReadOutcome::Part(len)),
+                Some(ERROR_BROKEN_PIPE) => Ok(ReadOutcome::End),
                 _ => Err(error),
             },
         }

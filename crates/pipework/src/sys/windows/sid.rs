@@ -1,4 +1,4 @@
-//! Security identifiers: whom the system means.
+//! Security identifiers of users and groups.
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::handle::{code, done, wide};
@@ -14,22 +14,22 @@ use windows_sys::Win32::{
     },
 };
 
-/// Room for almost every name, in UTF-16 units; the system tells where it needs more.
+/// The first buffer for a name, in UTF-16 units; the system reports if it needs more.
 const NAME_UNITS: u32 = 257;
 
-/// A security identifier of our own; its words are what the system writes, so equal ones have equal words.
+/// A copy of a security identifier. The system has one encoding for each, so equal ones have equal words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sid {
     words: Box<[u32]>,
 }
 
 impl Sid {
-    /// Copies one of the system.
+    /// Copies a security identifier of the system.
     ///
     /// # Safety
     /// `sid` points to a valid security identifier.
     pub(super) unsafe fn copied(sid: PSID) -> io::Result<Sid> {
-        // SAFETY: the caller says that it is valid.
+        // SAFETY: the caller promises that it is valid.
         let len = unsafe { GetLengthSid(sid) };
         let words = usize::try_from(len.div_ceil(4)).map_err(io::Error::other)?;
         let mut words = vec![0_u32; words].into_boxed_slice();
@@ -39,14 +39,14 @@ impl Sid {
         Ok(Sid { words })
     }
 
-    /// Whom a text means: a SID, or the name of an account, of a user or a group alike.
+    /// The identifier that a text stands for: a SID, or the account name of a user or group.
     pub(super) fn of(account: &str) -> io::Result<Sid> {
         let unknown = |error| {
-            let text = format!("there is no account `{account}` on this computer or in its domain");
+            let text = format!("there is no account `{account}` on this machine or in its domain");
             fail_from(PipeErrorKind::Invalid, text, error)
         };
         if account.contains('\0') || account.is_empty() {
-            let text = format!("{account:?} is no name of an account");
+            let text = format!("{account:?} is not an account name");
             return Err(fail(PipeErrorKind::Invalid, text));
         }
         if account.starts_with("S-1-") || account.starts_with("s-1-") {
@@ -62,7 +62,7 @@ impl Sid {
         let answer = unsafe { ConvertStringSidToSidW(text.as_ptr(), &mut sid) };
         done(answer)?;
         let sid = Local(sid);
-        // SAFETY: the call has just made it.
+        // SAFETY: the call has just created it.
         unsafe { Sid::copied(sid.0) }
     }
 
@@ -71,11 +71,11 @@ impl Sid {
         let (mut sid_len, mut domain_len) = (SECURITY_MAX_SID_SIZE, NAME_UNITS);
         let mut sid: Vec<u32> = Vec::new();
         let mut domain: Vec<u16> = Vec::new();
-        let mut use_of_it = 0;
+        let mut account_type = 0;
         for _ in 0..2 {
             sid.resize(usize::try_from(sid_len).unwrap_or(0).div_ceil(4), 0);
             domain.resize(usize::try_from(domain_len).unwrap_or(0), 0);
-            // SAFETY: the name ends with a NUL; both buffers have the lengths that are said; null is this computer.
+            // SAFETY: the name ends with a NUL; both buffers have the lengths that the call gets; null means this machine.
             let answer = unsafe {
                 LookupAccountNameW(
                     ptr::null(),
@@ -84,11 +84,11 @@ impl Sid {
                     &mut sid_len,
                     domain.as_mut_ptr(),
                     &mut domain_len,
-                    &mut use_of_it,
+                    &mut account_type,
                 )
             };
             match done(answer) {
-                // SAFETY: the call has filled it.
+                // SAFETY: the call has filled the buffer with a valid identifier.
                 Ok(()) => return unsafe { Sid::copied(sid.as_mut_ptr().cast()) },
                 Err(error) if code(&error) == Some(ERROR_INSUFFICIENT_BUFFER) => {}
                 Err(error) => return Err(error),
@@ -106,24 +106,24 @@ impl Sid {
         let text = Local(text.cast());
         let start: *const u16 = text.0.cast();
         let mut len = 0;
-        // SAFETY: the text ends with a NUL, and nothing before it is passed.
+        // SAFETY: the text ends with a NUL, and the loop does not go beyond it.
         while unsafe { *start.wrapping_add(len) } != 0 {
             len += 1;
         }
-        // SAFETY: so many units were just read; the text lives until `text` is dropped.
+        // SAFETY: the loop has read so many units; the text lives until `text` is dropped.
         let units = unsafe { slice::from_raw_parts(start, len) };
         Ok(String::from_utf16_lossy(units))
     }
 
-    /// The name of its account, `DOMAIN\name`; the text of the SID where it has none.
+    /// The account name, `DOMAIN\name`; the text of the SID if there is none.
     pub(super) fn account(&self) -> io::Result<String> {
         let (mut name_len, mut domain_len) = (NAME_UNITS, NAME_UNITS);
         let (mut name, mut domain): (Vec<u16>, Vec<u16>) = (Vec::new(), Vec::new());
-        let mut use_of_it = 0;
+        let mut account_type = 0;
         for _ in 0..2 {
             name.resize(usize::try_from(name_len).unwrap_or(0), 0);
             domain.resize(usize::try_from(domain_len).unwrap_or(0), 0);
-            // SAFETY: the identifier is valid; both buffers have the lengths that are said; null is this computer.
+            // SAFETY: the identifier is valid; both buffers have the lengths that the call gets; null means this machine.
             let answer = unsafe {
                 LookupAccountSidW(
                     ptr::null(),
@@ -132,7 +132,7 @@ impl Sid {
                     &mut name_len,
                     domain.as_mut_ptr(),
                     &mut domain_len,
-                    &mut use_of_it,
+                    &mut account_type,
                 )
             };
             match done(answer) {
@@ -145,7 +145,7 @@ impl Sid {
         Err(io::Error::other("the account changed while it was looked up"))
     }
 
-    /// Whether it is the system, its administrators, or one of its service accounts.
+    /// Whether this is the system, the administrators, or a service account.
     pub(super) fn is_of_system(&self) -> bool {
         let known =
             [WinLocalSystemSid, WinLocalServiceSid, WinNetworkServiceSid, WinBuiltinAdministratorsSid];
@@ -154,7 +154,7 @@ impl Sid {
         known.iter().any(is_known) || self.is_service()
     }
 
-    /// Accounts of services are `S-1-5-80-…`.
+    /// Service accounts are `S-1-5-80-…`.
     fn is_service(&self) -> bool {
         /// The last four bytes of the identifier authority 5.
         const AUTHORITY: u32 = u32::from_ne_bytes([0, 0, 0, 5]);
@@ -162,7 +162,7 @@ impl Sid {
     }
 
     fn as_ptr(&self) -> PSID {
-        // The calls that take it only read, whatever their types say.
+        // The calls that take the pointer only read, in spite of its type.
         self.words.as_ptr().cast_mut().cast()
     }
 }
@@ -171,19 +171,19 @@ fn joined(domain: &str, name: &str) -> String {
     if domain.is_empty() { name.to_owned() } else { format!("{domain}\\{name}") }
 }
 
-/// The text up to its NUL.
+/// The text before its NUL.
 fn text_of(units: &[u16]) -> String {
     let text = units.split(|unit| *unit == 0).next().unwrap_or_default();
     String::from_utf16_lossy(text)
 }
 
-/// Memory that the system made for us.
+/// Memory that the system allocated for this caller.
 #[derive(Debug)]
 pub(super) struct Local(pub(super) *mut c_void);
 
 impl Drop for Local {
     fn drop(&mut self) {
-        // SAFETY: it came from a call that says to free it so, and nobody else does.
+        // SAFETY: the call that allocated it requires `LocalFree`, and nothing else frees it.
         unsafe { LocalFree(self.0) };
     }
 }

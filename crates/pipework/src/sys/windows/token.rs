@@ -1,105 +1,77 @@
-//! Tokens: who a process or a thread acts as, and acting as a client for a moment.
+//! Tokens: the users and groups of processes, threads and clients.
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::{
     handle::{code, done, own_or_null},
+    impersonate::impersonate,
     pipe::Pipe,
     sid::Sid,
 };
 use std::{
     io,
     os::windows::io::{AsRawHandle, OwnedHandle, RawHandle},
-    process, ptr, slice,
+    ptr, slice,
     sync::OnceLock,
 };
 use windows_sys::Win32::{
     Foundation::{ERROR_INSUFFICIENT_BUFFER, ERROR_NO_TOKEN, HANDLE},
     Security::{
-        GetTokenInformation, SID_AND_ATTRIBUTES, TOKEN_GROUPS, TOKEN_IMPERSONATE, TOKEN_QUERY, TOKEN_USER,
-        TokenGroups, TokenUser,
+        GetTokenInformation, SID_AND_ATTRIBUTES, TOKEN_GROUPS, TOKEN_QUERY, TOKEN_USER, TokenGroups,
+        TokenUser,
     },
-    System::{
-        Pipes::ImpersonateNamedPipeClient,
-        Threading::{
-            GetCurrentProcess, GetCurrentThread, OpenProcess, OpenProcessToken, OpenThreadToken,
-            PROCESS_QUERY_LIMITED_INFORMATION, SetThreadToken,
-        },
+    System::Threading::{
+        GetCurrentProcess, GetCurrentThread, OpenProcess, OpenProcessToken, OpenThreadToken,
+        PROCESS_QUERY_LIMITED_INFORMATION,
     },
 };
 
-/// `SE_GROUP_ENABLED`: the group counts, and not only against access.
+/// `SE_GROUP_ENABLED`: the group grants access, and does not only deny it.
 const GROUP_ENABLED: u32 = 4;
 
-/// A user and the groups that it is in.
+/// A user with its groups.
 #[derive(Debug)]
 pub(super) struct Identity {
     pub(super) user: Sid,
     pub(super) groups: Vec<Sid>,
 }
 
-/// The user that this process runs as.
+/// The user of this process.
 pub(super) fn my_user() -> io::Result<&'static Sid> {
     static ME: OnceLock<Sid> = OnceLock::new();
     if let Some(me) = ME.get() {
         return Ok(me);
     }
-    // SAFETY: it gives a handle that stands for this process and needs no closing.
+    // SAFETY: it returns a constant that means this process and needs no closing.
     let process = unsafe { GetCurrentProcess() };
     let user = user_of(&token_of(process)?)?;
     Ok(ME.get_or_init(|| user))
 }
 
-/// Who a process runs as, where this user may know that.
+/// The identity of a process, if this user may query it.
 pub(super) fn identity_of_process(process_id: u32) -> io::Result<Identity> {
-    // SAFETY: no memory is involved.
+    // SAFETY: the call uses no memory of this process.
     let process = unsafe { OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, 0, process_id) };
-    // SAFETY: the handle was just made for this caller, or is null.
+    // SAFETY: the call has just created the handle for this caller, or it is null.
     let process = unsafe { own_or_null(process) }?;
     identity_of(&token_of(process.as_raw_handle())?)
 }
 
-/// Who a server's client is, as far as it lets the server know.
+/// The identity of a server's client, as far as the client permits.
 pub(super) fn identity_of_client(pipe: &Pipe) -> io::Result<Identity> {
-    let token = as_client(pipe, || thread_token(TOKEN_QUERY))??;
-    let none = || io::Error::other("the thread did not act as the client");
+    let token = impersonate(pipe, || thread_token(TOKEN_QUERY))??;
+    let none = || io::Error::other("the thread did not impersonate the client");
     identity_of(&token.ok_or_else(none)?)
 }
 
-/// Acts on this thread as the client of a server's end, and afterwards as before.
-pub(super) fn as_client<T>(pipe: &Pipe, act: impl FnOnce() -> T) -> io::Result<T> {
-    let _before = Before { token: thread_token(TOKEN_IMPERSONATE)? };
-    // SAFETY: the handle is open while `pipe` is borrowed.
-    let answer = unsafe { ImpersonateNamedPipeClient(pipe.raw()) };
-    done(answer)?;
-    Ok(act())
-}
-
-/// Who the thread acted as; it does so again when this is dropped.
-struct Before {
-    token: Option<OwnedHandle>,
-}
-
-impl Drop for Before {
-    fn drop(&mut self) {
-        let token = self.token.as_ref().map_or(ptr::null_mut(), AsRawHandle::as_raw_handle);
-        // SAFETY: null is this thread; the token is open while `self` is borrowed, or null, which is the process's own.
-        let answer = unsafe { SetThreadToken(ptr::null(), token) };
-        if answer == 0 {
-            // Going on with the rights of somebody else would be worse than not to go on.
-            process::abort();
-        }
-    }
-}
-
-/// What the thread acts as, if not as its process.
-fn thread_token(access: u32) -> io::Result<Option<OwnedHandle>> {
-    // SAFETY: it gives a handle that stands for this thread and needs no closing.
+/// The token that this thread impersonates with, if any.
+pub(super) fn thread_token(access: u32) -> io::Result<Option<OwnedHandle>> {
+    // SAFETY: it returns a constant that means this thread and needs no closing.
     let thread = unsafe { GetCurrentThread() };
     let mut token = ptr::null_mut();
-    // SAFETY: `token` is a local that the call writes. The process itself asks, whoever the thread acts as.
+    // SAFETY: `token` is a local that the call writes. Access is checked against the process, not the impersonated user.
     let answer = unsafe { OpenThreadToken(thread, access, 1, &mut token) };
     match done(answer) {
-        // SAFETY: the handle was just made for this caller.
+        // SAFETY: the call has just created the handle for this caller.
         Ok(()) => unsafe { own_or_null(token) }.map(Some),
         Err(error) if code(&error) == Some(ERROR_NO_TOKEN) => Ok(None),
         Err(error) => Err(error),
@@ -108,10 +80,10 @@ fn thread_token(access: u32) -> io::Result<Option<OwnedHandle>> {
 
 fn token_of(process: HANDLE) -> io::Result<OwnedHandle> {
     let mut token = ptr::null_mut();
-    // SAFETY: the callers have the process open; `token` is a local that the call writes.
+    // SAFETY: the callers keep the process open; `token` is a local that the call writes.
     let answer = unsafe { OpenProcessToken(process, TOKEN_QUERY, &mut token) };
     done(answer)?;
-    // SAFETY: the handle was just made for this caller.
+    // SAFETY: the call has just created the handle for this caller.
     unsafe { own_or_null(token) }
 }
 
@@ -124,7 +96,7 @@ fn user_of(token: &OwnedHandle) -> io::Result<Sid> {
     let user: *const TOKEN_USER = answer.as_ptr().cast();
     // SAFETY: the call has filled the buffer, which is aligned for it, with a `TOKEN_USER`.
     let user = unsafe { &*user };
-    // SAFETY: it points into the same buffer, which lives until the end.
+    // SAFETY: it points into the same buffer, which lives until the end of this function.
     unsafe { Sid::copied(user.User.Sid) }
 }
 
@@ -133,24 +105,24 @@ fn groups_of(token: &OwnedHandle) -> io::Result<Vec<Sid>> {
     let groups: *const TOKEN_GROUPS = answer.as_ptr().cast();
     // SAFETY: the call has filled the buffer, which is aligned for it, with the head of a `TOKEN_GROUPS`.
     let count = unsafe { (*groups).GroupCount };
-    // SAFETY: only the address is taken, of a field inside the buffer.
+    // SAFETY: this only computes the address of a field inside the buffer.
     let first: *const SID_AND_ATTRIBUTES = unsafe { (&raw const (*groups).Groups).cast() };
     let count = usize::try_from(count).map_err(io::Error::other)?;
-    // SAFETY: the call has filled in so many entries, one after the other.
+    // SAFETY: the call has written so many consecutive entries.
     let groups = unsafe { slice::from_raw_parts(first, count) };
     let enabled = groups.iter().filter(|group| group.Attributes & GROUP_ENABLED != 0);
-    // SAFETY: each points into the same buffer, which lives until the end.
+    // SAFETY: each points into the same buffer, which lives until the end of this function.
     enabled.map(|group| unsafe { Sid::copied(group.Sid) }).collect()
 }
 
-/// Asks a token; the answer is aligned for every structure that it may be.
+/// Queries a token. The answer is aligned for every structure that it may hold.
 fn ask(token: &OwnedHandle, class: i32) -> io::Result<Vec<u64>> {
     let handle: RawHandle = token.as_raw_handle();
     let mut answer: Vec<u64> = vec![0; 32];
     loop {
         let len = u32::try_from(answer.len() * size_of::<u64>()).map_err(io::Error::other)?;
         let mut needed = 0;
-        // SAFETY: the buffer has the length that is said; `needed` is a local that the call writes.
+        // SAFETY: the buffer has the length that the call gets; `needed` is a local that the call writes.
         let answered =
             unsafe { GetTokenInformation(handle, class, answer.as_mut_ptr().cast(), len, &mut needed) };
         match done(answered) {

@@ -1,24 +1,26 @@
-//! Giving to a connection: bytes and messages.
+//! Blocking writes to a connection: bytes and messages.
 #![expect(unsafe_code, reason = "the kernel reads from the buffers of callers")]
 
 use super::{
-    super::Limit,
+    super::{
+        Limit,
+        errors::{closed, no_messages, too_long},
+    },
     connection::Connection,
+    direction::DirectionGuard,
     facts,
-    handle::{code, system_error},
+    handle::code,
     operation::{self, Finished},
-    turn::Taken,
 };
-use crate::error::{PipeErrorKind, fail};
 use std::{
     borrow::Cow,
     io::{self, IoSlice},
     os::windows::io::AsHandle,
 };
-use windows_sys::Win32::Foundation::{ERROR_BROKEN_PIPE, ERROR_NO_DATA};
+use windows_sys::Win32::Foundation::ERROR_BROKEN_PIPE;
 
-/// What is written at once where the system does not tell whether there is room, in bytes.
-const UNTOLD_LEN_MAX: u32 = 4096;
+/// The longest piece written at once where the system does not report room, in bytes.
+const PIECE_LEN_MAX: u32 = 4096;
 
 impl Connection {
     /// Writes: on a byte pipe as a stream, on a message pipe as one message. Returns when no more than the quota is
@@ -33,11 +35,11 @@ impl Connection {
             return self.check_usable().map(|()| 0);
         }
         let limit = self.write_limit();
-        let turn = self.writing.take(&limit)?;
+        let lock = self.writing.lock(&limit)?;
         if limit.is_endless() {
-            self.write_all(&turn, &bytes, &limit)
+            self.write_all(&lock, &bytes, &limit)
         } else {
-            self.write_limited(&turn, &bytes, &limit)
+            self.write_limited(&lock, &bytes, &limit)
         }
     }
 
@@ -45,8 +47,8 @@ impl Connection {
     pub(crate) fn write_message(&self, message: &[u8]) -> io::Result<()> {
         self.check_may_write_message(message.len())?;
         let limit = self.write_limit();
-        let turn = self.writing.take(&limit)?;
-        let Finished { len, outcome } = self.write_once(&turn, message, &limit);
+        let lock = self.writing.lock(&limit)?;
+        let Finished { len, outcome } = self.write_once(&lock, message, &limit);
         match outcome {
             Err(error) if len < message.len() || message.is_empty() => Err(error),
             _ => Ok(()),
@@ -56,20 +58,19 @@ impl Connection {
     pub(super) fn check_may_write_message(&self, len: usize) -> io::Result<()> {
         self.pipe.check_may_write()?;
         if !self.messages {
-            return Err(fail(PipeErrorKind::BadPipe, "a byte pipe has no messages: call `write`"));
+            return Err(no_messages("write"));
         }
         if u32::try_from(len).is_err() {
-            let text = format!("a message has at most {} bytes, not {len}", u32::MAX);
-            return Err(fail(PipeErrorKind::Invalid, text));
+            return Err(too_long(len as u64, u32::MAX.into()));
         }
         Ok(())
     }
 
-    /// One call of the system for all of it: the kernel waits for room.
-    fn write_all(&self, turn: &Taken<'_>, mut bytes: &[u8], limit: &Limit) -> io::Result<usize> {
+    /// One system call for all of it: the kernel waits for room.
+    fn write_all(&self, lock: &DirectionGuard<'_>, mut bytes: &[u8], limit: &Limit) -> io::Result<usize> {
         let mut written = 0;
         while !bytes.is_empty() {
-            let Finished { len, outcome } = self.write_once(turn, bytes, limit);
+            let Finished { len, outcome } = self.write_once(lock, bytes, limit);
             match outcome {
                 Err(error) if written + len == 0 => return Err(error),
                 Err(_) => return Ok(written + len),
@@ -81,17 +82,17 @@ impl Connection {
         Ok(written)
     }
 
-    /// Writes so that at the limit it is known to the byte what can be read (rule T1).
+    /// Writes so that the count of bytes is exact when the limit is reached (rule T1).
     ///
-    /// The system does not tell how much of a write that is cancelled was read before. So only what has room is written
-    /// at once, and what waits for room is a single byte, which is read or not. Where the system never tells of room, it
-    /// is a small piece.
-    fn write_limited(&self, turn: &Taken<'_>, mut bytes: &[u8], limit: &Limit) -> io::Result<usize> {
+    /// The kernel does not report how much of a cancelled write was read before. So one write has no more than there is
+    /// room for, and the write that waits for room is a single byte: it is read or it is not. Where the kernel never
+    /// reports room, a write is a small piece.
+    fn write_limited(&self, lock: &DirectionGuard<'_>, mut bytes: &[u8], limit: &Limit) -> io::Result<usize> {
         let mut written = 0;
         while !bytes.is_empty() {
-            let len = self.pipe.within(self.generation, || self.len_now())?;
-            let (chunk, _) = bytes.split_at_checked(len).unwrap_or((bytes, &[]));
-            let Finished { len, outcome } = self.write_once(turn, chunk, limit);
+            let len = self.pipe.within(self.generation, || self.piece_len())?;
+            let (piece, _) = bytes.split_at_checked(len).unwrap_or((bytes, &[]));
+            let Finished { len, outcome } = self.write_once(lock, piece, limit);
             written += len;
             match outcome {
                 Ok(()) => {}
@@ -104,21 +105,21 @@ impl Connection {
         Ok(written)
     }
 
-    /// How much to write at once.
-    fn len_now(&self) -> io::Result<usize> {
-        // The handle of an end that only writes may not ask.
-        let quota = || facts::quota(self.pipe.as_handle(), self.side).unwrap_or(UNTOLD_LEN_MAX);
+    /// The length of the next piece of a limited write.
+    fn piece_len(&self) -> io::Result<usize> {
+        // The handle of an end that only writes has no right to query.
+        let quota = || facts::quota(self.pipe.as_handle(), self.side).unwrap_or(PIECE_LEN_MAX);
         let room = match self.pipe.room().unwrap_or(0) {
-            0 if self.pipe.tells_room() => 1,
-            // More than the quota would be begun for a waiting reader, and not be over with that.
-            0 => quota().clamp(1, UNTOLD_LEN_MAX),
+            0 if self.pipe.reports_room() => 1,
+            // A piece beyond the quota would be begun for a reader that waits, and be pending after that.
+            0 => quota().clamp(1, PIECE_LEN_MAX),
             room => room,
         };
         Ok(usize::try_from(room).unwrap_or(usize::MAX))
     }
 
-    pub(super) fn write_once(&self, turn: &Taken<'_>, bytes: &[u8], limit: &Limit) -> Finished {
-        let event = match turn.event() {
+    pub(super) fn write_once(&self, lock: &DirectionGuard<'_>, bytes: &[u8], limit: &Limit) -> Finished {
+        let event = match lock.event() {
             Ok(event) => event,
             Err(error) => return Finished { len: 0, outcome: Err(error) },
         };
@@ -127,15 +128,14 @@ impl Connection {
             self.pipe.within(self.generation, || unsafe { self.pipe.begin_write(bytes, overlapped) })
         };
         // SAFETY: one write is begun, on this handle.
-        let mut finished = unsafe { operation::run(self.pipe.raw(), event, limit, write) };
-        // A write that waited hears of the end of the pipe in the words of a read; to its caller it is one thing (rule B5).
-        if let Err(error) = &finished.outcome
-            && code(error) == Some(ERROR_BROKEN_PIPE)
-        {
-            finished.outcome = Err(system_error(ERROR_NO_DATA));
-        }
-        finished
+        let Finished { len, outcome } = unsafe { operation::run(self.pipe.raw(), event, limit, write) };
+        Finished { len, outcome: outcome.map_err(broken_as_closed) }
     }
+}
+
+/// The kernel reports a closed pipe to a pending write as to a read; callers get one error for both (rule B5).
+pub(super) fn broken_as_closed(error: io::Error) -> io::Error {
+    if code(&error) == Some(ERROR_BROKEN_PIPE) { closed() } else { error }
 }
 
 /// All the bytes in one piece.

@@ -2,13 +2,13 @@
 
 use std::{thread, time::Duration};
 
-use pipework::PipeErrorKind;
+use pipework::{NamedPipe, PipeErrorKind};
 
 use super::{Case, HOUR, SHORT, every, expect, expect_alive, expect_named, expect_refused, long, pair};
 use crate::{
     child::Other,
     harness::{blocked, unique},
-    surface::{End, Instance, OpenSpec, Spec, Surface},
+    surface::{End, Fault, Instance, OpenSpec, Spec, Surface},
 };
 
 pub(super) fn cases() -> Vec<Case> {
@@ -31,6 +31,7 @@ pub(super) fn cases() -> Vec<Case> {
         every("C4", c4_wait_is_woken_by_a_new_instance),
         every("C4", c4_wait_is_woken_by_a_reused_instance),
         every("C4", c4_wait_of_zero_is_the_servers_default),
+        every("C4", c4_wait_of_zero_is_one_look),
         every("C4", c4_wait_ends_when_the_last_instance_goes),
         every("C4", c4_wait_reserves_nothing),
         every("C4", c4_connect_waits_while_busy),
@@ -270,15 +271,24 @@ fn c4_wait_is_woken_by_a_reused_instance(here: &dyn Surface) {
     });
 }
 
-/// C4: zero means what the server chose.
+/// C4: the server's own default, for clients that ask for it.
 fn c4_wait_of_zero_is_the_servers_default(here: &dyn Surface) {
     let name = unique();
     let (_server, _client) = pair(here, &Spec::new(&name).default_timeout(HOUR));
     thread::scope(|scope| {
-        let waiting = blocked(scope, || here.wait(&name, Some(Duration::ZERO)));
+        let waiting = blocked(scope, || Ok::<(), Fault>(NamedPipe::wait_default(&name)?));
         let _another = here.create(&Spec::new(&name).joining()).unwrap();
         waiting.join().unwrap().unwrap();
     });
+}
+
+/// C4: zero is one look, whatever the server's default.
+fn c4_wait_of_zero_is_one_look(here: &dyn Surface) {
+    let name = unique();
+    let (_server, _client) = pair(here, &Spec::new(&name).default_timeout(HOUR));
+    expect(here.wait(&name, Some(Duration::ZERO)), PipeErrorKind::TimedOut);
+    let _another = here.create(&Spec::new(&name).joining()).unwrap();
+    here.wait(&name, Some(Duration::ZERO)).unwrap();
 }
 
 /// C4: a name that goes while somebody waits for it is absent.

@@ -52,7 +52,8 @@ fn list_tells_what_a_pipe_is() {
     assert_eq!(entry.location, PipeName::new(&name).unwrap().location().unwrap());
     if cfg!(unix) {
         assert_eq!(entry.mode, Some(PipeMode::Message));
-        assert_eq!(entry.directions, Some((false, true)));
+        let directions = entry.directions.unwrap();
+        assert_eq!((directions.inbound, directions.outbound), (false, true));
         assert_eq!(entry.listening, Some(1));
         assert_eq!(entry.servers, [std::process::id()]);
         assert!(entry.owner.is_some_and(|owner| !owner.is_empty()));

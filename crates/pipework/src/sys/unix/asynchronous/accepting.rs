@@ -1,10 +1,9 @@
 //! Waiting for clients in a task.
 
 use super::{
-    super::{client::Watch, instance::Instance, plain::PlainListener},
+    super::{super::Instance, client::Watch, plain::PlainListener, task::TaskWait},
     pause::Pause,
     reactor::{Keeper, register},
-    tasks::Waiter,
 };
 use crate::name::PipeName;
 use ::tokio::io::{Interest, unix::AsyncFd};
@@ -26,7 +25,7 @@ const PAUSE_LOCKED: Duration = Duration::from_millis(1);
 /// What somebody who waits for clients keeps between polls. `Ready` always means to look again.
 #[derive(Debug, Default)]
 pub(crate) struct Accepting {
-    waiter: Waiter,
+    wait: TaskWait,
     places: Option<Places>,
     pause: Option<Pause>,
 }
@@ -55,7 +54,7 @@ impl Accepting {
     pub(crate) fn poll_client(&mut self, cx: &mut Context<'_>, instance: &Instance) -> Poll<io::Result<()>> {
         self.places = None;
         let Some(listening) = instance.listening() else { return Poll::Ready(Ok(())) };
-        listening.reactor.join(&mut self.waiter, cx);
+        listening.reactor.join(&mut self.wait.waiter, cx);
         // Who took the client told those that had joined by then; it listens no more where it came before.
         let is_over = instance.listening().is_none_or(|now| !Arc::ptr_eq(&now, &listening));
         if is_over {
@@ -70,7 +69,7 @@ impl Accepting {
             self.pause = None;
             return Poll::Ready(Ok(()));
         };
-        if connection.poll_known(cx, &mut self.waiter).is_ready() {
+        if connection.poll_known(cx, &mut self.wait).is_ready() {
             self.pause = None;
             return Poll::Ready(Ok(()));
         }
@@ -83,7 +82,7 @@ impl Accepting {
         cx: &mut Context<'_>,
         listener: &PlainListener,
     ) -> Poll<io::Result<()>> {
-        listener.reactor.join(&mut self.waiter, cx);
+        listener.reactor.join(&mut self.wait.waiter, cx);
         listener.reactor.poll(&listener.socket, Interest::READABLE, Interest::READABLE).map_ok(drop)
     }
 

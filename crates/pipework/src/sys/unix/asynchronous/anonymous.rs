@@ -1,6 +1,7 @@
 //! The ends of anonymous pipes for tasks.
 
-use super::{super::anonymous::write_vectored, reactor::Reactor, tasks::Waiter};
+use super::{super::anonymous::write_vectored, reactor::Reactor};
+use crate::sys::waiters::Waiter;
 use ::tokio::{io::Interest, task::coop};
 use std::{
     io::{self, IoSlice, PipeReader, PipeWriter, Read},

@@ -2,16 +2,15 @@
 
 use super::{
     super::{
+        super::{Limit, async_end::AsyncEnd},
         check_identity,
-        client::{LOOKS_SOON_MICROSECONDS, absent, ended},
         connection::Connection,
         end::End,
+        opening::{OpenOn, OpenStep, Opening},
         plain, remote,
-        search::{Attempt, Search},
+        search::Search,
         watch::{Change, Watch},
     },
-    at_once,
-    end::AsyncEnd,
     pause::Pause,
     reactor::{Keeper, register},
 };
@@ -31,8 +30,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// When to look again whether other connections have taken their descriptors.
-const PAUSE_TOO_MANY: Duration = Duration::from_millis(2);
 /// When to look again for room in the queue of a foreign listener, of which nothing tells.
 const PAUSE_PLAIN: Duration = Duration::from_millis(10);
 
@@ -49,61 +46,41 @@ pub(crate) async fn connect(request: &Request, timeout: Duration) -> io::Result<
 }
 
 async fn connect_local(request: &Request, deadline: Deadline) -> io::Result<Connection> {
-    let (limit, name) = (at_once(), &request.name);
-    let mut search = Search::new(request, &limit);
-    let mut watch: Option<Watch> = None;
+    let limit = Limit::zero();
+    let mut opening = Opening::new(request, Search::new(request, &limit));
+    let (mut watch, mut registered) = (None, None);
     loop {
-        let why = match search.everywhere(&mut watch) {
-            Ok(Attempt::Open(connection)) => return Ok(*connection),
-            Ok(Attempt::Absent) if !request.wait_absent => return Err(absent(name)),
-            Ok(Attempt::Absent) => "did not exist",
-            Ok(Attempt::Busy) => "was busy",
-            // Too many descriptors of this user are under way: others will take theirs.
-            Err(error) if error == PipeErrorKind::TimedOut => {
-                deadline.check().map_err(|_| error)?;
-                deadline.pause(PAUSE_TOO_MANY).await?;
-                continue;
-            }
-            Err(error) => return Err(error),
+        let on = match opening.step(&mut watch)? {
+            OpenStep::Open(connection) => return Ok(*connection),
+            OpenStep::Blocked(on) => on,
         };
-        deadline.check().map_err(|error| ended(name, why, error))?;
-        let Some(watched) = watch.take() else {
-            if let Some(connection) = soon(&mut search, deadline).await? {
-                return Ok(connection);
+        deadline.check().map_err(|error| opening.ended(error))?;
+        match on {
+            // It would keep a thread of the runtime waiting.
+            OpenOn::Queue(_) => {}
+            OpenOn::Pause(time) => deadline.pause(time).await?,
+            OpenOn::Change => {
+                let mut waiting = match (registered.take(), watch.take()) {
+                    (Some(waiting), _) => waiting,
+                    (None, Some(watch)) => Told::new(watch)?,
+                    (None, None) => continue,
+                };
+                let change = waiting.wait(deadline).await?;
+                if matches!(change, Change::Other) {
+                    // The next step looks at all directories, and watches them.
+                    watch = Some(waiting.into_watch());
+                } else {
+                    registered = Some(waiting);
+                }
+                opening.changed(change);
             }
-            // The first time round nothing was watched yet: look again before sleeping.
-            watch = Some(Watch::for_instances());
-            continue;
-        };
-        let mut told = Told::new(watched)?;
-        // Of many that wait for the same name each new instance makes all try, so the try is quick.
-        while let Change::Instances(leaves) = told.wait(deadline).await? {
-            if let Some(connection) = search.among(&leaves)? {
-                return Ok(connection);
-            }
-            deadline.check().map_err(|error| ended(name, why, error))?;
-        }
-        watch = Some(told.into_watch());
-    }
-}
-
-/// Looks again and again for a short time without a watch, which takes milliseconds to be closed.
-async fn soon(search: &mut Search<'_>, deadline: Deadline) -> io::Result<Option<Connection>> {
-    for pause in LOOKS_SOON_MICROSECONDS {
-        deadline.pause(Duration::from_micros(pause)).await?;
-        if deadline.check().is_err() {
-            break;
-        }
-        if let Attempt::Open(connection) = search.again()? {
-            return Ok(Some(*connection));
         }
     }
-    Ok(None)
 }
 
 async fn connect_plain(request: &Request, path: &Path, deadline: Deadline) -> io::Result<End> {
     loop {
-        match plain::open(request, path, &at_once()) {
+        match plain::open(request, path, &Limit::zero()) {
             Err(error) if error == PipeErrorKind::Busy => {}
             Err(error) if error == PipeErrorKind::Absent && request.wait_absent => {}
             outcome => return outcome.map(|plain| End::Plain(Arc::new(plain))),

@@ -1,10 +1,9 @@
 #![expect(unsafe_code, reason = "the signatures are those of every system; here a pointer is only looked at")]
 //! Making ends for tasks, now.
 
-use super::{
-    super::{super::open as open_end, instance::Instance},
-    at_once,
-    end::AsyncEnd,
+use super::super::{
+    super::{Instance, Limit, async_end::AsyncEnd},
+    open as open_end,
 };
 use crate::{
     error::{PipeErrorKind, fail},
@@ -42,7 +41,7 @@ pub(crate) fn open(request: &Request) -> io::Result<AsyncEnd> {
             format!("{} is on another computer, which takes time to be asked: use `connect`", request.name);
         return Err(fail(PipeErrorKind::Unsupported, text));
     }
-    open_end(request, &at_once()).map(AsyncEnd::new)
+    open_end(request, &Limit::zero()).map(AsyncEnd::new)
 }
 
 /// The same with security attributes of Windows.

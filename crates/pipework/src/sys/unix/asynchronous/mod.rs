@@ -6,28 +6,17 @@
 mod accepting;
 mod anonymous;
 mod connecting;
-mod connection;
-mod end;
 mod making;
 mod patience;
 mod pause;
 mod plain;
 mod reactor;
-mod reading;
-pub(super) mod tasks;
-mod writing;
 
+pub(crate) use super::task::TaskWait;
 pub(crate) use accepting::Accepting;
 pub(crate) use anonymous::{AsyncAnonRead, AsyncAnonWrite};
 pub(crate) use connecting::connect;
-pub(crate) use end::AsyncEnd;
 pub(crate) use making::{create, create_with_attributes, open, open_with_attributes};
+pub(crate) use patience::Patience;
+pub(crate) use pause::Pause;
 pub(crate) use reactor::Reactor;
-
-use super::super::Limit;
-use std::time::Duration;
-
-/// The limit of a call that may not wait.
-fn at_once() -> Limit {
-    Limit::new(Some(Duration::ZERO), None)
-}

@@ -9,7 +9,7 @@ const SPIN_IN_STREAM: Duration = Duration::from_micros(5);
 
 /// What a task that waits has done so far.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) enum Patience {
+pub(crate) enum Patience {
     /// It does not wait.
     #[default]
     Fresh,
@@ -24,7 +24,7 @@ pub(super) enum Patience {
 impl Patience {
     /// After a look in vain: whether to look again soon, instead of sleeping. When a wait begins, `is_stream` says whether it
     /// is for the next part of a stream, and no answer, and `may_look` whether to look can be of use.
-    pub(super) fn goes_on(
+    pub(crate) fn goes_on(
         &mut self,
         spin: &Spin,
         is_stream: impl FnOnce() -> bool,
@@ -57,7 +57,7 @@ impl Patience {
     }
 
     /// The wait is over.
-    pub(super) fn end(&mut self, spin: &Spin) {
+    pub(crate) fn end(&mut self, spin: &Spin) {
         match std::mem::take(self) {
             Patience::Fresh => {}
             Patience::Looking(_) | Patience::Glancing(_) => spin.paid(),

@@ -14,7 +14,7 @@ use std::{
 
 /// A while that passes.
 #[derive(Debug)]
-pub(super) struct Pause {
+pub(crate) struct Pause {
     alarm: AsyncFd<Ringing>,
 }
 
@@ -30,14 +30,14 @@ impl AsRawFd for Ringing {
 impl Keeper for Ringing {}
 
 impl Pause {
-    pub(super) fn new(time: Duration) -> io::Result<Pause> {
+    pub(crate) fn new(time: Duration) -> io::Result<Pause> {
         // No time at all would be no alarm.
         let alarm = Alarm::new(time.max(Duration::from_nanos(1)))?;
         Ok(Pause { alarm: register(Ringing(alarm), Interest::READABLE)? })
     }
 
     /// Whether it is over; from then on it stays so. Tells one task.
-    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.alarm.poll_read_ready(cx))?.retain_ready();
         Poll::Ready(Ok(()))
     }

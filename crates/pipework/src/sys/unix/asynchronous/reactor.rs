@@ -1,8 +1,10 @@
 #![expect(unsafe_code, reason = "the runtime takes descriptors by their numbers")]
 //! Waiting in the runtime's reactor, at a descriptor that is registered when a task first waits at it.
 
-use super::tasks::{Tasks, Waiter};
-use crate::error::context;
+use crate::{
+    error::context,
+    sys::waiters::{Tasks, Waiter},
+};
 use ::tokio::{
     io::{Interest, Ready, unix::AsyncFd},
     runtime::{Handle, Id},
@@ -13,7 +15,7 @@ use std::{
     mem::ManuallyDrop,
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     sync::{Arc, Mutex, OnceLock, PoisonError},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 /// What owns a descriptor: keeps it open as long as it lives, and always answers with that one.
@@ -90,11 +92,6 @@ impl Reactor {
             guard.clear_ready();
             ready
         })
-    }
-
-    /// A waker of all that wait here.
-    pub(crate) fn waker(&self) -> Waker {
-        self.made().tasks.waker()
     }
 
     /// Wakes all that wait here.

@@ -132,6 +132,17 @@ pub(crate) fn keep_from_children(fd: &OwnedFd) -> io::Result<()> {
     Ok(rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?)
 }
 
+/// Keeps writes to a socket of other code from raising SIGPIPE; `SEND_FLAGS` does it.
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) fn raise_no_signal(_: &OwnedFd) {}
+
+/// Keeps writes to a socket of other code from raising SIGPIPE.
+#[cfg(target_vendor = "apple")]
+pub(crate) fn raise_no_signal(socket: &OwnedFd) {
+    // It fails only for a socket whose peer has left. Those of the standard library have it already.
+    rustix::net::sockopt::set_socket_nosigpipe(socket, true).ok();
+}
+
 /// Sets the mode that a socket's file will have. These systems keep it with the file alone, so the mode is set when
 /// there is one.
 pub(crate) fn set_mode_before_bind(_: &OwnedFd, _: Mode) -> rustix::io::Result<()> {

@@ -34,6 +34,9 @@ pub(crate) fn keep_from_children(_: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Keeps writes to a socket of other code from raising SIGPIPE; `SEND_FLAGS` does it.
+pub(crate) fn raise_no_signal(_: &OwnedFd) {}
+
 /// Sets the mode that a socket's file will have, less what the umask takes away: so it never lets in more.
 pub(crate) fn set_mode_before_bind(socket: &OwnedFd, mode: Mode) -> rustix::io::Result<()> {
     rustix::fs::fchmod(socket, mode)

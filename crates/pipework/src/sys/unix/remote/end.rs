@@ -1,7 +1,6 @@
 //! The client's end of a pipe on another computer.
 
 use super::{
-    super::link::denied,
     background::background,
     blocking::wait,
     pipe::Pipe,
@@ -12,13 +11,16 @@ use crate::{
     message::{MessageRead, Peek},
     options::{PipeInfo, PipeMode},
     sys::{
+        end::{PipeEnd, Work},
+        errors::{denied, reads_bytes},
         settings::Settings,
-        unix::{asynchronous::tasks::Waiter, peer::Peer},
+        unix::{peer::Peer, task::TaskWait},
     },
 };
 use std::{
     future::poll_fn,
     io::{self, IoSlice, IoSliceMut},
+    os::fd::BorrowedFd,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -40,186 +42,9 @@ impl RemoteEnd {
         RemoteEnd { pipe, settings, may_read, may_write }
     }
 
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    /// The other computer; as whom the pipe is served there, it does not tell.
-    pub(crate) fn peer(&self) -> Peer {
-        let session = &self.pipe.session;
-        Peer::of_server(session.address().ip().to_string(), session.is_encrypted())
-    }
-
-    // ---------------------------------------------------------------- what can't be had
-
-    pub(crate) fn peek(&self, _buf: &mut [u8]) -> io::Result<Peek> {
-        Err(unsupported("a look at what is there without taking it"))
-    }
-
-    pub(crate) fn info(&self) -> io::Result<PipeInfo> {
-        Err(unsupported("what kind of pipe it is"))
-    }
-
-    // ---------------------------------------------------------------- reading
-
-    pub(crate) fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.wait_to_read(self.read_in_task(buf))
-    }
-
-    async fn read_in_task(&self, buf: &mut [u8]) -> io::Result<usize> {
-        let (mut waiter, mut bufs) = (Waiter::default(), [IoSliceMut::new(buf)]);
-        poll_fn(|cx| self.poll_read(cx, &mut waiter, &mut bufs)).await
-    }
-
-    pub(crate) fn poll_read(
-        &self,
-        cx: &mut Context<'_>,
-        waiter: &mut Waiter,
-        bufs: &mut [IoSliceMut<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.check_may_read()?;
-        let Some(buf) = first_of(bufs) else { return Poll::Ready(Ok(0)) };
-        let read = self.pipe.poll_take(cx, waiter, None, &mut |queue| queue.take_bytes(buf));
-        read.map_ok(|read| read.unwrap_or(0))
-    }
-
-    /// Reads what is there, else `WouldBlock`; then something has been asked for.
-    pub(crate) fn read_now(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.check_may_read()?;
-        let Some(buf) = first_of(bufs) else { return Ok(0) };
-        Ok(self.pipe.take_now(&mut |queue| queue.take_bytes(buf))?.unwrap_or(0))
-    }
-
-    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>, waiter: &mut Waiter) -> Poll<io::Result<()>> {
-        if self.may_read { self.pipe.poll_readable(cx, waiter) } else { Poll::Ready(Ok(())) }
-    }
-
-    pub(crate) fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>> {
-        self.wait_to_read(self.read_message_in_task(len_max))
-    }
-
-    pub(crate) async fn read_message_in_task(&self, len_max: usize) -> io::Result<Option<Vec<u8>>> {
-        self.check_message_mode()?;
-        let mut waiter = Waiter::default();
-        let mut take = |queue: &mut super::queue::Queue| queue.take_whole(len_max);
-        poll_fn(|cx| self.pipe.poll_take(cx, &mut waiter, None, &mut take)).await?.transpose()
-    }
-
-    pub(crate) fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead> {
-        self.wait_to_read(self.read_message_into_in_task(buf))
-    }
-
-    pub(crate) async fn read_message_into_in_task(&self, buf: &mut [u8]) -> io::Result<MessageRead> {
-        self.check_message_mode()?;
-        let mut waiter = Waiter::default();
-        let mut take = |queue: &mut super::queue::Queue| queue.take_message(buf);
-        let read = poll_fn(|cx| self.pipe.poll_take(cx, &mut waiter, None, &mut take)).await?;
-        Ok(read.unwrap_or(MessageRead::End))
-    }
-
-    pub(crate) fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
-        self.wait_to_read(self.transact_in_task(request, len_max))
-    }
-
-    pub(crate) async fn transact_in_task(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
-        self.check_message_mode()?;
-        self.check_may_write()?;
-        check_message_len(request.len())?;
-        self.pipe.transact(request.to_vec(), len_max).await
-    }
-
-    /// Switches how this end reads; the server is told before the next read.
-    pub(crate) fn set_read_mode(&self, mode: PipeMode) -> io::Result<()> {
-        // Whether it is a byte pipe the server says then.
-        self.settings.set_read_mode(mode, true)?;
-        self.pipe.set_read_mode(mode == PipeMode::Message)
-    }
-
     /// Tells the server now that this end reads messages.
     pub(super) async fn tell_read_mode(&self) -> io::Result<()> {
         self.pipe.tell_read_mode(true).await
-    }
-
-    // ---------------------------------------------------------------- writing
-
-    /// Writes all of it, as a message if this end reads messages; or what was handed over before the limit was reached.
-    pub(crate) fn write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.check_may_write()?;
-        let len = self.check_len(bufs)?;
-        let limit = self.settings.write_limit();
-        let mut written = 0;
-        let writing =
-            self.pipe.write(len, |from, len_max| piece(bufs, from, len_max.min(PIECE_LEN)), &mut written);
-        match wait(&limit, writing) {
-            Ok(Err(failure)) if written > 0 => {
-                self.pipe.keep_write_failure(failure);
-                Ok(written)
-            }
-            Ok(outcome) => outcome.map(|()| written),
-            Err(_) if written > 0 => Ok(written),
-            Err(ended) => Err(ended),
-        }
-    }
-
-    pub(crate) fn write_message(&self, message: &[u8]) -> io::Result<()> {
-        self.check_may_write()?;
-        check_message_len(message.len())?;
-        let limit = self.settings.write_limit();
-        let mut written = 0;
-        let writing = self.pipe.write(message.len(), |_, _| message.to_vec(), &mut written);
-        match wait(&limit, writing) {
-            Ok(outcome) => outcome,
-            // What was handed over counts as written.
-            Err(_) if written > 0 => Ok(()),
-            Err(ended) => Err(ended),
-        }
-    }
-
-    pub(crate) async fn write_message_in_task(&self, message: &[u8]) -> io::Result<()> {
-        self.check_may_write()?;
-        check_message_len(message.len())?;
-        self.pipe.write(message.len(), |_, _| message.to_vec(), &mut 0).await
-    }
-
-    /// Hands over what one request carries; it counts as written, and its failure is told by the next write.
-    pub(crate) fn poll_write(
-        &self,
-        cx: &mut Context<'_>,
-        waiter: &mut Waiter,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.check_may_write()?;
-        if self.check_len(bufs)? == 0 {
-            return Poll::Ready(Ok(0));
-        }
-        self.pipe.poll_hand_over(cx, waiter, |len_max| piece(bufs, 0, len_max.min(PIECE_LEN)))
-    }
-
-    /// The same at once, else `WouldBlock`.
-    pub(crate) fn write_now(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.check_may_write()?;
-        if self.check_len(bufs)? == 0 {
-            return Ok(0);
-        }
-        self.pipe.hand_over_now(|len_max| piece(bufs, 0, len_max.min(PIECE_LEN)))
-    }
-
-    pub(crate) fn poll_writable(&self, cx: &mut Context<'_>, waiter: &mut Waiter) -> Poll<io::Result<()>> {
-        if self.may_write { self.pipe.poll_writable(cx, waiter) } else { Poll::Ready(Ok(())) }
-    }
-
-    /// Waits for what was handed over to be written.
-    pub(crate) fn poll_written(&self, cx: &mut Context<'_>, waiter: &mut Waiter) -> Poll<io::Result<()>> {
-        self.pipe.poll_written(cx, waiter)
-    }
-
-    pub(crate) fn drain(&self) -> io::Result<()> {
-        wait(&self.settings.write_limit(), self.drain_in_task())?
-    }
-
-    pub(crate) async fn drain_in_task(&self) -> io::Result<()> {
-        self.check_may_write()?;
-        self.pipe.drain().await
     }
 
     // ---------------------------------------------------------------- checks
@@ -241,8 +66,7 @@ impl RemoteEnd {
         if self.settings.reads_messages() {
             return Ok(());
         }
-        let text = "this end reads bytes: switch it with `set_read_mode(PipeMode::Message)`, or call `read`";
-        Err(fail(PipeErrorKind::BadPipe, text))
+        Err(reads_bytes())
     }
 
     /// The length of a write, which is a message where this end reads messages.
@@ -252,6 +76,204 @@ impl RemoteEnd {
             check_message_len(len)?;
         }
         Ok(len)
+    }
+}
+
+impl PipeEnd for RemoteEnd {
+    fn options(&self) -> &Settings {
+        &self.settings
+    }
+
+    // ---------------------------------------------------------------- threads
+
+    fn read(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let mut wait = TaskWait::default();
+        self.wait_to_read(poll_fn(|cx| self.poll_read(cx, &mut wait, bufs)))
+    }
+
+    fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>> {
+        let mut wait = TaskWait::default();
+        self.wait_to_read(poll_fn(|cx| self.poll_message(cx, &mut wait, len_max)))
+    }
+
+    fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead> {
+        let mut wait = TaskWait::default();
+        self.wait_to_read(poll_fn(|cx| self.poll_message_into(cx, &mut wait, buf)))
+    }
+
+    /// Writes all of it, as a message if this end reads messages; or what was handed over before the limit was reached.
+    fn write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.check_may_write()?;
+        let len = self.check_len(bufs)?;
+        let limit = self.settings.write_limit();
+        let mut written = 0;
+        let writing =
+            self.pipe.write(len, |from, len_max| piece(bufs, from, len_max.min(PIECE_LEN)), &mut written);
+        match wait(&limit, writing) {
+            Ok(Err(failure)) if written > 0 => {
+                self.pipe.keep_write_failure(failure);
+                Ok(written)
+            }
+            Ok(outcome) => outcome.map(|()| written),
+            Err(_) if written > 0 => Ok(written),
+            Err(ended) => Err(ended),
+        }
+    }
+
+    fn write_message(&self, message: &[u8]) -> io::Result<()> {
+        self.check_may_write()?;
+        check_message_len(message.len())?;
+        let limit = self.settings.write_limit();
+        let mut written = 0;
+        let writing = self.pipe.write(message.len(), |_, _| message.to_vec(), &mut written);
+        match wait(&limit, writing) {
+            Ok(outcome) => outcome,
+            // What was handed over counts as written.
+            Err(_) if written > 0 => Ok(()),
+            Err(ended) => Err(ended),
+        }
+    }
+
+    fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
+        self.wait_to_read(self.transact_async(request, len_max))
+    }
+
+    fn peek(&self, _: &mut [u8]) -> io::Result<Peek> {
+        Err(unsupported("`peek`"))
+    }
+
+    fn drain(&self) -> io::Result<()> {
+        wait(&self.settings.write_limit(), self.drain_async())?
+    }
+
+    // ---------------------------------------------------------------- settings and facts
+
+    /// The server hears of it before the next read. Whether it is a byte pipe the server says then.
+    fn set_read_mode(&self, mode: PipeMode) -> io::Result<()> {
+        self.settings.set_read_mode(mode, true)?;
+        self.pipe.set_read_mode(mode == PipeMode::Message)
+    }
+
+    fn info(&self) -> io::Result<PipeInfo> {
+        Err(unsupported("`info`"))
+    }
+
+    /// The server's computer; SMB does not say as which user it serves the pipe.
+    fn peer(&self) -> io::Result<Peer> {
+        let session = &self.pipe.session;
+        Ok(Peer::of_server(session.address().ip().to_string(), session.is_encrypted()))
+    }
+
+    // ---------------------------------------------------------------- event loops
+
+    /// Where nothing is there, something has been asked for.
+    fn try_read(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.check_may_read()?;
+        let Some(buf) = first_of(bufs) else { return Ok(0) };
+        Ok(self.pipe.take_now(&mut |queue| queue.take_bytes(buf))?.unwrap_or(0))
+    }
+
+    fn try_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.check_may_write()?;
+        if self.check_len(bufs)? == 0 {
+            return Ok(0);
+        }
+        self.pipe.hand_over_now(|len_max| piece(bufs, 0, len_max.min(PIECE_LEN)))
+    }
+
+    fn read_ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        Err(no_descriptor())
+    }
+
+    fn write_ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        Err(no_descriptor())
+    }
+
+    // ---------------------------------------------------------------- tasks
+
+    fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.check_may_read()?;
+        let Some(buf) = first_of(bufs) else { return Poll::Ready(Ok(0)) };
+        let read = self.pipe.poll_take(cx, &mut wait.waiter, None, &mut |queue| queue.take_bytes(buf));
+        read.map_ok(|read| read.unwrap_or(0))
+    }
+
+    /// Hands over what one request carries; it counts as written, and the next write reports its failure.
+    fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.check_may_write()?;
+        if self.check_len(bufs)? == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        self.pipe.poll_hand_over(cx, &mut wait.waiter, |len_max| piece(bufs, 0, len_max.min(PIECE_LEN)))
+    }
+
+    fn poll_readable(&self, cx: &mut Context<'_>, wait: &mut TaskWait) -> Poll<io::Result<()>> {
+        if self.may_read { self.pipe.poll_readable(cx, &mut wait.waiter) } else { Poll::Ready(Ok(())) }
+    }
+
+    fn poll_writable(&self, cx: &mut Context<'_>, wait: &mut TaskWait, _: usize) -> Poll<io::Result<()>> {
+        if self.may_write { self.pipe.poll_writable(cx, &mut wait.waiter) } else { Poll::Ready(Ok(())) }
+    }
+
+    /// Waits for what was handed over to be written.
+    fn poll_shutdown(&self, cx: &mut Context<'_>, wait: &mut TaskWait) -> Poll<io::Result<()>> {
+        self.pipe.poll_written(cx, &mut wait.waiter)
+    }
+
+    fn poll_message(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        len_max: usize,
+    ) -> Poll<io::Result<Option<Vec<u8>>>> {
+        self.check_message_mode()?;
+        let read = self.pipe.poll_take(cx, &mut wait.waiter, None, &mut |queue| queue.take_whole(len_max));
+        read.map(|read| read?.transpose())
+    }
+
+    fn poll_message_into(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<MessageRead>> {
+        self.check_message_mode()?;
+        let read = self.pipe.poll_take(cx, &mut wait.waiter, None, &mut |queue| queue.take_message(buf));
+        read.map_ok(|read| read.unwrap_or(MessageRead::End))
+    }
+
+    fn write_message_async<'a>(&'a self, message: &'a [u8]) -> Work<'a, ()> {
+        Box::pin(async move {
+            self.check_may_write()?;
+            check_message_len(message.len())?;
+            self.pipe.write(message.len(), |_, _| message.to_vec(), &mut 0).await
+        })
+    }
+
+    fn transact_async<'a>(&'a self, request: &'a [u8], len_max: usize) -> Work<'a, Vec<u8>> {
+        Box::pin(async move {
+            self.check_message_mode()?;
+            self.check_may_write()?;
+            check_message_len(request.len())?;
+            self.pipe.transact(request.to_vec(), len_max).await
+        })
+    }
+
+    fn drain_async(&self) -> Work<'_, ()> {
+        Box::pin(async move {
+            self.check_may_write()?;
+            self.pipe.drain().await
+        })
     }
 }
 
@@ -288,7 +310,13 @@ fn piece(bufs: &[IoSlice<'_>], mut from: usize, len_max: usize) -> Vec<u8> {
 }
 
 fn unsupported(what: &str) -> io::Error {
-    fail(PipeErrorKind::Unsupported, format!("over the network there is no such thing as {what}"))
+    fail(PipeErrorKind::Unsupported, format!("SMB has no request for {what} of a remote pipe"))
+}
+
+fn no_descriptor() -> io::Error {
+    let text =
+        "a remote pipe has no descriptor of its own: use threads, or the async ends of `pipework::tokio`";
+    fail(PipeErrorKind::Unsupported, text)
 }
 
 #[cfg(test)]

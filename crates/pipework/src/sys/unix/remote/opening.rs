@@ -140,7 +140,7 @@ impl Opening {
         let both = self.open_for(&session, (read, write)).await;
         let is_denied = |error: &io::Error| *error == PipeErrorKind::AccessDenied;
         match both {
-            Err(error) if is_denied(&error) && self.request.one_way_will_do && read && write => {
+            Err(error) if is_denied(&error) && self.request.allow_one_way && read && write => {
                 for one in [(true, false), (false, true)] {
                     match self.open_for(&session, one).await {
                         Err(error) if is_denied(&error) => {}

@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     error::{PipeErrorKind, fail},
-    sys::unix::{
-        asynchronous::tasks::{Tasks, Waiter},
-        reading::broken,
+    sys::{
+        errors::broken,
+        waiters::{Tasks, Waiter},
     },
 };
 use ::tokio::{sync::oneshot, task::AbortHandle, time};

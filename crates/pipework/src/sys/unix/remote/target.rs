@@ -1,7 +1,7 @@
 //! What a request says of another computer, checked: where, who, and how safe.
 
 use crate::{
-    client::ServerCheck,
+    access::ServerCheck,
     credentials::{Credentials, CredentialsKind},
     error::{PipeErrorKind, fail},
     name::PipeNameKind,

@@ -4,7 +4,7 @@ use super::session::{CREDIT_LEN, Session};
 use crate::{
     error::{PipeErrorKind, fail},
     name::PipeName,
-    sys::unix::connection::nobody_reads,
+    sys::errors::{closed, unread},
 };
 use smb2::{
     Frame,
@@ -159,9 +159,7 @@ pub(super) async fn flush(session: &Session, file_id: FileId) -> io::Result<()> 
     let answer = session.ask(Command::Flush, &FlushRequest { file_id }, 0).await?;
     match answer.header.status.0 {
         SUCCESS => Ok(()),
-        status if over_of(status).is_some() => {
-            Err(fail(PipeErrorKind::Broken, "the other end closed before it had read everything"))
-        }
+        status if over_of(status).is_some() => Err(unread()),
         status if is_unknown(status) => {
             let text = "the other computer does not say when everything was read; let the protocol say it";
             Err(fail(PipeErrorKind::Unsupported, text))
@@ -226,7 +224,7 @@ impl Over {
     /// What a write says of it.
     pub(super) fn of_write(self, session: &Session) -> io::Error {
         match self {
-            Over::Closed => nobody_reads(),
+            Over::Closed => closed(),
             Over::Disconnected => disconnected(),
             Over::Lost => session.loss(),
         }

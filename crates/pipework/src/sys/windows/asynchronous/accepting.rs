@@ -1,20 +1,45 @@
-//! Waiting for clients in a task.
+//! The server's side, async: creating instances and waiting for clients.
+#![expect(unsafe_code, reason = "security attributes are pointers")]
 
 use super::{
-    super::{absent::PlainListener, instance::Instance},
+    super::{super::Instance, absent::PlainListener, descriptor::Descriptor},
     bell::Bell,
 };
-use crate::name::PipeName;
+use crate::{name::PipeName, options::Spec, sys::async_end::AsyncEnd};
 use std::{
+    ffi::c_void,
     io,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-/// How often to look for a free place, since the system does not tell.
-const PAUSE_PLACE: Duration = Duration::from_millis(10);
+/// The polling interval for a free instance, which the system does not signal.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What somebody who waits for clients keeps between polls. `Ready` always means to look again.
+/// Creates an instance; `open_mode` has the bits of `dwOpenMode` beyond the specification.
+pub(crate) fn create(spec: &Spec, open_mode: u32) -> io::Result<AsyncEnd> {
+    let descriptor = Descriptor::new(&spec.access)?;
+    let attributes = descriptor.attributes();
+    // SAFETY: the attributes are a local that points to the descriptor, which lives until the end of the call.
+    let instance = unsafe { Instance::create_with(spec, open_mode, &attributes) }?;
+    Ok(AsyncEnd::of_instance(&instance))
+}
+
+/// The same with these security attributes.
+///
+/// # Safety
+/// `attributes` is null or points to a valid `SECURITY_ATTRIBUTES`.
+pub(crate) unsafe fn create_with_attributes(
+    spec: &Spec,
+    open_mode: u32,
+    attributes: *mut c_void,
+) -> io::Result<AsyncEnd> {
+    // SAFETY: the caller promises the same.
+    let instance = unsafe { Instance::create_with(spec, open_mode, attributes.cast_const().cast()) }?;
+    Ok(AsyncEnd::of_instance(&instance))
+}
+
+/// What a task that waits for clients keeps between polls. `Ready` always means to try again.
 #[derive(Debug, Default)]
 pub(crate) struct Accepting {
     client: Option<Bell>,
@@ -24,13 +49,13 @@ pub(crate) struct Accepting {
 impl Accepting {
     /// Waits for a client of this instance.
     pub(crate) fn poll_client(&mut self, cx: &mut Context<'_>, instance: &Instance) -> Poll<io::Result<()>> {
-        let Some(event) = instance.listening() else {
+        let Some(listening) = instance.listening() else {
             self.client = None;
             return Poll::Ready(Ok(()));
         };
         let bell = match self.client.take() {
-            Some(bell) if bell.is_at(&event) => bell,
-            _ => Bell::at(&event)?,
+            Some(bell) if bell.is_at(listening.event()) => bell,
+            _ => Bell::at(listening.event())?,
         };
         if bell.poll(cx).is_ready() {
             return Poll::Ready(Ok(()));
@@ -39,13 +64,13 @@ impl Accepting {
         Poll::Pending
     }
 
-    /// The system knows at once who a client is.
+    /// The identity of a client is known without waiting.
     #[expect(clippy::unused_self, reason = "as on other systems")]
     pub(crate) fn poll_known(&mut self, _cx: &mut Context<'_>, _instance: &Instance) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    /// There are no paths to wait at.
+    /// There are no sockets by path.
     #[expect(clippy::unused_self, reason = "as on other systems")]
     pub(crate) fn poll_path(
         &mut self,
@@ -55,18 +80,18 @@ impl Accepting {
         match *listener {}
     }
 
-    /// Waits until a place under the name may be free.
+    /// Waits until another instance of the name may be possible.
     pub(crate) fn poll_place(&mut self, cx: &mut Context<'_>, _name: &PipeName) -> Poll<io::Result<()>> {
-        self.poll_pause(cx, PAUSE_PLACE)
+        self.poll_pause(cx, POLL_INTERVAL)
     }
 
-    /// Nobody waits for other creators here, so there is nothing to wait for.
+    /// Creators do not lock each other out here, so this is ready.
     #[expect(clippy::unused_self, reason = "as on other systems")]
     pub(crate) fn poll_lock(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    /// Waits for a while.
+    /// Waits for the given time.
     pub(crate) fn poll_pause(&mut self, cx: &mut Context<'_>, time: Duration) -> Poll<io::Result<()>> {
         let pause = match &self.pause {
             Some(pause) => pause,

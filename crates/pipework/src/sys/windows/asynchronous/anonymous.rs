@@ -1,8 +1,8 @@
-//! The ends of anonymous pipes for tasks. Their handles know only calls that wait, so these are made aside.
+//! The async ends of anonymous pipes. Their handles support only blocking calls, which run on threads of the runtime.
 
 use super::{
-    super::{anonymous::write_vectored, facts, handle::system_error, pipe, writing::gathered},
-    LOOKS_MAX,
+    super::{super::errors::closed, anonymous::write_vectored, facts, pipe, writing::gathered},
+    TRIES_MAX,
     aside::Aside,
     check_runtime,
 };
@@ -16,23 +16,22 @@ use std::{
     sync::Arc,
     task::{Context, Poll, ready},
 };
-use windows_sys::Win32::Foundation::ERROR_NO_DATA;
 
-/// How many bytes are copied at most for one write.
+/// The most bytes that one write copies.
 const WRITE_LEN_MAX: usize = 65_536;
 
 /// The reading end of an anonymous pipe.
 #[derive(Debug)]
 pub(crate) struct AsyncAnonRead {
-    /// A read of nothing, which returns when there is something; the pipe is not used beside it.
-    watching: Option<Aside<usize>>,
+    /// A read of length zero that returns when there is data. No other call uses the pipe meanwhile.
+    watch: Option<Aside<usize>>,
     pipe: Arc<PipeReader>,
 }
 
 /// The writing end of an anonymous pipe.
 #[derive(Debug)]
 pub(crate) struct AsyncAnonWrite {
-    /// The last write, which has its own copy of the bytes. It is not taken back, and goes on also when this is dropped.
+    /// The last write, which owns a copy of its bytes. It continues when this is dropped.
     writing: Option<JoinHandle<io::Result<()>>>,
     pipe: Arc<PipeWriter>,
 }
@@ -40,28 +39,28 @@ pub(crate) struct AsyncAnonWrite {
 impl AsyncAnonRead {
     #[expect(clippy::unnecessary_wraps, reason = "as on other systems")]
     pub(crate) fn new(pipe: PipeReader) -> io::Result<AsyncAnonRead> {
-        Ok(AsyncAnonRead { watching: None, pipe: Arc::new(pipe) })
+        Ok(AsyncAnonRead { watch: None, pipe: Arc::new(pipe) })
     }
 
     pub(crate) fn into_pipe(self) -> io::Result<PipeReader> {
-        let AsyncAnonRead { watching, pipe } = self;
-        // It holds a share of the pipe, and takes nothing.
-        drop(watching);
+        let AsyncAnonRead { watch, pipe } = self;
+        // The watch shares the pipe. It consumes nothing.
+        drop(watch);
         Arc::try_unwrap(pipe).or_else(|pipe| pipe.try_clone())
     }
 
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let progress = ready!(coop::poll_proceed(cx));
-        for _ in 0..LOOKS_MAX {
-            if let Some(watching) = &mut self.watching {
-                let told = ready!(watching.poll(cx));
-                self.watching = None;
-                if told.is_err_and(|error| error != PipeErrorKind::Broken) {
-                    // It was not the end of the pipe that it could not wait for; the next look tells.
+        for _ in 0..TRIES_MAX {
+            if let Some(watch) = &mut self.watch {
+                let ended = ready!(watch.poll(cx));
+                self.watch = None;
+                if ended.is_err_and(|error| error != PipeErrorKind::Broken) {
+                    // Waiting failed, and not because of the end of the pipe. The peek finds out what there is.
                     cx.waker().wake_by_ref();
                 }
             }
-            let seen = match pipe::peek(self.pipe.as_handle(), &mut []) {
+            let available = match pipe::peek(self.pipe.as_handle(), &mut []) {
                 Ok(seen) => seen.available,
                 Err(error) if error == PipeErrorKind::Broken => {
                     progress.made_progress();
@@ -69,17 +68,17 @@ impl AsyncAnonRead {
                 }
                 Err(error) => return Poll::Ready(Err(error)),
             };
-            if seen > 0 {
-                // What is there is read without waiting.
-                let (buf, _) = buf.split_at_mut(seen.min(buf.len()));
+            if available > 0 {
+                // A read of available bytes does not wait.
+                let (buf, _) = buf.split_at_mut(available.min(buf.len()));
                 progress.made_progress();
                 return Poll::Ready((&*self.pipe).read(buf));
             }
             let pipe = Arc::clone(&self.pipe);
             let watch = move || (&*pipe).read(&mut []);
-            self.watching = Some(Aside::begin(Some(Arc::clone(&self.pipe)), watch)?);
+            self.watch = Some(Aside::begin(Some(Arc::clone(&self.pipe)), watch)?);
         }
-        // Whatever keeps it coming back, other tasks run first.
+        // Other tasks run first.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -91,14 +90,14 @@ impl AsyncAnonWrite {
         Ok(AsyncAnonWrite { writing: None, pipe: Arc::new(pipe) })
     }
 
-    /// A write that is under way goes on, and its end is followed by what is written from then on.
+    /// A write under way continues. What is written through the returned end follows it.
     pub(crate) fn into_pipe(self) -> io::Result<PipeWriter> {
         let AsyncAnonWrite { writing, pipe } = self;
         drop(writing);
         Arc::try_unwrap(pipe).or_else(|pipe| pipe.try_clone())
     }
 
-    /// Begins a write and returns; the next one waits for its end, and tells if it has failed.
+    /// Begins a write and returns. The next write waits for its completion and returns its error.
     pub(crate) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -116,9 +115,9 @@ impl AsyncAnonWrite {
             return Poll::Ready(Ok(0));
         }
         check_runtime()?;
-        // Not every handle may ask; then the write itself tells.
+        // A handle without the right to query leaves the answer to the write.
         if facts::state(self.pipe.as_handle()).is_ok_and(|state| state == facts::State::Closing) {
-            return Poll::Ready(Err(system_error(ERROR_NO_DATA)));
+            return Poll::Ready(Err(closed()));
         }
         let len = bytes.len().min(WRITE_LEN_MAX);
         let owned: Vec<u8> = bytes.iter().copied().take(len).collect();

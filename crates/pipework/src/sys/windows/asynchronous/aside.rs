@@ -1,5 +1,5 @@
-//! Calls of the system that have only a blocking form: made on a thread that the runtime has for such calls, and ended when
-//! the task that waits for them goes away.
+//! System calls that have only a blocking form. They run on the runtime's threads for blocking calls, and are cancelled
+//! when the task that waits for them is dropped.
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::{super::absent::pause, check_runtime, lock};
@@ -21,16 +21,16 @@ use windows_sys::Win32::System::{
     Threading::GetCurrentThread,
 };
 
-/// How often to tell a thread to stop before pausing in between: it may not have begun to wait.
-const TELL_QUICKLY: u32 = 100;
-/// How long to pause from then on.
-const TELL_AGAIN: Duration = Duration::from_millis(1);
+/// How often to cancel a thread's wait without a pause: the thread may not have begun to wait.
+const CANCELS_WITHOUT_PAUSE: u32 = 100;
+/// The pause between two cancellations from then on.
+const CANCEL_AGAIN: Duration = Duration::from_millis(1);
 
-/// A call under way on another thread. Dropping it ends the call, and waits for the end, which comes at once.
+/// A call under way on another thread. The drop cancels the call and waits until it has returned, which is soon.
 pub(super) struct Aside<T: Send + 'static> {
     stage: Arc<Mutex<Stage<T>>>,
     running: JoinHandle<io::Result<T>>,
-    /// The handle that is waited at, where that is not opened for synchronous use.
+    /// The handle whose operations the drop cancels, if it may be opened for overlapped use.
     handle: Option<Arc<PipeReader>>,
 }
 
@@ -39,7 +39,7 @@ type Call<T> = Box<dyn FnOnce() -> io::Result<T> + Send>;
 enum Stage<T> {
     /// Not begun.
     Queued(Call<T>),
-    /// On this thread.
+    /// Under way on this thread.
     Running(OwnedHandle),
     Over,
 }
@@ -51,7 +51,7 @@ impl<T: Send + 'static> fmt::Debug for Aside<T> {
 }
 
 impl<T: Send + 'static> Aside<T> {
-    /// Begins the call. With a handle, also what waits at that is ended by a drop.
+    /// Begins the call. With a handle, a drop also cancels the operations on that handle.
     pub(super) fn begin(
         handle: Option<Arc<PipeReader>>,
         call: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -63,7 +63,7 @@ impl<T: Send + 'static> Aside<T> {
         Ok(Aside { stage, running, handle })
     }
 
-    /// Whether the call has returned, and what; once.
+    /// Ready with the outcome when the call has returned. Must not be polled after that.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let ended = ready!(Pin::new(&mut self.running).poll(cx));
         Poll::Ready(ended.unwrap_or_else(|error| Err(io::Error::other(error))))
@@ -95,11 +95,11 @@ fn run<T>(stage: &Mutex<Stage<T>>) -> io::Result<T> {
     outcome
 }
 
-/// A handle by which other threads can end what this one waits for.
+/// A handle with which other threads can cancel this thread's waits.
 fn this_thread() -> io::Result<OwnedHandle> {
     // SAFETY: it returns a constant.
     let thread: RawHandle = unsafe { GetCurrentThread() };
-    // SAFETY: the constant means this thread wherever it is used, so it is never closed.
+    // SAFETY: the constant means the thread that uses it and is never closed.
     unsafe { BorrowedHandle::borrow_raw(thread) }.try_clone_to_owned()
 }
 
@@ -116,25 +116,25 @@ impl<T: Send + 'static> Drop for Aside<T> {
                         drop(call);
                         return;
                     }
-                    Stage::Running(thread) => end(thread, self.handle.as_deref()),
+                    Stage::Running(thread) => cancel(thread, self.handle.as_deref()),
                 }
             }
-            if count < TELL_QUICKLY {
+            if count < CANCELS_WITHOUT_PAUSE {
                 thread::yield_now();
             } else {
-                // Nothing else is waited for, so it ends by its time.
-                pause(&Limit::new(Some(TELL_AGAIN), None)).ok();
+                // The only limit is the time, so the error carries no information.
+                pause(&Limit::new(Some(CANCEL_AGAIN), None)).ok();
             }
         }
     }
 }
 
-/// Ends what a thread waits for, if it does.
-fn end(thread: &OwnedHandle, handle: Option<&PipeReader>) {
-    // SAFETY: the handle of the thread is open while it is borrowed. It fails while there is nothing to end.
+/// Cancels what a thread waits for, if it waits.
+fn cancel(thread: &OwnedHandle, handle: Option<&PipeReader>) {
+    // SAFETY: the handle of the thread is open while it is borrowed. The call fails while nothing is pending.
     unsafe { CancelSynchronousIo(thread.as_raw_handle()) };
     if let Some(handle) = handle {
-        // SAFETY: the handle is open while it is borrowed; null stands for all of its operations.
+        // SAFETY: the handle is open while it is borrowed; null means all of its operations.
         unsafe { CancelIoEx(handle.as_raw_handle(), std::ptr::null()) };
     }
 }

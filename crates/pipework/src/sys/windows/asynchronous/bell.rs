@@ -1,4 +1,4 @@
-//! Waking a task when an event is set or a time has passed: threads of the system's pool wait for both.
+//! Wakes a task when an event is set or a time has passed. Threads of the system's pool wait for both.
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::{
@@ -22,17 +22,17 @@ use windows_sys::Win32::System::Threading::{
     INFINITE, RegisterWaitForSingleObject, UnregisterWait, WT_EXECUTEONLYONCE,
 };
 
-/// The bells that may still ring. The system is given a number instead of a pointer, so that whenever it calls, nothing that
-/// has gone is touched.
+/// The waits that may still end, by number. The system gets the number instead of a pointer, so that a late callback finds
+/// nothing instead of freed memory.
 static BELLS: Mutex<BTreeMap<usize, Arc<Mutex<Rung>>>> = Mutex::new(BTreeMap::new());
 static NEXT: AtomicUsize = AtomicUsize::new(1);
 
-/// Rings once.
+/// A wait of the pool; ends once.
 #[derive(Debug)]
 pub(super) struct Bell {
     number: usize,
     rung: Arc<Mutex<Rung>>,
-    /// The system's registration, by its address.
+    /// The address of the system's registration; 0 is none.
     wait: usize,
     event: Arc<Event>,
 }
@@ -44,20 +44,20 @@ struct Rung {
 }
 
 impl Bell {
-    /// Rings when the event is set.
+    /// Ends when the event is set.
     pub(super) fn at(event: &Arc<Event>) -> io::Result<Bell> {
         Bell::new(Arc::clone(event), INFINITE)
     }
 
-    /// Rings when the time is over.
+    /// Ends when the time has passed.
     pub(super) fn after(time: Duration) -> io::Result<Bell> {
-        // An event that nobody sets.
-        Bell::new(Arc::new(Event::lasting()?), milliseconds(time))
+        // This event is never set.
+        Bell::new(Arc::new(Event::manual_reset()?), milliseconds(time))
     }
 
     fn new(event: Arc<Event>, milliseconds: u32) -> io::Result<Bell> {
         check_runtime()?;
-        // Each gets another number; no memory depends on it.
+        // The numbers differ; no other memory depends on them.
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let rung = Arc::<Mutex<Rung>>::default();
         lock(&BELLS).insert(number, Arc::clone(&rung));
@@ -65,8 +65,8 @@ impl Bell {
         let mut wait = ptr::null_mut();
         let object = bell.event.as_handle().as_raw_handle();
         let context = ptr::without_provenance(number);
-        // SAFETY: the bell keeps the event open until it has ended the registration; `wait` is a local that the call writes;
-        // the context is a number that nobody takes for an address.
+        // SAFETY: the bell keeps the event open until it has removed the registration. `wait` is a local that the call
+        // writes. The context is a number that is never dereferenced.
         let answer = unsafe {
             RegisterWaitForSingleObject(
                 &mut wait,
@@ -86,7 +86,7 @@ impl Bell {
         Arc::ptr_eq(&self.event, event)
     }
 
-    /// Whether it has rung; from then on it stays so. Tells one task.
+    /// Ready when the wait has ended, and from then on. Wakes the task that polled last.
     pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut rung = lock(&self.rung);
         if rung.is_rung {
@@ -105,13 +105,13 @@ impl Drop for Bell {
         let gone = lock(&BELLS).remove(&self.number);
         drop(gone);
         if self.wait != 0 {
-            // SAFETY: the registration is this bell's, and is ended once. A call that is under way finds no bell.
+            // SAFETY: the registration belongs to this bell and is removed once. A callback under way finds no entry.
             unsafe { UnregisterWait(ptr::with_exposed_provenance_mut(self.wait)) };
         }
     }
 }
 
-/// What the system calls.
+/// The callback of the pool.
 unsafe extern "system" fn ring(number: *mut c_void, _is_timeout: bool) {
     let Some(rung) = lock(&BELLS).remove(&number.addr()) else { return };
     let waker = {
@@ -119,7 +119,7 @@ unsafe extern "system" fn ring(number: *mut c_void, _is_timeout: bool) {
         rung.is_rung = true;
         rung.waker.take()
     };
-    // Not under a lock: what wakes may drop a bell.
+    // Not under a lock: the woken task may drop a bell.
     if let Some(waker) = waker {
         waker.wake();
     }

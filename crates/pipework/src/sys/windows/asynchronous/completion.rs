@@ -1,5 +1,5 @@
-//! Operations that go on between polls. Each owns what the kernel uses until the kernel is done with it; a thread of the
-//! system's pool then notes how it ended and wakes the tasks that wait for that.
+//! Operations that stay pending between polls. Each owns what the kernel uses until it has completed. A thread of the
+//! system's pool then stores the outcome and wakes the tasks that wait for it.
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::{
@@ -8,8 +8,8 @@ use super::{
         pipe::Pipe,
     },
     lock,
-    tasks::Tasks,
 };
+use crate::sys::waiters::Tasks;
 use std::{
     cell::UnsafeCell,
     fmt, io,
@@ -20,37 +20,37 @@ use windows_sys::Win32::{
     System::IO::{CancelIoEx, OVERLAPPED},
 };
 
-/// How many bytes are thrown away at once.
+/// How many bytes one read discards.
 const DISCARDED_LEN: usize = 4096;
 
 /// An operation, begun at most once.
 #[repr(C)]
 pub(super) struct Operation {
-    /// The kernel's, from the beginning of the operation to the call of `ended`. First, so that its address is that of the
-    /// whole.
+    /// The kernel uses it from the beginning of the operation to the call of `ended`. The first field, so that its address
+    /// is the address of the operation.
     overlapped: UnsafeCell<OVERLAPPED>,
     ended: OnceLock<Ended>,
     tasks: Arc<Tasks>,
-    /// What is written: read by the kernel, changed by nobody.
+    /// The bytes of a write: the kernel reads them, and nothing changes them.
     bytes: Vec<u8>,
-    /// Keeps the handle open where the operation is to outlive its end of the pipe, until it is over.
+    /// Keeps the handle open until a write has completed, which may outlive its end of the pipe.
     pipe: Mutex<Option<Arc<Pipe>>>,
     discards: Option<Discards>,
 }
 
-/// What a read takes that nobody wants.
+/// A read whose data is discarded.
 struct Discards {
-    /// Written by the kernel, and read by nobody.
+    /// The kernel writes them, and nothing reads them.
     bytes: UnsafeCell<Box<[u8]>>,
-    /// The write during which it reads.
+    /// The write that is pending meanwhile.
     write: Weak<Operation>,
     generation: u32,
 }
 
-// SAFETY: the pointers in `OVERLAPPED` are the kernel's. It is read by Rust only in `ended`, when the kernel is done with it,
-// and handed to the kernel otherwise, which arbitrates between threads.
+// SAFETY: the pointers in `OVERLAPPED` belong to the kernel. Rust reads it only in `ended`, after the kernel's last use, and
+// otherwise passes it to the kernel, which arbitrates between threads.
 unsafe impl Send for Operation {}
-// SAFETY: as above. What a discarding read has is touched by nobody but the kernel; all else can be shared.
+// SAFETY: as above. Only the kernel uses the bytes of a discarding read. All other fields are `Sync`.
 unsafe impl Sync for Operation {}
 
 impl fmt::Debug for Operation {
@@ -59,39 +59,39 @@ impl fmt::Debug for Operation {
     }
 }
 
-/// How an operation ended.
+/// The outcome of an operation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ended {
-    /// The number of the system's error; 0 is none.
+    /// The number of the system error; 0 is none.
     code: u32,
-    /// Bytes that moved.
+    /// How many bytes were transferred.
     pub(super) len: usize,
 }
 
 impl Ended {
-    /// With the error, if it was one; `ERROR_MORE_DATA` is one of these.
+    /// The error, if there was one; `ERROR_MORE_DATA` counts as an error.
     pub(super) fn outcome(self) -> io::Result<()> {
         if self.code == 0 { Ok(()) } else { Err(system_error(self.code)) }
     }
 }
 
 impl Operation {
-    /// Begins to read nothing: ends when something can be read. `None` while it goes on.
+    /// Begins a read of length zero, which ends when something can be read. `None` while it is pending.
     pub(super) fn read_nothing(
         tasks: &Arc<Tasks>,
         pipe: &Pipe,
         generation: u32,
     ) -> io::Result<(Arc<Operation>, Option<Ended>)> {
         let operation = Operation::new(tasks, Vec::new(), None);
-        // SAFETY: the slice is empty, so that the kernel writes nothing to it; the `OVERLAPPED` is kept by `begin`.
+        // SAFETY: the slice is empty, so the kernel writes nothing to it; `begin` keeps the `OVERLAPPED`.
         let read = |overlapped| unsafe { pipe.begin_read(&mut [], overlapped) };
         let ended = operation.begin(pipe, generation, read)?;
         Ok((operation, ended))
     }
 
-    /// Begins to write all of these bytes, and goes on also when the end is dropped. `None` while it goes on.
+    /// Begins to write all of these bytes, and continues when the end is dropped. `None` while it is pending.
     ///
-    /// The handle is let go of as soon as it is known that the write is over: an end that is dropped then has closed.
+    /// It releases the handle as soon as the completion is known, so that dropping the end after that closes it.
     pub(super) fn write(
         tasks: &Arc<Tasks>,
         pipe: &Arc<Pipe>,
@@ -99,17 +99,17 @@ impl Operation {
         bytes: Vec<u8>,
     ) -> io::Result<(Arc<Operation>, Option<Ended>)> {
         let operation = Operation::new(tasks, bytes, Some(Arc::clone(pipe)));
-        // SAFETY: the bytes belong to the operation, which nobody changes, and which `begin` keeps with its `OVERLAPPED`.
+        // SAFETY: the bytes belong to the operation and are never changed; `begin` keeps them with the `OVERLAPPED`.
         let write = |overlapped| unsafe { pipe.begin_write(&operation.bytes, overlapped) };
         let ended = operation.begin(pipe, generation, write)?;
         if ended.is_some() {
-            operation.let_go();
+            operation.release_pipe();
         }
         Ok((operation, ended))
     }
 
-    /// Reads and throws away what comes while this write waits, after its end was dropped: nobody else reads there, and the
-    /// other end may not be able to read before it has written.
+    /// Reads and discards what arrives while this write is pending, after its end was dropped: nothing else reads there,
+    /// and the peer may have to write before it can read.
     pub(super) fn discard_meanwhile(self: &Arc<Self>, generation: u32) -> io::Result<()> {
         let Some(pipe) = lock(&self.pipe).clone() else { return Ok(()) };
         let bytes = UnsafeCell::new(vec![0; DISCARDED_LEN].into_boxed_slice());
@@ -118,12 +118,12 @@ impl Operation {
         let operation = Arc::new(operation);
         let Some(discards) = &operation.discards else { return Ok(()) };
         let read = |overlapped| {
-            // SAFETY: the operation was just made, so nobody else has its bytes.
+            // SAFETY: the operation is new, so nothing else refers to its bytes.
             let bytes = unsafe { &mut *discards.bytes.get() };
-            // SAFETY: nobody but the kernel uses the bytes from here on; `begin` keeps them with the `OVERLAPPED`.
+            // SAFETY: only the kernel uses the bytes from here on; `begin` keeps them with the `OVERLAPPED`.
             unsafe { pipe.begin_read(bytes, overlapped) }
         };
-        // It needs no handle of its own: it ends when the write does and the handle is closed.
+        // It does not keep the handle open: it ends when the write has completed and the handle is closed.
         operation.begin(&pipe, generation, read).map(drop)
     }
 
@@ -148,18 +148,18 @@ impl Operation {
         generation: u32,
         start: impl FnOnce(*mut OVERLAPPED) -> io::Result<()>,
     ) -> io::Result<Option<Ended>> {
-        pipe.tell_ends_to(ended)?;
-        // The kernel's share, which comes back in `ended`.
+        pipe.report_completions_to(ended)?;
+        // The kernel's reference, which `ended` takes back.
         let share = Arc::into_raw(Arc::clone(self));
         let begun = pipe.within(generation, || start(share.cast::<OVERLAPPED>().cast_mut()));
         match begun {
-            // Also of what is over at once the end is told, later.
+            // `ended` is called for a completed operation too, later.
             Ok(()) => Ok(Some(Ended { code: 0, len: self.bytes.len() })),
             Err(error) => match code(&error) {
                 Some(ERROR_MORE_DATA) => Ok(Some(Ended { code: ERROR_MORE_DATA, len: 0 })),
                 Some(ERROR_IO_PENDING) => Ok(None),
                 _ => {
-                    // SAFETY: it is what `into_raw` gave. What has failed at once is not told of, so it is ours again.
+                    // SAFETY: the pointer is from `into_raw`. The operation was not begun, so `ended` is never called.
                     drop(unsafe { Arc::from_raw(share) });
                     Err(error)
                 }
@@ -167,37 +167,37 @@ impl Operation {
         }
     }
 
-    /// Keeps the handle open no longer.
-    fn let_go(&self) {
+    /// Stops keeping the handle open.
+    fn release_pipe(&self) {
         let pipe = lock(&self.pipe).take();
         drop(pipe);
     }
 
-    /// How it ended, if it did.
+    /// The outcome, if it has completed.
     pub(super) fn ended(&self) -> Option<Ended> {
         self.ended.get().copied()
     }
 
-    /// Makes it end soon; it may also end by itself at the same time.
+    /// Cancels it; it may also complete by itself at the same time.
     pub(super) fn cancel(&self, pipe: &Pipe) {
-        // SAFETY: the handle is open while the pipe is borrowed. The address tells the operation, and is not used otherwise.
+        // SAFETY: the handle is open while the pipe is borrowed. The address only identifies the operation.
         unsafe { CancelIoEx(pipe.raw(), self.overlapped.get()) };
     }
 }
 
-/// What the system calls, once for each operation that was begun, when that is over.
+/// The callback of the pool, called once for each operation that was begun, after its completion.
 unsafe extern "system" fn ended(_status: u32, _len: u32, overlapped: *mut OVERLAPPED) {
-    // SAFETY: it was given to the kernel by `begin`, as the share of an operation, of which it is told once.
+    // SAFETY: `begin` gave this pointer from `into_raw` to the kernel, which passes it here once.
     let operation = unsafe { Arc::from_raw(overlapped.cast_const().cast::<Operation>()) };
-    // SAFETY: the kernel is done with it, and nobody else writes it.
+    // SAFETY: the operation has completed, so the kernel writes no more, and nothing else does.
     let overlapped = unsafe { operation.overlapped.get().read() };
-    // The status is 32 bits with a sign, whatever the field has beside it.
+    // The status is the signed lower half of the field.
     let status = u32::try_from(overlapped.Internal & 0xffff_ffff).unwrap_or(u32::MAX).cast_signed();
-    // SAFETY: it maps a number to a number.
+    // SAFETY: the function maps a number to a number.
     let code = unsafe { RtlNtStatusToDosError(status) };
-    // Before anybody can know that it is over.
-    operation.let_go();
-    // It is the only one that sets it.
+    // Before the outcome becomes visible, so that an end dropped after that has closed.
+    operation.release_pipe();
+    // Only this callback sets it.
     operation.ended.get_or_init(|| Ended { code, len: overlapped.InternalHigh });
     operation.tasks.wake_all();
     if let Some(Discards { write, generation, .. }) = &operation.discards
@@ -205,7 +205,7 @@ unsafe extern "system" fn ended(_status: u32, _len: u32, overlapped: *mut OVERLA
         && let Some(write) = write.upgrade()
         && write.ended().is_none()
     {
-        // Where it can't be begun, there is nothing more to read.
+        // If no read can be begun, there is nothing more to discard.
         write.discard_meanwhile(*generation).ok();
     }
 }

@@ -1,24 +1,27 @@
-//! Opening a pipe in a task, waiting until it can be opened.
+//! The client's side, async: opening a pipe, and waiting until it can be opened.
+#![expect(unsafe_code, reason = "security attributes are pointers")]
 
 use super::{
     super::{
         End,
         client::{self, ended, wait_while_busy},
+        connection::Connection,
         handle::{code, wide},
     },
     aside::Aside,
-    at_once,
     bell::Bell,
-    end::AsyncEnd,
 };
-use crate::{options::Request, sys::Limit};
-use std::{future::poll_fn, io, sync::Arc, time::Duration};
+use crate::{
+    options::Request,
+    sys::{Limit, async_end::AsyncEnd},
+};
+use std::{ffi::c_void, future::poll_fn, io, sync::Arc, time::Duration};
 use windows_sys::Win32::Foundation::{ERROR_FILE_NOT_FOUND, ERROR_PIPE_BUSY};
 
-/// How often to look for a name that does not exist, of which the system does not tell.
-const PAUSE: Duration = Duration::from_millis(10);
+/// The polling interval for a name that does not exist; the system does not signal its creation.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Opens, waiting at most so long, and as the request says.
+/// Opens, and waits as the request says, at most for the timeout.
 pub(crate) async fn connect(request: &Request, timeout: Duration) -> io::Result<AsyncEnd> {
     let limit = Limit::new(Some(timeout), None);
     let name = &request.name;
@@ -35,13 +38,30 @@ pub(crate) async fn connect(request: &Request, timeout: Duration) -> io::Result<
             let (path, limit) = (wide(client::wait_path_of(name)), limit.clone());
             Aside::begin(None, move || wait_while_busy(&path, &limit))?.await?;
         } else {
-            let pause = Bell::after(limit.left().map_or(PAUSE, |left| left.min(PAUSE)))?;
+            let pause = Bell::after(limit.left().map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL)))?;
             poll_fn(|cx| pause.poll(cx)).await;
         }
     }
 }
 
-fn open(request: &Request) -> io::Result<AsyncEnd> {
-    let connection = client::open(request, &at_once())?;
-    Ok(AsyncEnd::new(End::Connection(Arc::new(connection))))
+/// Opens without waiting: busy and absent are errors.
+pub(crate) fn open(request: &Request) -> io::Result<AsyncEnd> {
+    client::open(request, &Limit::zero()).map(end_of)
+}
+
+/// The same with these security attributes for the handle.
+///
+/// # Safety
+/// `attributes` is null or points to a valid `SECURITY_ATTRIBUTES`.
+pub(crate) unsafe fn open_with_attributes(
+    request: &Request,
+    attributes: *mut c_void,
+) -> io::Result<AsyncEnd> {
+    let attributes = attributes.cast_const().cast();
+    // SAFETY: the caller promises the same.
+    unsafe { client::open_with_attributes(request, &Limit::zero(), attributes) }.map(end_of)
+}
+
+fn end_of(connection: Connection) -> AsyncEnd {
+    AsyncEnd::new(End::Connection(Arc::new(connection)))
 }

@@ -1,8 +1,8 @@
-//! The same pipes for tasks of a tokio runtime.
+//! The async surface over the same pipes, for tasks of a tokio runtime.
 //!
-//! A task tries; if there is nothing for it, an operation is begun whose end wakes it: a read of nothing, which ends when
-//! something can be read, or the write of what had no room. The ends of operations are told by threads of the system's own
-//! pool, which wake tasks and do nothing else. No thread of the runtime ever waits here.
+//! A task tries. If nothing is there, it begins an operation whose completion wakes it: a read of length zero, which ends
+//! when something can be read, or the write that had no room. Threads of the system's pool receive the completions; they
+//! wake tasks and do nothing else. No thread of the runtime ever waits here.
 
 mod accepting;
 mod anonymous;
@@ -10,34 +10,33 @@ mod aside;
 mod bell;
 mod completion;
 mod connecting;
-mod end;
-mod making;
 mod reading;
-mod tasks;
 mod writing;
 
-pub(crate) use accepting::Accepting;
+pub(crate) use accepting::{Accepting, create, create_with_attributes};
 pub(crate) use anonymous::{AsyncAnonRead, AsyncAnonWrite};
-pub(crate) use connecting::connect;
-pub(crate) use end::AsyncEnd;
-pub(crate) use making::{create, create_with_attributes, open, open_with_attributes};
+pub(crate) use connecting::{connect, open, open_with_attributes};
 
-use super::{super::Limit, connection::Connection};
-use crate::error::context;
+use super::connection::Connection;
+use crate::{
+    error::context,
+    sys::waiters::{Tasks, Waiter},
+};
 use ::tokio::runtime::Handle;
 use reading::Reading;
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
-use tasks::Tasks;
 use writing::Writing;
 
-/// How often a poll looks at most before it lets other tasks run.
-const LOOKS_MAX: usize = 3;
+/// What a task that waits at an end keeps between polls.
+pub(crate) type TaskWait = Waiter;
 
-/// What a connection has for tasks.
+/// How often one poll tries before it lets other tasks run.
+const TRIES_MAX: usize = 3;
+
+/// The state of a connection's async reads and writes.
 #[derive(Debug, Default)]
 pub(super) struct State {
     readers: Arc<Tasks>,
@@ -47,7 +46,7 @@ pub(super) struct State {
 }
 
 impl Connection {
-    /// Wakes the tasks that wait here, to look again.
+    /// Wakes all tasks that wait here, so that they try again.
     pub(super) fn wake_tasks(&self) {
         if let Some(state) = self.state.get() {
             state.readers.wake_all();
@@ -60,12 +59,7 @@ impl Connection {
     }
 }
 
-/// The limit of a call that may not wait.
-fn at_once() -> Limit {
-    Limit::new(Some(Duration::ZERO), None)
-}
-
-/// Waiting itself would work without a runtime, here and nowhere else.
+/// Waiting would work here without a runtime, but on no other system.
 fn check_runtime() -> io::Result<()> {
     Handle::try_current()
         .map(drop)
@@ -73,6 +67,6 @@ fn check_runtime() -> io::Result<()> {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What a poll leaves in it is whole at every step.
+    // A poll leaves it consistent at every step, so a panic elsewhere does no harm.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,22 +1,18 @@
-//! Taking from a connection without ever keeping a thread waiting.
+//! Async reads from a connection, which never block a thread.
 
 use super::{
     super::{
+        super::errors::{broken, of_transaction, unread_before_transaction},
         connection::Connection,
-        handle::{code, system_error},
+        direction::DirectionGuard,
         pipe::Pipe,
-        reading::Got,
-        turn::Taken,
+        reading::ReadOutcome,
     },
-    LOOKS_MAX, State, at_once, check_runtime,
+    State, TRIES_MAX, TaskWait, check_runtime,
     completion::{Ended, Operation},
     lock,
-    tasks::Waiter,
 };
-use crate::{
-    error::{PipeErrorKind, fail},
-    message::MessageRead,
-};
+use crate::{error::PipeErrorKind, message::MessageRead, sys::Limit};
 use ::tokio::task::coop;
 use std::{
     future::poll_fn,
@@ -25,77 +21,78 @@ use std::{
     task::{Context, Poll, ready},
     thread,
 };
-use windows_sys::Win32::Foundation::{ERROR_BROKEN_PIPE, ERROR_NO_DATA};
 
-/// How often to look whether an operation that is over was told of.
-const ENDED_LOOKS_MAX: u32 = 100_000;
+/// How often to yield while the completion of a cancelled operation is on its way.
+const YIELDS_MAX: u32 = 100_000;
 
 /// What is known of a connection's unread data.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    /// The read of nothing, which tells when there is something.
-    watching: Option<Watching>,
-    /// Whether it told, and nobody has looked since.
-    is_told: bool,
-    /// It took an empty message, which is the next one.
+    /// The read of length zero that ends when something can be read.
+    watch: Option<Watch>,
+    /// A watch has ended, and no read was tried since.
+    is_signalled: bool,
+    /// A watch has taken an empty message, which is the next one to return.
     has_empty: bool,
-    /// A transaction waits for its reply: nobody else may read.
+    /// A transaction waits for its reply: no other task may read.
     is_reserved: bool,
 }
 
 #[derive(Debug)]
-struct Watching {
+struct Watch {
     operation: Arc<Operation>,
-    /// Whether it is one of message read mode, in which it takes an empty message.
+    /// Whether it was begun in message read mode, in which it takes an empty message.
     takes_empty: bool,
     pipe: Arc<Pipe>,
 }
 
-/// What a look came to.
-enum Look<T> {
-    Got(T),
+/// The outcome of one try.
+enum Try<T> {
+    Done(T),
     /// Something happened meanwhile.
     Again,
-    /// Nothing is there; tasks are woken when something comes.
+    /// Nothing is there; an operation wakes the tasks when something arrives.
     Wait,
 }
 
-/// Nobody else reads while this lives.
+/// No other task reads while this lives.
 struct Reservation<'a> {
     state: &'a State,
 }
 
 impl Connection {
     /// Reads bytes, in either read mode; 0 is the end.
-    pub(super) fn poll_read(
+    pub(crate) fn poll_read(
         &self,
         cx: &mut Context<'_>,
-        waiter: &mut Waiter,
+        wait: &mut TaskWait,
         bufs: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        if let Some(done) = self.need_not_read(bufs)? {
+        if let Some(done) = self.read_into_nothing(bufs)? {
             return Poll::Ready(Ok(done));
         }
-        self.poll_take(cx, waiter, false, |reading, turn| self.take_bytes(reading, turn, bufs))
+        self.poll_take(cx, wait, false, |reading, guard| self.take_bytes(reading, guard, bufs))
     }
 
-    /// The same without waiting, else `WouldBlock`.
-    pub(super) fn read_now(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        if let Some(done) = self.need_not_read(bufs)? {
+    /// The same without waiting; `WouldBlock` if nothing is there.
+    pub(crate) fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        if let Some(done) = self.read_into_nothing(bufs)? {
             return Ok(done);
         }
         let mut reading = lock(&self.state().reading);
-        reading.notice();
-        // A message that was there before what is seen now may have been taken by an operation that has not told yet.
-        let is_open = reading.watching.as_ref().is_some_and(|watching| watching.takes_empty);
-        if reading.is_reserved || is_open {
+        reading.notice_end();
+        // The watch may have taken an empty message without having completed: that one comes before what is visible now.
+        let may_hold_empty = reading.watch.as_ref().is_some_and(|watch| watch.takes_empty);
+        if reading.is_reserved || may_hold_empty {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let mut take = |reading: &mut Reading, turn: &Taken<'_>| self.take_bytes(reading, turn, bufs);
-        self.take_now(&mut reading, &mut take)?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+        let mut take =
+            |reading: &mut Reading, guard: &DirectionGuard<'_>| self.take_bytes(reading, guard, bufs);
+        self.try_take(&mut reading, &mut take)?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
     }
 
-    fn need_not_read(&self, bufs: &[IoSliceMut<'_>]) -> io::Result<Option<usize>> {
+    /// A read into empty buffers returns 0 without waiting (rule B4).
+    fn read_into_nothing(&self, bufs: &[IoSliceMut<'_>]) -> io::Result<Option<usize>> {
         self.pipe.check_may_read()?;
         if bufs.iter().all(|buf| buf.is_empty()) {
             return self.check_usable().map(|()| Some(0));
@@ -103,211 +100,214 @@ impl Connection {
         Ok(None)
     }
 
-    /// Whether a read would not wait, be it for an error.
-    pub(super) fn poll_readable(&self, cx: &mut Context<'_>, waiter: &mut Waiter) -> Poll<io::Result<()>> {
+    /// Takes the empty message that the watch has taken from the system, if it has.
+    pub(in super::super) fn take_watched_empty(&self) -> bool {
+        self.state.get().is_some_and(|state| std::mem::take(&mut lock(&state.reading).has_empty))
+    }
+
+    /// Ready when a read would not wait, be it for an error.
+    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>, wait: &mut TaskWait) -> Poll<io::Result<()>> {
         if self.pipe.check_may_read().is_err() {
             return Poll::Ready(Ok(()));
         }
-        self.poll_look(cx, waiter, |reading| {
-            if reading.watching.is_some() {
-                return Ok(Look::Wait);
+        self.poll_try(cx, wait, |reading| {
+            if reading.watch.is_some() {
+                return Ok(Try::Wait);
             }
-            if reading.has_empty || self.shows_something() {
-                return Ok(Look::Got(()));
+            if reading.has_empty || self.is_readable() {
+                return Ok(Try::Done(()));
             }
-            reading.is_told = false;
-            Ok(match self.watch(reading)? {
-                Look::Again => Look::Got(()),
+            reading.is_signalled = false;
+            Ok(match self.begin_watch(reading)? {
+                Try::Again => Try::Done(()),
                 other => other,
             })
         })
     }
 
     /// Reads one message, or the part of it that fits.
-    pub(super) fn poll_message_into(
+    pub(crate) fn poll_read_message_into(
         &self,
         cx: &mut Context<'_>,
-        waiter: &mut Waiter,
+        wait: &mut TaskWait,
         buf: &mut [u8],
     ) -> Poll<io::Result<MessageRead>> {
-        self.check_message_mode()?;
-        self.poll_take(cx, waiter, false, |reading, turn| {
-            if std::mem::take(&mut reading.has_empty) {
+        self.check_reads_messages()?;
+        self.poll_take(cx, wait, false, |reading, guard| {
+            if self.take_empty(reading)? {
                 return Ok(MessageRead::Whole(0));
             }
-            Ok(match self.read_once(turn, buf, &at_once())? {
-                Got::Whole(len) => MessageRead::Whole(len),
-                Got::Part(len) => MessageRead::Part(len),
-                Got::End => MessageRead::End,
+            Ok(match self.read_once(guard, buf, &Limit::zero())? {
+                ReadOutcome::Whole(len) => MessageRead::Whole(len),
+                ReadOutcome::Part(len) => MessageRead::Part(len),
+                ReadOutcome::End => MessageRead::End,
             })
         })
     }
 
     /// Reads one whole message of at most `len_max` bytes; `None` is the end.
-    pub(super) fn poll_message(
+    pub(crate) fn poll_read_message(
         &self,
         cx: &mut Context<'_>,
-        waiter: &mut Waiter,
+        wait: &mut TaskWait,
         len_max: usize,
     ) -> Poll<io::Result<Option<Vec<u8>>>> {
-        self.check_message_mode()?;
-        self.poll_take(cx, waiter, false, |reading, turn| self.take_message(reading, turn, len_max))
+        self.check_reads_messages()?;
+        self.poll_take(cx, wait, false, |reading, guard| self.take_message(reading, guard, len_max))
     }
 
     /// Writes a message and reads the reply.
-    pub(super) async fn transact_in_task(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
+    pub(crate) async fn transact_async(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
         self.pipe.check_may_write()?;
-        self.check_message_mode()?;
-        let mut waiter = Waiter::default();
-        // From the request to the reply nobody else may read, or two replies could change places.
-        let reservation = poll_fn(|cx| self.poll_reservation(cx, &mut waiter)).await?;
+        self.check_reads_messages()?;
+        let mut wait = TaskWait::default();
+        // No other task reads between request and reply, or two tasks could get each other's replies.
+        let reservation = poll_fn(|cx| self.poll_reservation(cx, &mut wait)).await?;
         let is_unread = self.pipe.within(self.generation, || self.pipe.peek(&mut []))?.available > 0;
-        let has_empty = {
-            let mut reading = lock(&self.state().reading);
-            reading.notice();
-            reading.has_empty
-        };
-        if is_unread || has_empty {
-            return Err(fail(PipeErrorKind::Busy, "a transaction can't begin while something is unread"));
+        if is_unread || self.holds_empty_message() {
+            return Err(unread_before_transaction());
         }
-        self.write_message_in_task(request).await.map_err(|error| match code(&error) {
-            Some(ERROR_NO_DATA) => system_error(ERROR_BROKEN_PIPE),
-            _ => error,
-        })?;
+        self.write_message_async(request).await.map_err(of_transaction)?;
         let reply = poll_fn(|cx| {
-            self.poll_take(cx, &mut waiter, true, |reading, turn| self.take_message(reading, turn, len_max))
+            self.poll_take(cx, &mut wait, true, |reading, guard| self.take_message(reading, guard, len_max))
         });
         let reply = reply.await?;
         drop(reservation);
-        reply.ok_or_else(|| system_error(ERROR_BROKEN_PIPE))
+        reply.ok_or_else(broken)
     }
 
     fn poll_reservation(
         &self,
         cx: &mut Context<'_>,
-        waiter: &mut Waiter,
+        wait: &mut TaskWait,
     ) -> Poll<io::Result<Reservation<'_>>> {
-        self.poll_look(cx, waiter, |reading| {
+        self.poll_try(cx, wait, |reading| {
             if std::mem::replace(&mut reading.is_reserved, true) {
-                return Ok(Look::Wait);
+                return Ok(Try::Wait);
             }
-            Ok(Look::Got(Reservation { state: self.state() }))
+            Ok(Try::Done(Reservation { state: self.state() }))
         })
     }
 
-    /// Ends the watching, because it would end in another way from now on. Who waits has to look again.
-    pub(super) fn end_watching(&self) {
-        let Some(state) = self.state.get() else { return };
-        let mut reading = lock(&state.reading);
-        if let Some(watching) = &reading.watching {
-            watching.operation.cancel(&self.pipe);
-            // It is over by now; that this is told, and how it ended, is a matter of a moment.
-            let mut patience = 0..ENDED_LOOKS_MAX;
-            while watching.operation.ended().is_none() && patience.next().is_some() {
-                thread::yield_now();
-            }
-        }
-        reading.notice();
-        reading.watching = None;
+    /// Whether a watch has taken an empty message that no read has returned yet.
+    pub(in super::super) fn holds_empty_message(&self) -> bool {
+        self.state.get().is_some_and(|state| {
+            let mut reading = lock(&state.reading);
+            reading.notice_end();
+            reading.has_empty
+        })
     }
 
-    /// Polls for what `take` takes; `owns` says that the caller has the reservation, if there is one.
+    /// Switches the read mode by `switch`, while no watch is pending: the kernel completes a watch in the mode of that
+    /// moment, and `Watch::takes_empty` is the mode of its beginning.
+    pub(in super::super) fn without_watch<T>(&self, switch: impl FnOnce() -> T) -> T {
+        let state = self.state();
+        let switched = {
+            let mut reading = lock(&state.reading);
+            reading.cancel_watch();
+            switch()
+        };
+        // The tasks that waited for the watch begin another one.
+        state.readers.wake_all();
+        switched
+    }
+
+    /// Polls until `take` takes something; `is_owner` says that the caller has the reservation, if there is one.
     fn poll_take<T>(
         &self,
         cx: &mut Context<'_>,
-        waiter: &mut Waiter,
-        owns: bool,
-        mut take: impl FnMut(&mut Reading, &Taken<'_>) -> io::Result<T>,
+        wait: &mut TaskWait,
+        is_owner: bool,
+        mut take: impl FnMut(&mut Reading, &DirectionGuard<'_>) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
-        self.poll_look(cx, waiter, |reading| {
-            if reading.watching.is_some() || (reading.is_reserved && !owns) {
-                return Ok(Look::Wait);
+        self.poll_try(cx, wait, |reading| {
+            if reading.watch.is_some() || (reading.is_reserved && !is_owner) {
+                return Ok(Try::Wait);
             }
-            match self.take_now(reading, &mut take)? {
-                Some(taken) => Ok(Look::Got(taken)),
-                None => self.watch(reading),
+            match self.try_take(reading, &mut take)? {
+                Some(taken) => Ok(Try::Done(taken)),
+                None => self.begin_watch(reading),
             }
         })
     }
 
-    /// Looks until there is something, and lets other tasks run now and then.
-    fn poll_look<T>(
+    /// Tries a few times, then lets other tasks run.
+    fn poll_try<T>(
         &self,
         cx: &mut Context<'_>,
-        waiter: &mut Waiter,
-        mut look: impl FnMut(&mut Reading) -> io::Result<Look<T>>,
+        wait: &mut TaskWait,
+        mut attempt: impl FnMut(&mut Reading) -> io::Result<Try<T>>,
     ) -> Poll<io::Result<T>> {
         let progress = ready!(coop::poll_proceed(cx));
         let state = self.state();
-        for _ in 0..LOOKS_MAX {
-            // Before looking: what comes from here on wakes this task.
-            waiter.wait_at(&state.readers, cx);
-            let looked = {
+        for _ in 0..TRIES_MAX {
+            // Registered before the try, so that whatever happens from here on wakes this task.
+            wait.wait_at(&state.readers, cx);
+            let tried = {
                 let mut reading = lock(&state.reading);
-                reading.notice();
-                look(&mut reading)
+                reading.notice_end();
+                attempt(&mut reading)
             };
-            match looked {
-                Ok(Look::Got(value)) => {
+            match tried {
+                Ok(Try::Done(value)) => {
                     progress.made_progress();
                     return Poll::Ready(Ok(value));
                 }
-                Ok(Look::Again) => {}
-                Ok(Look::Wait) => return Poll::Pending,
+                Ok(Try::Again) => {}
+                Ok(Try::Wait) => return Poll::Pending,
                 Err(error) => {
                     progress.made_progress();
                     return Poll::Ready(Err(error));
                 }
             }
         }
-        // Whatever keeps it coming back, other tasks run first.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
     /// Takes something if it is there.
-    fn take_now<T>(
+    fn try_take<T>(
         &self,
         reading: &mut Reading,
-        take: &mut impl FnMut(&mut Reading, &Taken<'_>) -> io::Result<T>,
+        take: &mut impl FnMut(&mut Reading, &DirectionGuard<'_>) -> io::Result<T>,
     ) -> io::Result<Option<T>> {
-        // What was told is surely there, and what is not seen may be an empty message.
-        if !std::mem::take(&mut reading.is_told) && !reading.has_empty && !self.shows_something() {
+        // After a signal the read is tried even if nothing is visible: it may be an empty message.
+        if !std::mem::take(&mut reading.is_signalled) && !reading.has_empty && !self.is_readable() {
             return Ok(None);
         }
-        let taken = self.reading.take(&at_once()).and_then(|turn| take(reading, &turn));
-        match taken {
+        let Some(guard) = self.reading.try_lock() else { return Ok(None) };
+        match take(reading, &guard) {
             Ok(taken) => Ok(Some(taken)),
             Err(error) if error == PipeErrorKind::TimedOut => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Whether there are bytes to read, or an error that reading tells.
-    fn shows_something(&self) -> bool {
+    /// Whether there are bytes to read, or an error that reading returns.
+    fn is_readable(&self) -> bool {
         let seen = self.pipe.within(self.generation, || self.pipe.peek(&mut []));
         seen.map_or(true, |seen| seen.available > 0 || seen.left > 0)
     }
 
     /// Begins to watch for something to read.
-    fn watch<T>(&self, reading: &mut Reading) -> io::Result<Look<T>> {
+    fn begin_watch<T>(&self, reading: &mut Reading) -> io::Result<Try<T>> {
         check_runtime()?;
         let takes_empty = self.settings.reads_messages();
         let begun = Operation::read_nothing(&self.state().readers, &self.pipe, self.generation);
         match begun {
             Ok((operation, None)) => {
                 let pipe = Arc::clone(&self.pipe);
-                reading.watching = Some(Watching { operation, takes_empty, pipe });
-                Ok(Look::Wait)
+                reading.watch = Some(Watch { operation, takes_empty, pipe });
+                Ok(Try::Wait)
             }
             Ok((_, Some(ended))) => {
-                reading.is_told_of(ended, takes_empty);
-                Ok(Look::Again)
+                reading.note_end(ended, takes_empty);
+                Ok(Try::Again)
             }
             Err(_) => {
-                // The read itself tells.
-                reading.is_told = true;
-                Ok(Look::Again)
+                // The read itself returns the error.
+                reading.is_signalled = true;
+                Ok(Try::Again)
             }
         }
     }
@@ -315,29 +315,38 @@ impl Connection {
     fn take_message(
         &self,
         reading: &mut Reading,
-        turn: &Taken<'_>,
+        guard: &DirectionGuard<'_>,
         len_max: usize,
     ) -> io::Result<Option<Vec<u8>>> {
-        if std::mem::take(&mut reading.has_empty) {
+        if self.take_empty(reading)? {
             return Ok(Some(Vec::new()));
         }
-        self.take_whole(turn, &at_once(), len_max)
+        self.read_whole(guard, &Limit::zero(), len_max)
+    }
+
+    /// Takes the empty message that a watch has taken from the kernel. A disconnect discards it as all other unread data
+    /// (rule F2).
+    fn take_empty(&self, reading: &mut Reading) -> io::Result<bool> {
+        if std::mem::take(&mut reading.has_empty) {
+            return self.check_usable().map(|()| true);
+        }
+        Ok(false)
     }
 
     /// Fills several buffers as one read would fill one.
     fn take_bytes(
         &self,
         reading: &mut Reading,
-        turn: &Taken<'_>,
+        guard: &DirectionGuard<'_>,
         bufs: &mut [IoSliceMut<'_>],
     ) -> io::Result<usize> {
-        // As a stream of bytes it is nothing.
+        // An empty message has no bytes.
         reading.has_empty = false;
         let mut filled = 0;
         for buf in bufs.iter_mut().filter(|buf| !buf.is_empty()) {
-            let (len, goes_on) = match self.take_some(turn, buf) {
+            let (len, goes_on) = match self.fill(guard, buf) {
                 Ok(Some(some)) => some,
-                // The end, or what is told the next time.
+                // The end; after some bytes the next read returns it.
                 Ok(None) => return Ok(filled),
                 Err(error) if filled == 0 => return Err(error),
                 Err(_) => return Ok(filled),
@@ -350,44 +359,57 @@ impl Connection {
         Ok(filled)
     }
 
-    /// Fills one buffer: with how much, and whether a read may go on behind that. `None` is the end.
-    fn take_some(&self, turn: &Taken<'_>, buf: &mut [u8]) -> io::Result<Option<(usize, bool)>> {
+    /// Fills one buffer: returns the length, and whether the next buffer may continue the same read. `None` is the end.
+    fn fill(&self, guard: &DirectionGuard<'_>, buf: &mut [u8]) -> io::Result<Option<(usize, bool)>> {
         loop {
-            match self.read_once(turn, buf, &at_once())? {
-                Got::Whole(0) => {}
-                Got::Whole(len) => {
+            match self.read_once(guard, buf, &Limit::zero())? {
+                ReadOutcome::Whole(0) => {}
+                ReadOutcome::Whole(len) => {
                     let goes_on = len == buf.len() && !self.settings.reads_messages();
-                    return Ok(Some((len, goes_on && self.shows_something())));
+                    return Ok(Some((len, goes_on && self.is_readable())));
                 }
-                Got::Part(len) => return Ok(Some((len, true))),
-                Got::End => return Ok(None),
+                ReadOutcome::Part(len) => return Ok(Some((len, true))),
+                ReadOutcome::End => return Ok(None),
             }
         }
     }
 }
 
 impl Reading {
-    /// Looks how watching ended, if it did.
-    fn notice(&mut self) {
-        if let Some(watching) = &self.watching
-            && let Some(ended) = watching.operation.ended()
+    /// Takes note of how the watch ended, if it did.
+    fn notice_end(&mut self) {
+        if let Some(watch) = &self.watch
+            && let Some(ended) = watch.operation.ended()
         {
-            let takes_empty = watching.takes_empty;
-            self.watching = None;
-            self.is_told_of(ended, takes_empty);
+            let takes_empty = watch.takes_empty;
+            self.watch = None;
+            self.note_end(ended, takes_empty);
         }
     }
 
-    fn is_told_of(&mut self, ended: Ended, takes_empty: bool) {
+    fn note_end(&mut self, ended: Ended, takes_empty: bool) {
         if takes_empty && ended.outcome().is_ok() {
             self.has_empty = true;
         } else {
-            self.is_told = true;
+            self.is_signalled = true;
         }
+    }
+
+    /// Ends the watch. The kernel is done with it afterwards; its completion comes from another thread a moment later. If
+    /// that takes too long, the watch stays until the completion says whether it has taken an empty message.
+    fn cancel_watch(&mut self) {
+        if let Some(watch) = &self.watch {
+            watch.operation.cancel(&watch.pipe);
+            let mut yields = 0..YIELDS_MAX;
+            while watch.operation.ended().is_none() && yields.next().is_some() {
+                thread::yield_now();
+            }
+        }
+        self.notice_end();
     }
 }
 
-impl Drop for Watching {
+impl Drop for Watch {
     fn drop(&mut self) {
         if self.operation.ended().is_none() {
             self.operation.cancel(&self.pipe);
@@ -399,5 +421,99 @@ impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         lock(&self.state.reading).is_reserved = false;
         self.state.readers.wake_all();
+    }
+}
+
+// Empty messages, which a watch takes from the kernel.
+#[cfg(test)]
+mod tests {
+    use crate::{
+        ClientOptions, NamedPipe, NamedPipeBuilder, PipeMode, PipeName, error::PipeErrorKind,
+        sys::async_end::AsyncEnd,
+    };
+    use ::tokio::{runtime::Builder, task::yield_now, time::timeout};
+    use std::{future::Future, io::Write, pin::pin, task::Poll, time::Duration};
+
+    /// For what must happen, however slow the machine is.
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { timeout(LONG, test).await.unwrap() });
+    }
+
+    fn pair(client_mode: PipeMode) -> (NamedPipe, AsyncEnd) {
+        let name = PipeName::unique("watch").unwrap();
+        let server = NamedPipeBuilder::new(&name).pipe_mode(PipeMode::Message).create().unwrap();
+        let client = ClientOptions::new().read_mode(client_mode).open(&name).unwrap();
+        server.connect().unwrap();
+        (server, AsyncEnd::new(client.into_end()))
+    }
+
+    /// On a message pipe each write is one message.
+    fn send(mut server: &NamedPipe, message: &[u8]) {
+        assert_eq!(server.write(message).unwrap(), message.len());
+    }
+
+    /// Polls for a read and gives it up. The watch stays.
+    async fn begin_watch(end: &AsyncEnd) {
+        let mut ready = pin!(std::future::poll_fn(|cx| end.poll_read_ready(cx)));
+        let polled = std::future::poll_fn(|cx| Poll::Ready(ready.as_mut().poll(cx))).await;
+        assert!(polled.is_pending());
+    }
+
+    #[test]
+    fn an_empty_message_that_a_watch_took_is_unread() {
+        run(async {
+            let (server, client) = pair(PipeMode::Message);
+            begin_watch(&client).await;
+            send(&server, b"");
+            while client.peek(&mut []).unwrap().message_left.is_none() {
+                yield_now().await;
+            }
+            send(&server, b"next");
+            let mut buf = [0; 9];
+            let peek = client.peek(&mut buf).unwrap();
+            assert_eq!((peek.copied, peek.available, peek.message_left), (0, 4, Some(0)));
+            assert_eq!(client.read_message(9).await.unwrap().unwrap(), b"");
+            assert_eq!(client.peek(&mut buf).unwrap().copied, 4);
+            assert_eq!(client.read_message(9).await.unwrap().unwrap(), b"next");
+        });
+    }
+
+    #[test]
+    fn a_disconnect_discards_an_empty_message_that_a_watch_took() {
+        run(async {
+            let (server, client) = pair(PipeMode::Message);
+            begin_watch(&client).await;
+            send(&server, b"");
+            while client.peek(&mut []).unwrap().message_left.is_none() {
+                yield_now().await;
+            }
+            server.disconnect().unwrap();
+            for _ in 0..2 {
+                let error = client.read_message(9).await.unwrap_err();
+                assert!(error == PipeErrorKind::NotConnected, "{error}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_watch_ends_when_the_read_mode_is_switched() {
+        run(async {
+            let (server, client) = pair(PipeMode::Byte);
+            begin_watch(&client).await;
+            client.set_read_mode(PipeMode::Message).unwrap();
+            send(&server, b"");
+            assert_eq!(client.read_message(9).await.unwrap().unwrap(), b"");
+            begin_watch(&client).await;
+            client.set_read_mode(PipeMode::Byte).unwrap();
+            send(&server, b"");
+            send(&server, b"bytes");
+            let mut buf = [0; 9];
+            let read =
+                std::future::poll_fn(|cx| client.poll_read(cx, &mut [std::io::IoSliceMut::new(&mut buf)]));
+            assert_eq!(read.await.unwrap(), 5);
+        });
     }
 }

@@ -1,0 +1,22 @@
+//! What a measure needs of a competitor: a connected endpoint, or a server that accepts connections.
+
+use std::io::{self, Read, Write};
+
+/// One end of a duplex connection. The futures of a blocking competitor block, and are ready when first polled.
+pub(crate) trait Endpoint {
+    /// Sends all bytes, as one message if the connection has messages.
+    async fn send(&mut self, payload: &[u8]) -> io::Result<()>;
+    /// Fills the buffer. A competitor that allocates a buffer for each message may replace it.
+    async fn receive(&mut self, payload: &mut Vec<u8>) -> io::Result<()>;
+}
+
+/// A competitor that accepts connections, as its documentation shows it: one call each to listen, accept and connect.
+pub(crate) trait Server {
+    type Listener: Sync;
+    type Stream: Read + Write;
+
+    /// Listens at a new address, and returns that too.
+    fn listen() -> io::Result<(Self::Listener, String)>;
+    fn accept(listener: &Self::Listener) -> io::Result<Self::Stream>;
+    fn connect(address: &str) -> io::Result<Self::Stream>;
+}

@@ -1,0 +1,259 @@
+//! A connected end, whatever it is made of: one trait, and what every kind of end has from it.
+
+use super::{
+    End, Peer,
+    errors::{no_half_close, nothing_to_peek_at},
+    settings::Settings,
+};
+use crate::{
+    error::PipeErrorKind,
+    message::{MessageRead, Peek},
+    options::{PipeInfo, PipeMode},
+};
+use std::{
+    fmt::Debug,
+    io::{self, IoSlice, IoSliceMut},
+    ops::Deref,
+    sync::Arc,
+};
+#[cfg(feature = "tokio")]
+use {
+    super::system::asynchronous::TaskWait,
+    std::{
+        pin::Pin,
+        task::{Context, Poll},
+    },
+};
+
+/// Async work that borrows an end.
+#[cfg(feature = "tokio")]
+pub(crate) type Work<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
+
+/// What one kind of end does. It stays with one connection.
+pub(crate) trait PipeEnd: Debug + Send + Sync {
+    /// Read mode, timeouts and canceller.
+    fn options(&self) -> &Settings;
+
+    /// Reads bytes, in either read mode; 0 is the end.
+    fn read(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize>;
+    /// Writes a stream, or on a message pipe one message.
+    fn write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize>;
+    /// Reads what is there, else `WouldBlock`.
+    #[cfg(any(unix, feature = "tokio"))]
+    fn try_read(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize>;
+    /// Writes what fits, else `WouldBlock`.
+    #[cfg(any(unix, feature = "tokio"))]
+    fn try_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize>;
+    /// Reads one whole message of at most `len_max` bytes; `None` is the end.
+    fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>>;
+    /// Reads one message, or the part of it that fits.
+    fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead>;
+    /// Writes one message, all of it or nothing.
+    fn write_message(&self, message: &[u8]) -> io::Result<()>;
+    /// Writes a message and reads the reply.
+    fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>>;
+    /// Copies what is there without taking it.
+    fn peek(&self, buf: &mut [u8]) -> io::Result<Peek>;
+    /// Waits until the peer has read everything.
+    fn drain(&self) -> io::Result<()>;
+    /// Ends the sending direction, where an end can do that.
+    fn shutdown_write(&self) -> io::Result<()> {
+        Err(no_half_close())
+    }
+
+    /// Switches how this end reads.
+    fn set_read_mode(&self, mode: PipeMode) -> io::Result<()>;
+    /// Type, end, instances and quotas.
+    fn info(&self) -> io::Result<PipeInfo>;
+    /// The identity of the peer; waits until it is known.
+    fn peer(&self) -> io::Result<Peer>;
+    /// The identity of the peer, if it is known by now.
+    #[cfg(feature = "tokio")]
+    fn peer_now(&self) -> io::Result<Peer> {
+        self.peer()
+    }
+
+    /// Lets the threads of this end spin before they sleep, or not.
+    #[cfg(unix)]
+    fn set_spin(&self, _spins: bool) {}
+    /// Readable when another `try_read` is due.
+    #[cfg(unix)]
+    fn read_ready_fd(&self) -> io::Result<std::os::fd::BorrowedFd<'_>>;
+    /// Readable when another `try_write` is due.
+    #[cfg(unix)]
+    fn write_ready_fd(&self) -> io::Result<std::os::fd::BorrowedFd<'_>>;
+
+    /// Takes back what was begun for tasks and would take data away from blocking calls.
+    #[cfg(feature = "tokio")]
+    fn leave_async(&self) {}
+    /// Polls for [`read`](Self::read).
+    #[cfg(feature = "tokio")]
+    fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>>;
+    /// Polls for a write of what fits.
+    #[cfg(feature = "tokio")]
+    fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>>;
+    /// Polls until a read would not wait, be it for an error.
+    #[cfg(feature = "tokio")]
+    fn poll_readable(&self, cx: &mut Context<'_>, wait: &mut TaskWait) -> Poll<io::Result<()>>;
+    /// Polls until a write of `len` bytes would not wait, be it for an error.
+    #[cfg(feature = "tokio")]
+    fn poll_writable(&self, cx: &mut Context<'_>, wait: &mut TaskWait, len: usize) -> Poll<io::Result<()>>;
+    /// Polls until the sending direction has ended, where an end can do that.
+    #[cfg(feature = "tokio")]
+    fn poll_shutdown(&self, _cx: &mut Context<'_>, _wait: &mut TaskWait) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    /// Polls for [`read_message`](Self::read_message).
+    #[cfg(feature = "tokio")]
+    fn poll_message(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        len_max: usize,
+    ) -> Poll<io::Result<Option<Vec<u8>>>>;
+    /// Polls for [`read_message_into`](Self::read_message_into).
+    #[cfg(feature = "tokio")]
+    fn poll_message_into(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<MessageRead>>;
+    /// [`write_message`](Self::write_message) for a task.
+    #[cfg(feature = "tokio")]
+    fn write_message_async<'a>(&'a self, message: &'a [u8]) -> Work<'a, ()>;
+    /// [`transact`](Self::transact) for a task.
+    #[cfg(feature = "tokio")]
+    fn transact_async<'a>(&'a self, request: &'a [u8], len_max: usize) -> Work<'a, Vec<u8>>;
+    /// [`drain`](Self::drain) for a task.
+    #[cfg(feature = "tokio")]
+    fn drain_async(&self) -> Work<'_, ()>;
+}
+
+/// The end that an operation goes to.
+pub(crate) enum Current<'a> {
+    /// An end that stays with its connection.
+    Fixed(&'a dyn PipeEnd),
+    /// The connection that an instance has now.
+    OfInstance(Arc<dyn PipeEnd>),
+}
+
+impl<'a> Deref for Current<'a> {
+    type Target = dyn PipeEnd + 'a;
+
+    fn deref(&self) -> &(dyn PipeEnd + 'a) {
+        match self {
+            Current::Fixed(end) => *end,
+            Current::OfInstance(end) => &**end,
+        }
+    }
+}
+
+impl End {
+    /// The end that an operation goes to which begins now.
+    pub(crate) fn current(&self) -> io::Result<Current<'_>> {
+        match self.kind() {
+            Ok(end) => Ok(Current::Fixed(end)),
+            Err(instance) => Ok(Current::OfInstance(instance.connection_now()?)),
+        }
+    }
+
+    pub(crate) fn read(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.current()?.read(bufs)
+    }
+
+    pub(crate) fn write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.current()?.write(bufs)
+    }
+
+    pub(crate) fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>> {
+        self.current()?.read_message(len_max)
+    }
+
+    pub(crate) fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead> {
+        self.current()?.read_message_into(buf)
+    }
+
+    pub(crate) fn write_message(&self, message: &[u8]) -> io::Result<()> {
+        self.current()?.write_message(message)
+    }
+
+    pub(crate) fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
+        self.current()?.transact(request, len_max)
+    }
+
+    pub(crate) fn peek(&self, buf: &mut [u8]) -> io::Result<Peek> {
+        match self.kind() {
+            Ok(end) => end.peek(buf),
+            // Rule M4.
+            Err(instance) => match instance.connection_now().and_then(|connection| connection.peek(buf)) {
+                Err(error) if is_without_client(&error) => Err(nothing_to_peek_at()),
+                peeked => peeked,
+            },
+        }
+    }
+
+    pub(crate) fn drain(&self) -> io::Result<()> {
+        self.current()?.drain()
+    }
+
+    pub(crate) fn shutdown_write(&self) -> io::Result<()> {
+        match self.kind() {
+            Ok(end) => end.shutdown_write(),
+            Err(_) => Err(no_half_close()),
+        }
+    }
+
+    pub(crate) fn set_read_mode(&self, mode: PipeMode) -> io::Result<()> {
+        match self.kind() {
+            Ok(end) => end.set_read_mode(mode),
+            Err(instance) => instance.set_read_mode(mode),
+        }
+    }
+
+    pub(crate) fn info(&self) -> io::Result<PipeInfo> {
+        match self.kind() {
+            Ok(end) => end.info(),
+            Err(instance) => instance.info(),
+        }
+    }
+
+    pub(crate) fn peer(&self) -> io::Result<Peer> {
+        self.current()?.peer()
+    }
+
+    /// Another handle to the same end, which stays with its connection.
+    pub(crate) fn try_clone(&self) -> io::Result<End> {
+        match self.kind() {
+            Ok(_) => Ok(self.clone()),
+            Err(instance) => instance.connection_now().map(End::Connection),
+        }
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        match self.kind() {
+            Ok(end) => end.options(),
+            Err(instance) => instance.settings(),
+        }
+    }
+
+    /// The instance, if it is the server's and may serve other clients.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn instance(&self) -> Option<&super::Instance> {
+        self.kind().err()
+    }
+}
+
+fn is_without_client(error: &io::Error) -> bool {
+    matches!(PipeErrorKind::of(error), Some(PipeErrorKind::Listening | PipeErrorKind::NotConnected))
+}
