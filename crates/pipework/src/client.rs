@@ -6,10 +6,10 @@ use crate::{
     credentials::Credentials,
     error::{PipeErrorKind, fail},
     name::{PipeName, PipeNameKind},
-    network::NetworkCaller,
+    network::RemoteClient,
     options::{PipeMode, RemoteRequest, Request},
     stream::PipeStream,
-    sys::{self, Limit},
+    sys::{self, WaitLimit},
 };
 use std::{ffi::OsStr, io, sync::Arc, time::Duration};
 
@@ -52,7 +52,7 @@ const SECURITY_IDENTIFICATION: u32 = 1 << 16;
 pub fn connect<A: AsRef<OsStr>>(address: A) -> io::Result<PipeStream> {
     let mut request = ClientOptions::new().request(address.as_ref())?;
     request.allow_one_way = true;
-    sys::connect(&request, &Limit::new(Some(CONNECT_TIMEOUT), None)).map(PipeStream::new)
+    sys::connect(&request, &WaitLimit::new(Some(CONNECT_TIMEOUT), None)).map(PipeStream::new)
 }
 
 /// The options of a client end.
@@ -83,7 +83,7 @@ pub struct ClientOptions {
     require_encryption: Option<bool>,
     remote_port: Option<u16>,
     pub(crate) security_qos_flags: u32,
-    pub(crate) caller: Option<Arc<NetworkCaller>>,
+    pub(crate) remote_client: Option<Arc<RemoteClient>>,
 }
 
 impl ClientOptions {
@@ -102,7 +102,7 @@ impl ClientOptions {
             require_encryption: None,
             remote_port: None,
             security_qos_flags: SECURITY_IDENTIFICATION,
-            caller: None,
+            remote_client: None,
         }
     }
 
@@ -198,7 +198,7 @@ impl ClientOptions {
     /// [`CreateFileW`]: https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-createfilew
     #[doc(alias = "CreateFileW")]
     pub fn open<A: AsRef<OsStr>>(&self, address: A) -> io::Result<PipeStream> {
-        sys::open(&self.request(address.as_ref())?, &Limit::new(None, self.sys_canceller()))
+        sys::open(&self.request(address.as_ref())?, &WaitLimit::new(None, self.sys_canceller()))
             .map(PipeStream::new)
     }
 
@@ -211,7 +211,7 @@ impl ClientOptions {
     /// - `TimedOut`: the time limit was reached.
     /// - `Aborted`: the canceller was used.
     pub fn connect<A: AsRef<OsStr>>(&self, address: A) -> io::Result<PipeStream> {
-        let limit = Limit::new(Some(self.timeout), self.sys_canceller());
+        let limit = WaitLimit::new(Some(self.timeout), self.sys_canceller());
         sys::connect(&self.request(address.as_ref())?, &limit).map(PipeStream::new)
     }
 
@@ -235,7 +235,7 @@ impl ClientOptions {
             wait_absent: self.wait_absent,
             allow_one_way: false,
             security_qos_flags: self.security_qos_flags,
-            caller: self.caller.clone(),
+            remote_client: self.remote_client.clone(),
             remote: RemoteRequest {
                 credentials: self.credentials.clone(),
                 require_encryption: self.require_encryption,

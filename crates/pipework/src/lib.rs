@@ -113,7 +113,7 @@ pub use listener::{Incoming, Listener};
 pub use message::{MessageRead, Peek};
 pub use name::{PipeName, PipeNameKind};
 pub use named::{NamedPipe, NamedPipeBuilder};
-pub use network::{NetworkCaller, NetworkPeer};
+pub use network::{NetworkPeer, RemoteClient};
 pub use options::{PipeDirections, PipeEnd, PipeEntry, PipeInfo, PipeMode};
 pub use peer::Peer;
 pub use stream::PipeStream;

@@ -7,7 +7,7 @@ use crate::{
     named::NamedPipeBuilder,
     options::Spec,
     stream::PipeStream,
-    sys::{self, Limit},
+    sys::{self, WaitLimit},
 };
 use std::{
     ffi::OsStr,
@@ -52,7 +52,7 @@ pub struct Listener {
     pub(crate) source: Source,
     canceller: Mutex<Option<Canceller>>,
     /// Created on first use by an event loop, where the system has such a thing.
-    pub(crate) gate: OnceLock<sys::Gate>,
+    pub(crate) accept_readiness: OnceLock<sys::AcceptReadiness>,
 }
 
 /// The source of clients.
@@ -65,7 +65,7 @@ pub(crate) enum Source {
         _name: sys::NameHold,
     },
     /// A plain socket.
-    Plain(sys::PlainListener),
+    Socket(sys::SocketListener),
 }
 
 /// What one look for a client finds.
@@ -79,7 +79,7 @@ pub(crate) enum Look<'a> {
     /// This instance has a client whose identity is not known yet.
     Unknown(sys::Instance),
     /// No client: this plain socket listens.
-    NobodyAt(&'a sys::PlainListener),
+    NobodyAt(&'a sys::SocketListener),
     /// The pipe has all of its instances.
     Full,
     /// Another process creates an instance, so there can't be one now; a client that is there waits for it.
@@ -141,15 +141,15 @@ impl Listener {
     }
 
     /// A listener of a socket that another process or other code has bound.
-    pub(crate) fn over_plain(path: &Path, socket: sys::PlainListener) -> io::Result<Listener> {
+    pub(crate) fn over_plain(path: &Path, socket: sys::SocketListener) -> io::Result<Listener> {
         let spec = NamedPipeBuilder::new(path).spec()?;
-        let source = Source::Plain(socket);
-        Ok(Listener { spec, source, canceller: Mutex::new(None), gate: OnceLock::new() })
+        let source = Source::Socket(socket);
+        Ok(Listener { spec, source, canceller: Mutex::new(None), accept_readiness: OnceLock::new() })
     }
 
     pub(crate) fn new(mut spec: Spec) -> io::Result<Listener> {
         let source = match spec.name.kind() {
-            PipeNameKind::Socket(path) => Source::Plain(sys::PlainListener::bind(path, &spec.access)?),
+            PipeNameKind::Socket(path) => Source::Socket(sys::SocketListener::bind(path, &spec.access)?),
             _ => {
                 let instance = sys::Instance::create_for_listener(&spec)?;
                 Source::Instances { _name: instance.hold_name(), current: Mutex::new(Some(instance)) }
@@ -157,7 +157,7 @@ impl Listener {
         };
         // The instances that follow the first one.
         spec.first = false;
-        Ok(Listener { spec, source, canceller: Mutex::new(None), gate: OnceLock::new() })
+        Ok(Listener { spec, source, canceller: Mutex::new(None), accept_readiness: OnceLock::new() })
     }
 
     /// Waits for the next client. Several threads may call it.
@@ -196,13 +196,13 @@ impl Listener {
     /// `ready_fd` creates another one.
     #[cfg(feature = "tokio")]
     pub(crate) fn without_gate(self) -> Listener {
-        Listener { gate: OnceLock::new(), ..self }
+        Listener { accept_readiness: OnceLock::new(), ..self }
     }
 
     /// Looks for a client until the limit is reached.
-    fn accept_within(&self, limit: &Limit) -> io::Result<PipeStream> {
-        if let Some(gate) = self.gate.get() {
-            gate.arm();
+    fn accept_within(&self, limit: &WaitLimit) -> io::Result<PipeStream> {
+        if let Some(accept_readiness) = self.accept_readiness.get() {
+            accept_readiness.arm();
         }
         // One look does not wait for the identity of a client.
         let may_wait = limit.check().is_ok();
@@ -239,7 +239,7 @@ impl Listener {
         mut is_known: impl FnMut(&sys::Instance) -> io::Result<bool>,
     ) -> io::Result<Look<'_>> {
         let current = match &self.source {
-            Source::Plain(listener) => {
+            Source::Socket(listener) => {
                 return Ok(listener.try_accept()?.map_or(Look::NobodyAt(listener), Look::ClientAt));
             }
             Source::Instances { current, .. } => current,
@@ -255,7 +255,7 @@ impl Listener {
                     Created::Locked => return Ok(Look::Locked),
                 },
             };
-            let has_left = match instance.connect(&Limit::zero()) {
+            let has_left = match instance.connect(&WaitLimit::zero()) {
                 Ok(()) => false,
                 Err(error) if error == PipeErrorKind::NoData => true,
                 Err(error) if error == PipeErrorKind::TimedOut => return Ok(Look::Nobody(instance)),
@@ -298,20 +298,20 @@ impl Listener {
 
     /// Lets the descriptor signal a client of this instance.
     fn follow(&self, instance: &sys::Instance) -> io::Result<()> {
-        self.gate.get().map_or(Ok(()), |gate| gate.follow(instance))
+        self.accept_readiness.get().map_or(Ok(()), |accept_readiness| accept_readiness.follow(instance))
     }
 
     /// Lets the descriptor signal that an instance may have been closed.
     fn follow_places(&self) -> io::Result<()> {
-        let Some(gate) = self.gate.get() else { return Ok(()) };
-        gate.follow_places(sys::Watch::new(&self.spec.name)?)
+        let Some(accept_readiness) = self.accept_readiness.get() else { return Ok(()) };
+        accept_readiness.follow_places(sys::Watch::new(&self.spec.name)?)
     }
 
     /// Another process creates an instance; the descriptor signals when another look is due.
     fn locked(&self) -> Look<'_> {
-        if let Some(gate) = self.gate.get() {
+        if let Some(accept_readiness) = self.accept_readiness.get() {
             // Without a timer the next client signals.
-            gate.follow_lock(LOCKED_PAUSE).ok();
+            accept_readiness.follow_lock(LOCKED_PAUSE).ok();
         }
         Look::Locked
     }
@@ -322,8 +322,8 @@ impl Listener {
         stream
     }
 
-    fn limit(&self, timeout: Option<Duration>) -> Limit {
-        Limit::new(timeout, self.canceller().as_ref().map(|canceller| canceller.sys().clone()))
+    fn limit(&self, timeout: Option<Duration>) -> WaitLimit {
+        WaitLimit::new(timeout, self.canceller().as_ref().map(|canceller| canceller.sys().clone()))
     }
 
     fn canceller(&self) -> MutexGuard<'_, Option<Canceller>> {

@@ -14,7 +14,7 @@ pub struct NetworkPeer {
 
 /// A remote client that a gateway has authenticated, and that the gateway opens a pipe for by `on_behalf_of` in `os::unix`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct NetworkCaller {
+pub struct RemoteClient {
     /// The account, `DOMAIN\user`: at most 1,024 bytes, without control characters.
     pub account: String,
     /// The address or host name: at most 1,024 bytes, without control characters.

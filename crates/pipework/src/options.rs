@@ -4,7 +4,7 @@ use crate::{
     access::{Access, ServerCheck},
     credentials::Credentials,
     name::PipeName,
-    network::NetworkCaller,
+    network::RemoteClient,
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -115,7 +115,7 @@ pub(crate) struct Request {
     /// How far the server may impersonate the client, as `SECURITY_*` flags of Windows.
     pub(crate) security_qos_flags: u32,
     /// The remote client that a gateway opens the pipe for.
-    pub(crate) caller: Option<Arc<NetworkCaller>>,
+    pub(crate) remote_client: Option<Arc<RemoteClient>>,
     /// What only a remote pipe needs.
     #[allow(dead_code, reason = "a build without `remote` does not use it")]
     pub(crate) remote: RemoteRequest,

@@ -190,7 +190,7 @@ impl PipeStream {
     /// # Errors
     /// `Invalid` for zero, as in `std::net`: with it no later call could wait.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.end.settings().set_read_timeout(timeout)
+        self.end.options().set_read_timeout(timeout)
     }
 
     /// Sets the time limit of each later write that waits for room, and of each [`drain`](PipeStream::drain). `None` waits for
@@ -202,23 +202,23 @@ impl PipeStream {
     /// # Errors
     /// `Invalid` for zero, as in `std::net`: with it no later call could wait.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.end.settings().set_write_timeout(timeout)
+        self.end.options().set_write_timeout(timeout)
     }
 
     /// Returns the time limit that [`set_read_timeout`](PipeStream::set_read_timeout) has set.
     pub fn read_timeout(&self) -> Option<Duration> {
-        self.end.settings().read_timeout()
+        self.end.options().read_timeout()
     }
 
     /// Returns the time limit that [`set_write_timeout`](PipeStream::set_write_timeout) has set.
     pub fn write_timeout(&self) -> Option<Duration> {
-        self.end.settings().write_timeout()
+        self.end.options().write_timeout()
     }
 
     /// Lets `canceller` cancel the calls of this end that begin to wait from now on ([rule T2](crate::rules#t2)). `None`
     /// removes the canceller.
     pub fn set_canceller(&self, canceller: Option<&Canceller>) {
-        self.end.settings().set_canceller(canceller.map(Canceller::sys).cloned());
+        self.end.options().set_canceller(canceller.map(Canceller::sys).cloned());
     }
 
     /// Returns the pipe's type, maximum of instances and buffer sizes, and the side of this end. Corresponds to

@@ -11,7 +11,7 @@ use std::{
 };
 
 use pipework::{
-    NetworkCaller, PipeErrorKind, PipeMode, PipeName,
+    PipeErrorKind, PipeMode, PipeName, RemoteClient,
     os::unix::ClientOptionsExt,
     tokio::{ClientOptions, NamedPipeClient},
 };
@@ -171,7 +171,7 @@ impl Admission {
         })
     }
 
-    fn open_pipe(&self, target: &Target, client: &NetworkCaller) -> Result<OpenAttempt, AdmissionError> {
+    fn open_pipe(&self, target: &Target, client: &RemoteClient) -> Result<OpenAttempt, AdmissionError> {
         let opened = PipeOpener::new(target, client).open_without_waiting();
         opened.map_err(|error| {
             // The exports are out of date: the pipe is gone, or has another mode or direction now.
@@ -216,7 +216,7 @@ pub(crate) struct PipeOpener {
 }
 
 impl PipeOpener {
-    fn new(target: &Target, client: &NetworkCaller) -> PipeOpener {
+    fn new(target: &Target, client: &RemoteClient) -> PipeOpener {
         let mut options = ClientOptions::new();
         let mode = if target.messages { PipeMode::Message } else { PipeMode::Byte };
         // A one-way pipe can be opened in its own direction only.

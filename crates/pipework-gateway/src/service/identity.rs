@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use pipework::NetworkCaller;
+use pipework::RemoteClient;
 
 use crate::npa::{Request, Sid};
 
@@ -55,7 +55,7 @@ impl fmt::Display for IdentityError {
 
 /// Converts a request to the identity that the server gets. Refuses a client that smbd has not authenticated by
 /// password or ticket.
-pub(crate) fn identify(request: Request, require_encryption: bool) -> Result<NetworkCaller, IdentityError> {
+pub(crate) fn identify(request: Request, require_encryption: bool) -> Result<RemoteClient, IdentityError> {
     let has = |numbers| request.sids.iter().any(|sid| matches_sid(sid, WINDOWS, numbers));
     if request.sids.iter().any(is_probe) {
         return Err(IdentityError::Probe);
@@ -93,7 +93,7 @@ pub(crate) fn identify(request: Request, require_encryption: bool) -> Result<Net
     if sids.is_empty() {
         return Err(IdentityError::NoAccount);
     }
-    Ok(NetworkCaller {
+    Ok(RemoteClient {
         account: format!(r"{}\{}", request.domain, request.account),
         address: request.client_address,
         encrypted,
@@ -161,7 +161,7 @@ mod tests {
             "S-1-5-11",
             "S-1-22-1-1001",
         ];
-        let expected = NetworkCaller {
+        let expected = RemoteClient {
             account: r"SCOUT\smbtest".into(),
             address: "127.0.0.1".into(),
             encrypted: true,

@@ -19,7 +19,7 @@ pub(crate) struct Hello {
     /// Whether the payload is framed into messages.
     pub(crate) messages: bool,
     /// Bytes that follow and tell for whom on another computer the client speaks; 0 where it speaks for itself.
-    pub(crate) caller_len: u32,
+    pub(crate) identity_len: u32,
 }
 
 /// Why a hello is refused.
@@ -44,7 +44,7 @@ impl Hello {
             .chain(self.incarnation.to_le_bytes())
             .chain(self.inbound.unwrap_or(0).to_le_bytes())
             .chain(self.outbound.unwrap_or(0).to_le_bytes())
-            .chain(self.caller_len.to_le_bytes());
+            .chain(self.identity_len.to_le_bytes());
         // The last four bytes stay zero: room for what a later version says.
         for (place, byte) in bytes.iter_mut().zip(fields) {
             *place = byte;
@@ -65,13 +65,13 @@ impl Hello {
         let incarnation = u64::from_le_bytes(take(&mut rest));
         let inbound = u32::from_le_bytes(take(&mut rest));
         let outbound = u32::from_le_bytes(take(&mut rest));
-        let caller_len = u32::from_le_bytes(take(&mut rest));
+        let identity_len = u32::from_le_bytes(take(&mut rest));
         let hello = Hello {
             incarnation,
             messages: flags & 1 != 0,
             inbound: (flags & 2 != 0).then_some(inbound),
             outbound: (flags & 4 != 0).then_some(outbound),
-            caller_len,
+            identity_len,
         };
         // One meaning, one encoding: anything else is not what we would have sent.
         if hello.encode() == *bytes { Ok(hello) } else { Err(Refused::Malformed) }
@@ -95,12 +95,12 @@ mod tests {
 
     fn any_hello() -> impl Strategy<Value = Hello> {
         (any::<u64>(), any::<Option<u32>>(), any::<Option<u32>>(), any::<bool>(), any::<u32>()).prop_map(
-            |(incarnation, inbound, outbound, messages, caller_len)| Hello {
+            |(incarnation, inbound, outbound, messages, identity_len)| Hello {
                 incarnation,
                 inbound,
                 outbound,
                 messages,
-                caller_len,
+                identity_len,
             },
         )
     }
@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn other_versions_are_told_apart_from_noise() {
-        let hello = Hello { incarnation: 1, inbound: Some(2), outbound: None, messages: true, caller_len: 0 };
+        let hello =
+            Hello { incarnation: 1, inbound: Some(2), outbound: None, messages: true, identity_len: 0 };
         let mut bytes = hello.encode();
         bytes[8] = 2;
         assert_eq!(Hello::decode(&bytes), Err(Refused::Version(2)));

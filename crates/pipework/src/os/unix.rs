@@ -12,9 +12,9 @@ use std::{
 
 use super::seal::Sealed;
 use crate::{
-    AnonRead, AnonWrite, ClientOptions, Listener, NetworkCaller, Peer, PipeErrorKind, PipeStream,
+    AnonRead, AnonWrite, ClientOptions, Listener, Peer, PipeErrorKind, PipeStream, RemoteClient,
     listener::{Source, lock},
-    sys::{End, Gate, PlainListener, Watch, anonymous::handle_from_raw},
+    sys::{AcceptReadiness, End, SocketListener, Watch, anonymous::handle_from_raw},
 };
 
 /// Use of an end in an event loop, such as epoll, mio, calloop or smol, and the spinning of threads.
@@ -129,7 +129,7 @@ impl ListenerExt for Listener {
     }
 
     fn ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
-        gate_of(self).map(AsFd::as_fd)
+        accept_readiness_of(self).map(AsFd::as_fd)
     }
 }
 
@@ -143,49 +143,49 @@ pub trait ClientOptionsExt: Sealed {
     ///
     /// # Errors
     /// `open` and `connect` return `AccessDenied` if the pipe does not accept remote clients or does not allow this one, and
-    /// `Invalid` if the identity is too long or has control characters (see [`NetworkCaller`]).
-    fn on_behalf_of(&mut self, caller: &NetworkCaller) -> &mut Self;
+    /// `Invalid` if the identity is too long or has control characters (see [`RemoteClient`]).
+    fn on_behalf_of(&mut self, remote_client: &RemoteClient) -> &mut Self;
 }
 
 impl ClientOptionsExt for ClientOptions {
-    fn on_behalf_of(&mut self, caller: &NetworkCaller) -> &mut Self {
-        self.caller = Some(Arc::new(caller.clone()));
+    fn on_behalf_of(&mut self, remote_client: &RemoteClient) -> &mut Self {
+        self.remote_client = Some(Arc::new(remote_client.clone()));
         self
     }
 }
 
 #[cfg(feature = "tokio")]
 impl ClientOptionsExt for crate::tokio::ClientOptions {
-    fn on_behalf_of(&mut self, caller: &NetworkCaller) -> &mut Self {
-        self.options.on_behalf_of(caller);
+    fn on_behalf_of(&mut self, remote_client: &RemoteClient) -> &mut Self {
+        self.options.on_behalf_of(remote_client);
         self
     }
 }
 
 /// The descriptor that signals to event loops that a client waits.
-fn gate_of(listener: &Listener) -> io::Result<&Gate> {
-    if listener.gate.get().is_none() {
-        let gate = Gate::new()?;
+fn accept_readiness_of(listener: &Listener) -> io::Result<&AcceptReadiness> {
+    if listener.accept_readiness.get().is_none() {
+        let accept_readiness = AcceptReadiness::new()?;
         // Under the lock of the instance, so that no replacement is missed.
         let current = match &listener.source {
-            Source::Plain(listener) => {
-                gate.follow_plain(listener)?;
+            Source::Socket(listener) => {
+                accept_readiness.follow_socket(listener)?;
                 None
             }
             Source::Instances { current, .. } => {
                 let current = lock(current);
                 match &*current {
-                    Some(instance) => gate.follow(instance)?,
-                    None => gate.follow_places(Watch::new(listener.name())?)?,
+                    Some(instance) => accept_readiness.follow(instance)?,
+                    None => accept_readiness.follow_places(Watch::new(listener.name())?)?,
                 }
                 Some(current)
             }
         };
         // Another thread may have been quicker; then its gate serves.
-        listener.gate.set(gate).ok();
+        listener.accept_readiness.set(accept_readiness).ok();
         drop(current);
     }
-    listener.gate.get().ok_or_else(|| io::Error::other("the descriptor was not made"))
+    listener.accept_readiness.get().ok_or_else(|| io::Error::other("the descriptor was not made"))
 }
 
 /// The process of a peer.
@@ -236,7 +236,7 @@ impl TryFrom<OwnedFd> for Listener {
     ///
     /// The socket becomes non-blocking. Dropping the listener closes it and does not remove the socket file.
     fn try_from(socket: OwnedFd) -> io::Result<Listener> {
-        let (path, socket) = PlainListener::adopt(socket)?;
+        let (path, socket) = SocketListener::adopt(socket)?;
         Listener::over_plain(&path, socket)
     }
 }

@@ -10,15 +10,15 @@
 //! - SYNC POINT *space*: the consumer's Release store of the head pairs with the producer's Acquire load of it; a
 //!   place is written again only after it was read.
 //! - SYNC POINT *sleep*: "announce, fence, look again" of a sleeper pairs with "publish, fence, look for sleepers"
-//!   of its peer; at least one of the two sees the other ([`Sleepers`]).
+//!   of its peer; at least one of the two sees the other ([`WaitWords`]).
 
 mod consumer;
 mod layout;
 mod memory;
 mod producer;
 mod record;
-mod sleepers;
 mod sync;
+mod wait_words;
 
 #[cfg(test)]
 mod tests;
@@ -28,7 +28,7 @@ pub(crate) use layout::{Direction, Geometry, PIECE_LEN, Side};
 pub(crate) use memory::{Mapping, Memory};
 pub(crate) use producer::Producer;
 pub(crate) use record::MESSAGE_LEN_MAX;
-pub(crate) use sleepers::{Interest, Mark, Sleep, Sleepers, Wake};
+pub(crate) use wait_words::{CloseState, Interest, WaitKind, WaitWords, Wake};
 
 /// The peer wrote something into the shared memory that can't be true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The rings, against honest peers, against every interleaving, and against liars.
 
+#[cfg(not(loom))]
+mod hostile_words;
 #[cfg(loom)]
 mod interleavings;
-#[cfg(not(loom))]
-mod lies;

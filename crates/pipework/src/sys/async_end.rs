@@ -1,7 +1,7 @@
 //! A connected end for tasks, whatever it is made of.
 
 use super::{
-    End, Instance, Limit, Peer,
+    End, Instance, Peer, WaitLimit,
     system::asynchronous::{Accepting, TaskWait},
 };
 use crate::{
@@ -64,8 +64,8 @@ impl AsyncEnd {
         let mut accepting = Accepting::default();
         poll_fn(|cx| {
             loop {
-                match instance.connect(&Limit::zero()) {
-                    Ok(()) => return accepting.poll_known(cx, instance),
+                match instance.connect(&WaitLimit::zero()) {
+                    Ok(()) => return accepting.poll_identity(cx, instance),
                     Err(error) if error == PipeErrorKind::TimedOut => {}
                     failed => return Poll::Ready(failed),
                 }

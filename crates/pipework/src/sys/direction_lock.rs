@@ -3,7 +3,7 @@
 //! The lock is one word, and locking a free one is one atomic operation. How a thread waits for the release, and how it is
 //! woken, differs by system.
 
-use super::Limit;
+use super::WaitLimit;
 use std::{
     fmt::Debug,
     io,
@@ -31,7 +31,7 @@ pub(crate) trait DirectionBackend: Copy + Debug {
     }
     /// Blocks the thread until the next [`unpark`](Self::unpark), or for a while. A release since the last attempt to lock
     /// is not missed.
-    fn park(&self, limit: &Limit) -> io::Result<()>;
+    fn park(&self, limit: &WaitLimit) -> io::Result<()>;
     /// Wakes at least one of the threads that wait.
     fn unpark(&self);
     /// Wakes all that asked for it by [`DirectionGuard::lock_or_observe`].
@@ -71,7 +71,7 @@ impl<D: DirectionBackend> DirectionGuard<D> {
     }
 
     /// Locks the direction; waits for the release up to the limit.
-    pub(super) fn lock(direction: D, limit: &Limit) -> io::Result<Self> {
+    pub(super) fn lock(direction: D, limit: &WaitLimit) -> io::Result<Self> {
         if let Some(guard) = DirectionGuard::try_lock(direction) {
             return Ok(guard);
         }

@@ -2,8 +2,8 @@
 
 use super::{
     End, Peer,
+    end_options::EndOptions,
     errors::{no_half_close, nothing_to_peek_at},
-    settings::Settings,
 };
 use crate::{
     error::PipeErrorKind,
@@ -32,7 +32,7 @@ pub(crate) type Work<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send 
 /// What one kind of end does. It stays with one connection.
 pub(crate) trait PipeEnd: Debug + Send + Sync {
     /// Read mode, timeouts and canceller.
-    fn options(&self) -> &Settings;
+    fn options(&self) -> &EndOptions;
 
     /// Reads bytes, in either read mode; 0 is the end.
     fn read(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize>;
@@ -240,10 +240,10 @@ impl End {
         }
     }
 
-    pub(crate) fn settings(&self) -> &Settings {
+    pub(crate) fn options(&self) -> &EndOptions {
         match self.kind() {
             Ok(end) => end.options(),
-            Err(instance) => instance.settings(),
+            Err(instance) => instance.options(),
         }
     }
 

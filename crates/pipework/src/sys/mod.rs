@@ -3,14 +3,14 @@
 //! | item | what it is |
 //! |---|---|
 //! | [`Canceller`] | a token that ends waits, of this module, over the backend's `Event` and `cancel_event` |
-//! | [`Limit`] | a deadline and a canceller, of this module |
+//! | [`WaitLimit`] | a deadline and a canceller, of this module |
 //! | [`Instance`] | a server instance: `create`, `create_for_listener`, `try_create_for_listener`, `try_create_next`, `connect`, `disconnect`, `end`, `into_end`, `left_bytes`, `hold_name`; its life is of this module, over the backend's `Backend` |
 //! | [`NameHold`] | keeps a name while a listener has no instance of it |
-//! | [`End`] | a connected end: reading, writing, messages, [`settings`](End::settings), peer |
+//! | [`End`] | a connected end: reading, writing, messages, [`options`](End::options), peer |
 //! | [`Peer`] | who the other end is |
-//! | [`PlainListener`] | accepts at the path of a plain socket, where there are such |
+//! | [`SocketListener`] | accepts at the path of a plain socket, where there are such |
 //! | [`inherited_listeners`] | the listening sockets that whoever started this process passed to it |
-//! | [`Gate`] | the one descriptor that tells that a listener has a client |
+//! | [`AcceptReadiness`] | the one descriptor that tells that a listener has a client |
 //! | [`Watch`] | waits until something about a name may have changed |
 //! | [`open`], [`connect`] | the client's end of a pipe, now or waiting |
 //! | [`wait`] | until an instance of a name listens |
@@ -27,12 +27,12 @@ mod async_end;
 mod canceller;
 mod direction_lock;
 mod end;
-mod ends;
+mod end_options;
 mod errors;
-mod limit;
-mod settings;
+mod instance;
 #[cfg(unix)]
 mod unix;
+mod wait_limit;
 #[cfg(feature = "tokio")]
 mod waiters;
 #[cfg(windows)]
@@ -43,12 +43,12 @@ use unix as system;
 use windows as system;
 
 pub(crate) use canceller::Canceller;
-pub(crate) use ends::Instance;
-pub(crate) use limit::Limit;
+pub(crate) use instance::Instance;
 pub(crate) use system::{
-    End, Gate, NameHold, Peer, PlainListener, Watch, anonymous, connect, inherited_listeners, list, location,
-    open, pause, per_user_name, wait,
+    AcceptReadiness, End, NameHold, Peer, SocketListener, Watch, anonymous, connect, inherited_listeners,
+    list, location, open, pause, per_user_name, wait,
 };
+pub(crate) use wait_limit::WaitLimit;
 
 /// What the surface for tasks needs beside that.
 ///

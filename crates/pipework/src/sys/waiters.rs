@@ -10,7 +10,7 @@ const BATCH: usize = 8;
 
 /// The tasks that wait at one thing. As a waker it wakes them all: each of them looks for itself.
 #[derive(Debug, Default)]
-pub(crate) struct Tasks {
+pub(crate) struct Waiters {
     slots: Mutex<Vec<Slot>>,
 }
 
@@ -22,7 +22,7 @@ enum Slot {
     Taken(Option<Waker>),
 }
 
-impl Tasks {
+impl Waiters {
     /// Wakes all that wait now.
     pub(crate) fn wake_all(&self) {
         let mut next = 0;
@@ -59,7 +59,7 @@ impl Tasks {
 
     /// A waker that wakes them all.
     #[cfg(unix)]
-    pub(crate) fn waker(self: &Arc<Tasks>) -> Waker {
+    pub(crate) fn waker(self: &Arc<Waiters>) -> Waker {
         Waker::from(Arc::clone(self))
     }
 
@@ -69,7 +69,7 @@ impl Tasks {
     }
 }
 
-impl Wake for Tasks {
+impl Wake for Waiters {
     fn wake(self: Arc<Self>) {
         self.wake_all();
     }
@@ -82,12 +82,12 @@ impl Wake for Tasks {
 /// The place of one waiter among the tasks that wait somewhere; given back when it is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Waiter {
-    at: Option<(Arc<Tasks>, usize)>,
+    at: Option<(Arc<Waiters>, usize)>,
 }
 
 impl Waiter {
     /// From now on, and until it is woken once, this task waits there, and nowhere else.
-    pub(crate) fn wait_at(&mut self, tasks: &Arc<Tasks>, cx: &Context<'_>) {
+    pub(crate) fn wait_at(&mut self, tasks: &Arc<Waiters>, cx: &Context<'_>) {
         if self.at.as_ref().is_some_and(|(at, _)| !Arc::ptr_eq(at, tasks)) {
             self.leave();
         }
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn all_are_woken_and_each_once() {
         for many in [0, 1, BATCH - 1, BATCH, BATCH + 1, 3 * BATCH] {
-            let tasks = Arc::new(Tasks::default());
+            let tasks = Arc::new(Waiters::default());
             let (count, waker) = counted();
             let mut waiters: Vec<Waiter> = (0..many).map(|_| Waiter::default()).collect();
             for waiter in &mut waiters {
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_waiter_has_one_place_and_gives_it_back() {
-        let (tasks, others) = (Arc::new(Tasks::default()), Arc::new(Tasks::default()));
+        let (tasks, others) = (Arc::new(Waiters::default()), Arc::new(Waiters::default()));
         let (count, waker) = counted();
         let cx = Context::from_waker(&waker);
         let (mut one, mut two) = (Waiter::default(), Waiter::default());

@@ -131,7 +131,8 @@ impl Listener {
     ) -> Poll<io::Result<NamedPipeServer>> {
         let progress = ready!(coop::poll_proceed(cx));
         loop {
-            let look = self.listener.look(|instance| Ok(accepting.poll_known(cx, instance)?.is_ready()))?;
+            let look =
+                self.listener.look(|instance| Ok(accepting.poll_identity(cx, instance)?.is_ready()))?;
             let again = match look {
                 Look::Client(instance) => {
                     progress.made_progress();

@@ -15,7 +15,7 @@ use pipework::{
 
 #[cfg(unix)]
 use pipework::{
-    NetworkCaller,
+    RemoteClient,
     os::unix::{ClientOptionsExt, PipeStreamExt},
 };
 
@@ -282,8 +282,8 @@ impl OpenSpec {
 
 /// The identity that a gateway reports for a remote client mapped to this user; the group has the same number.
 #[cfg(unix)]
-pub(crate) fn caller_of(user: u32) -> NetworkCaller {
-    NetworkCaller {
+pub(crate) fn caller_of(user: u32) -> RemoteClient {
+    RemoteClient {
         account: format!(r"WORKGROUP\caller-{user}"),
         address: "192.0.2.7".to_owned(),
         encrypted: true,

@@ -1,6 +1,8 @@
 //! Every interleaving of producer, consumer and waking, by loom.
 
-use super::super::{Consumer, Direction, Front, Geometry, Interest, Memory, Producer, Side, Sleep, Sleepers};
+use super::super::{
+    Consumer, Direction, Front, Geometry, Interest, Memory, Producer, Side, WaitKind, WaitWords,
+};
 use loom::{
     sync::{Arc as LoomArc, Condvar, Mutex},
     thread,
@@ -87,19 +89,19 @@ fn a_reader_sleeps(has_slept_lightly: bool) {
         let bell = LoomArc::new(Bell::default());
         let (writers_bell, writers_memory) = (LoomArc::clone(&bell), Arc::clone(&memory));
         let writer = thread::spawn(move || {
-            let sleepers = Sleepers::new(writers_memory, Side::Client);
+            let wait_words = WaitWords::new(writers_memory, Side::Client);
             producer.write_bytes(b"a").unwrap();
             // Who sleeps lightly wakes by itself.
-            if sleepers.must_wake(Interest::Data).deep {
+            if wait_words.must_wake(Interest::Data).deep {
                 writers_bell.ring();
             }
         });
-        let sleepers = Sleepers::new(memory, Side::Server);
+        let wait_words = WaitWords::new(memory, Side::Server);
         if has_slept_lightly {
-            sleepers.announce(Interest::Data, Sleep::Light);
+            wait_words.announce(Interest::Data, WaitKind::Futex);
         }
         while consumer.front().unwrap() == Front::Empty {
-            sleepers.announce(Interest::Data, Sleep::Deep);
+            wait_words.announce(Interest::Data, WaitKind::Poll);
             if consumer.front().unwrap() == Front::Empty {
                 bell.wait();
             }
@@ -127,16 +129,16 @@ fn a_sleeping_writer_is_woken() {
         let bell = LoomArc::new(Bell::default());
         let (readers_bell, readers_memory) = (LoomArc::clone(&bell), Arc::clone(&memory));
         let reader = thread::spawn(move || {
-            let sleepers = Sleepers::new(readers_memory, Side::Server);
+            let wait_words = WaitWords::new(readers_memory, Side::Server);
             consumer.front().unwrap();
             consumer.take(&mut [0]);
-            if sleepers.must_wake(Interest::Space).deep {
+            if wait_words.must_wake(Interest::Space).deep {
                 readers_bell.ring();
             }
         });
-        let sleepers = Sleepers::new(memory, Side::Client);
+        let wait_words = WaitWords::new(memory, Side::Client);
         while producer.write_bytes(b"b").unwrap() == 0 {
-            sleepers.announce(Interest::Space, Sleep::Deep);
+            wait_words.announce(Interest::Space, WaitKind::Poll);
             if !producer.is_writable().unwrap() {
                 bell.wait();
             }

@@ -3,10 +3,9 @@
 
 use super::{
     end::End,
+    end_options::EndOptions,
     os,
-    plain::{PlainEnd, PlainListener},
-    plain_place::PlainPlace,
-    settings::Settings,
+    unix_socket::{SocketEnd, SocketListener, path::SocketPath},
 };
 use crate::{
     error::{PipeErrorKind, fail, fail_from},
@@ -58,25 +57,25 @@ impl End {
         let socket = OwnedFd::from(stream);
         os::raise_no_signal(&socket);
         let side = if is_named { PipeEnd::Server } else { PipeEnd::Client };
-        End::Plain(Arc::new(PlainEnd::new(socket, side, Settings::new(PipeMode::Byte, None))))
+        End::Socket(Arc::new(SocketEnd::new(socket, side, EndOptions::new(PipeMode::Byte, None))))
     }
 }
 
-impl PlainListener {
+impl SocketListener {
     /// Takes over a Unix stream socket that listens at a path, which is left there when the listener is dropped.
-    pub(crate) fn adopt(socket: OwnedFd) -> io::Result<(PathBuf, PlainListener)> {
+    pub(crate) fn adopt(socket: OwnedFd) -> io::Result<(PathBuf, SocketListener)> {
         let path = check_listening(socket.as_fd())?;
         rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
         // Accepting must not wait: of several threads that see a client only one gets it.
         rustix::io::ioctl_fionbio(&socket, true)?;
         os::raise_no_signal(&socket);
-        let listener = PlainListener::over(socket, PlainPlace::of_another(path.clone()));
+        let listener = SocketListener::over(socket, SocketPath::of_another(path.clone()));
         Ok((path, listener))
     }
 }
 
 /// The listening sockets that were passed to this process, for the first caller.
-pub(crate) fn inherited_listeners() -> io::Result<Vec<(PathBuf, PlainListener)>> {
+pub(crate) fn inherited_listeners() -> io::Result<Vec<(PathBuf, SocketListener)>> {
     let [pid, count] = ["LISTEN_PID", "LISTEN_FDS"].map(env::var_os);
     let count = passed_count(pid.as_deref(), count.as_deref(), process::id())?;
     let passed = FIRST_PASSED..FIRST_PASSED + count;
@@ -90,7 +89,7 @@ pub(crate) fn inherited_listeners() -> io::Result<Vec<(PathBuf, PlainListener)>>
     }
     // All at once, so that an error closes them all.
     let sockets: Vec<OwnedFd> = passed.map(own).collect();
-    sockets.into_iter().map(PlainListener::adopt).collect()
+    sockets.into_iter().map(SocketListener::adopt).collect()
 }
 
 /// How many descriptors were passed to the process `me`; 0 if they are another process's.

@@ -4,9 +4,8 @@
 use super::remote::RemoteEnd;
 use super::{
     super::{Instance, end::PipeEnd},
-    connection::Connection,
-    link::Shape,
-    plain::PlainEnd,
+    connection::{Connection, rings::Shape},
+    unix_socket::SocketEnd,
 };
 use crate::{
     error::{PipeErrorKind, fail},
@@ -26,7 +25,7 @@ pub(crate) enum End {
     /// Whatever connection an instance has at the time of a call.
     Instance(Instance),
     /// A plain socket.
-    Plain(Arc<PlainEnd>),
+    Socket(Arc<SocketEnd>),
     /// A remote pipe.
     #[cfg(feature = "remote")]
     Remote(Arc<RemoteEnd>),
@@ -38,7 +37,7 @@ impl End {
         match self {
             End::Connection(connection) => Ok(&**connection),
             End::Instance(instance) => Err(instance),
-            End::Plain(plain) => Ok(&**plain),
+            End::Socket(socket) => Ok(&**socket),
             #[cfg(feature = "remote")]
             End::Remote(remote) => Ok(&**remote),
         }
@@ -68,9 +67,9 @@ impl End {
     /// The socket of an end that is a plain one and has no other handle.
     pub(crate) fn into_socket(self) -> Result<UnixStream, End> {
         match self {
-            End::Plain(plain) => Arc::try_unwrap(plain)
-                .and_then(|plain| plain.into_socket().map_err(Arc::new))
-                .map_err(End::Plain),
+            End::Socket(socket) => Arc::try_unwrap(socket)
+                .and_then(|socket| socket.into_socket().map_err(Arc::new))
+                .map_err(End::Socket),
             other => Err(other),
         }
     }

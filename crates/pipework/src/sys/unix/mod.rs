@@ -5,52 +5,24 @@ mod adopted;
 pub(crate) mod anonymous;
 #[cfg(feature = "tokio")]
 pub(crate) mod asynchronous;
-mod caller;
 mod canceller;
 mod client;
 mod connection;
-mod directory;
-mod doorbell;
+mod delegation;
 mod end;
-mod event_loop;
-mod fd_passing;
-mod gate;
-mod handshake;
-mod instance;
-mod link;
-mod list;
-mod listening;
 mod mapping;
-mod opening;
-mod operations;
+mod name;
 mod os;
 mod peer;
-mod permission;
-mod plain;
-mod plain_place;
 mod poll;
-mod readiness;
-mod reading;
 #[cfg(feature = "remote")]
 mod remote;
 #[cfg(not(feature = "remote"))]
 mod remote_absent;
+mod server;
+mod unix_socket;
 #[cfg(not(feature = "remote"))]
 use remote_absent as remote;
-mod roots;
-mod search;
-mod served;
-mod spin;
-mod step;
-#[cfg(feature = "tokio")]
-mod task;
-mod thread;
-mod waiting;
-mod writing;
-
-#[cfg(feature = "tokio")]
-#[cfg(test)]
-mod mixed_tests;
 
 #[cfg(all(target_os = "linux", not(pipework_portable)))]
 mod linux;
@@ -66,18 +38,18 @@ pub(crate) use canceller::{Event, cancel_event};
 pub(crate) use client::Watch;
 pub(super) use connection::Connection;
 pub(crate) use end::End;
-pub(crate) use gate::Gate;
-pub(super) use instance::Backend;
-pub(crate) use list::list;
-pub(super) use listening::Listening;
+pub(crate) use name::list::list;
+pub(crate) use name::registry::NameHold;
 pub(crate) use peer::Peer;
-pub(crate) use plain::PlainListener;
-pub(crate) use served::NameHold;
+pub(crate) use server::accept_readiness::AcceptReadiness;
+pub(super) use server::instance::Backend;
+pub(super) use server::listening_socket::ListeningSocket;
+pub(crate) use unix_socket::SocketListener;
 
 /// Without a kernel that knows pipes, every error of a pipe is built here.
 pub(super) use crate::error::fail as pipe_error;
 
-use super::{Limit, settings};
+use super::{WaitLimit, end_options};
 use crate::{
     error::{PipeErrorKind, fail},
     name::{PipeName, PipeNameKind},
@@ -86,21 +58,21 @@ use crate::{
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 /// Opens now: busy and absent are errors.
-pub(crate) fn open(request: &Request, limit: &Limit) -> io::Result<End> {
+pub(crate) fn open(request: &Request, limit: &WaitLimit) -> io::Result<End> {
     check_identity(request)?;
     match request.name.kind() {
         PipeNameKind::Local(_) => Ok(End::Connection(Arc::new(client::open(request, limit)?))),
-        PipeNameKind::Socket(path) => Ok(End::Plain(Arc::new(plain::open(request, path, limit)?))),
+        PipeNameKind::Socket(path) => Ok(End::Socket(Arc::new(unix_socket::open(request, path, limit)?))),
         PipeNameKind::Remote { .. } => remote::open(request, limit),
     }
 }
 
 /// Opens, waiting as the request says.
-pub(crate) fn connect(request: &Request, limit: &Limit) -> io::Result<End> {
+pub(crate) fn connect(request: &Request, limit: &WaitLimit) -> io::Result<End> {
     check_identity(request)?;
     match request.name.kind() {
         PipeNameKind::Local(_) => Ok(End::Connection(Arc::new(client::connect(request, limit)?))),
-        PipeNameKind::Socket(path) => Ok(End::Plain(Arc::new(plain::connect(request, path, limit)?))),
+        PipeNameKind::Socket(path) => Ok(End::Socket(Arc::new(unix_socket::connect(request, path, limit)?))),
         PipeNameKind::Remote { .. } => remote::connect(request, limit),
     }
 }
@@ -113,10 +85,10 @@ fn check_identity(request: &Request) -> io::Result<()> {
     if request.security_qos_flags & LEVEL == 0 {
         return Err(fail(PipeErrorKind::Unsupported, "a client can't be anonymous to its server here"));
     }
-    match (&request.caller, request.name.kind()) {
+    match (&request.remote_client, request.name.kind()) {
         (None, _) => Ok(()),
         // Said before an instance is taken.
-        (Some(caller), PipeNameKind::Local(_)) => caller::encode(caller).map(drop),
+        (Some(remote_client), PipeNameKind::Local(_)) => delegation::encode(remote_client).map(drop),
         (Some(_), _) => {
             let text = "nobody can be spoken for here: only the named pipes of this computer hear of callers";
             Err(fail(PipeErrorKind::Unsupported, text))
@@ -128,7 +100,7 @@ fn check_identity(request: &Request) -> io::Result<()> {
 pub(crate) fn wait(name: &PipeName, timeout: Option<Duration>) -> io::Result<()> {
     match name.kind() {
         PipeNameKind::Local(_) => client::wait(name, timeout),
-        PipeNameKind::Socket(path) => plain::wait(name, path),
+        PipeNameKind::Socket(path) => unix_socket::wait(name, path),
         PipeNameKind::Remote { .. } => {
             let text = format!(
                 "{name} is on another computer, which does not tell when an instance listens: call `connect`"
@@ -155,6 +127,6 @@ pub(crate) fn per_user_name(name: &str) -> io::Result<String> {
 }
 
 /// Waits for nothing, up to a limit; a canceller ends it sooner.
-pub(crate) fn pause(limit: &Limit) -> io::Result<()> {
+pub(crate) fn pause(limit: &WaitLimit) -> io::Result<()> {
     poll::wait(&[], limit, None).map(|_| ())
 }

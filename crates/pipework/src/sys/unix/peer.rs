@@ -1,10 +1,10 @@
 //! Who the other end is, as the kernel says.
 
-use super::{accounts, os, roots};
+use super::{accounts, name::namespace, os};
 use crate::{
     access::ServerCheck,
     error::{PipeErrorKind, fail},
-    network::{NetworkCaller, NetworkPeer},
+    network::{NetworkPeer, RemoteClient},
 };
 use std::{
     io,
@@ -49,18 +49,18 @@ impl Peer {
     }
 
     /// A caller of the network, as the service says that let it in.
-    pub(super) fn of_caller(caller: &NetworkCaller) -> Peer {
+    pub(super) fn of_remote_client(remote_client: &RemoteClient) -> Peer {
         let network = NetworkPeer {
-            account: caller.account.clone(),
-            address: caller.address.clone(),
-            encrypted: Some(caller.encrypted),
+            account: remote_client.account.clone(),
+            address: remote_client.address.clone(),
+            encrypted: Some(remote_client.encrypted),
         };
         Peer {
             process: None,
-            user: Some(caller.user_id),
-            groups: caller.group_ids.clone(),
+            user: Some(remote_client.user_id),
+            groups: remote_client.group_ids.clone(),
             handle: None,
-            elsewhere: Some(Arc::new(Elsewhere { network, sids: caller.sids.clone() })),
+            elsewhere: Some(Arc::new(Elsewhere { network, sids: remote_client.sids.clone() })),
         }
     }
 
@@ -77,20 +77,20 @@ impl Peer {
     }
 
     pub(crate) fn is_same_user(&self) -> bool {
-        self.elsewhere.is_none() && self.user == Some(roots::my_user())
+        self.elsewhere.is_none() && self.user == Some(namespace::my_user())
     }
 
     pub(crate) fn account(&self) -> io::Result<String> {
         match (&self.elsewhere, self.user) {
             (Some(elsewhere), Some(_)) => Ok(elsewhere.network.account.clone()),
             (None, Some(user)) => accounts::user_name(user),
-            (_, None) => Err(not_told()),
+            (_, None) => Err(not_reported()),
         }
     }
 
     pub(crate) fn is_member_of(&self, group: &str) -> io::Result<bool> {
         if self.user.is_none() {
-            return Err(not_told());
+            return Err(not_reported());
         }
         if let Some(elsewhere) = &self.elsewhere
             && accounts::is_sid(group)
@@ -122,7 +122,7 @@ impl Peer {
 }
 
 /// A server on another computer.
-fn not_told() -> io::Error {
+fn not_reported() -> io::Error {
     fail(PipeErrorKind::Unsupported, "another computer does not tell as whom its pipes are served")
 }
 
@@ -132,7 +132,7 @@ const OVERFLOW_USER: u32 = 65534;
 /// Whether a client accepts this server of a name that belongs to `owner`.
 pub(crate) fn accepts(check: &ServerCheck, socket: BorrowedFd<'_>, owner: u32) -> io::Result<bool> {
     let (_, user, _) = os::credentials(socket)?;
-    let me = roots::my_user();
+    let me = namespace::my_user();
     Ok(match check {
         ServerCheck::Anyone => true,
         ServerCheck::User(account) => user == accounts::user_id(account)?,

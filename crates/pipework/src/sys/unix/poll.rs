@@ -1,6 +1,6 @@
 //! Waiting for descriptors under a limit.
 
-use super::super::Limit;
+use super::super::WaitLimit;
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
     io::Errno,
@@ -12,7 +12,7 @@ use std::{io, os::fd::AsFd, os::fd::BorrowedFd, time::Duration};
 /// Says whether a descriptor is ready; the caller asks the limit itself.
 pub(crate) fn wait(
     fds: &[(BorrowedFd<'_>, PollFlags)],
-    limit: &Limit,
+    limit: &WaitLimit,
     at_most: Option<Duration>,
 ) -> io::Result<bool> {
     let mut polled: Vec<PollFd<'_>> =

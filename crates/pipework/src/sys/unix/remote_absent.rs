@@ -4,17 +4,17 @@ use super::End;
 use crate::{
     error::{PipeErrorKind, fail},
     options::Request,
-    sys::Limit,
+    sys::WaitLimit,
 };
 use std::io;
 #[cfg(feature = "tokio")]
 use std::time::Duration;
 
-pub(crate) fn open(request: &Request, _limit: &Limit) -> io::Result<End> {
+pub(crate) fn open(request: &Request, _limit: &WaitLimit) -> io::Result<End> {
     Err(no_network(request))
 }
 
-pub(crate) fn connect(request: &Request, _limit: &Limit) -> io::Result<End> {
+pub(crate) fn connect(request: &Request, _limit: &WaitLimit) -> io::Result<End> {
     Err(no_network(request))
 }
 

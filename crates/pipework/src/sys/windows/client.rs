@@ -2,12 +2,12 @@
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::{
-    super::{Limit, settings::Settings},
-    absent::pause_briefly,
+    super::{WaitLimit, end_options::EndOptions},
     connection::Connection,
     handle::{code, done, milliseconds, own_or_invalid, wide},
     peer,
-    pipe::{Computer, Pipe, Rights},
+    pipe::{PeerLocation, Pipe, Rights},
+    unsupported::pause_briefly,
 };
 use crate::{
     credentials::CredentialsKind,
@@ -76,7 +76,7 @@ pub(super) fn exists(path: &[u16]) -> bool {
 }
 
 /// Opens without waiting: busy and absent are errors.
-pub(super) fn open(request: &Request, limit: &Limit) -> io::Result<Connection> {
+pub(super) fn open(request: &Request, limit: &WaitLimit) -> io::Result<Connection> {
     // SAFETY: null means default attributes.
     unsafe { open_with_attributes(request, limit, ptr::null()) }
 }
@@ -87,10 +87,10 @@ pub(super) fn open(request: &Request, limit: &Limit) -> io::Result<Connection> {
 /// `attributes` is null or points to a valid `SECURITY_ATTRIBUTES`.
 pub(super) unsafe fn open_with_attributes(
     request: &Request,
-    limit: &Limit,
+    limit: &WaitLimit,
     attributes: *const SECURITY_ATTRIBUTES,
 ) -> io::Result<Connection> {
-    if request.caller.is_some() {
+    if request.remote_client.is_some() {
         let text =
             "a client can't be opened for a remote client here: the system admits remote clients itself";
         return Err(fail(PipeErrorKind::Unsupported, text));
@@ -99,10 +99,10 @@ pub(super) unsafe fn open_with_attributes(
     // SAFETY: the caller promises the same.
     let open = |access| unsafe { open_with(request, access, attributes) };
     let (handle, rights) = open_allowed(request, &open)?;
-    let settings = Settings::new(request.read_mode, limit.canceller().cloned());
+    let options = EndOptions::new(request.read_mode, limit.canceller().cloned());
     let computer = match request.name.kind() {
-        PipeNameKind::Remote { server, .. } => Computer::Other(server.to_owned()),
-        _ => Computer::This,
+        PipeNameKind::Remote { server, .. } => PeerLocation::Other(server.to_owned()),
+        _ => PeerLocation::This,
     };
     let pipe = Arc::new(Pipe::new(handle, rights, computer));
     let is_local = matches!(request.name.kind(), PipeNameKind::Local(_));
@@ -113,15 +113,15 @@ pub(super) unsafe fn open_with_attributes(
     if request.read_mode == PipeMode::Message {
         pipe.set_read_mode(true)?;
     }
-    let has_messages = super::facts::facts(pipe.as_handle())?.has_messages;
-    let connection = Connection::new(pipe, PipeEnd::Client, has_messages, Arc::new(settings));
+    let has_messages = super::handle_info::handle_info(pipe.as_handle())?.has_messages;
+    let connection = Connection::new(pipe, PipeEnd::Client, has_messages, Arc::new(options));
     // Queried now, because the peer must be known after the server has gone. A failure is retried by `peer`.
     connection.peer().ok();
     Ok(connection)
 }
 
 /// Opens. Waits while the pipe is busy, and while it is absent if the request says so.
-pub(super) fn connect(request: &Request, limit: &Limit) -> io::Result<Connection> {
+pub(super) fn connect(request: &Request, limit: &WaitLimit) -> io::Result<Connection> {
     let name = &request.name;
     let path = wide(wait_path_of(name));
     loop {
@@ -147,7 +147,7 @@ pub(super) fn wait(name: &PipeName, timeout: Option<Duration>) -> io::Result<()>
         None => wait_once(&path, FOREVER),
         Some(Duration::ZERO) => wait_once(&path, DEFAULT_WAIT),
         Some(timeout) => {
-            let limit = Limit::new(Some(timeout), None);
+            let limit = WaitLimit::new(Some(timeout), None);
             loop {
                 let left = limit.left().map_or(FOREVER - 1, milliseconds).max(1);
                 match wait_once(&path, left) {
@@ -161,7 +161,7 @@ pub(super) fn wait(name: &PipeName, timeout: Option<Duration>) -> io::Result<()>
 }
 
 /// Waits in the system until an instance may listen; the next attempt to open finds out whether one does.
-pub(super) fn wait_while_busy(path: &[u16], limit: &Limit) -> io::Result<()> {
+pub(super) fn wait_while_busy(path: &[u16], limit: &WaitLimit) -> io::Result<()> {
     let slice = limit.canceller().map(|_| CHECK_CANCELLER);
     let time = [limit.left(), slice].into_iter().flatten().min();
     match wait_once(path, time.map_or(FOREVER, |time| milliseconds(time).max(1))) {

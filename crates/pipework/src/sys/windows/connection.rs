@@ -1,11 +1,11 @@
 //! One connection, seen from one end.
 
 use super::{
-    super::{Limit, errors::disconnected, settings::Settings},
+    super::{WaitLimit, end_options::EndOptions, errors::disconnected},
     direction::Direction,
-    facts::{self, State},
+    handle_info::{self, State},
     peer::Peer,
-    pipe::{Computer, Pipe, Rights},
+    pipe::{PeerLocation, Pipe, Rights},
 };
 use crate::{
     error::{PipeErrorKind, fail},
@@ -26,7 +26,7 @@ pub(crate) struct Connection {
     pub(super) side: PipeEnd,
     /// Whether this is a message pipe.
     pub(super) messages: bool,
-    pub(super) settings: Arc<Settings>,
+    pub(super) options: Arc<EndOptions>,
     pub(super) reading: Direction,
     pub(super) writing: Direction,
     /// The state of async reads and writes, created on first use.
@@ -37,7 +37,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(pipe: Arc<Pipe>, side: PipeEnd, messages: bool, settings: Arc<Settings>) -> Connection {
+    pub(super) fn new(
+        pipe: Arc<Pipe>,
+        side: PipeEnd,
+        messages: bool,
+        options: Arc<EndOptions>,
+    ) -> Connection {
         if !messages {
             // Nothing is written yet, so there is room: this learns whether the system reports it.
             pipe.room().ok();
@@ -47,7 +52,7 @@ impl Connection {
             pipe,
             side,
             messages,
-            settings,
+            options,
             reading: Direction::default(),
             writing: Direction::default(),
             #[cfg(feature = "tokio")]
@@ -58,14 +63,14 @@ impl Connection {
 
     /// Takes over a handle of a connected end, of either side.
     pub(crate) fn adopt(handle: OwnedHandle) -> io::Result<Connection> {
-        let facts = facts::check_adoptable(handle.as_handle())?;
-        if !matches!(facts::state(handle.as_handle())?, State::Connected | State::Closing) {
+        let facts = handle_info::check_adoptable(handle.as_handle())?;
+        if !matches!(handle_info::state(handle.as_handle())?, State::Connected | State::Closing) {
             return Err(fail(PipeErrorKind::Invalid, "the pipe of this handle is not connected"));
         }
         let side = if facts.is_server { PipeEnd::Server } else { PipeEnd::Client };
-        let settings = Settings::new(facts::read_mode(handle.as_handle())?, None);
-        let pipe = Arc::new(Pipe::new(handle, Rights::ALL, Computer::This));
-        Ok(Connection::new(pipe, side, facts.has_messages, Arc::new(settings)))
+        let options = EndOptions::new(handle_info::read_mode(handle.as_handle())?, None);
+        let pipe = Arc::new(Pipe::new(handle, Rights::ALL, PeerLocation::This));
+        Ok(Connection::new(pipe, side, facts.has_messages, Arc::new(options)))
     }
 
     /// Without tasks there is no watch that could take an empty message.
@@ -81,7 +86,7 @@ impl Connection {
 
     /// Fails if the server has disconnected its client. A peer that has closed is no error here.
     pub(super) fn check_usable(&self) -> io::Result<()> {
-        self.pipe.within(self.generation, || match facts::state(self.pipe.as_handle()) {
+        self.pipe.within(self.generation, || match handle_info::state(self.pipe.as_handle()) {
             Ok(State::Disconnected) => Err(disconnected()),
             // A handle without the right to query leaves the answer to the call itself.
             _ => match self.pipe.peek(&mut []) {
@@ -96,7 +101,7 @@ impl Connection {
             // A disconnected client reads nothing any more, in either mode. A server's mode outlives the connection, so a
             // connection that is over does not change it.
             Err(error) if error == PipeErrorKind::NotConnected => match self.side {
-                PipeEnd::Client => self.settings.set_read_mode(mode, self.messages),
+                PipeEnd::Client => self.options.set_read_mode(mode, self.messages),
                 PipeEnd::Server => Ok(()),
             },
             outcome => outcome,
@@ -106,7 +111,7 @@ impl Connection {
     /// Switches the read mode if the connection is still this one.
     pub(super) fn switch_read_mode(&self, mode: PipeMode) -> io::Result<()> {
         self.without_watch(|| {
-            self.pipe.within(self.generation, || switch(&self.pipe, &self.settings, mode, self.messages))
+            self.pipe.within(self.generation, || switch(&self.pipe, &self.options, mode, self.messages))
         })
     }
 
@@ -118,7 +123,7 @@ impl Connection {
     }
 
     pub(super) fn info(&self) -> io::Result<PipeInfo> {
-        facts::info(self.pipe.as_handle())
+        handle_info::info(self.pipe.as_handle())
     }
 
     /// Returns the peer. What was learned once stays available after the peer has gone (rule A3).
@@ -141,21 +146,26 @@ impl Connection {
         }
     }
 
-    pub(super) fn read_limit(&self) -> Limit {
-        self.settings.read_limit()
+    pub(super) fn read_limit(&self) -> WaitLimit {
+        self.options.read_limit()
     }
 
-    pub(super) fn write_limit(&self) -> Limit {
-        self.settings.write_limit()
+    pub(super) fn write_limit(&self) -> WaitLimit {
+        self.options.write_limit()
     }
 }
 
 /// Switches the read mode of an end, in the kernel and in its settings.
-pub(super) fn switch(pipe: &Pipe, settings: &Settings, mode: PipeMode, has_messages: bool) -> io::Result<()> {
+pub(super) fn switch(
+    pipe: &Pipe,
+    options: &EndOptions,
+    mode: PipeMode,
+    has_messages: bool,
+) -> io::Result<()> {
     let messages = mode == PipeMode::Message;
     // Not every handle has the right to set the mode, so it is not asked for the mode that it has.
-    if has_messages && messages != settings.reads_messages() {
+    if has_messages && messages != options.reads_messages() {
         pipe.set_read_mode(messages)?;
     }
-    settings.set_read_mode(mode, has_messages)
+    options.set_read_mode(mode, has_messages)
 }

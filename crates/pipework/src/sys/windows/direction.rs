@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        Limit,
+        WaitLimit,
         direction_lock::{self, DirectionBackend, DirectionLock},
     },
     handle::{Event, event_in, wait},
@@ -23,7 +23,7 @@ pub(super) type DirectionGuard<'a> = direction_lock::DirectionGuard<&'a Directio
 
 impl Direction {
     /// Locks the direction; waits for that up to the limit.
-    pub(super) fn lock(&self, limit: &Limit) -> io::Result<DirectionGuard<'_>> {
+    pub(super) fn lock(&self, limit: &WaitLimit) -> io::Result<DirectionGuard<'_>> {
         DirectionGuard::lock(self, limit)
     }
 
@@ -43,7 +43,7 @@ impl DirectionBackend for &Direction {
         event_in(&self.released, Event::auto_reset).map(drop)
     }
 
-    fn park(&self, limit: &Limit) -> io::Result<()> {
+    fn park(&self, limit: &WaitLimit) -> io::Result<()> {
         // The event stays set until a thread has waited for it, so a release before the wait is not missed.
         wait(event_in(&self.released, Event::auto_reset)?.as_handle(), limit)
     }

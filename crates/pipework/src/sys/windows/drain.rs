@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::{
-    super::{Limit, errors::unread},
+    super::{WaitLimit, errors::unread},
     connection::Connection,
     handle::{code, done, wait},
     pipe::Pipe,
@@ -40,12 +40,12 @@ impl Connection {
     }
 }
 
-fn flush_within(pipe: &Arc<Pipe>, limit: &Limit) -> io::Result<()> {
+fn flush_within(pipe: &Arc<Pipe>, limit: &WaitLimit) -> io::Result<()> {
     let flushed = Arc::clone(pipe);
     let flushing = thread::Builder::new().name("pipework drain".into()).spawn(move || flush(&flushed))?;
     let ended = wait(flushing.as_handle(), limit).err();
     if ended.is_some() {
-        while wait(flushing.as_handle(), &Limit::new(Some(CANCEL_AGAIN), None)).is_err() {
+        while wait(flushing.as_handle(), &WaitLimit::new(Some(CANCEL_AGAIN), None)).is_err() {
             // SAFETY: the handle of the thread is open while `flushing` lives. The call fails while nothing is pending.
             unsafe { CancelSynchronousIo(flushing.as_raw_handle()) };
         }

@@ -1,7 +1,7 @@
 //! Events, waiting for them, and the conversions that every system call needs.
 #![expect(unsafe_code, reason = "calls of the system")]
 
-use super::super::Limit;
+use super::super::WaitLimit;
 use std::{
     ffi::OsStr,
     io,
@@ -126,7 +126,7 @@ pub(super) fn event_in(
 }
 
 /// Waits until the object is signalled. The object wins over a limit that is reached at the same time.
-pub(super) fn wait(object: BorrowedHandle<'_>, limit: &Limit) -> io::Result<()> {
+pub(super) fn wait(object: BorrowedHandle<'_>, limit: &WaitLimit) -> io::Result<()> {
     let object = object.as_raw_handle();
     // The object comes first: of several signalled objects the call reports the first.
     let (handles, count) = match limit.canceller() {

@@ -2,14 +2,14 @@
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::{
-    super::{Instance, Limit, ends::InstanceBackend, settings::Settings},
-    absent::NameHold,
+    super::{Instance, WaitLimit, end_options::EndOptions, instance::InstanceBackend},
     connection::{self, Connection},
     descriptor::Descriptor,
-    facts::{self, State},
     handle::{code, milliseconds, own_or_invalid, wait, wide},
+    handle_info::{self, State},
     operation::{self, Connecting, Listened},
-    pipe::{Computer, Pipe, Rights},
+    pipe::{PeerLocation, Pipe, Rights},
+    unsupported::NameHold,
 };
 use crate::{
     error::{PipeErrorKind, fail, fail_from},
@@ -102,20 +102,20 @@ impl Instance {
         // SAFETY: the call has just created the handle for this caller, or it is the value of a failure.
         let handle = unsafe { own_or_invalid(handle) }.map_err(|error| refused(spec, &path, error))?;
         let rights = Rights { read: spec.inbound, write: spec.outbound };
-        let computer = if spec.accept_remote { Computer::Any } else { Computer::This };
+        let computer = if spec.accept_remote { PeerLocation::Any } else { PeerLocation::This };
         let pipe = Pipe::new(handle, rights, computer);
         Ok(Instance::new(Backend { has_messages, pipe: Arc::new(pipe) }, spec.mode, None))
     }
 
     /// Takes over a handle of a server's end: connected, listening, or disconnected.
     pub(crate) fn adopt(handle: OwnedHandle) -> io::Result<Instance> {
-        let facts = facts::check_adoptable(handle.as_handle())?;
+        let facts = handle_info::check_adoptable(handle.as_handle())?;
         if !facts.is_server {
             return Err(fail(PipeErrorKind::Invalid, "this is the handle of a client's end"));
         }
-        let read_mode = facts::read_mode(handle.as_handle())?;
-        let is_disconnected = facts::state(handle.as_handle())? == State::Disconnected;
-        let pipe = Arc::new(Pipe::new(handle, Rights::ALL, Computer::This));
+        let read_mode = handle_info::read_mode(handle.as_handle())?;
+        let is_disconnected = handle_info::state(handle.as_handle())? == State::Disconnected;
+        let pipe = Arc::new(Pipe::new(handle, Rights::ALL, PeerLocation::This));
         let instance = Instance::new(Backend { has_messages: facts.has_messages, pipe }, read_mode, None);
         if is_disconnected {
             instance.current().machine.disconnect();
@@ -158,11 +158,11 @@ impl Instance {
             }
         }
         let Backend { pipe, has_messages } = self.backend();
-        connection::switch(pipe, self.settings(), mode, *has_messages)
+        connection::switch(pipe, self.options(), mode, *has_messages)
     }
 
     pub(crate) fn info(&self) -> io::Result<PipeInfo> {
-        facts::info(self.handle())
+        handle_info::info(self.handle())
     }
 }
 
@@ -170,7 +170,7 @@ impl InstanceBackend for Backend {
     fn listen(
         &self,
         listening: &mut Option<Arc<Connecting>>,
-        settings: &Arc<Settings>,
+        options: &Arc<EndOptions>,
     ) -> io::Result<Option<Connection>> {
         match operation::listen(&self.pipe)? {
             Listened::Pending(connecting) => {
@@ -178,35 +178,35 @@ impl InstanceBackend for Backend {
                 Ok(None)
             }
             // The instance looks itself whether the client has left already.
-            Listened::Came | Listened::Left => Ok(Some(self.connection(settings))),
+            Listened::Came | Listened::Left => Ok(Some(self.connection(options))),
         }
     }
 
     fn accept(
         &self,
         listening: &mut Option<Arc<Connecting>>,
-        settings: &Arc<Settings>,
+        options: &Arc<EndOptions>,
     ) -> io::Result<Option<Connection>> {
         // The kernel aborts an operation when its thread ends; the instance listens nevertheless.
         let is_aborted = |error: &io::Error| code(error) == Some(ERROR_OPERATION_ABORTED);
         match listening.as_ref().map(|connecting| connecting.outcome()) {
             Some(None) => Ok(None),
-            Some(Some(Ok(()))) => Ok(Some(self.connection(settings))),
+            Some(Some(Ok(()))) => Ok(Some(self.connection(options))),
             Some(Some(Err(error))) if !is_aborted(&error) => {
                 // The next call begins another operation.
                 *listening = None;
                 Err(error)
             }
-            None | Some(Some(Err(_))) => self.listen(listening, settings),
+            None | Some(Some(Err(_))) => self.listen(listening, options),
         }
     }
 
-    fn wait(&self, listening: &Connecting, limit: &Limit) -> io::Result<()> {
+    fn wait(&self, listening: &Connecting, limit: &WaitLimit) -> io::Result<()> {
         wait(listening.event().as_handle(), limit)
     }
 
     fn has_left(&self, _connection: &Connection) -> io::Result<bool> {
-        match facts::state(self.pipe.as_handle()) {
+        match handle_info::state(self.pipe.as_handle()) {
             Ok(state) => Ok(state == State::Closing),
             // The handle of an end that only writes has no right to query. Listening reports it too.
             Err(_) => Ok(matches!(operation::listen(&self.pipe)?, Listened::Left)),
@@ -216,7 +216,7 @@ impl InstanceBackend for Backend {
     fn disconnect(
         &self,
         _listening: &mut Option<Arc<Connecting>>,
-        _settings: &Arc<Settings>,
+        _settings: &Arc<EndOptions>,
     ) -> io::Result<Option<Connection>> {
         // A thread that waits for a client is woken by the end of the operation, and listens again.
         self.pipe.disconnect().map(|()| None)
@@ -229,10 +229,9 @@ impl InstanceBackend for Backend {
 }
 
 impl Backend {
-    fn connection(&self, settings: &Arc<Settings>) -> Connection {
-        let settings = Arc::clone(settings);
-        let connection =
-            Connection::new(Arc::clone(&self.pipe), PipeEnd::Server, self.has_messages, settings);
+    fn connection(&self, options: &Arc<EndOptions>) -> Connection {
+        let options = Arc::clone(options);
+        let connection = Connection::new(Arc::clone(&self.pipe), PipeEnd::Server, self.has_messages, options);
         // What is still unknown is queried again on demand.
         connection.peer().ok();
         connection

@@ -5,7 +5,6 @@
 //! operation and waits for it and for its limit. When the limit is reached first, the call cancels the operation and *waits
 //! for its completion*: the kernel never uses a buffer after the call has returned.
 
-mod absent;
 pub(crate) mod anonymous;
 #[cfg(feature = "tokio")]
 pub(crate) mod asynchronous;
@@ -17,11 +16,11 @@ mod direction;
 mod drain;
 mod end;
 mod end_handle;
-mod facts;
 mod handle;
+mod handle_info;
 mod impersonate;
 mod instance;
-mod list;
+pub(super) mod list;
 mod operation;
 mod overlapped;
 mod peer;
@@ -30,9 +29,9 @@ mod pipe_end;
 mod reading;
 mod sid;
 mod token;
+mod unsupported;
 mod writing;
 
-pub(crate) use absent::{Gate, NameHold, PlainListener, Watch};
 pub(crate) use canceller::{Event, cancel_event};
 pub(super) use connection::Connection;
 pub(crate) use end::End;
@@ -41,8 +40,9 @@ pub(super) use instance::Backend;
 pub(crate) use list::list;
 pub(super) use operation::Connecting as Listening;
 pub(crate) use peer::Peer;
+pub(crate) use unsupported::{AcceptReadiness, NameHold, SocketListener, Watch};
 
-use super::Limit;
+use super::WaitLimit;
 use crate::{
     error::{PipeErrorKind, fail},
     name::{PipeName, PipeNameKind},
@@ -51,12 +51,12 @@ use crate::{
 use std::{borrow::Cow, io, path::PathBuf, sync::Arc, time::Duration};
 
 /// Opens without waiting: busy and absent are errors.
-pub(crate) fn open(request: &Request, limit: &Limit) -> io::Result<End> {
+pub(crate) fn open(request: &Request, limit: &WaitLimit) -> io::Result<End> {
     client::open(request, limit).map(|connection| End::Connection(Arc::new(connection)))
 }
 
 /// Opens, and waits as the request says.
-pub(crate) fn connect(request: &Request, limit: &Limit) -> io::Result<End> {
+pub(crate) fn connect(request: &Request, limit: &WaitLimit) -> io::Result<End> {
     client::connect(request, limit).map(|connection| End::Connection(Arc::new(connection)))
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn wait(name: &PipeName, timeout: Option<Duration>) -> io::Result<()>
 }
 
 /// Nobody passes listening sockets to a process here.
-pub(crate) fn inherited_listeners() -> io::Result<Vec<(PathBuf, PlainListener)>> {
+pub(crate) fn inherited_listeners() -> io::Result<Vec<(PathBuf, SocketListener)>> {
     Ok(Vec::new())
 }
 
@@ -84,8 +84,8 @@ pub(crate) fn per_user_name(name: &str) -> io::Result<String> {
 }
 
 /// Sleeps up to the limit; a canceller ends it sooner.
-pub(crate) fn pause(limit: &Limit) -> io::Result<()> {
-    absent::pause(limit)
+pub(crate) fn pause(limit: &WaitLimit) -> io::Result<()> {
+    unsupported::pause(limit)
 }
 
 /// An error that the kernel reports too: its number, and so the text of the system.

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::{
-    super::Limit,
+    super::WaitLimit,
     handle::{Event, code, done, is_signalled, wait},
     pipe::Pipe,
 };
@@ -54,7 +54,7 @@ fn overlapped(event: &Event) -> OVERLAPPED {
 pub(super) unsafe fn run(
     handle: RawHandle,
     event: &Event,
-    limit: &Limit,
+    limit: &WaitLimit,
     start: impl FnOnce(*mut OVERLAPPED) -> io::Result<()>,
 ) -> Finished {
     let overlapped = UnsafeCell::new(overlapped(event));

@@ -103,7 +103,7 @@ mod tests {
         let name = PipeName::unique("overlapped").unwrap();
         let server = NamedPipe::new(&name).unwrap();
         let event = Event::manual_reset().unwrap();
-        let forever = crate::sys::Limit::new(None, None);
+        let forever = crate::sys::WaitLimit::new(None, None);
         let mut overlapped =
             OVERLAPPED { hEvent: event.as_handle().as_raw_handle(), ..OVERLAPPED::default() };
         let overlapped: *mut c_void = (&raw mut overlapped).cast();

@@ -3,7 +3,7 @@
 
 use super::{
     handle::{done, system_error},
-    pipe::{Computer, Pipe},
+    pipe::{PeerLocation, Pipe},
     sid::{Local, Sid},
     token::{self, Identity},
 };
@@ -47,9 +47,9 @@ impl Peer {
     /// Queries the identity of a pipe's peer.
     pub(super) fn of(pipe: &Pipe, side: PipeEnd) -> io::Result<Peer> {
         let address = match pipe.computer() {
-            Computer::This => None,
-            Computer::Any => client_computer(pipe),
-            Computer::Other(name) => Some(name.clone()),
+            PeerLocation::This => None,
+            PeerLocation::Any => client_computer(pipe),
+            PeerLocation::Other(name) => Some(name.clone()),
         };
         let process = match side {
             // A process number of another machine means nothing here.

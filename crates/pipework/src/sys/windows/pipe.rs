@@ -3,8 +3,8 @@
 
 use super::{
     super::errors::{denied, disconnected},
-    facts,
     handle::{done, len_of},
+    handle_info,
 };
 #[cfg(feature = "tokio")]
 use std::sync::Mutex;
@@ -38,7 +38,7 @@ pub(crate) struct Pipe {
     /// writing while a client is disconnected. So an operation of one connection can't begin in the next one.
     generation: RwLock<u32>,
     rights: Rights,
-    computer: Computer,
+    computer: PeerLocation,
     /// Whether the system has ever reported room for bytes; some systems never do.
     reports_room: AtomicBool,
     /// Whether a thread of the system's pool receives the completions of operations without an event.
@@ -55,7 +55,7 @@ pub(super) struct Rights {
 
 /// Where the peer is.
 #[derive(Debug, Default)]
-pub(super) enum Computer {
+pub(super) enum PeerLocation {
     /// On this machine.
     #[default]
     This,
@@ -80,7 +80,7 @@ pub(super) struct Seen {
 }
 
 impl Pipe {
-    pub(super) fn new(handle: OwnedHandle, rights: Rights, computer: Computer) -> Pipe {
+    pub(super) fn new(handle: OwnedHandle, rights: Rights, computer: PeerLocation) -> Pipe {
         Pipe {
             handle,
             generation: RwLock::new(0),
@@ -98,7 +98,7 @@ impl Pipe {
     }
 
     /// Where the peer is.
-    pub(super) fn computer(&self) -> &Computer {
+    pub(super) fn computer(&self) -> &PeerLocation {
         &self.computer
     }
 
@@ -192,7 +192,7 @@ impl Pipe {
 
     /// How many bytes a write may have without waiting. 0 may also mean that the system does not report it.
     pub(super) fn room(&self) -> io::Result<u32> {
-        let room = facts::room(self.as_handle())?;
+        let room = handle_info::room(self.as_handle())?;
         if room > 0 {
             // The flag only ever becomes true, and no other memory depends on it.
             self.reports_room.store(true, Ordering::Relaxed);

@@ -3,7 +3,7 @@
 #[cfg(feature = "tokio")]
 use super::{super::end::Work, asynchronous::TaskWait};
 use super::{
-    super::{end::PipeEnd, settings::Settings},
+    super::{end::PipeEnd, end_options::EndOptions},
     connection::Connection,
     peer::Peer,
 };
@@ -19,8 +19,8 @@ use std::task::{Context, Poll};
 const GATHERED_LEN_MAX: usize = 64 * 1024;
 
 impl PipeEnd for Connection {
-    fn options(&self) -> &Settings {
-        &self.settings
+    fn options(&self) -> &EndOptions {
+        &self.options
     }
 
     fn read(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {

@@ -3,7 +3,7 @@
 
 use super::{
     super::{
-        Limit,
+        WaitLimit,
         errors::{
             broken, more_data, no_messages, of_transaction, out_of_memory, reads_bytes,
             unread_before_transaction,
@@ -122,7 +122,7 @@ impl Connection {
 
     pub(super) fn check_reads_messages(&self) -> io::Result<()> {
         self.pipe.check_may_read()?;
-        if self.settings.reads_messages() {
+        if self.options.reads_messages() {
             return Ok(());
         }
         Err(if self.messages { reads_bytes() } else { no_messages("read") })
@@ -132,7 +132,7 @@ impl Connection {
     pub(super) fn read_whole(
         &self,
         lock: &DirectionGuard<'_>,
-        limit: &Limit,
+        limit: &WaitLimit,
         len_max: usize,
     ) -> io::Result<Option<Vec<u8>>> {
         // A read of length zero waits for a message and consumes it only if it is empty.
@@ -163,7 +163,7 @@ impl Connection {
         &self,
         lock: &DirectionGuard<'_>,
         buf: &mut [u8],
-        limit: &Limit,
+        limit: &WaitLimit,
     ) -> io::Result<ReadOutcome> {
         let event = lock.event()?;
         let read = |overlapped| {

@@ -3,13 +3,13 @@
 
 use super::{
     super::{
-        Limit,
+        WaitLimit,
         errors::{closed, no_messages, too_long},
     },
     connection::Connection,
     direction::DirectionGuard,
-    facts,
     handle::code,
+    handle_info,
     operation::{self, Finished},
 };
 use std::{
@@ -67,7 +67,7 @@ impl Connection {
     }
 
     /// One system call for all of it: the kernel waits for room.
-    fn write_all(&self, lock: &DirectionGuard<'_>, mut bytes: &[u8], limit: &Limit) -> io::Result<usize> {
+    fn write_all(&self, lock: &DirectionGuard<'_>, mut bytes: &[u8], limit: &WaitLimit) -> io::Result<usize> {
         let mut written = 0;
         while !bytes.is_empty() {
             let Finished { len, outcome } = self.write_once(lock, bytes, limit);
@@ -87,7 +87,12 @@ impl Connection {
     /// The kernel does not report how much of a cancelled write was read before. So one write has no more than there is
     /// room for, and the write that waits for room is a single byte: it is read or it is not. Where the kernel never
     /// reports room, a write is a small piece.
-    fn write_limited(&self, lock: &DirectionGuard<'_>, mut bytes: &[u8], limit: &Limit) -> io::Result<usize> {
+    fn write_limited(
+        &self,
+        lock: &DirectionGuard<'_>,
+        mut bytes: &[u8],
+        limit: &WaitLimit,
+    ) -> io::Result<usize> {
         let mut written = 0;
         while !bytes.is_empty() {
             let len = self.pipe.within(self.generation, || self.piece_len())?;
@@ -108,7 +113,7 @@ impl Connection {
     /// The length of the next piece of a limited write.
     fn piece_len(&self) -> io::Result<usize> {
         // The handle of an end that only writes has no right to query.
-        let quota = || facts::quota(self.pipe.as_handle(), self.side).unwrap_or(PIECE_LEN_MAX);
+        let quota = || handle_info::quota(self.pipe.as_handle(), self.side).unwrap_or(PIECE_LEN_MAX);
         let room = match self.pipe.room().unwrap_or(0) {
             0 if self.pipe.reports_room() => 1,
             // A piece beyond the quota would be begun for a reader that waits, and be pending after that.
@@ -118,7 +123,7 @@ impl Connection {
         Ok(usize::try_from(room).unwrap_or(usize::MAX))
     }
 
-    pub(super) fn write_once(&self, lock: &DirectionGuard<'_>, bytes: &[u8], limit: &Limit) -> Finished {
+    pub(super) fn write_once(&self, lock: &DirectionGuard<'_>, bytes: &[u8], limit: &WaitLimit) -> Finished {
         let event = match lock.event() {
             Ok(event) => event,
             Err(error) => return Finished { len: 0, outcome: Err(error) },

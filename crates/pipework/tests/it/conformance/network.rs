@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use pipework::{ClientOptions, NamedPipeBuilder, NetworkCaller, PipeErrorKind, os::unix::ClientOptionsExt};
+use pipework::{ClientOptions, NamedPipeBuilder, PipeErrorKind, RemoteClient, os::unix::ClientOptionsExt};
 
 use super::{
     Case,
@@ -197,11 +197,11 @@ fn a3_a_caller_that_cannot_be_told_is_invalid() {
     let name = unique();
     let listener = NamedPipeBuilder::new(&name).accept_remote(true).listen().unwrap();
     let callers = [
-        NetworkCaller { account: String::new(), ..caller_of(0) },
-        NetworkCaller { account: "line\nbreak".to_owned(), ..caller_of(0) },
-        NetworkCaller { address: "a".repeat(2_000), ..caller_of(0) },
-        NetworkCaller { sids: vec!["Administrators".to_owned()], ..caller_of(0) },
-        NetworkCaller { group_ids: vec![1; 20_000], ..caller_of(0) },
+        RemoteClient { account: String::new(), ..caller_of(0) },
+        RemoteClient { account: "line\nbreak".to_owned(), ..caller_of(0) },
+        RemoteClient { address: "a".repeat(2_000), ..caller_of(0) },
+        RemoteClient { sids: vec!["Administrators".to_owned()], ..caller_of(0) },
+        RemoteClient { group_ids: vec![1; 20_000], ..caller_of(0) },
     ];
     for caller in callers {
         expect(ClientOptions::new().on_behalf_of(&caller).open(&name), PipeErrorKind::Invalid);

@@ -1,14 +1,12 @@
 #![expect(unsafe_code, reason = "the signatures are those of every system; here a pointer is only looked at")]
 //! Making ends for tasks, now.
 
-use super::super::{
-    super::{Instance, Limit, async_end::AsyncEnd},
-    open as open_end,
-};
+use super::super::open as open_end;
 use crate::{
     error::{PipeErrorKind, fail},
     name::PipeNameKind,
     options::{Request, Spec},
+    sys::{Instance, WaitLimit, async_end::AsyncEnd},
 };
 use std::{ffi::c_void, io};
 
@@ -41,7 +39,7 @@ pub(crate) fn open(request: &Request) -> io::Result<AsyncEnd> {
             format!("{} is on another computer, which takes time to be asked: use `connect`", request.name);
         return Err(fail(PipeErrorKind::Unsupported, text));
     }
-    open_end(request, &Limit::zero()).map(AsyncEnd::new)
+    open_end(request, &WaitLimit::zero()).map(AsyncEnd::new)
 }
 
 /// The same with security attributes of Windows.

@@ -3,7 +3,7 @@
 
 use crate::{
     error::context,
-    sys::waiters::{Tasks, Waiter},
+    sys::waiters::{Waiter, Waiters},
 };
 use ::tokio::{
     io::{Interest, Ready, unix::AsyncFd},
@@ -28,12 +28,12 @@ impl Descriptor for PipeWriter {}
 /// Where the tasks of one descriptor wait; costs nothing until one does.
 #[derive(Debug, Default)]
 pub(crate) struct Reactor {
-    made: OnceLock<Box<Made>>,
+    registrations: OnceLock<Box<Registrations>>,
 }
 
 #[derive(Debug)]
-struct Made {
-    tasks: Arc<Tasks>,
+struct Registrations {
+    waiters: Arc<Waiters>,
     /// In each runtime that a task has waited in: none of them has to run for the tasks of another.
     registered: Mutex<Vec<(Id, Registered)>>,
     /// Who made it: a forked child must not take the parent's descriptor out of the reactor, which they share.
@@ -55,7 +55,7 @@ impl<D: Descriptor + ?Sized> AsRawFd for Share<D> {
 impl Reactor {
     /// Lets a task wait here: from now on, and until it is woken once.
     pub(crate) fn join(&self, waiter: &mut Waiter, cx: &Context<'_>) {
-        waiter.wait_at(&self.made().tasks, cx);
+        waiter.wait_at(&self.registrations().waiters, cx);
     }
 
     /// Whether something happened at the descriptor since this last said so; what it was, the caller looks for. If nothing
@@ -68,11 +68,11 @@ impl Reactor {
         interests: Interest,
         interest: Interest,
     ) -> Poll<io::Result<Ready>> {
-        let made = self.made();
+        let registrations = self.registrations();
         let runtime = current_runtime()?.id();
-        let waker = made.tasks.waker();
+        let waker = registrations.waiters.waker();
         let mut cx = Context::from_waker(&waker);
-        let mut registered = made.registered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut registered = registrations.registered.lock().unwrap_or_else(PoisonError::into_inner);
         let at = match registered.iter().position(|(of, _)| *of == runtime) {
             Some(index) => registered.get(index),
             None => {
@@ -96,15 +96,15 @@ impl Reactor {
 
     /// Wakes all that wait here.
     pub(crate) fn wake(&self) {
-        if let Some(made) = self.made.get() {
-            made.tasks.wake_all();
+        if let Some(registrations) = self.registrations.get() {
+            registrations.waiters.wake_all();
         }
     }
 
-    fn made(&self) -> &Made {
-        self.made.get_or_init(|| {
-            Box::new(Made {
-                tasks: Arc::default(),
+    fn registrations(&self) -> &Registrations {
+        self.registrations.get_or_init(|| {
+            Box::new(Registrations {
+                waiters: Arc::default(),
                 registered: Mutex::default(),
                 process: std::process::id(),
             })
@@ -112,7 +112,7 @@ impl Reactor {
     }
 }
 
-impl Drop for Made {
+impl Drop for Registrations {
     fn drop(&mut self) {
         let registered = self.registered.get_mut().unwrap_or_else(PoisonError::into_inner);
         let registered = std::mem::take(registered);
@@ -122,7 +122,7 @@ impl Drop for Made {
         }
         drop(registered);
         // What they waited at is no more, and nothing else would tell them.
-        self.tasks.wake_all();
+        self.waiters.wake_all();
     }
 }
 
@@ -132,15 +132,15 @@ fn current_runtime() -> io::Result<Handle> {
 }
 
 /// What a registration owns: keeps a descriptor open as long as it lives, and always answers with that one.
-pub(super) trait Keeper: AsRawFd {}
+pub(in crate::sys::unix) trait OwnsFd: AsRawFd {}
 
-impl Keeper for Share<dyn Descriptor> {}
+impl OwnsFd for Share<dyn Descriptor> {}
 
 /// Registers a descriptor with the runtime of the caller.
-pub(super) fn register<K: Keeper>(keeper: K, interest: Interest) -> io::Result<AsyncFd<K>> {
+pub(in crate::sys::unix) fn register<K: OwnsFd>(owner: K, interest: Interest) -> io::Result<AsyncFd<K>> {
     current_runtime()?;
     // SAFETY: a keeper, which the registration owns, keeps its descriptor open until it is dropped, and always answers with
     // that one.
-    let registered = unsafe { AsyncFd::register_with_interest(keeper, interest) };
+    let registered = unsafe { AsyncFd::register_with_interest(owner, interest) };
     registered.map_err(|error| context("waiting in the runtime's reactor", io::Error::from(error)))
 }

@@ -1,9 +1,9 @@
 //! Claiming an instance: a backlog of zero queues exactly one client.
 
-use super::super::directory::Directory;
+use super::super::name::directory::Directory;
 use crate::{
     error::context,
-    model::place::{Leaf, Taking},
+    model::dir_format::{EntryName, Taking},
 };
 use rustix::{
     io::Errno,
@@ -44,13 +44,17 @@ pub(in crate::sys::unix) fn address(dir: &OwnedFd, _: &Path, leaf: &str) -> io::
 }
 
 /// Makes what clients need to claim the instance; here, nothing.
-pub(in crate::sys::unix) fn prepare(_: &Directory, _: Leaf) -> io::Result<()> {
+pub(in crate::sys::unix) fn prepare(_: &Directory, _: EntryName) -> io::Result<()> {
     Ok(())
 }
 
 /// Tries to become the client of an instance. The outcome is final: a full instance never becomes free again, but for one
 /// whose socket is renewed, and that soon has another name.
-pub(in crate::sys::unix) fn claim(directory: &Directory, leaf: Leaf, socket: &OwnedFd) -> io::Result<Claim> {
+pub(in crate::sys::unix) fn claim(
+    directory: &Directory,
+    leaf: EntryName,
+    socket: &OwnedFd,
+) -> io::Result<Claim> {
     match rustix::net::connect(socket, &directory.address(leaf)?) {
         Ok(()) => {
             take_name(directory, leaf);
@@ -58,7 +62,7 @@ pub(in crate::sys::unix) fn claim(directory: &Directory, leaf: Leaf, socket: &Ow
         }
         Err(Errno::AGAIN) => {
             // Who queued for it was not seen by the server when it gave the name.
-            if matches!(leaf, Leaf::Instance { taking: Taking::Next, .. }) {
+            if matches!(leaf, EntryName::Instance { taking: Taking::Next, .. }) {
                 take_name(directory, leaf);
             }
             Ok(Claim::Lost)
@@ -71,7 +75,7 @@ pub(in crate::sys::unix) fn claim(directory: &Directory, leaf: Leaf, socket: &Ow
 /// Waits for at most so long in the kernel's queue of those who want to be the next client of a socket that is renewed.
 pub(in crate::sys::unix) fn queue(
     directory: &Directory,
-    leaf: Leaf,
+    leaf: EntryName,
     socket: &OwnedFd,
     time: Duration,
 ) -> io::Result<Claim> {
@@ -93,7 +97,7 @@ pub(in crate::sys::unix) fn queue(
 
 /// Takes the name of a full instance away, where we may, so that nobody else tries or counts it; else the server does
 /// when it accepts. A socket that lives on keeps a name by which its server finds it.
-fn take_name(directory: &Directory, leaf: Leaf) {
+fn take_name(directory: &Directory, leaf: EntryName) {
     match leaf.full() {
         // It fails where the server was quicker.
         Some(full) => drop(directory.publish(leaf, full)),
@@ -116,7 +120,7 @@ impl Ending {
         Ok(Ending)
     }
 
-    pub(in crate::sys::unix) fn tell(&self) {}
+    pub(in crate::sys::unix) fn signal(&self) {}
 
     /// What to wait at beside the socket; nothing.
     pub(in crate::sys::unix) fn fd(&self) -> Option<BorrowedFd<'_>> {
@@ -125,15 +129,19 @@ impl Ending {
 }
 
 /// Removes what `prepare` made; here, nothing.
-pub(in crate::sys::unix) fn forget(_: &Directory, _: Leaf) {}
+pub(in crate::sys::unix) fn forget(_: &Directory, _: EntryName) {}
 
 #[cfg(test)]
 mod tests {
     use super::{
-        super::super::{listening::Listening, os, permission::Permission, roots::Root},
+        super::super::{
+            name::{namespace::NameDir, permission::Permission},
+            os,
+            server::listening_socket::ListeningSocket,
+        },
         *,
     };
-    use crate::{access::Access, model::place::Incarnation};
+    use crate::{access::Access, model::dir_format::Incarnation};
     use rustix::net::SocketType;
     use std::{sync::Arc, thread};
 
@@ -143,7 +151,7 @@ mod tests {
     /// A directory with one socket that is renewed.
     struct Trial {
         directory: Arc<Directory>,
-        listening: Listening,
+        listening: ListeningSocket,
         _place: tempfile::TempDir,
     }
 
@@ -151,16 +159,16 @@ mod tests {
         fn new() -> Trial {
             let place = tempfile::tempdir().unwrap();
             let dir = OwnedFd::from(std::fs::File::open(place.path()).unwrap());
-            let root = Root { path: place.path().to_owned(), dir, is_mine: true, is_open: false };
-            let directory = Arc::new(root.make_directory("TRIAL", false).unwrap());
+            let name_dir = NameDir { path: place.path().to_owned(), dir, is_mine: true, is_open: false };
+            let directory = Arc::new(name_dir.make_directory("TRIAL", false).unwrap());
             let permission = Permission::new(&Access::owner()).unwrap();
             let (of, quotas) = (Incarnation::new(7), (1, 2));
-            let listening = Listening::open(&directory, of, quotas, Taking::Next, &permission).unwrap();
+            let listening = ListeningSocket::open(&directory, of, quotas, Taking::Next, &permission).unwrap();
             Trial { directory, listening, _place: place }
         }
 
         /// The one name of the socket.
-        fn name(&self) -> Leaf {
+        fn name(&self) -> EntryName {
             let names = self.directory.listing().unwrap().instances;
             assert_eq!(names.len(), 1);
             names[0]
@@ -170,12 +178,12 @@ mod tests {
             self.name().is_listening(Incarnation::new(7))
         }
 
-        fn claim(&self, leaf: Leaf) -> (Claim, OwnedFd) {
+        fn claim(&self, leaf: EntryName) -> (Claim, OwnedFd) {
             let socket = os::new_socket(SocketType::STREAM).unwrap();
             (claim(&self.directory, leaf, &socket).unwrap(), socket)
         }
 
-        fn queue(&self, leaf: Leaf, time: Duration) -> (Claim, OwnedFd) {
+        fn queue(&self, leaf: EntryName, time: Duration) -> (Claim, OwnedFd) {
             let socket = os::new_socket(SocketType::STREAM).unwrap();
             (queue(&self.directory, leaf, &socket, time).unwrap(), socket)
         }

@@ -1,7 +1,10 @@
 //! Waiting for a change in directories.
 
-use super::super::{super::Limit, poll};
-use crate::model::place::{Leaf, Taking};
+use super::super::poll;
+use crate::{
+    model::dir_format::{EntryName, Taking},
+    sys::WaitLimit,
+};
 use rustix::{
     event::PollFlags,
     fs::inotify::{self, CreateFlags, WatchFlags},
@@ -19,9 +22,9 @@ use std::{
 /// The system lets a user have few of them (128 by default), and other programs of the user need them too.
 const WATCHES_MAX: usize = 4;
 /// How long to sleep at most between two looks, where changes are told: what is not told is a killed process.
-const PAUSE_TOLD: Duration = Duration::from_millis(200);
+const PAUSE_WATCHED: Duration = Duration::from_millis(200);
 /// How long to sleep where they are not.
-const PAUSE_UNTOLD: Duration = Duration::from_millis(5);
+const PAUSE_UNWATCHED: Duration = Duration::from_millis(5);
 
 static WATCHES: AtomicUsize = AtomicUsize::new(0);
 
@@ -29,7 +32,7 @@ static WATCHES: AtomicUsize = AtomicUsize::new(0);
 #[derive(Debug)]
 pub(in crate::sys::unix) enum Change {
     /// These instances have begun to listen, and nothing else that matters happened.
-    Instances(Vec<Leaf>),
+    Instances(Vec<EntryName>),
     /// Something else, or just time: look at everything.
     Other,
 }
@@ -74,13 +77,13 @@ impl Watch {
     }
 
     /// Waits for a change that matters, for `limit`, or for a short time.
-    pub(in crate::sys::unix) fn wait(&self, limit: &Limit) -> io::Result<Change> {
+    pub(in crate::sys::unix) fn wait(&self, limit: &WaitLimit) -> io::Result<Change> {
         let Some(fd) = &self.fd else {
-            poll::wait(&[], limit, Some(PAUSE_UNTOLD))?;
+            poll::wait(&[], limit, Some(PAUSE_UNWATCHED))?;
             return Ok(Change::Other);
         };
         let begun = Instant::now();
-        while let Some(left) = PAUSE_TOLD.checked_sub(begun.elapsed()) {
+        while let Some(left) = PAUSE_WATCHED.checked_sub(begun.elapsed()) {
             if !poll::wait(&[(fd.as_fd(), PollFlags::IN)], limit, Some(left))? {
                 break;
             }
@@ -101,7 +104,7 @@ impl Watch {
     /// How long to wait at most before a look at everything.
     #[cfg(feature = "tokio")]
     pub(in crate::sys::unix) fn pause(&self) -> Duration {
-        if self.fd.is_some() { PAUSE_TOLD } else { PAUSE_UNTOLD }
+        if self.fd.is_some() { PAUSE_WATCHED } else { PAUSE_UNWATCHED }
     }
 
     /// A descriptor that is readable after a change; `None` where changes are not told.
@@ -128,14 +131,14 @@ fn read_changes(fd: &OwnedFd) -> Change {
     let mut events = inotify::Reader::new(fd, &mut space);
     let (mut instances, mut is_other) = (Vec::new(), false);
     while let Ok(event) = events.next() {
-        let leaf = event.file_name().and_then(|name| name.to_str().ok()).and_then(Leaf::decode);
+        let leaf = event.file_name().and_then(|name| name.to_str().ok()).and_then(EntryName::decode);
         match leaf {
             // Told of an instance that has just got its client; the next one has another name.
-            Some(Leaf::Instance { taking: Taking::Full, .. }) => {}
-            Some(leaf @ Leaf::Instance { .. }) => instances.push(leaf),
+            Some(EntryName::Instance { taking: Taking::Full, .. }) => {}
+            Some(leaf @ EntryName::Instance { .. }) => instances.push(leaf),
             // Beginnings, of which more will be told when they are finished.
-            Some(Leaf::Temporary(_) | Leaf::Claim(_)) => {}
-            Some(Leaf::Server { .. }) | None => is_other = true,
+            Some(EntryName::Temporary(_) | EntryName::Claim(_)) => {}
+            Some(EntryName::Server { .. }) | None => is_other = true,
         }
     }
     if is_other { Change::Other } else { Change::Instances(instances) }

@@ -296,13 +296,13 @@ impl AsFd for Event {
 /// The queue of the kernel learns by itself that a descriptor became readable, but not that it no longer is: that
 /// takes `refresh`.
 #[derive(Debug)]
-pub(crate) struct Gathered {
+pub(crate) struct PollSet {
     fd: OwnedFd,
 }
 
-impl Gathered {
-    pub(crate) fn new() -> io::Result<Gathered> {
-        Ok(Gathered { fd: new_queue()? })
+impl PollSet {
+    pub(crate) fn new() -> io::Result<PollSet> {
+        Ok(PollSet { fd: new_queue()? })
     }
 
     /// Adds a descriptor; it leaves by itself when it is closed.
@@ -326,7 +326,7 @@ impl Gathered {
     }
 }
 
-impl AsFd for Gathered {
+impl AsFd for PollSet {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
@@ -334,21 +334,21 @@ impl AsFd for Gathered {
 
 /// A descriptor that is readable once a time has passed, and from then on.
 #[derive(Debug)]
-pub(crate) struct Alarm {
+pub(crate) struct Timer {
     fd: OwnedFd,
 }
 
-impl Alarm {
+impl Timer {
     /// `time` is told in milliseconds, and is at least one.
-    pub(crate) fn new(time: Duration) -> io::Result<Alarm> {
+    pub(crate) fn new(time: Duration) -> io::Result<Timer> {
         let fd = new_queue()?;
         let filter = kqueue::EventFilter::Timer { ident: 0, timer: Some(time) };
         add_filter(&fd, filter, kqueue::EventFlags::ONESHOT)?;
-        Ok(Alarm { fd })
+        Ok(Timer { fd })
     }
 }
 
-impl AsFd for Alarm {
+impl AsFd for Timer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

@@ -173,13 +173,13 @@ impl AsFd for Event {
 
 /// One descriptor that is readable while one of several is.
 #[derive(Debug)]
-pub(crate) struct Gathered {
+pub(crate) struct PollSet {
     fd: OwnedFd,
 }
 
-impl Gathered {
-    pub(crate) fn new() -> io::Result<Gathered> {
-        Ok(Gathered { fd: epoll::create(epoll::CreateFlags::CLOEXEC)? })
+impl PollSet {
+    pub(crate) fn new() -> io::Result<PollSet> {
+        Ok(PollSet { fd: epoll::create(epoll::CreateFlags::CLOEXEC)? })
     }
 
     /// Adds a descriptor for when it is readable; it leaves by itself when it is closed.
@@ -201,7 +201,7 @@ impl Gathered {
     pub(crate) fn refresh(&self) {}
 }
 
-impl AsFd for Gathered {
+impl AsFd for PollSet {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
@@ -209,21 +209,21 @@ impl AsFd for Gathered {
 
 /// A descriptor that is readable once a time has passed, and from then on.
 #[derive(Debug)]
-pub(crate) struct Alarm {
+pub(crate) struct Timer {
     fd: OwnedFd,
 }
 
-impl Alarm {
-    pub(crate) fn new(time: Duration) -> io::Result<Alarm> {
+impl Timer {
+    pub(crate) fn new(time: Duration) -> io::Result<Timer> {
         let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
         let it_value = Timespec::try_from(time).map_err(|_| io::ErrorKind::InvalidInput)?;
         let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
         timerfd_settime(&fd, TimerfdTimerFlags::empty(), &Itimerspec { it_interval, it_value })?;
-        Ok(Alarm { fd })
+        Ok(Timer { fd })
     }
 }
 
-impl AsFd for Alarm {
+impl AsFd for Timer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

@@ -10,7 +10,7 @@ mod bsd;
 use bsd as kernel;
 
 pub(crate) use kernel::{
-    Alarm, CAN_SLEEP_AT_WORDS, Event, Gathered, HANGUP, PEEK_SHOWS_DESCRIPTORS, RECEIVE_FLAGS, SEND_FLAGS,
+    CAN_SLEEP_AT_WORDS, Event, HANGUP, PEEK_SHOWS_DESCRIPTORS, PollSet, RECEIVE_FLAGS, SEND_FLAGS, Timer,
     accept, credentials, groups, is_privileged_start, keep_from_children, new_socket, process_handle,
     processor, raise_no_signal, set_access_list, set_mode_after_bind, set_mode_before_bind, sleep_at,
     unread_bytes, wake_at,

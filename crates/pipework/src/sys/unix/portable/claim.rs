@@ -6,10 +6,10 @@
 //! instance's client: another one may then come to stand behind it, and finds its connection closed when the server
 //! has taken the dead one.
 
-use super::super::{directory::Directory, os::Event};
+use super::super::{name::directory::Directory, os::Event};
 use crate::{
     error::{PipeErrorKind, context, fail_from},
-    model::place::Leaf,
+    model::dir_format::EntryName,
 };
 use rustix::{
     fs::{FlockOperation, Mode, OFlags},
@@ -57,7 +57,7 @@ pub(in crate::sys::unix) fn address(_: &OwnedFd, directory: &Path, leaf: &str) -
 }
 
 /// Makes what clients need to claim the instance, before they can see it.
-pub(in crate::sys::unix) fn prepare(directory: &Directory, leaf: Leaf) -> io::Result<()> {
+pub(in crate::sys::unix) fn prepare(directory: &Directory, leaf: EntryName) -> io::Result<()> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mode = Mode::RUSR | Mode::WUSR;
     rustix::fs::openat(&directory.fd, file_of(leaf), flags, mode)
@@ -68,7 +68,11 @@ pub(in crate::sys::unix) fn prepare(directory: &Directory, leaf: Leaf) -> io::Re
 
 /// Tries to become the client of an instance. The outcome is final: whoever else has the lock takes the instance, or
 /// dies; after that the next attempt to open finds it.
-pub(in crate::sys::unix) fn claim(directory: &Directory, leaf: Leaf, socket: &OwnedFd) -> io::Result<Claim> {
+pub(in crate::sys::unix) fn claim(
+    directory: &Directory,
+    leaf: EntryName,
+    socket: &OwnedFd,
+) -> io::Result<Claim> {
     let Some(_lock) = Lock::take(directory, leaf)? else { return Ok(Claim::Lost) };
     match rustix::net::connect(socket, &directory.address(leaf)?) {
         Ok(()) => {}
@@ -82,7 +86,12 @@ pub(in crate::sys::unix) fn claim(directory: &Directory, leaf: Leaf, socket: &Ow
 }
 
 /// There is no queue to wait in.
-pub(in crate::sys::unix) fn queue(_: &Directory, _: Leaf, _: &OwnedFd, _: Duration) -> io::Result<Claim> {
+pub(in crate::sys::unix) fn queue(
+    _: &Directory,
+    _: EntryName,
+    _: &OwnedFd,
+    _: Duration,
+) -> io::Result<Claim> {
     Ok(Claim::Lost)
 }
 
@@ -100,7 +109,7 @@ impl Ending {
         Ok(Ending { event: Event::new()? })
     }
 
-    pub(in crate::sys::unix) fn tell(&self) {
+    pub(in crate::sys::unix) fn signal(&self) {
         self.event.set();
     }
 
@@ -111,12 +120,12 @@ impl Ending {
 }
 
 /// Removes what `prepare` made.
-pub(in crate::sys::unix) fn forget(directory: &Directory, leaf: Leaf) {
+pub(in crate::sys::unix) fn forget(directory: &Directory, leaf: EntryName) {
     directory.unlink(&file_of(leaf));
 }
 
-fn file_of(leaf: Leaf) -> String {
-    Leaf::Claim(leaf.id()).encode()
+fn file_of(leaf: EntryName) -> String {
+    EntryName::Claim(leaf.id()).encode()
 }
 
 /// The right to connect to an instance.
@@ -126,7 +135,7 @@ struct Lock {
 
 impl Lock {
     /// Takes it, if it is free and the instance was not claimed.
-    fn take(directory: &Directory, leaf: Leaf) -> io::Result<Option<Lock>> {
+    fn take(directory: &Directory, leaf: EntryName) -> io::Result<Option<Lock>> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(&directory.fd, file_of(leaf), flags, Mode::empty()) {
             Ok(file) => file,
@@ -157,16 +166,15 @@ impl Drop for Lock {
 mod tests {
     use super::{
         super::super::{
-            listening::{Listening, bind_aside},
+            name::{namespace::NameDir, permission::Permission},
             os,
-            permission::Permission,
-            roots::Root,
+            server::listening_socket::{ListeningSocket, bind_aside},
         },
         *,
     };
     use crate::{
         access::Access,
-        model::place::{Id, Incarnation, Taking},
+        model::dir_format::{Id, Incarnation, Taking},
     };
     use rustix::net::SocketType;
     use std::{
@@ -184,23 +192,28 @@ mod tests {
         fn new() -> Trial {
             let place = tempfile::tempdir().unwrap();
             let dir = OwnedFd::from(std::fs::File::open(place.path()).unwrap());
-            let root = Root { path: place.path().to_owned(), dir, is_mine: true, is_open: false };
-            let directory = Arc::new(root.make_directory("TRIAL", false).unwrap());
+            let name_dir = NameDir { path: place.path().to_owned(), dir, is_mine: true, is_open: false };
+            let directory = Arc::new(name_dir.make_directory("TRIAL", false).unwrap());
             Trial { directory, permission: Permission::new(&Access::owner()).unwrap(), _place: place }
         }
 
-        fn listen(&self) -> (Listening, Leaf) {
+        fn listen(&self) -> (ListeningSocket, EntryName) {
             let before = self.directory.listing().unwrap().instances;
-            let listening =
-                Listening::open(&self.directory, Incarnation::new(7), (1, 2), Taking::One, &self.permission)
-                    .unwrap();
+            let listening = ListeningSocket::open(
+                &self.directory,
+                Incarnation::new(7),
+                (1, 2),
+                Taking::One,
+                &self.permission,
+            )
+            .unwrap();
             let mut now = self.directory.listing().unwrap().instances;
             now.retain(|leaf| !before.contains(leaf));
             assert_eq!(now.len(), 1);
             (listening, now[0])
         }
 
-        fn claim(&self, leaf: Leaf) -> (Claim, OwnedFd) {
+        fn claim(&self, leaf: EntryName) -> (Claim, OwnedFd) {
             let socket = os::new_socket(SocketType::STREAM).unwrap();
             (claim(&self.directory, leaf, &socket).unwrap(), socket)
         }
@@ -260,9 +273,9 @@ mod tests {
     fn cleaning_spares_the_files_of_what_lives() {
         let trial = Trial::new();
         let (directory, id) = (&trial.directory, Id::new(1, 1));
-        let server = Leaf::Server { id, incarnation: Incarnation::new(7), process: std::process::id() };
-        let liveness = bind_aside(directory, Leaf::Temporary(id), &trial.permission).unwrap();
-        directory.publish(Leaf::Temporary(id), server).unwrap();
+        let server = EntryName::Server { id, incarnation: Incarnation::new(7), process: std::process::id() };
+        let liveness = bind_aside(directory, EntryName::Temporary(id), &trial.permission).unwrap();
+        directory.publish(EntryName::Temporary(id), server).unwrap();
         let (listening, leaf) = trial.listen();
         assert!(directory.clean().unwrap(), "a live server is there");
         let (claim, _socket) = trial.claim(leaf);

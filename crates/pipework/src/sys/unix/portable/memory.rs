@@ -4,7 +4,7 @@
 //! systems can't forbid it. What a hostile peer may do is therefore more than on Linux, and the reason why a pipe here
 //! is for the processes of one user only, who could end each other anyway.
 
-use super::super::{directory, mapping};
+use super::super::{mapping, name::directory};
 use rustix::{
     fs::{Mode, OFlags, ftruncate},
     io::Errno,

@@ -1,7 +1,7 @@
 //! Waiting for a change in directories, where the system does not tell of changes: looking often.
 
-use super::super::{super::Limit, poll};
-use crate::model::place::Leaf;
+use super::super::poll;
+use crate::{model::dir_format::EntryName, sys::WaitLimit};
 use std::{
     io,
     os::fd::BorrowedFd,
@@ -20,7 +20,7 @@ const PAUSE_MICROSECONDS_MAX: u32 = 10_000;
 pub(in crate::sys::unix) enum Change {
     /// These instances have begun to listen; never told here.
     #[expect(dead_code, reason = "the systems that tell have it")]
-    Instances(Vec<Leaf>),
+    Instances(Vec<EntryName>),
     /// Just time: look at everything.
     Other,
 }
@@ -47,7 +47,7 @@ impl Watch {
     pub(in crate::sys::unix) fn add(&mut self, _: &Path) {}
 
     /// Waits for `limit`, or for a short time.
-    pub(in crate::sys::unix) fn wait(&self, limit: &Limit) -> io::Result<Change> {
+    pub(in crate::sys::unix) fn wait(&self, limit: &WaitLimit) -> io::Result<Change> {
         poll::wait(&[], limit, Some(self.pause()))?;
         Ok(Change::Other)
     }
@@ -84,7 +84,7 @@ mod tests {
         let mut pauses = Vec::new();
         for _ in 0..6 {
             pauses.push(watch.pause.load(Ordering::Relaxed));
-            watch.wait(&Limit::default()).unwrap();
+            watch.wait(&WaitLimit::default()).unwrap();
         }
         assert_eq!(pauses, [1_000, 2_000, 4_000, 8_000, 10_000, 10_000]);
     }
@@ -94,8 +94,8 @@ mod tests {
         let watch = Watch { pause: AtomicU32::new(u32::MAX / 2) };
         let canceller = Canceller::new().unwrap();
         canceller.cancel();
-        watch.wait(&Limit::new(None, Some(canceller))).unwrap();
+        watch.wait(&WaitLimit::new(None, Some(canceller))).unwrap();
         watch.pause.store(u32::MAX / 2, Ordering::Relaxed);
-        watch.wait(&Limit::new(Some(Duration::from_millis(1)), None)).unwrap();
+        watch.wait(&WaitLimit::new(Some(Duration::from_millis(1)), None)).unwrap();
     }
 }

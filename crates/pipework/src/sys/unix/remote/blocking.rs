@@ -1,7 +1,7 @@
 //! A thread that waits for what is told to tasks.
 
 use super::background::background;
-use crate::sys::Limit;
+use crate::sys::WaitLimit;
 use ::tokio::time;
 use std::{
     future::{pending, poll_fn},
@@ -27,7 +27,7 @@ struct Sleep {
 }
 
 /// Runs something to its end, or drops it when the limit is reached: that is the error.
-pub(super) fn wait<F: Future>(limit: &Limit, work: F) -> io::Result<F::Output> {
+pub(super) fn wait<F: Future>(limit: &WaitLimit, work: F) -> io::Result<F::Output> {
     let background = background()?;
     let mut work = pin!(work);
     // What is there already needs nobody to wait.
@@ -42,7 +42,7 @@ pub(super) fn wait<F: Future>(limit: &Limit, work: F) -> io::Result<F::Output> {
 }
 
 /// The same in the runtime, whose timers tell of the limit.
-async fn up_to<F: Future>(limit: &Limit, mut work: Pin<&mut F>) -> io::Result<F::Output> {
+async fn up_to<F: Future>(limit: &WaitLimit, mut work: Pin<&mut F>) -> io::Result<F::Output> {
     let mut end = pin!(end_of(limit));
     poll_fn(|cx| match work.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Ok(output)),
@@ -52,7 +52,7 @@ async fn up_to<F: Future>(limit: &Limit, mut work: Pin<&mut F>) -> io::Result<F:
 }
 
 /// Why a wait ends, once the limit is reached.
-async fn end_of(limit: &Limit) -> io::Error {
+async fn end_of(limit: &WaitLimit) -> io::Error {
     if limit.is_endless() {
         return pending().await;
     }
@@ -68,7 +68,7 @@ async fn end_of(limit: &Limit) -> io::Error {
 }
 
 /// The same on a thread that sleeps, while another one runs the runtime.
-fn sleep_up_to<F: Future>(limit: &Limit, mut work: Pin<&mut F>) -> io::Result<F::Output> {
+fn sleep_up_to<F: Future>(limit: &WaitLimit, mut work: Pin<&mut F>) -> io::Result<F::Output> {
     // A thread that is about to end may have lost its own.
     let sleep = SLEEP.try_with(Arc::clone).unwrap_or_default();
     let waker = Waker::from(Arc::clone(&sleep));
@@ -83,14 +83,14 @@ fn sleep_up_to<F: Future>(limit: &Limit, mut work: Pin<&mut F>) -> io::Result<F:
 }
 
 /// How long to wait before looking at the limit; `None` is for ever.
-fn pause(limit: &Limit) -> Option<Duration> {
+fn pause(limit: &WaitLimit) -> Option<Duration> {
     let look = limit.canceller().map(|_| CANCELLER_PAUSE);
     [limit.left(), look].into_iter().flatten().min()
 }
 
 impl Sleep {
     /// Sleeps until it is woken, or for so long as the limit allows.
-    fn until_woken(&self, limit: &Limit) {
+    fn until_woken(&self, limit: &WaitLimit) {
         let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
         if !*woken {
             woken = match pause(limit) {

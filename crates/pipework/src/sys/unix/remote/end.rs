@@ -12,9 +12,9 @@ use crate::{
     options::{PipeInfo, PipeMode},
     sys::{
         end::{PipeEnd, Work},
+        end_options::EndOptions,
         errors::{denied, reads_bytes},
-        settings::Settings,
-        unix::{peer::Peer, task::TaskWait},
+        unix::{connection::task::TaskWait, peer::Peer},
     },
 };
 use std::{
@@ -32,25 +32,29 @@ const PIECE_LEN: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct RemoteEnd {
     pipe: Arc<Pipe>,
-    settings: Settings,
+    options: EndOptions,
     may_read: bool,
     may_write: bool,
 }
 
 impl RemoteEnd {
-    pub(super) fn new(pipe: Arc<Pipe>, settings: Settings, (may_read, may_write): (bool, bool)) -> RemoteEnd {
-        RemoteEnd { pipe, settings, may_read, may_write }
+    pub(super) fn new(
+        pipe: Arc<Pipe>,
+        options: EndOptions,
+        (may_read, may_write): (bool, bool),
+    ) -> RemoteEnd {
+        RemoteEnd { pipe, options, may_read, may_write }
     }
 
     /// Tells the server now that this end reads messages.
-    pub(super) async fn tell_read_mode(&self) -> io::Result<()> {
-        self.pipe.tell_read_mode(true).await
+    pub(super) async fn send_read_mode(&self) -> io::Result<()> {
+        self.pipe.send_read_mode(true).await
     }
 
     // ---------------------------------------------------------------- checks
 
     fn wait_to_read<T>(&self, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-        wait(&self.settings.read_limit(), work)?
+        wait(&self.options.read_limit(), work)?
     }
 
     fn check_may_read(&self) -> io::Result<()> {
@@ -63,7 +67,7 @@ impl RemoteEnd {
 
     fn check_message_mode(&self) -> io::Result<()> {
         self.check_may_read()?;
-        if self.settings.reads_messages() {
+        if self.options.reads_messages() {
             return Ok(());
         }
         Err(reads_bytes())
@@ -72,7 +76,7 @@ impl RemoteEnd {
     /// The length of a write, which is a message where this end reads messages.
     fn check_len(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         let len = bufs.iter().map(|buf| buf.len()).sum();
-        if self.settings.reads_messages() {
+        if self.options.reads_messages() {
             check_message_len(len)?;
         }
         Ok(len)
@@ -80,8 +84,8 @@ impl RemoteEnd {
 }
 
 impl PipeEnd for RemoteEnd {
-    fn options(&self) -> &Settings {
-        &self.settings
+    fn options(&self) -> &EndOptions {
+        &self.options
     }
 
     // ---------------------------------------------------------------- threads
@@ -105,7 +109,7 @@ impl PipeEnd for RemoteEnd {
     fn write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         self.check_may_write()?;
         let len = self.check_len(bufs)?;
-        let limit = self.settings.write_limit();
+        let limit = self.options.write_limit();
         let mut written = 0;
         let writing =
             self.pipe.write(len, |from, len_max| piece(bufs, from, len_max.min(PIECE_LEN)), &mut written);
@@ -123,7 +127,7 @@ impl PipeEnd for RemoteEnd {
     fn write_message(&self, message: &[u8]) -> io::Result<()> {
         self.check_may_write()?;
         check_message_len(message.len())?;
-        let limit = self.settings.write_limit();
+        let limit = self.options.write_limit();
         let mut written = 0;
         let writing = self.pipe.write(message.len(), |_, _| message.to_vec(), &mut written);
         match wait(&limit, writing) {
@@ -143,14 +147,14 @@ impl PipeEnd for RemoteEnd {
     }
 
     fn drain(&self) -> io::Result<()> {
-        wait(&self.settings.write_limit(), self.drain_async())?
+        wait(&self.options.write_limit(), self.drain_async())?
     }
 
     // ---------------------------------------------------------------- settings and facts
 
     /// The server hears of it before the next read. Whether it is a byte pipe the server says then.
     fn set_read_mode(&self, mode: PipeMode) -> io::Result<()> {
-        self.settings.set_read_mode(mode, true)?;
+        self.options.set_read_mode(mode, true)?;
         self.pipe.set_read_mode(mode == PipeMode::Message)
     }
 

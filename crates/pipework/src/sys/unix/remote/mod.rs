@@ -20,16 +20,16 @@ mod wire;
 pub(crate) use end::RemoteEnd;
 
 use super::End;
-use crate::{options::Request, sys::Limit};
+use crate::{options::Request, sys::WaitLimit};
 use std::{io, sync::Arc, time::Duration};
 
 /// Opens now: busy and absent are errors.
-pub(crate) fn open(request: &Request, limit: &Limit) -> io::Result<End> {
+pub(crate) fn open(request: &Request, limit: &WaitLimit) -> io::Result<End> {
     opening::open(request, limit).map(|end| End::Remote(Arc::new(end)))
 }
 
 /// Opens, waiting as the request says.
-pub(crate) fn connect(request: &Request, limit: &Limit) -> io::Result<End> {
+pub(crate) fn connect(request: &Request, limit: &WaitLimit) -> io::Result<End> {
     opening::connect(request, limit).map(|end| End::Remote(Arc::new(end)))
 }
 

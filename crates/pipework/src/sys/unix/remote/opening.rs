@@ -13,7 +13,7 @@ use crate::{
     error::{PipeErrorKind, fail},
     name::PipeNameKind,
     options::{PipeMode, Request},
-    sys::{Canceller, Limit, settings::Settings, unix::client::ended},
+    sys::{Canceller, WaitLimit, end_options::EndOptions, unix::client::ended},
 };
 use ::tokio::time;
 use std::{
@@ -29,13 +29,13 @@ const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// Opens now: busy and absent are errors. The network takes its time, up to that of the request.
-pub(super) fn open(request: &Request, limit: &Limit) -> io::Result<RemoteEnd> {
-    let limit = Limit::new(Some(network_timeout(request)), limit.canceller().cloned());
+pub(super) fn open(request: &Request, limit: &WaitLimit) -> io::Result<RemoteEnd> {
+    let limit = WaitLimit::new(Some(network_timeout(request)), limit.canceller().cloned());
     wait(request, &limit, false)
 }
 
 /// Opens, waiting as the request says.
-pub(super) fn connect(request: &Request, limit: &Limit) -> io::Result<RemoteEnd> {
+pub(super) fn connect(request: &Request, limit: &WaitLimit) -> io::Result<RemoteEnd> {
     if limit.left() == Some(Duration::ZERO) {
         return open(request, limit).map_err(|error| one_attempt(request, error));
     }
@@ -68,7 +68,7 @@ fn network_timeout(request: &Request) -> Duration {
     if timeout.is_zero() { NETWORK_TIMEOUT } else { timeout }
 }
 
-fn wait(request: &Request, limit: &Limit, waits: bool) -> io::Result<RemoteEnd> {
+fn wait(request: &Request, limit: &WaitLimit, waits: bool) -> io::Result<RemoteEnd> {
     let opening = Opening::new(request, limit.canceller().cloned(), waits)?;
     blocking::wait(limit, background()?.run(opening.clone().reach()))
         .map_err(|error| opening.ended(error))??
@@ -161,10 +161,10 @@ impl Opening {
         // The two bits of the flags that say how far the server may act as the client.
         let level = self.request.security_qos_flags >> 16 & 3;
         let file = wire::open(session, &self.request.name, name, access, level).await?;
-        let settings = Settings::new(self.request.read_mode, self.canceller.clone());
-        let end = RemoteEnd::new(Arc::new(Pipe::new(Arc::clone(session), file)), settings, (read, write));
+        let options = EndOptions::new(self.request.read_mode, self.canceller.clone());
+        let end = RemoteEnd::new(Arc::new(Pipe::new(Arc::clone(session), file)), options, (read, write));
         if self.request.read_mode == PipeMode::Message {
-            end.tell_read_mode().await?;
+            end.send_read_mode().await?;
         }
         Ok(end)
     }

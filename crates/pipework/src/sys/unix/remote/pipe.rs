@@ -13,7 +13,7 @@ use crate::{
     error::{PipeErrorKind, fail},
     sys::{
         errors::broken,
-        waiters::{Tasks, Waiter},
+        waiters::{Waiter, Waiters},
     },
 };
 use ::tokio::{sync::oneshot, task::AbortHandle, time};
@@ -36,8 +36,8 @@ pub(super) struct Pipe {
     pub(super) session: Arc<Session>,
     file: FileId,
     state: Mutex<State>,
-    readers: Arc<Tasks>,
-    writers: Arc<Tasks>,
+    readers: Arc<Waiters>,
+    writers: Arc<Waiters>,
 }
 
 #[derive(Debug, Default)]
@@ -179,7 +179,7 @@ impl Pipe {
     }
 
     /// Tells the server now.
-    pub(super) async fn tell_read_mode(&self, messages: bool) -> io::Result<()> {
+    pub(super) async fn send_read_mode(&self, messages: bool) -> io::Result<()> {
         wire::set_read_mode(&self.session, self.file, messages).await
     }
 
@@ -383,7 +383,7 @@ impl Pipe {
         Some(Ok(Turn { pipe: self, kind }))
     }
 
-    fn tasks_of(&self, kind: TurnKind) -> &Arc<Tasks> {
+    fn tasks_of(&self, kind: TurnKind) -> &Arc<Waiters> {
         match kind {
             TurnKind::Read => &self.readers,
             TurnKind::Write => &self.writers,
@@ -443,7 +443,7 @@ async fn read(pipe: Arc<Pipe>) {
     let answer = Answer(Some(Arc::clone(&pipe)));
     let mode = pipe.lock().mode.take();
     if let Some(messages) = mode
-        && let Err(error) = pipe.tell_read_mode(messages).await
+        && let Err(error) = pipe.send_read_mode(messages).await
     {
         return answer.is(Received::Failed(error));
     }

@@ -3,7 +3,7 @@
 use super::{login::Failure, target::Target};
 use crate::{
     error::{PipeErrorKind, fail},
-    sys::unix::roots,
+    sys::unix::name::namespace,
 };
 use smb2::{
     Session,
@@ -72,7 +72,7 @@ fn tickets() -> io::Result<CCache> {
 fn read(path: &str) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let owner = file.metadata()?.uid();
-    if owner != roots::my_user() && owner != 0 {
+    if owner != namespace::my_user() && owner != 0 {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("it is of user {owner}")));
     }
     let mut data = Vec::new();
@@ -83,7 +83,7 @@ fn read(path: &str) -> io::Result<Vec<u8>> {
 /// What the environment, or the custom, says where the tickets are.
 fn cache() -> String {
     let said = variable("KRB5CCNAME");
-    said.unwrap_or_else(|| format!("/tmp/krb5cc_{}", roots::my_user()))
+    said.unwrap_or_else(|| format!("/tmp/krb5cc_{}", namespace::my_user()))
 }
 
 /// Who gives tickets for a realm: as the configuration says, else the host of that name, as it is with Active Directory.
@@ -109,7 +109,7 @@ fn kdc_in(text: &str, realm: &str) -> Option<String> {
 
 /// A variable of the environment, which is not believed where the program has more rights than its caller.
 fn variable(name: &str) -> Option<String> {
-    if roots::ignores_environment() {
+    if namespace::ignores_environment() {
         return None;
     }
     env::var(name).ok().filter(|value| !value.is_empty())

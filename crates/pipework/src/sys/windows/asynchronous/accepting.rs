@@ -2,10 +2,14 @@
 #![expect(unsafe_code, reason = "security attributes are pointers")]
 
 use super::{
-    super::{super::Instance, absent::PlainListener, descriptor::Descriptor},
-    bell::Bell,
+    super::{descriptor::Descriptor, unsupported::SocketListener},
+    pool_wait::PoolWait,
 };
-use crate::{name::PipeName, options::Spec, sys::async_end::AsyncEnd};
+use crate::{
+    name::PipeName,
+    options::Spec,
+    sys::{Instance, async_end::AsyncEnd},
+};
 use std::{
     ffi::c_void,
     io,
@@ -42,8 +46,8 @@ pub(crate) unsafe fn create_with_attributes(
 /// What a task that waits for clients keeps between polls. `Ready` always means to try again.
 #[derive(Debug, Default)]
 pub(crate) struct Accepting {
-    client: Option<Bell>,
-    pause: Option<Bell>,
+    client: Option<PoolWait>,
+    pause: Option<PoolWait>,
 }
 
 impl Accepting {
@@ -53,20 +57,24 @@ impl Accepting {
             self.client = None;
             return Poll::Ready(Ok(()));
         };
-        let bell = match self.client.take() {
-            Some(bell) if bell.is_at(listening.event()) => bell,
-            _ => Bell::at(listening.event())?,
+        let wait = match self.client.take() {
+            Some(wait) if wait.is_at(listening.event()) => wait,
+            _ => PoolWait::at(listening.event())?,
         };
-        if bell.poll(cx).is_ready() {
+        if wait.poll(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
-        self.client = Some(bell);
+        self.client = Some(wait);
         Poll::Pending
     }
 
     /// The identity of a client is known without waiting.
     #[expect(clippy::unused_self, reason = "as on other systems")]
-    pub(crate) fn poll_known(&mut self, _cx: &mut Context<'_>, _instance: &Instance) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_identity(
+        &mut self,
+        _cx: &mut Context<'_>,
+        _instance: &Instance,
+    ) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
@@ -75,7 +83,7 @@ impl Accepting {
     pub(crate) fn poll_path(
         &mut self,
         _cx: &mut Context<'_>,
-        listener: &PlainListener,
+        listener: &SocketListener,
     ) -> Poll<io::Result<()>> {
         match *listener {}
     }
@@ -95,7 +103,7 @@ impl Accepting {
     pub(crate) fn poll_pause(&mut self, cx: &mut Context<'_>, time: Duration) -> Poll<io::Result<()>> {
         let pause = match &self.pause {
             Some(pause) => pause,
-            None => self.pause.insert(Bell::after(time)?),
+            None => self.pause.insert(PoolWait::after(time)?),
         };
         ready!(pause.poll(cx));
         self.pause = None;

@@ -1,12 +1,12 @@
 //! The async ends of anonymous pipes. Their handles support only blocking calls, which run on threads of the runtime.
 
 use super::{
-    super::{super::errors::closed, anonymous::write_vectored, facts, pipe, writing::gathered},
+    super::{anonymous::write_vectored, handle_info, pipe, writing::gathered},
     TRIES_MAX,
-    aside::Aside,
+    blocking_call::BlockingCall,
     check_runtime,
 };
-use crate::error::PipeErrorKind;
+use crate::{error::PipeErrorKind, sys::errors::closed};
 use ::tokio::task::{JoinHandle, coop, spawn_blocking};
 use std::{
     future::Future,
@@ -24,7 +24,7 @@ const WRITE_LEN_MAX: usize = 65_536;
 #[derive(Debug)]
 pub(crate) struct AsyncAnonRead {
     /// A read of length zero that returns when there is data. No other call uses the pipe meanwhile.
-    watch: Option<Aside<usize>>,
+    watch: Option<BlockingCall<usize>>,
     pipe: Arc<PipeReader>,
 }
 
@@ -76,7 +76,7 @@ impl AsyncAnonRead {
             }
             let pipe = Arc::clone(&self.pipe);
             let watch = move || (&*pipe).read(&mut []);
-            self.watch = Some(Aside::begin(Some(Arc::clone(&self.pipe)), watch)?);
+            self.watch = Some(BlockingCall::begin(Some(Arc::clone(&self.pipe)), watch)?);
         }
         // Other tasks run first.
         cx.waker().wake_by_ref();
@@ -116,7 +116,7 @@ impl AsyncAnonWrite {
         }
         check_runtime()?;
         // A handle without the right to query leaves the answer to the write.
-        if facts::state(self.pipe.as_handle()).is_ok_and(|state| state == facts::State::Closing) {
+        if handle_info::state(self.pipe.as_handle()).is_ok_and(|state| state == handle_info::State::Closing) {
             return Poll::Ready(Err(closed()));
         }
         let len = bytes.len().min(WRITE_LEN_MAX);

@@ -9,7 +9,7 @@ use super::{
     },
     lock,
 };
-use crate::sys::waiters::Tasks;
+use crate::sys::waiters::Waiters;
 use std::{
     cell::UnsafeCell,
     fmt, io,
@@ -30,7 +30,7 @@ pub(super) struct Operation {
     /// is the address of the operation.
     overlapped: UnsafeCell<OVERLAPPED>,
     ended: OnceLock<Ended>,
-    tasks: Arc<Tasks>,
+    tasks: Arc<Waiters>,
     /// The bytes of a write: the kernel reads them, and nothing changes them.
     bytes: Vec<u8>,
     /// Keeps the handle open until a write has completed, which may outlive its end of the pipe.
@@ -78,7 +78,7 @@ impl Ended {
 impl Operation {
     /// Begins a read of length zero, which ends when something can be read. `None` while it is pending.
     pub(super) fn read_nothing(
-        tasks: &Arc<Tasks>,
+        tasks: &Arc<Waiters>,
         pipe: &Pipe,
         generation: u32,
     ) -> io::Result<(Arc<Operation>, Option<Ended>)> {
@@ -93,7 +93,7 @@ impl Operation {
     ///
     /// It releases the handle as soon as the completion is known, so that dropping the end after that closes it.
     pub(super) fn write(
-        tasks: &Arc<Tasks>,
+        tasks: &Arc<Waiters>,
         pipe: &Arc<Pipe>,
         generation: u32,
         bytes: Vec<u8>,
@@ -127,11 +127,11 @@ impl Operation {
         operation.begin(&pipe, generation, read).map(drop)
     }
 
-    fn new(tasks: &Arc<Tasks>, bytes: Vec<u8>, pipe: Option<Arc<Pipe>>) -> Arc<Operation> {
+    fn new(tasks: &Arc<Waiters>, bytes: Vec<u8>, pipe: Option<Arc<Pipe>>) -> Arc<Operation> {
         Arc::new(Operation::of(tasks, bytes, pipe))
     }
 
-    fn of(tasks: &Arc<Tasks>, bytes: Vec<u8>, pipe: Option<Arc<Pipe>>) -> Operation {
+    fn of(tasks: &Arc<Waiters>, bytes: Vec<u8>, pipe: Option<Arc<Pipe>>) -> Operation {
         Operation {
             overlapped: UnsafeCell::default(),
             ended: OnceLock::new(),

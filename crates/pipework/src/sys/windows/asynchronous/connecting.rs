@@ -8,12 +8,12 @@ use super::{
         connection::Connection,
         handle::{code, wide},
     },
-    aside::Aside,
-    bell::Bell,
+    blocking_call::BlockingCall,
+    pool_wait::PoolWait,
 };
 use crate::{
     options::Request,
-    sys::{Limit, async_end::AsyncEnd},
+    sys::{WaitLimit, async_end::AsyncEnd},
 };
 use std::{ffi::c_void, future::poll_fn, io, sync::Arc, time::Duration};
 use windows_sys::Win32::Foundation::{ERROR_FILE_NOT_FOUND, ERROR_PIPE_BUSY};
@@ -23,7 +23,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Opens, and waits as the request says, at most for the timeout.
 pub(crate) async fn connect(request: &Request, timeout: Duration) -> io::Result<AsyncEnd> {
-    let limit = Limit::new(Some(timeout), None);
+    let limit = WaitLimit::new(Some(timeout), None);
     let name = &request.name;
     loop {
         let why = match open(request) {
@@ -36,9 +36,9 @@ pub(crate) async fn connect(request: &Request, timeout: Duration) -> io::Result<
         limit.check().map_err(|error| ended(name, why, error))?;
         if why == "was busy" {
             let (path, limit) = (wide(client::wait_path_of(name)), limit.clone());
-            Aside::begin(None, move || wait_while_busy(&path, &limit))?.await?;
+            BlockingCall::begin(None, move || wait_while_busy(&path, &limit))?.await?;
         } else {
-            let pause = Bell::after(limit.left().map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL)))?;
+            let pause = PoolWait::after(limit.left().map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL)))?;
             poll_fn(|cx| pause.poll(cx)).await;
         }
     }
@@ -46,7 +46,7 @@ pub(crate) async fn connect(request: &Request, timeout: Duration) -> io::Result<
 
 /// Opens without waiting: busy and absent are errors.
 pub(crate) fn open(request: &Request) -> io::Result<AsyncEnd> {
-    client::open(request, &Limit::zero()).map(end_of)
+    client::open(request, &WaitLimit::zero()).map(end_of)
 }
 
 /// The same with these security attributes for the handle.
@@ -59,7 +59,7 @@ pub(crate) unsafe fn open_with_attributes(
 ) -> io::Result<AsyncEnd> {
     let attributes = attributes.cast_const().cast();
     // SAFETY: the caller promises the same.
-    unsafe { client::open_with_attributes(request, &Limit::zero(), attributes) }.map(end_of)
+    unsafe { client::open_with_attributes(request, &WaitLimit::zero(), attributes) }.map(end_of)
 }
 
 fn end_of(connection: Connection) -> AsyncEnd {

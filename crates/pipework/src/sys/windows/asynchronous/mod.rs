@@ -6,10 +6,10 @@
 
 mod accepting;
 mod anonymous;
-mod aside;
-mod bell;
+mod blocking_call;
 mod completion;
 mod connecting;
+mod pool_wait;
 mod reading;
 mod writing;
 
@@ -20,7 +20,7 @@ pub(crate) use connecting::{connect, open, open_with_attributes};
 use super::connection::Connection;
 use crate::{
     error::context,
-    sys::waiters::{Tasks, Waiter},
+    sys::waiters::{Waiter, Waiters},
 };
 use ::tokio::runtime::Handle;
 use reading::Reading;
@@ -39,9 +39,9 @@ const TRIES_MAX: usize = 3;
 /// The state of a connection's async reads and writes.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    readers: Arc<Tasks>,
+    readers: Arc<Waiters>,
     reading: Mutex<Reading>,
-    writers: Arc<Tasks>,
+    writers: Arc<Waiters>,
     writing: Mutex<Writing>,
 }
 

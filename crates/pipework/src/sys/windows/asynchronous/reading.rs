@@ -1,18 +1,19 @@
 //! Async reads from a connection, which never block a thread.
 
 use super::{
-    super::{
-        super::errors::{broken, of_transaction, unread_before_transaction},
-        connection::Connection,
-        direction::DirectionGuard,
-        pipe::Pipe,
-        reading::ReadOutcome,
-    },
+    super::{connection::Connection, direction::DirectionGuard, pipe::Pipe, reading::ReadOutcome},
     State, TRIES_MAX, TaskWait, check_runtime,
     completion::{Ended, Operation},
     lock,
 };
-use crate::{error::PipeErrorKind, message::MessageRead, sys::Limit};
+use crate::{
+    error::PipeErrorKind,
+    message::MessageRead,
+    sys::{
+        WaitLimit,
+        errors::{broken, of_transaction, unread_before_transaction},
+    },
+};
 use ::tokio::task::coop;
 use std::{
     future::poll_fn,
@@ -137,7 +138,7 @@ impl Connection {
             if self.take_empty(reading)? {
                 return Ok(MessageRead::Whole(0));
             }
-            Ok(match self.read_once(guard, buf, &Limit::zero())? {
+            Ok(match self.read_once(guard, buf, &WaitLimit::zero())? {
                 ReadOutcome::Whole(len) => MessageRead::Whole(len),
                 ReadOutcome::Part(len) => MessageRead::Part(len),
                 ReadOutcome::End => MessageRead::End,
@@ -292,7 +293,7 @@ impl Connection {
     /// Begins to watch for something to read.
     fn begin_watch<T>(&self, reading: &mut Reading) -> io::Result<Try<T>> {
         check_runtime()?;
-        let takes_empty = self.settings.reads_messages();
+        let takes_empty = self.options.reads_messages();
         let begun = Operation::read_nothing(&self.state().readers, &self.pipe, self.generation);
         match begun {
             Ok((operation, None)) => {
@@ -321,7 +322,7 @@ impl Connection {
         if self.take_empty(reading)? {
             return Ok(Some(Vec::new()));
         }
-        self.read_whole(guard, &Limit::zero(), len_max)
+        self.read_whole(guard, &WaitLimit::zero(), len_max)
     }
 
     /// Takes the empty message that a watch has taken from the kernel. A disconnect discards it as all other unread data
@@ -362,10 +363,10 @@ impl Connection {
     /// Fills one buffer: returns the length, and whether the next buffer may continue the same read. `None` is the end.
     fn fill(&self, guard: &DirectionGuard<'_>, buf: &mut [u8]) -> io::Result<Option<(usize, bool)>> {
         loop {
-            match self.read_once(guard, buf, &Limit::zero())? {
+            match self.read_once(guard, buf, &WaitLimit::zero())? {
                 ReadOutcome::Whole(0) => {}
                 ReadOutcome::Whole(len) => {
-                    let goes_on = len == buf.len() && !self.settings.reads_messages();
+                    let goes_on = len == buf.len() && !self.options.reads_messages();
                     return Ok(Some((len, goes_on && self.is_readable())));
                 }
                 ReadOutcome::Part(len) => return Ok(Some((len, true))),

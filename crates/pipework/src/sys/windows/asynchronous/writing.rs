@@ -7,19 +7,21 @@
 
 use super::{
     super::{
-        super::errors::out_of_memory,
         connection::Connection,
-        drain, facts,
+        drain, handle_info,
         operation::Finished,
         writing::{broken_as_closed, gathered},
     },
     TaskWait,
-    aside::Aside,
+    blocking_call::BlockingCall,
     check_runtime,
     completion::Operation,
     lock,
 };
-use crate::{error::PipeErrorKind, sys::Limit};
+use crate::{
+    error::PipeErrorKind,
+    sys::{WaitLimit, errors::out_of_memory},
+};
 use ::tokio::task::coop;
 use std::{
     future::poll_fn,
@@ -105,7 +107,7 @@ impl Connection {
         self.pipe.check_may_write()?;
         self.check_usable()?;
         let pipe = Arc::clone(&self.pipe);
-        let outcome = Aside::begin(None, move || drain::flush(&pipe))?.await;
+        let outcome = BlockingCall::begin(None, move || drain::flush(&pipe))?.await;
         // If the client was disconnected meanwhile, the outcome may be that of the next client.
         self.check_usable()?;
         outcome
@@ -177,7 +179,7 @@ impl Connection {
     /// The most bytes of a stream that one write lets wait for room.
     fn pending_len_max(&self, writing: &mut Writing) -> usize {
         // The handle of an end that only writes has no right to query. With a quota of 0 every write waits.
-        let query = || match facts::quota(self.pipe.as_handle(), self.side) {
+        let query = || match handle_info::quota(self.pipe.as_handle(), self.side) {
             Ok(0) | Err(_) => PENDING_LEN_MAX,
             Ok(quota) => quota.min(PENDING_LEN_MAX),
         };
@@ -195,7 +197,7 @@ impl Connection {
         }
         let (chunk, _) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
         let Some(guard) = self.writing.try_lock() else { return Ok(None) };
-        let Finished { len, outcome } = self.write_once(&guard, chunk, &Limit::zero());
+        let Finished { len, outcome } = self.write_once(&guard, chunk, &WaitLimit::zero());
         match outcome {
             Ok(()) => Ok(Some(len)),
             Err(_) if len > 0 && !self.messages => Ok(Some(len)),

@@ -1,0 +1,439 @@
+//! The names and the header of a pipe's directory: how they are written, and strictly read back.
+
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+
+/// The version of the directory; another one is another program's.
+const VERSION: u32 = 1;
+/// Sorts as numbers do, and survives file systems that fold case.
+const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+/// Digits of an identifier: 80 bits, of which the upper 52 are microseconds.
+const ID_LEN: usize = 16;
+/// Digits of an incarnation: 40 bits.
+const INCARNATION_LEN: usize = 8;
+/// Digits of a 32-bit number.
+const NUMBER_LEN: usize = 7;
+/// The longest header, in bytes; the name takes at most 741 of them.
+pub(crate) const HEADER_LEN_MAX: usize = 4096;
+/// The leaf of the header.
+pub(crate) const HEADER: &str = "header";
+/// The leaf of the lock.
+pub(crate) const LOCK: &str = ".lock";
+
+/// The directory name of a folded pipe name: readable where it can be, injective always, never longer than `len_max`
+/// bytes (at least 41).
+///
+/// Letters, digits, `-`, `_` and a `.` that is not the first stand for themselves (letters in lower case), other bytes
+/// are `%` and two hex digits. A name that is too long for that is `~` and 160 bits of its SHA-256.
+pub(crate) fn directory_name(folded: &str, len_max: usize) -> String {
+    let mut encoded = String::with_capacity(folded.len());
+    for byte in folded.bytes() {
+        match byte {
+            b'A'..=b'Z' => encoded.push(char::from(byte.to_ascii_lowercase())),
+            b'0'..=b'9' | b'-' | b'_' => encoded.push(char::from(byte)),
+            b'.' if !encoded.is_empty() => encoded.push('.'),
+            _ => push_hex(&mut encoded, "%", byte),
+        }
+    }
+    if encoded.len() <= len_max {
+        return encoded;
+    }
+    let mut hashed = String::from("~");
+    for byte in Sha256::digest(folded.as_bytes()).iter().take(20) {
+        push_hex(&mut hashed, "", *byte);
+    }
+    hashed
+}
+
+fn push_hex(text: &mut String, before: &str, byte: u8) {
+    // Writing to a String can't fail.
+    write!(text, "{before}{byte:02x}").ok();
+}
+
+/// A name that is never used twice and sorts by the time it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Id(u128);
+
+impl Id {
+    pub(crate) fn new(microseconds: u64, random: u64) -> Id {
+        let time = u128::from(microseconds) & ((1 << 52) - 1);
+        Id(time << 28 | u128::from(random) & ((1 << 28) - 1))
+    }
+}
+
+/// Which creation of a pipe a thing belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Incarnation(u64);
+
+impl Incarnation {
+    pub(crate) fn new(random: u64) -> Incarnation {
+        Incarnation(random & ((1 << 40) - 1))
+    }
+
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+}
+
+/// How a listening instance takes its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taking {
+    /// One, and then its socket never takes another.
+    One,
+    /// One; the instance that follows it takes its socket over and gives it a new name.
+    Next,
+    /// The same, and a client has come, whom the server did not take yet.
+    Full,
+}
+
+/// A file of ours in a pipe's directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EntryName {
+    /// Not finished; nobody's business but its maker's.
+    Temporary(Id),
+    /// The proof that a server process lives.
+    Server { id: Id, incarnation: Incarnation, process: u32 },
+    /// An instance that listens, with its own quotas.
+    Instance { id: Id, incarnation: Incarnation, inbound: u32, outbound: u32, taking: Taking },
+    /// What a client locks to claim an instance, where the system can't queue exactly one client.
+    Claim(Id),
+}
+
+impl EntryName {
+    pub(crate) fn id(self) -> Id {
+        match self {
+            EntryName::Temporary(id)
+            | EntryName::Claim(id)
+            | EntryName::Server { id, .. }
+            | EntryName::Instance { id, .. } => id,
+        }
+    }
+
+    /// Whether an instance of this incarnation listens here and is not known to be full.
+    pub(crate) fn is_listening(self, of: Incarnation) -> bool {
+        matches!(self, EntryName::Instance { incarnation, taking, .. } if incarnation == of && taking != Taking::Full)
+    }
+
+    /// The name of the same instance while its client waits for the server, where its socket lives on after that.
+    pub(crate) fn full(self) -> Option<EntryName> {
+        match self {
+            EntryName::Instance {
+                id,
+                incarnation,
+                inbound,
+                outbound,
+                taking: Taking::Next | Taking::Full,
+            } => Some(EntryName::Instance { id, incarnation, inbound, outbound, taking: Taking::Full }),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn encode(self) -> String {
+        let mut text = String::with_capacity(48);
+        let number = |text: &mut String, value: u32| {
+            text.push('-');
+            push_digits(text, u128::from(value), NUMBER_LEN);
+        };
+        text.push_str(match self {
+            EntryName::Temporary(_) => "t-",
+            EntryName::Server { .. } => "s-",
+            EntryName::Instance { taking: Taking::One, .. } => "i-",
+            EntryName::Instance { taking: Taking::Next, .. } => "n-",
+            EntryName::Instance { taking: Taking::Full, .. } => "f-",
+            EntryName::Claim(_) => "c-",
+        });
+        push_digits(&mut text, self.id().0, ID_LEN);
+        if let EntryName::Server { incarnation, .. } | EntryName::Instance { incarnation, .. } = self {
+            text.push('-');
+            push_digits(&mut text, u128::from(incarnation.0), INCARNATION_LEN);
+        }
+        match self {
+            EntryName::Temporary(_) | EntryName::Claim(_) => {}
+            EntryName::Server { process, .. } => number(&mut text, process),
+            EntryName::Instance { inbound, outbound, .. } => {
+                number(&mut text, inbound);
+                number(&mut text, outbound);
+            }
+        }
+        text
+    }
+
+    /// Reads a leaf back; `None` is a file that isn't ours. Only what `encode` would write is ours.
+    pub(crate) fn decode(text: &str) -> Option<EntryName> {
+        let mut parts = text.split('-');
+        let kind = parts.next()?;
+        let id = Id(digits(parts.next()?, ID_LEN)?);
+        let mut incarnation = || digits(parts.next()?, INCARNATION_LEN).and_then(|n| u64::try_from(n).ok());
+        let leaf = match kind {
+            "t" => EntryName::Temporary(id),
+            "c" => EntryName::Claim(id),
+            "s" => {
+                let incarnation = Incarnation(incarnation()?);
+                EntryName::Server { id, incarnation, process: number(parts.next()?)? }
+            }
+            "i" | "n" | "f" => {
+                let taking = match kind {
+                    "i" => Taking::One,
+                    "n" => Taking::Next,
+                    _ => Taking::Full,
+                };
+                let incarnation = Incarnation(incarnation()?);
+                let inbound = number(parts.next()?)?;
+                EntryName::Instance { id, incarnation, inbound, outbound: number(parts.next()?)?, taking }
+            }
+            _ => return None,
+        };
+        parts.next().is_none().then_some(leaf)
+    }
+}
+
+fn push_digits(text: &mut String, value: u128, len: usize) {
+    for place in (0..len).rev() {
+        let digit = ((value >> (5 * place)) & 31) as usize;
+        text.push(DIGITS.get(digit).copied().map_or('0', char::from));
+    }
+}
+
+fn digits(text: &str, len: usize) -> Option<u128> {
+    if text.len() != len {
+        return None;
+    }
+    text.bytes().try_fold(0, |value, byte| {
+        let digit = DIGITS.iter().position(|candidate| *candidate == byte)?;
+        Some(value << 5 | digit as u128)
+    })
+}
+
+fn number(text: &str) -> Option<u32> {
+    u32::try_from(digits(text, NUMBER_LEN)?).ok()
+}
+
+/// What the first instance fixed for all of them; a text, so that an operator can read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) messages: bool,
+    /// Client to server.
+    pub(crate) inbound: bool,
+    /// Server to client.
+    pub(crate) outbound: bool,
+    /// 255 is unlimited.
+    pub(crate) max_instances: u8,
+    pub(crate) default_timeout_ms: u32,
+    /// Who may open it, in words.
+    pub(crate) access: String,
+    pub(crate) accept_remote: bool,
+    /// As the server gave it.
+    pub(crate) name: String,
+}
+
+/// Why a header can't be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    Malformed,
+    Version(u32),
+}
+
+impl Header {
+    pub(crate) fn encode(&self) -> String {
+        let mut incarnation = String::new();
+        push_digits(&mut incarnation, u128::from(self.incarnation.0), INCARNATION_LEN);
+        // The name is last and goes to the end of the text, since it may hold any character.
+        format!(
+            "pipework {VERSION}\nincarnation {incarnation}\nmode {}\ninbound {}\noutbound {}\nmax_instances {}\n\
+             default_timeout_ms {}\naccess {}\naccept_remote {}\nname {}",
+            if self.messages { "message" } else { "byte" },
+            yes_or_no(self.inbound),
+            yes_or_no(self.outbound),
+            self.max_instances,
+            self.default_timeout_ms,
+            self.access,
+            yes_or_no(self.accept_remote),
+            self.name,
+        )
+    }
+
+    pub(crate) fn decode(text: &str) -> Result<Header, Unreadable> {
+        let mut rest = text;
+        let version = field(&mut rest, "pipework").and_then(|version| version.parse().ok());
+        match version {
+            Some(VERSION) => {}
+            Some(other) => return Err(Unreadable::Version(other)),
+            None => return Err(Unreadable::Malformed),
+        }
+        let header = Header::decode_fields(rest).ok_or(Unreadable::Malformed)?;
+        if header.encode() == text { Ok(header) } else { Err(Unreadable::Malformed) }
+    }
+
+    fn decode_fields(mut rest: &str) -> Option<Header> {
+        let incarnation = digits(field(&mut rest, "incarnation")?, INCARNATION_LEN)?;
+        Some(Header {
+            incarnation: Incarnation(u64::try_from(incarnation).ok()?),
+            messages: field(&mut rest, "mode")? == "message",
+            inbound: field(&mut rest, "inbound")? == "yes",
+            outbound: field(&mut rest, "outbound")? == "yes",
+            max_instances: field(&mut rest, "max_instances")?.parse().ok()?,
+            default_timeout_ms: field(&mut rest, "default_timeout_ms")?.parse().ok()?,
+            access: field(&mut rest, "access")?.to_owned(),
+            accept_remote: field(&mut rest, "accept_remote")? == "yes",
+            name: rest.strip_prefix("name ")?.to_owned(),
+        })
+    }
+}
+
+fn yes_or_no(value: bool) -> &'static str {
+    if value { "yes" } else { "no" }
+}
+
+fn field<'a>(rest: &mut &'a str, key: &str) -> Option<&'a str> {
+    let (line, after) = rest.split_once('\n')?;
+    *rest = after;
+    line.strip_prefix(key)?.strip_prefix(' ')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn directory_names_are_readable_and_safe() {
+        let cases = [
+            ("ECHO", "echo"),
+            ("MY-APP_1.0", "my-app_1.0"),
+            ("..", "%2e."),
+            (".HIDDEN", "%2ehidden"),
+            ("A/B", "a%2fb"),
+            ("A\\B", "a%5cb"),
+            ("~", "%7e"),
+            ("%2E", "%252e"),
+            ("É", "%c3%89"),
+            (" ", "%20"),
+        ];
+        for (folded, expected) in cases {
+            assert_eq!(directory_name(folded, 200), expected, "{folded}");
+        }
+    }
+
+    #[test]
+    fn a_long_name_is_hashed_and_never_truncated() {
+        assert_eq!(directory_name(&"A".repeat(42), 42), "a".repeat(42));
+        let one = directory_name(&"A".repeat(43), 42);
+        let two = directory_name(&("A".repeat(42) + "B"), 42);
+        assert_eq!((one.len(), two.len()), (41, 41));
+        assert!(one.starts_with('~') && one != two);
+        assert_eq!(one, directory_name(&"A".repeat(43), 100).replace(&"a".repeat(43), &one), "stable");
+    }
+
+    fn any_leaf() -> impl Strategy<Value = EntryName> {
+        (0..6, any::<(u64, u64, u64, u32, u32)>()).prop_map(|(kind, (time, random, incarnation, a, b))| {
+            let (id, incarnation) = (Id::new(time, random), Incarnation::new(incarnation));
+            let instance = |taking| EntryName::Instance { id, incarnation, inbound: a, outbound: b, taking };
+            match kind {
+                0 => EntryName::Temporary(id),
+                1 => EntryName::Claim(id),
+                2 => EntryName::Server { id, incarnation, process: a },
+                3 => instance(Taking::One),
+                4 => instance(Taking::Next),
+                _ => instance(Taking::Full),
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn directory_names_do_not_collide(one in "\\PC{1,80}", two in "\\PC{1,80}") {
+            let (one, two) = (one.to_uppercase(), two.to_uppercase());
+            prop_assert_eq!(one == two, directory_name(&one, 60) == directory_name(&two, 60));
+            prop_assert!(directory_name(&one, 60).len() <= 60);
+        }
+
+        #[test]
+        fn a_directory_name_is_one_component(name in any::<String>()) {
+            let encoded = directory_name(&name, 200);
+            prop_assert!(!encoded.contains('/') && !encoded.contains('\0') && !encoded.starts_with('.'));
+        }
+
+        #[test]
+        fn leaves_are_read_back(leaf in any_leaf()) {
+            let text = leaf.encode();
+            prop_assert_eq!(EntryName::decode(&text), Some(leaf));
+            prop_assert!(text.len() <= 43, "room in a socket's path");
+        }
+
+        #[test]
+        fn what_is_read_is_what_would_be_written(text in "[tsinfc]-[0-9a-z-]{0,45}") {
+            if let Some(leaf) = EntryName::decode(&text) {
+                prop_assert_eq!(leaf.encode(), text);
+            }
+        }
+
+        #[test]
+        fn headers_are_read_back(
+            (messages, inbound, outbound, accept_remote) in any::<(bool, bool, bool, bool)>(),
+            (incarnation, max_instances, default_timeout_ms) in any::<(u64, u8, u32)>(),
+            name in any::<String>(),
+        ) {
+            let incarnation = Incarnation::new(incarnation);
+            let access = "owner".to_owned();
+            let header = Header {
+                incarnation, messages, inbound, outbound, max_instances, default_timeout_ms, access, accept_remote, name,
+            };
+            prop_assert_eq!(Header::decode(&header.encode()), Ok(header));
+        }
+
+        #[test]
+        fn noise_is_no_header(text in any::<String>()) {
+            prop_assert!(Header::decode(&text).is_err());
+        }
+    }
+
+    #[test]
+    fn only_a_socket_that_lives_on_is_named_full() {
+        let (id, incarnation) = (Id::new(1, 2), Incarnation::new(3));
+        let named = |taking| EntryName::Instance { id, incarnation, inbound: 4, outbound: 5, taking };
+        assert_eq!(named(Taking::One).full(), None);
+        assert_eq!(named(Taking::Next).full(), Some(named(Taking::Full)));
+        assert_eq!(named(Taking::Full).full(), Some(named(Taking::Full)));
+        assert_eq!(EntryName::Temporary(id).full(), None);
+        let listening =
+            [Taking::One, Taking::Next, Taking::Full].map(|taking| named(taking).is_listening(incarnation));
+        assert_eq!(listening, [true, true, false]);
+        assert!(!named(Taking::Next).is_listening(Incarnation::new(4)), "of another creation");
+        assert!(!EntryName::Server { id, incarnation, process: 6 }.is_listening(incarnation));
+    }
+
+    #[test]
+    fn identifiers_sort_by_time() {
+        let leaf = |time, random| EntryName::Temporary(Id::new(time, random)).encode();
+        assert!(leaf(1, u64::MAX) < leaf(2, 0));
+        assert!(leaf(999, 5) < leaf(1000, 4));
+        assert!(Id::new(1, u64::MAX) < Id::new(2, 0));
+    }
+
+    #[test]
+    fn an_incarnation_is_a_number_of_forty_bits() {
+        assert_eq!(Incarnation::new(0x12_3456_789a).number(), 0x12_3456_789a);
+        assert_eq!(Incarnation::new(u64::MAX).number(), (1 << 40) - 1);
+    }
+
+    #[test]
+    fn foreign_files_are_not_ours() {
+        let id = "0".repeat(16);
+        for text in
+            ["", "t", "t-", "header", "t-abc", "x-0", ".lock", "i", &format!("t-{id}-"), &format!("u-{id}")]
+        {
+            assert_eq!(EntryName::decode(text), None, "{text}");
+        }
+        assert!(EntryName::decode(&format!("t-{id}")).is_some());
+        assert_eq!(EntryName::decode(&format!("s-{id}-00000000-zzzzzzz")), None, "more than 32 bits");
+        assert_eq!(EntryName::decode(&format!("t-{}", "u".repeat(16))), None, "not a digit");
+    }
+
+    #[test]
+    fn another_version_is_told_apart() {
+        assert_eq!(Header::decode("pipework 2\nwhatever"), Err(Unreadable::Version(2)));
+        assert_eq!(Header::decode("pipework x\n"), Err(Unreadable::Malformed));
+        assert_eq!(Header::decode(""), Err(Unreadable::Malformed));
+    }
+}

@@ -1,0 +1,441 @@
+//! Honest use against a model, and every lie that the shared words can tell.
+#![expect(clippy::cast_possible_truncation, reason = "the numbers are small")]
+
+use super::super::{
+    CloseState, Consumer, Corrupt, Direction, Front, Geometry, Interest, Memory, Producer, Side, WaitKind,
+    WaitWords, Wake,
+    layout::Word,
+    record::{HEADER_LEN, MESSAGE_LEN_MAX, Record},
+    sync::Ordering,
+};
+use proptest::prelude::*;
+use std::{collections::VecDeque, io::IoSlice, sync::Arc};
+
+/// A ring, and what can be lied with.
+fn ring(messages: bool, quota: u32) -> (Arc<Memory>, Geometry, Producer, Consumer) {
+    let geometry = Geometry::new(messages, Some(quota), None);
+    let memory = Arc::new(Memory::heap(geometry.len()));
+    let producer = Producer::new(Arc::clone(&memory), &geometry, Direction::Inbound).unwrap();
+    let consumer = Consumer::new(Arc::clone(&memory), &geometry, Direction::Inbound).unwrap();
+    (memory, geometry, producer, consumer)
+}
+
+fn write(producer: &mut Producer, message: &[u8]) -> bool {
+    producer.write_message(&[IoSlice::new(message)]).unwrap()
+}
+
+fn read(consumer: &mut Consumer) -> Option<Vec<u8>> {
+    let Front::Message { left, attached: false, .. } = consumer.front().unwrap() else { return None };
+    let mut message = vec![0; usize::try_from(left).unwrap()];
+    assert_eq!(consumer.take(&mut message), message.len());
+    consumer.end_message();
+    Some(message)
+}
+
+const TAIL: Word = Word::Tail(Direction::Inbound);
+const HEAD: Word = Word::Head(Direction::Inbound);
+const PAYLOAD: Word = Word::Payload(Direction::Inbound);
+
+proptest! {
+    /// Bytes in, bytes out, whatever the pieces; never more than the quota unread.
+    #[test]
+    fn a_stream_is_a_queue(quota in 0..10_000_u32, steps in prop::collection::vec((any::<bool>(), 0..6000_usize), 1..60)) {
+        let (_, geometry, mut producer, mut consumer) = ring(false, quota);
+        let capacity = geometry.lane(Direction::Inbound).unwrap().capacity;
+        let limit = if quota == 0 { usize::try_from(capacity).unwrap() } else { quota as usize };
+        let (mut queue, mut next) = (VecDeque::new(), 0_u8);
+        for (is_write, len) in steps {
+            if is_write {
+                let bytes: Vec<u8> = (0..len).map(|index| next.wrapping_add(index as u8)).collect();
+                let written = producer.write_bytes(&bytes).unwrap();
+                prop_assert_eq!(written, len.min(limit - queue.len()));
+                next = next.wrapping_add(written as u8);
+                queue.extend(&bytes[..written]);
+            } else {
+                let front = consumer.front().unwrap();
+                prop_assert_eq!(front == Front::Empty, queue.is_empty());
+                let available = usize::try_from(consumer.available().unwrap()).unwrap();
+                prop_assert_eq!(available, queue.len());
+                let mut ahead = vec![0; len];
+                let seen = consumer.copy_front(&mut ahead);
+                let mut buf = vec![0; len];
+                let taken = consumer.take(&mut buf);
+                prop_assert_eq!(taken, len.min(queue.len()));
+                prop_assert_eq!(&ahead[..seen], &buf[..taken]);
+                prop_assert_eq!(&buf[..taken], queue.drain(..taken).collect::<Vec<u8>>());
+            }
+            prop_assert_eq!(producer.is_drained().unwrap(), queue.is_empty());
+            prop_assert_eq!(producer.is_settled().unwrap(), queue.len() <= quota as usize);
+            let writable = queue.is_empty() || queue.len() < quota as usize;
+            prop_assert_eq!(producer.is_writable().unwrap(), writable);
+        }
+    }
+
+    /// Messages in, the same messages out; within the quota, or one at a time.
+    #[test]
+    fn messages_are_a_queue(
+        quota in prop_oneof![Just(0), 1..6000_u32],
+        steps in prop::collection::vec((0..3, 0..9000_usize), 1..60),
+    ) {
+        let (_, geometry, mut producer, mut consumer) = ring(true, quota);
+        let capacity = geometry.lane(Direction::Inbound).unwrap().capacity;
+        let mut queue: VecDeque<Vec<u8>> = VecDeque::new();
+        let ring_len = |len: usize| HEADER_LEN + (len as u64).next_multiple_of(HEADER_LEN);
+        for (kind, len) in steps {
+            let unread: usize = queue.iter().map(Vec::len).sum();
+            let in_ring: u64 = queue.iter().map(|message| ring_len(message.len())).sum();
+            let is_inline = ring_len(len) <= capacity;
+            prop_assert_eq!(producer.is_inline(len as u64), is_inline);
+            if kind > 0 {
+                let message: Vec<u8> = (0..len).map(|index| (index * 7 + queue.len()) as u8).collect();
+                let fits = unread + len <= quota as usize || queue.is_empty();
+                let expected = fits && (!is_inline || in_ring + ring_len(len) <= capacity);
+                prop_assert_eq!(producer.has_room(len as u64).unwrap(), expected);
+                if is_inline {
+                    prop_assert_eq!(write(&mut producer, &message), expected);
+                    if expected {
+                        queue.push_back(message);
+                    }
+                }
+            } else {
+                let got = read(&mut consumer);
+                prop_assert_eq!(got, queue.pop_front());
+            }
+            let unread: usize = queue.iter().map(Vec::len).sum();
+            prop_assert_eq!(consumer.available().unwrap(), unread as u64);
+            prop_assert_eq!(producer.is_settled().unwrap(), unread <= quota as usize);
+            prop_assert_eq!(producer.is_drained().unwrap(), queue.is_empty());
+        }
+    }
+
+    /// A message is taken in parts, looked at, and counted, always the same.
+    #[test]
+    fn parts_add_up(len in 1..3000_usize, parts in prop::collection::vec(1..700_usize, 1..20)) {
+        let (_, _, mut producer, mut consumer) = ring(true, 4096);
+        let message: Vec<u8> = (0..len).map(|index| index as u8).collect();
+        prop_assert!(write(&mut producer, &message) && write(&mut producer, b"behind"));
+        let mut got = Vec::<u8>::new();
+        for part in parts {
+            let Front::Message { left, taken, .. } = consumer.front().unwrap() else { panic!("a message") };
+            prop_assert_eq!((taken as usize, left as usize), (got.len(), len - got.len()));
+            let mut ahead = vec![0; part];
+            let seen = consumer.copy_front(&mut ahead);
+            let mut buf = vec![0; part];
+            let took = consumer.take(&mut buf);
+            prop_assert_eq!(&ahead[..seen], &buf[..took]);
+            got.extend(&buf[..took]);
+            prop_assert_eq!(consumer.available().unwrap() as usize, len - got.len() + 6);
+            consumer.end_message();
+            if got.len() == len {
+                break;
+            }
+            prop_assert!(!producer.is_drained().unwrap());
+        }
+        prop_assert_eq!(&got[..], &message[..got.len()]);
+        if got.len() == len {
+            prop_assert_eq!(read(&mut consumer).unwrap(), b"behind");
+            prop_assert!(producer.is_drained().unwrap());
+        }
+    }
+
+    /// Whatever the writer claims, the reader believes it only if it can be, and never reads outside.
+    #[test]
+    fn a_lying_writer_is_found_out(claims in prop::collection::vec(any::<u64>(), 1..8), messages: bool) {
+        let (memory, geometry, _, mut consumer) = ring(messages, 4096);
+        let capacity = geometry.lane(Direction::Inbound).unwrap().capacity;
+        let mut believed = 0;
+        for claim in claims {
+            memory.store(TAIL, claim, Ordering::Release);
+            match consumer.available() {
+                Ok(available) => {
+                    prop_assert!(claim >= believed && claim <= capacity && (messages || available == claim));
+                    believed = claim;
+                }
+                Err(Corrupt(_)) => prop_assert!(messages || claim < believed || claim > capacity),
+            }
+            consumer.front().ok();
+            let mut buf = [0; 64];
+            consumer.take(&mut buf);
+            if consumer.available().is_err() {
+                break;
+            }
+        }
+    }
+
+    /// Whatever the reader claims, the writer believes it only if it can be.
+    #[test]
+    fn a_lying_reader_is_found_out(head: u64, payload: u64) {
+        let (memory, _, mut producer, _) = ring(true, 4096);
+        assert!(write(&mut producer, &[1; 100]));
+        memory.store(HEAD, head, Ordering::Release);
+        memory.store(PAYLOAD, payload, Ordering::Release);
+        let may_be = head <= 128 && payload <= 100;
+        prop_assert_eq!(producer.is_drained().is_ok(), may_be);
+    }
+
+    /// Headers are read back, and noise is none.
+    #[test]
+    fn headers_are_read_back(len in 0..=MESSAGE_LEN_MAX, attached: bool, noise: [u8; 16]) {
+        let record = Record { len, attached };
+        prop_assert_eq!(Record::decode(record.encode()), Ok(record));
+        if let Ok(record) = Record::decode(noise) {
+            prop_assert_eq!(record.encode(), noise);
+        }
+    }
+}
+
+#[test]
+fn zeroed_memory_is_no_message() {
+    let (memory, _, _, mut consumer) = ring(true, 4096);
+    memory.store(TAIL, 64, Ordering::Release);
+    assert_eq!(consumer.front(), Err(Corrupt("a message header without its tag")));
+    assert!(consumer.available().is_err());
+}
+
+#[test]
+fn a_message_must_lie_within_what_was_published() {
+    for (len, tail) in [(100, 112), (4096, 128), (MESSAGE_LEN_MAX, 4096), (1, 16)] {
+        let (memory, geometry, _, mut consumer) = ring(true, 4096);
+        let at = geometry.lane(Direction::Inbound).unwrap().offset;
+        memory.copy_in(at, &Record { len, attached: false }.encode());
+        memory.store(TAIL, tail, Ordering::Release);
+        assert_eq!(consumer.front(), Err(Corrupt("a message that ends beyond what was published")), "{len}");
+    }
+    // The same behind an honest message.
+    for (len, tail, why) in [
+        (17, 32 + 32, "a message that ends beyond what was published"),
+        (0, 32 + 15, "a message header that ends beyond what was published"),
+    ] {
+        let (memory, geometry, mut producer, mut consumer) = ring(true, 4096);
+        assert!(write(&mut producer, b"honest"));
+        assert_eq!(read(&mut consumer).unwrap(), b"honest");
+        let at = geometry.lane(Direction::Inbound).unwrap().offset + 32;
+        memory.copy_in(at, &Record { len, attached: false }.encode());
+        memory.store(TAIL, tail, Ordering::Release);
+        assert_eq!(consumer.front(), Err(Corrupt(why)));
+    }
+    let (memory, _, _, mut consumer) = ring(true, 4096);
+    memory.store(TAIL, 15, Ordering::Release);
+    assert_eq!(consumer.front(), Err(Corrupt("a message header that ends beyond what was published")));
+}
+
+#[test]
+fn a_message_longer_than_any_is_none() {
+    let record =
+        (u128::from(0x5057_4d53_4721_0001_u64) | u128::from(MESSAGE_LEN_MAX + 1) << 64).to_le_bytes();
+    assert_eq!(Record::decode(record), Err(Corrupt("a message longer than any can be")));
+}
+
+#[test]
+fn claims_never_go_back() {
+    let (memory, _, mut producer, mut consumer) = ring(false, 4096);
+    producer.write_bytes(&[7; 10]).unwrap();
+    consumer.front().unwrap();
+    consumer.take(&mut [0; 4]);
+    assert!(!producer.is_drained().unwrap());
+    memory.store(HEAD, 3, Ordering::Release);
+    assert_eq!(producer.is_drained(), Err(Corrupt("the reader says that it read what was not written")));
+    memory.store(HEAD, 11, Ordering::Release);
+    assert!(producer.is_drained().is_err());
+    memory.store(HEAD, 10, Ordering::Release);
+    assert_eq!(producer.is_drained(), Ok(true));
+    memory.store(TAIL, 9, Ordering::Release);
+    assert_eq!(
+        consumer.available(),
+        Err(Corrupt("the writer says that it wrote more than there is room for"))
+    );
+}
+
+#[test]
+fn payload_claims_are_checked_on_their_own() {
+    let (memory, _, mut producer, mut consumer) = ring(true, 4096);
+    assert!(write(&mut producer, &[1; 50]));
+    consumer.front().unwrap();
+    consumer.take(&mut [0; 20]);
+    assert!(!producer.is_drained().unwrap());
+    for (claim, is_fine) in [(19, false), (51, false), (20, true), (50, true)] {
+        memory.store(PAYLOAD, claim, Ordering::Release);
+        assert_eq!(producer.is_drained().is_ok(), is_fine, "{claim}");
+    }
+}
+
+#[test]
+fn a_write_is_settled_when_its_reader_has_read() {
+    for messages in [false, true] {
+        let (_, _, mut producer, mut consumer) = ring(messages, 0);
+        if messages {
+            assert!(write(&mut producer, &[1; 3000]));
+        } else {
+            assert_eq!(producer.write_bytes(&[1; 3000]), Ok(3000));
+        }
+        assert!(!producer.is_settled().unwrap());
+        consumer.front().unwrap();
+        assert_eq!(consumer.take(&mut [0; 2999]), 2999);
+        assert!(!producer.is_settled().unwrap());
+        assert_eq!(consumer.take(&mut [0; 9]), 1);
+        assert!(producer.is_settled().unwrap());
+    }
+}
+
+#[test]
+fn room_is_looked_for_again_when_there_seems_to_be_none() {
+    let (_, _, mut producer, mut consumer) = ring(false, 4096);
+    for _ in 0..2 {
+        assert_eq!(producer.write_bytes(&[1; 4096]), Ok(4096));
+        consumer.front().unwrap();
+        assert_eq!(consumer.take(&mut [0; 4096]), 4096);
+    }
+    let (_, _, mut producer, mut consumer) = ring(true, 4096);
+    for _ in 0..2 {
+        assert!(producer.has_room(4096).unwrap());
+        assert!(write(&mut producer, &[1; 4096]));
+        assert_eq!(read(&mut consumer).unwrap().len(), 4096);
+    }
+}
+
+#[test]
+fn the_parts_of_a_message_follow_each_other() {
+    let (_, _, mut producer, mut consumer) = ring(true, 4096);
+    let parts = [&b"one"[..], b"", b"two", b"three"].map(IoSlice::new);
+    assert_eq!(producer.write_message(&parts), Ok(true));
+    assert_eq!(read(&mut consumer).unwrap(), b"onetwothree");
+}
+
+#[test]
+fn attached_messages_are_announced_and_counted() {
+    let (_, _, mut producer, mut consumer) = ring(true, 4096);
+    let len = 1_000_000;
+    assert!(!producer.is_inline(len));
+    assert!(producer.has_room(len).unwrap());
+    producer.announce_attached(len);
+    assert!(!producer.has_room(1).unwrap(), "the quota is more than used up");
+    assert!(!producer.is_settled().unwrap());
+    assert_eq!(consumer.front(), Ok(Front::Message { left: len, taken: 0, attached: true }));
+    assert_eq!(consumer.available(), Ok(len));
+    assert_eq!(consumer.copy_front(&mut [0; 4]), 0, "it lies elsewhere");
+    consumer.took_attached(len - 4096);
+    consumer.end_message();
+    assert_eq!(consumer.front(), Ok(Front::Message { left: 4096, taken: len - 4096, attached: true }));
+    assert!(producer.is_settled().unwrap());
+    assert!(!producer.is_drained().unwrap());
+    consumer.took_attached(4096);
+    consumer.end_message();
+    assert_eq!(consumer.front(), Ok(Front::Empty));
+    assert!(producer.is_drained().unwrap());
+}
+
+#[test]
+fn a_message_is_looked_at_as_one_or_not_at_all() {
+    let (_, _, mut producer, mut consumer) = ring(true, 4096);
+    assert!(write(&mut producer, b"message"));
+    assert_eq!(consumer.available(), Ok(7));
+    let mut buf = [0; 64];
+    assert_eq!(consumer.copy_front(&mut buf), 0, "its header is no payload");
+    assert_eq!(consumer.take(&mut buf), 0);
+    assert_eq!(read(&mut consumer).unwrap(), b"message");
+}
+
+#[test]
+fn the_shape_of_the_memory() {
+    let both = Geometry::new(false, Some(65536), Some(100));
+    let (inbound, outbound) =
+        (both.lane(Direction::Inbound).unwrap(), both.lane(Direction::Outbound).unwrap());
+    assert_eq!((inbound.offset, inbound.capacity, inbound.quota), (4096, 65536, 65536));
+    assert_eq!((outbound.offset, outbound.capacity, outbound.quota), (4096 + 65536, 4096, 100));
+    assert_eq!(both.len(), 4096 + 65536 + 4096);
+    let messages = Geometry::new(true, None, Some(65537));
+    assert!(messages.lane(Direction::Inbound).is_none());
+    assert_eq!(messages.lane(Direction::Outbound).unwrap().capacity, 262_144);
+    let huge = Geometry::new(false, Some(u32::MAX), None).lane(Direction::Inbound).unwrap();
+    assert_eq!((huge.capacity, huge.quota), (256 << 20, 256 << 20));
+    let none = Geometry::new(false, Some(0), None).lane(Direction::Inbound).unwrap();
+    assert_eq!((none.capacity, none.quota), (4096, 0));
+}
+
+#[test]
+fn every_word_has_a_place_of_its_own() {
+    let ends = [Side::Client, Side::Server];
+    let directions = [Direction::Inbound, Direction::Outbound];
+    let words =
+        directions.into_iter().flat_map(|way| [Word::Tail(way), Word::Head(way), Word::Payload(way)]).chain(
+            ends.into_iter().flat_map(|side| [Word::Waiting(side), Word::Mark(side), Word::Processor(side)]),
+        );
+    // Both ends must agree on them: changing one is a new version of the hello.
+    let mut places: Vec<usize> = words.map(Word::offset).collect();
+    places.sort_unstable();
+    assert_eq!(places, [0, 128, 256, 264, 384, 392, 512, 640, 768, 896, 1024, 1152]);
+}
+
+const NOBODY: Wake = Wake { light: false, deep: false };
+const LIGHT: Wake = Wake { light: true, deep: false };
+const DEEP: Wake = Wake { light: false, deep: true };
+
+#[test]
+fn one_sleeper_is_woken_once() {
+    let memory = Arc::new(Memory::heap(4096));
+    let client = WaitWords::new(Arc::clone(&memory), Side::Client);
+    let server = WaitWords::new(memory, Side::Server);
+    assert_eq!(client.must_wake(Interest::Data), NOBODY);
+    server.announce(Interest::Data, WaitKind::Poll);
+    assert_eq!(client.must_wake(Interest::Space), NOBODY, "for data only");
+    assert_eq!(server.must_wake(Interest::Data), NOBODY, "not by itself");
+    assert_eq!(client.must_wake(Interest::Data), DEEP);
+    assert_eq!(client.must_wake(Interest::Data), NOBODY, "once");
+    server.announce(Interest::Data, WaitKind::Poll);
+    server.announce(Interest::Space, WaitKind::Poll);
+    assert_eq!((client.must_wake(Interest::Space), client.must_wake(Interest::Data)), (DEEP, DEEP));
+}
+
+#[test]
+fn sleepers_are_woken_where_they_sleep() {
+    let memory = Arc::new(Memory::heap(4096));
+    let client = WaitWords::new(Arc::clone(&memory), Side::Client);
+    let server = WaitWords::new(memory, Side::Server);
+    let value = server.announce(Interest::Data, WaitKind::Futex);
+    assert_eq!(
+        u64::from(server.own_futex_word().load(Ordering::Relaxed)),
+        value,
+        "what the kernel will compare"
+    );
+    assert_eq!(client.must_wake(Interest::Data), LIGHT);
+    assert_ne!(u64::from(client.peer_futex_word().load(Ordering::Relaxed)), value, "too late to fall asleep");
+    server.announce(Interest::Data, WaitKind::Futex);
+    server.announce(Interest::Data, WaitKind::Poll);
+    assert_eq!(client.must_wake(Interest::Data), DEEP, "its light sleep is over");
+    server.announce(Interest::Data, WaitKind::Poll);
+    server.announce(Interest::Data, WaitKind::Futex);
+    assert_eq!(client.must_wake(Interest::Data), Wake { light: true, deep: true }, "a thread and a task");
+    server.announce(Interest::Space, WaitKind::Futex);
+    assert_eq!((client.must_wake_all(), client.must_wake_all()), (LIGHT, NOBODY));
+}
+
+#[test]
+fn only_a_server_disconnects() {
+    let memory = Arc::new(Memory::heap(4096));
+    let client = WaitWords::new(Arc::clone(&memory), Side::Client);
+    let server = WaitWords::new(Arc::clone(&memory), Side::Server);
+    assert_eq!((client.peer_close_state(), server.peer_close_state()), (CloseState::Open, CloseState::Open));
+    server.set_close_state(CloseState::Disconnected);
+    assert_eq!(
+        (client.peer_close_state(), server.peer_close_state()),
+        (CloseState::Disconnected, CloseState::Open)
+    );
+    client.set_close_state(CloseState::Disconnected);
+    assert_eq!(server.peer_close_state(), CloseState::Closed, "a client can only close");
+    server.set_close_state(CloseState::Closed);
+    assert_eq!(client.peer_close_state(), CloseState::Closed);
+    memory.store(Word::Mark(Side::Server), 77, Ordering::Release);
+    assert_eq!(client.peer_close_state(), CloseState::Closed, "what it does not know is an end");
+}
+
+#[test]
+fn ends_tell_where_they_wait() {
+    let memory = Arc::new(Memory::heap(4096));
+    let client = WaitWords::new(Arc::clone(&memory), Side::Client);
+    let server = WaitWords::new(memory, Side::Server);
+    assert!(client.is_peer_elsewhere(Some(0)), "the server did not say yet");
+    assert!(!server.is_peer_elsewhere(Some(0)));
+    assert!(!client.is_peer_elsewhere(Some(0)));
+    assert!(server.is_peer_elsewhere(Some(1)));
+    assert!(client.is_peer_elsewhere(None), "where nobody can say");
+}

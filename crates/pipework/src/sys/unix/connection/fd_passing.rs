@@ -1,0 +1,101 @@
+//! Bytes with a descriptor through a socket.
+
+use super::super::os;
+use crate::error::context;
+use rustix::{
+    io::Errno,
+    net::{
+        RecvAncillaryBuffer, RecvAncillaryMessage, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    },
+};
+use std::{
+    io::{self, IoSlice, IoSliceMut},
+    mem::MaybeUninit,
+    os::fd::{BorrowedFd, OwnedFd},
+};
+
+/// What came through a socket.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// Nothing now.
+    Nothing,
+    /// Nothing any more: reset and hang-up are both closed.
+    End,
+    /// So many bytes, and a descriptor with them.
+    Bytes(usize, Option<OwnedFd>),
+    /// Several descriptors at once, which nobody of ours sends; they are closed.
+    TooMany,
+}
+
+/// Receives without waiting, with at most one descriptor. Where there is no number left for a descriptor, the bytes
+/// stay where they are, so that nothing is lost: they come when a number is free.
+pub(crate) fn receive_with(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<Received> {
+    match look(socket, buf)? {
+        // A look does not get past an urgent byte; a real receive does.
+        Received::Bytes(..) | Received::Nothing => receive(socket, buf, os::RECEIVE_FLAGS),
+        other => Ok(other),
+    }
+}
+
+/// Receives without taking, and makes sure that there is a number for a descriptor.
+fn look(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<Received> {
+    let flags = os::RECEIVE_FLAGS | rustix::net::RecvFlags::PEEK;
+    if os::PEEK_SHOWS_DESCRIPTORS {
+        return receive(socket, buf, flags);
+    }
+    match rustix::io::retry_on_intr(|| rustix::net::recv(socket, &mut *buf, flags)) {
+        Ok((0, _)) | Err(Errno::CONNRESET) => Ok(Received::End),
+        Err(Errno::AGAIN) => Ok(Received::Nothing),
+        Err(error) => Err(error.into()),
+        Ok((len, _)) => match rustix::io::fcntl_dupfd_cloexec(socket, 0) {
+            Ok(_spare) => Ok(Received::Bytes(len, None)),
+            Err(error) => Err(no_number_left(error)),
+        },
+    }
+}
+
+fn no_number_left(error: Errno) -> io::Error {
+    context("taking a descriptor that the other end sent; close some, then try again", error)
+}
+
+fn receive(socket: BorrowedFd<'_>, buf: &mut [u8], flags: rustix::net::RecvFlags) -> io::Result<Received> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        match rustix::net::recvmsg(socket, &mut [IoSliceMut::new(buf)], &mut control, flags) {
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Ok(Received::Nothing),
+            Err(Errno::CONNRESET) => return Ok(Received::End),
+            outcome => break outcome?,
+        }
+    };
+    let mut descriptors = control.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
+        _ => Vec::new(),
+    });
+    let (first, second) = (descriptors.next(), descriptors.next());
+    drop(descriptors);
+    let is_cut = received.flags.contains(ReturnFlags::CTRUNC);
+    if second.is_some() || (is_cut && first.is_some()) {
+        return Ok(Received::TooMany);
+    }
+    if is_cut {
+        return Err(no_number_left(Errno::MFILE));
+    }
+    if let Some(first) = &first {
+        os::keep_from_children(first)?;
+    }
+    Ok(if received.bytes == 0 { Received::End } else { Received::Bytes(received.bytes, first) })
+}
+
+/// Sends bytes with a descriptor, without waiting: all or an error.
+pub(crate) fn send_with(socket: BorrowedFd<'_>, bytes: &[u8], fd: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [fd];
+    control.push(SendAncillaryMessage::ScmRights(&descriptors));
+    let sent = rustix::io::retry_on_intr(|| {
+        rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, os::SEND_FLAGS)
+    })?;
+    if sent == bytes.len() { Ok(()) } else { Err(Errno::AGAIN) }
+}

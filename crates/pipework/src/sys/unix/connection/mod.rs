@@ -1,0 +1,432 @@
+//! One end of one connection: its socket, its memory, and who waits at it.
+//!
+//! The socket is doorbell, proof of life and channel for descriptors; the payload goes through the rings.
+
+mod doorbell;
+mod event_loop;
+mod fd_passing;
+pub(super) mod handshake;
+#[cfg(feature = "tokio")]
+#[cfg(test)]
+mod mixed_tests;
+mod operations;
+mod parking;
+mod read;
+mod readiness;
+pub(super) mod rings;
+mod spin;
+#[cfg(feature = "tokio")]
+pub(super) mod spin_policy;
+mod step;
+#[cfg(feature = "tokio")]
+pub(super) mod task;
+pub(super) mod thread;
+mod write;
+
+use super::{
+    super::{WaitLimit, errors::disconnected},
+    end_options::EndOptions,
+    name::registry::InstanceSlot,
+    os,
+    peer::Peer,
+    poll,
+};
+use crate::{
+    error::{PipeErrorKind, fail},
+    network::RemoteClient,
+    options::{PipeEnd, PipeInfo},
+    ring::{CloseState, Corrupt, Interest, Side, Wake},
+};
+use doorbell::{BELL, DISCONNECTED_BY_SERVER};
+use handshake::{ClientHandshake, ServerHandshake};
+use parking::{Operation, Parking};
+use readiness::Readiness;
+use rings::{Rings, Shape};
+use rustix::{event::PollFlags, net::Shutdown};
+use spin::Spin;
+use std::{
+    collections::VecDeque,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// How long a client that may speak for somebody else is waited for to say so; ours say it at once.
+const IDENTITY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A reader that was seen alive within this time is taken to live: a killed one leaves nothing in the memory, and asking
+/// the kernel at every write would cost more than the write.
+const SEEN_ALIVE_FOR: Duration = Duration::from_micros(50);
+
+/// For all connections of this process whose peer has not waited yet.
+static SPIN_NEW_PEERS: Spin = Spin::new();
+
+/// One end of one connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// Shared with the reactors that it is registered with.
+    pub(super) socket: Arc<OwnedFd>,
+    /// Whether the socket can be waited at in the call that takes from it; each such call says whether it does.
+    pub(super) can_wait: bool,
+    pub(super) side: Side,
+    pub(super) shape: Shape,
+    /// What this end asked for; the pipe's directions limit it further.
+    pub(super) may: Rights,
+    pub(super) options: Arc<EndOptions>,
+    pub(super) parking: Parking,
+    pub(super) rings: OnceLock<Rings>,
+    handshake: Mutex<ServerHandshake>,
+    /// On a server, until when its client may let it wait for the hello, if it may be one that speaks for somebody else.
+    identity_deadline: Option<Instant>,
+    /// Memories of messages that were announced, or will be.
+    pub(super) attachments: Mutex<VecDeque<OwnedFd>>,
+    pub(super) state: Flags,
+    corrupt: OnceLock<String>,
+    /// Whether this end may spin at all.
+    spins: AtomicBool,
+    spin_for_data: Spin,
+    spin_for_space: Spin,
+    /// Whether this end wrote since it last waited for data: then what it waits for may be an answer.
+    has_written: AtomicBool,
+    made: Instant,
+    /// When the peer was last seen alive, in nanoseconds since then. It wraps, which costs one look more or less.
+    seen_alive: AtomicUsize,
+    /// On a server, the instance's place among those of the name.
+    slot: Mutex<Option<Arc<InstanceSlot>>>,
+    /// Who made this end: a forked child must not end it.
+    process: u32,
+}
+
+/// What an end may do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rights {
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Flags {
+    /// The other end is no more: its socket hung up.
+    pub(super) hung_up: AtomicBool,
+    /// The server disconnected this client.
+    pub(super) disconnected_by_server: AtomicBool,
+    /// This server end disconnected its client.
+    disconnected: AtomicBool,
+}
+
+impl Connection {
+    /// A client's end: the memory is offered right away.
+    pub(crate) fn client(
+        socket: OwnedFd,
+        handshake: ClientHandshake,
+        may: Rights,
+        options: Arc<EndOptions>,
+        remote_client: Option<&RemoteClient>,
+        limit: &WaitLimit,
+    ) -> io::Result<Connection> {
+        let shape = *handshake.shape();
+        let rings = handshake.send(socket.as_fd(), remote_client, limit)?;
+        let connection = Connection::new(socket, Side::Client, shape, may, options);
+        // Nobody else has seen the connection yet, so the place is free.
+        connection.rings.set(rings).ok();
+        Ok(connection)
+    }
+
+    /// A server's end: the memory comes with the client's first record.
+    pub(crate) fn server(
+        socket: OwnedFd,
+        shape: Shape,
+        options: Arc<EndOptions>,
+        slot: Arc<InstanceSlot>,
+    ) -> Connection {
+        let may = Rights { read: shape.inbound.is_some(), write: shape.outbound.is_some() };
+        let mut connection = Connection::new(socket, Side::Server, shape, may, options);
+        *connection.slot() = Some(slot);
+        // Where the kernel does not tell who it is, it may be root.
+        let is_not_root = || os::credentials(connection.as_fd()).is_ok_and(|(_, user, _)| user != 0);
+        if shape.accept_remote && !is_not_root() {
+            connection.identity_deadline = Some(Instant::now() + IDENTITY_TIMEOUT);
+        }
+        connection
+    }
+
+    fn new(socket: OwnedFd, side: Side, shape: Shape, may: Rights, options: Arc<EndOptions>) -> Connection {
+        let can_wait = rustix::io::ioctl_fionbio(&socket, false).is_ok();
+        Connection {
+            socket: Arc::new(socket),
+            can_wait,
+            side,
+            shape,
+            may,
+            options,
+            parking: Parking::default(),
+            rings: OnceLock::new(),
+            handshake: Mutex::new(ServerHandshake::new()),
+            identity_deadline: None,
+            attachments: Mutex::default(),
+            state: Flags::default(),
+            corrupt: OnceLock::new(),
+            spins: AtomicBool::new(spin::is_wanted()),
+            spin_for_data: Spin::default(),
+            spin_for_space: Spin::default(),
+            has_written: AtomicBool::default(),
+            made: Instant::now(),
+            seen_alive: AtomicUsize::new(0),
+            slot: Mutex::default(),
+            process: std::process::id(),
+        }
+    }
+
+    pub(crate) fn info(&self) -> PipeInfo {
+        self.shape.info(if self.side == Side::Client { PipeEnd::Client } else { PipeEnd::Server })
+    }
+
+    pub(super) fn readiness(&self) -> &Readiness {
+        self.parking.readiness()
+    }
+
+    // ---------------------------------------------------------------- the state of the connection
+
+    /// Whether calls still mean something: not after a disconnect, nor after the other end broke the protocol.
+    pub(super) fn check_usable(&self) -> io::Result<()> {
+        if let Some(why) = self.corrupt.get() {
+            return Err(corrupt_error(why));
+        }
+        let disconnected_by_server = match self.side {
+            Side::Server => self.state.disconnected.load(Ordering::Acquire),
+            Side::Client => {
+                self.state.disconnected_by_server.load(Ordering::Acquire)
+                    || self
+                        .rings
+                        .get()
+                        .is_some_and(|rings| rings.wait_words.peer_close_state() == CloseState::Disconnected)
+            }
+        };
+        if disconnected_by_server {
+            return Err(disconnected());
+        }
+        Ok(())
+    }
+
+    /// Whether the other end is known to be gone. What it wrote before may still be there to read.
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.hung_up.load(Ordering::Acquire)
+            || self.rings.get().is_some_and(|rings| rings.wait_words.peer_close_state() == CloseState::Closed)
+    }
+
+    /// Asks the kernel whether the other end is gone.
+    pub(crate) fn poll_hangup(&self) -> bool {
+        let seen = poll::now(self.socket.as_fd(), os::HANGUP);
+        if seen.intersects(os::HANGUP | PollFlags::HUP | PollFlags::ERR) {
+            self.state.hung_up.store(true, Ordering::Release);
+        }
+        self.is_closed()
+    }
+
+    /// The same, unless the peer was seen alive a moment ago.
+    pub(super) fn refresh_hangup(&self) {
+        let now = self.made.elapsed().as_nanos() as usize;
+        let is_fresh = {
+            let since = now.wrapping_sub(self.seen_alive.load(Ordering::Relaxed));
+            Duration::from_nanos(since as u64) <= SEEN_ALIVE_FOR
+        };
+        if !is_fresh && !self.poll_hangup() {
+            self.seen_alive.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// The other end broke the protocol: the end of this connection, and of no other.
+    pub(super) fn corrupt(&self, why: impl Into<String>) -> io::Error {
+        let why = self.corrupt.get_or_init(|| why.into());
+        self.shut_down();
+        corrupt_error(why)
+    }
+
+    pub(super) fn checked<T>(&self, outcome: Result<T, Corrupt>) -> io::Result<T> {
+        outcome.map_err(|Corrupt(why)| self.corrupt(why))
+    }
+
+    /// The rings, if the hello was received before.
+    pub(super) fn rings_known(&self) -> Option<&Rings> {
+        self.rings.get()
+    }
+
+    /// The rings, if the hello has come by now.
+    pub(super) fn rings_now(&self) -> io::Result<Option<&Rings>> {
+        if self.rings.get().is_none() {
+            self.parking.drain_now(|| self.drain())?;
+        }
+        Ok(self.rings.get())
+    }
+
+    // ---------------------------------------------------------------- who the other end is
+
+    /// Whether the client may still say for whom it speaks, and so is not known yet.
+    pub(super) fn identity_is_pending(&self) -> bool {
+        let may_speak =
+            self.identity_deadline.is_some() && self.rings_now().is_ok_and(|rings| rings.is_none());
+        // Who went away without a word speaks for nobody, and an end that is over has no more to learn.
+        may_speak && self.check_usable().is_ok() && !self.poll_hangup()
+    }
+
+    /// Until when to wait for an unknown client, if that is still to come.
+    pub(super) fn identity_time_left(&self) -> Option<Duration> {
+        let left = self.identity_deadline?.checked_duration_since(Instant::now())?;
+        self.identity_is_pending().then_some(left)
+    }
+
+    /// Waits until the client is known, or the time for that is over, or the limit reached.
+    pub(super) fn await_identity(&self, limit: &WaitLimit) -> io::Result<()> {
+        let Some(left) = self.identity_time_left() else { return Ok(()) };
+        let make = || limit.at_most(left);
+        match self.await_hello(&mut LazyWaitLimit::new(&make)) {
+            Err(error) if error == PipeErrorKind::Aborted => Err(error),
+            Err(error) if error == PipeErrorKind::TimedOut && self.identity_time_left().is_some() => {
+                Err(error)
+            }
+            // What is wrong with the connection is for its first read or write to say.
+            _ => Ok(()),
+        }
+    }
+
+    /// Who the other end is, if that is known by now.
+    pub(crate) fn peer(&self) -> io::Result<Peer> {
+        if self.identity_is_pending() {
+            let text =
+                "the client, a process of root's, has not said yet whether it speaks for somebody else";
+            return Err(fail(PipeErrorKind::TimedOut, text));
+        }
+        let handshake = self.handshake();
+        handshake
+            .remote_client
+            .as_deref()
+            .map_or_else(|| Peer::of(self.as_fd()), |remote_client| Ok(Peer::of_remote_client(remote_client)))
+    }
+
+    pub(super) fn handshake(&self) -> MutexGuard<'_, ServerHandshake> {
+        self.handshake.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // ---------------------------------------------------------------- waiting and waking
+
+    /// What is known of how long such waits take.
+    pub(super) fn spin_for(&self, interest: Interest) -> &Spin {
+        match interest {
+            // A new connection knows nothing of its peer, and one that is short never will: earlier ones tell.
+            _ if !self.rings.get().is_some_and(|rings| rings.wait_words.has_peer_waited()) => &SPIN_NEW_PEERS,
+            Interest::Data => &self.spin_for_data,
+            Interest::Space => &self.spin_for_space,
+        }
+    }
+
+    /// Whether a wait that begins now is for the next part of a stream: for data, which can be no answer.
+    pub(super) fn is_stream(&self, interest: Interest) -> bool {
+        interest == Interest::Data && !self.has_written.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether to spin at all: on the processor where the other end waits too, it would only keep that from running.
+    pub(super) fn may_spin(&self, rings: &Rings) -> bool {
+        self.spins.load(Ordering::Relaxed) && rings.wait_words.is_peer_elsewhere(os::processor())
+    }
+
+    /// Lets the threads of this end spin before they sleep, or not.
+    pub(super) fn set_spin(&self, spins: bool) {
+        self.spins.store(spins, Ordering::Relaxed);
+    }
+
+    /// Whether nothing more can come.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_closed() || self.check_usable().is_err()
+    }
+
+    /// Wakes the peer if it sleeps for what an operation of this direction has published.
+    pub(super) fn wake_peer(&self, rings: &Rings, operation: Operation) {
+        if operation == Operation::Write && !self.has_written.load(Ordering::Relaxed) {
+            self.has_written.store(true, Ordering::Relaxed);
+        }
+        self.wake_at(rings, rings.wait_words.must_wake(operation.published()));
+    }
+
+    fn wake_at(&self, rings: &Rings, wake: Wake) {
+        if wake.light {
+            os::wake_at(rings.wait_words.peer_futex_word());
+        }
+        if wake.deep {
+            self.ring(BELL);
+        }
+    }
+
+    // ---------------------------------------------------------------- the end
+
+    /// Throws the client out, with all that is unread. Wakes this end's own waiters too.
+    pub(crate) fn disconnect(&self) {
+        self.state.disconnected.store(true, Ordering::Release);
+        // A hello that waits is taken first, for the mark lies in its memory. A failure leaves it without one.
+        let rings = self.rings_now().ok().flatten();
+        match rings {
+            Some(rings) => {
+                rings.wait_words.set_close_state(CloseState::Disconnected);
+                // This end's own sleepers at the socket hear of the shutdown.
+                os::wake_at(rings.wait_words.own_futex_word());
+            }
+            None => self.ring(DISCONNECTED_BY_SERVER),
+        }
+        self.shut_down();
+        drop(self.slot().take());
+    }
+
+    fn shut_down(&self) {
+        // It fails only when the other end is gone already.
+        rustix::net::shutdown(&self.socket, Shutdown::Both).ok();
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Arc<InstanceSlot>>> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // In a forked child the connection is still the parent's.
+        if std::process::id() != self.process {
+            return;
+        }
+        if let Some(rings) = self.rings.get()
+            && !self.state.disconnected.load(Ordering::Relaxed)
+        {
+            rings.wait_words.set_close_state(CloseState::Closed);
+            self.wake_at(rings, Wake { deep: false, ..rings.wait_words.must_wake_all() });
+        }
+        self.shut_down();
+    }
+}
+
+/// A limit that begins when the first wait does: a call that need not wait never looks at the clock.
+pub(super) struct LazyWaitLimit<'a> {
+    make: &'a dyn Fn() -> WaitLimit,
+    made: Option<WaitLimit>,
+}
+
+impl<'a> LazyWaitLimit<'a> {
+    pub(super) fn new(make: &'a dyn Fn() -> WaitLimit) -> LazyWaitLimit<'a> {
+        LazyWaitLimit { make, made: None }
+    }
+
+    pub(super) fn get(&mut self) -> &WaitLimit {
+        self.made.get_or_insert_with(self.make)
+    }
+}
+
+fn corrupt_error(why: &str) -> io::Error {
+    fail(PipeErrorKind::Corrupt, format!("the other end broke the protocol ({why}); the connection is over"))
+}

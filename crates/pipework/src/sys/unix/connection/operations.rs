@@ -1,0 +1,237 @@
+//! What a connection does, on each of its surfaces: the checks that come first, the attempt, and its driver.
+
+#[cfg(feature = "tokio")]
+use super::task::TaskWait;
+use super::{
+    super::{end_options::EndOptions, peer::Peer},
+    Connection, LazyWaitLimit,
+    parking::Operation,
+    write::Progress,
+};
+#[cfg(feature = "tokio")]
+use crate::sys::end::Work;
+use crate::{
+    message::{MessageRead, Peek},
+    options::{PipeInfo, PipeMode},
+    sys::{
+        end::PipeEnd,
+        errors::{broken, of_transaction},
+    },
+};
+#[cfg(feature = "tokio")]
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+};
+use std::{
+    io::{self, IoSlice, IoSliceMut},
+    os::fd::{AsFd, BorrowedFd},
+};
+
+impl PipeEnd for Connection {
+    fn options(&self) -> &EndOptions {
+        &self.options
+    }
+
+    // ---------------------------------------------------------------- threads
+
+    fn read(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        if !self.check_read(bufs)? {
+            return Ok(0);
+        }
+        self.block_to_read(|| self.attempt_read(bufs))
+    }
+
+    fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>> {
+        self.check_read_message()?;
+        self.block_to_read(|| self.attempt_whole_message(len_max))
+    }
+
+    fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead> {
+        self.check_read_message()?;
+        self.block_to_read(|| self.attempt_message(buf))
+    }
+
+    fn write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        if !self.check_write(bufs)? {
+            return Ok(0);
+        }
+        self.block_to_write(bufs)
+    }
+
+    fn write_message(&self, message: &[u8]) -> io::Result<()> {
+        let parts = [IoSlice::new(message)];
+        self.check_write_message(&parts)?;
+        self.block_to_write(&parts).map(drop)
+    }
+
+    fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
+        self.check_transaction()?;
+        let make = || self.options.read_limit();
+        let mut limit = LazyWaitLimit::new(&make);
+        // From the request to the reply nobody else may read, or the replies of two threads could change places.
+        let lock = self.parking.lock_direction(Operation::Read, &mut limit)?;
+        self.block_on(Some(&lock), &mut limit, || self.attempt_transaction())?;
+        self.write_message(request).map_err(of_transaction)?;
+        let reply = self.block_on(Some(&lock), &mut limit, || self.attempt_whole_message(len_max))?;
+        reply.ok_or_else(broken)
+    }
+
+    fn peek(&self, buf: &mut [u8]) -> io::Result<Peek> {
+        self.peek(buf)
+    }
+
+    fn drain(&self) -> io::Result<()> {
+        self.check_drain()?;
+        let make = || self.options.write_limit();
+        self.block_on(None, &mut LazyWaitLimit::new(&make), || self.attempt_drained())
+    }
+
+    // ---------------------------------------------------------------- settings and facts
+
+    fn set_read_mode(&self, mode: PipeMode) -> io::Result<()> {
+        self.options.set_read_mode(mode, self.shape.messages)
+    }
+
+    fn info(&self) -> io::Result<PipeInfo> {
+        Ok(self.info())
+    }
+
+    fn peer(&self) -> io::Result<Peer> {
+        self.await_identity(&self.options.read_limit())?;
+        self.peer()
+    }
+
+    #[cfg(feature = "tokio")]
+    fn peer_now(&self) -> io::Result<Peer> {
+        self.peer()
+    }
+
+    fn set_spin(&self, spins: bool) {
+        self.set_spin(spins);
+    }
+
+    // ---------------------------------------------------------------- event loops
+
+    fn try_read(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        if !self.check_read(bufs)? {
+            return Ok(0);
+        }
+        self.try_now(Operation::Read, || self.attempt_read(bufs))
+    }
+
+    fn try_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        if !self.check_write(bufs)? {
+            return Ok(0);
+        }
+        self.try_now(Operation::Write, || self.attempt_write(bufs, Progress::ONCE)).map(|done| done.len)
+    }
+
+    fn read_ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        self.readiness().read_fd(self.as_fd())
+    }
+
+    fn write_ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        self.readiness().write_fd(self.as_fd())
+    }
+
+    // ---------------------------------------------------------------- tasks
+
+    #[cfg(feature = "tokio")]
+    fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if !self.check_read(bufs)? {
+            return Poll::Ready(Ok(0));
+        }
+        self.poll_locked(cx, wait, Operation::Read, || self.attempt_read(bufs))
+    }
+
+    #[cfg(feature = "tokio")]
+    fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if !self.check_write(bufs)? {
+            return Poll::Ready(Ok(0));
+        }
+        let written =
+            self.poll_locked(cx, wait, Operation::Write, || self.attempt_write(bufs, Progress::ONCE));
+        written.map_ok(|published| published.len)
+    }
+
+    #[cfg(feature = "tokio")]
+    fn poll_readable(&self, cx: &mut Context<'_>, wait: &mut TaskWait) -> Poll<io::Result<()>> {
+        self.poll_unlocked(cx, wait, Operation::Read, || self.attempt_readable())
+    }
+
+    #[cfg(feature = "tokio")]
+    fn poll_writable(&self, cx: &mut Context<'_>, wait: &mut TaskWait, len: usize) -> Poll<io::Result<()>> {
+        self.poll_unlocked(cx, wait, Operation::Write, || self.attempt_writable(len as u64))
+    }
+
+    #[cfg(feature = "tokio")]
+    fn poll_message(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        len_max: usize,
+    ) -> Poll<io::Result<Option<Vec<u8>>>> {
+        self.check_read_message()?;
+        self.poll_locked(cx, wait, Operation::Read, || self.attempt_whole_message(len_max))
+    }
+
+    #[cfg(feature = "tokio")]
+    fn poll_message_into(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<MessageRead>> {
+        self.check_read_message()?;
+        self.poll_locked(cx, wait, Operation::Read, || self.attempt_message(buf))
+    }
+
+    #[cfg(feature = "tokio")]
+    fn write_message_async<'a>(&'a self, message: &'a [u8]) -> Work<'a, ()> {
+        Box::pin(async move {
+            let (parts, mut wait) = ([IoSlice::new(message)], TaskWait::default());
+            self.check_write_message(&parts)?;
+            let write = || self.attempt_write(&parts, Progress::ONCE);
+            let published = poll_fn(|cx| self.poll_locked(cx, &mut wait, Operation::Write, write)).await?;
+            if published.is_settled {
+                return Ok(());
+            }
+            poll_fn(|cx| self.poll_unlocked(cx, &mut wait, Operation::Write, || self.attempt_settled())).await
+        })
+    }
+
+    #[cfg(feature = "tokio")]
+    fn transact_async<'a>(&'a self, request: &'a [u8], len_max: usize) -> Work<'a, Vec<u8>> {
+        Box::pin(async move {
+            self.check_transaction()?;
+            let mut wait = TaskWait::default();
+            // From the request to the reply nobody else may read, or two replies could change places.
+            let lock = poll_fn(|cx| self.poll_lock(cx, &mut wait, Operation::Read)).await?;
+            poll_fn(|cx| self.poll_holding(cx, &mut wait, &lock, || self.attempt_transaction())).await?;
+            self.write_message_async(request).await.map_err(of_transaction)?;
+            let take = || self.attempt_whole_message(len_max);
+            let reply = poll_fn(|cx| self.poll_holding(cx, &mut wait, &lock, take)).await?;
+            reply.ok_or_else(broken)
+        })
+    }
+
+    #[cfg(feature = "tokio")]
+    fn drain_async(&self) -> Work<'_, ()> {
+        Box::pin(async move {
+            self.check_drain()?;
+            let mut wait = TaskWait::default();
+            poll_fn(|cx| self.poll_unlocked(cx, &mut wait, Operation::Write, || self.attempt_drained())).await
+        })
+    }
+}

@@ -1,0 +1,158 @@
+//! The rings of a connection, seen from one end.
+
+use super::parking::Operation;
+use crate::{
+    model::hello::Hello,
+    ring::{Consumer, Direction, Geometry, Memory, Producer, Side, WaitWords},
+    sys::errors::denied,
+};
+use std::{
+    io,
+    ops::{Deref, DerefMut},
+    os::fd::OwnedFd,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// What both ends know of a connection before a byte was said.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) incarnation: u64,
+    pub(crate) messages: bool,
+    /// Quota of the client-to-server direction in bytes, if the pipe has it.
+    pub(crate) inbound: Option<u32>,
+    /// Quota of the server-to-client direction in bytes, if the pipe has it.
+    pub(crate) outbound: Option<u32>,
+    /// 255 is unlimited.
+    pub(crate) max_instances: u8,
+    /// Whether a client may speak for somebody on another computer.
+    pub(crate) accept_remote: bool,
+}
+
+impl Shape {
+    pub(super) fn geometry(&self) -> Geometry {
+        Geometry::new(self.messages, self.inbound, self.outbound)
+    }
+
+    /// What a client says that speaks for itself.
+    pub(super) fn hello(&self) -> Hello {
+        let Shape { incarnation, messages, inbound, outbound, .. } = *self;
+        Hello { incarnation, inbound, outbound, messages, identity_len: 0 }
+    }
+}
+
+/// The rings of a connection, seen from one end.
+#[derive(Debug)]
+pub(crate) struct Rings {
+    consumer: Option<Mutex<Consumer>>,
+    producer: Option<Mutex<Producer>>,
+    pub(crate) wait_words: WaitWords,
+    /// Whether room was made since the peer was last woken for it. Only the owner of the direction reads and writes it.
+    space_published: AtomicBool,
+    /// The same of data.
+    data_published: AtomicBool,
+}
+
+impl Rings {
+    /// Maps a memory object of this shape.
+    pub(super) fn new(fd: &OwnedFd, shape: &Shape, side: Side) -> io::Result<Rings> {
+        let geometry = shape.geometry();
+        let memory = Arc::new(super::super::mapping::map(fd, geometry.len())?);
+        Ok(Rings::over(&memory, &geometry, side))
+    }
+
+    fn over(memory: &Arc<Memory>, geometry: &Geometry, side: Side) -> Rings {
+        let (reads, writes) = match side {
+            Side::Client => (Direction::Outbound, Direction::Inbound),
+            Side::Server => (Direction::Inbound, Direction::Outbound),
+        };
+        Rings {
+            consumer: Consumer::new(Arc::clone(memory), geometry, reads).map(Mutex::new),
+            producer: Producer::new(Arc::clone(memory), geometry, writes).map(Mutex::new),
+            wait_words: WaitWords::new(Arc::clone(memory), side),
+            space_published: AtomicBool::default(),
+            data_published: AtomicBool::default(),
+        }
+    }
+
+    pub(crate) fn consumer(&self) -> io::Result<Ring<'_, Consumer>> {
+        lock(self.consumer.as_ref(), &self.space_published, "read")
+    }
+
+    pub(crate) fn producer(&self) -> io::Result<Ring<'_, Producer>> {
+        lock(self.producer.as_ref(), &self.data_published, "write")
+    }
+
+    /// Whether an operation of this direction has published anything since this was last asked.
+    pub(super) fn take_published(&self, operation: Operation) -> bool {
+        let published = match operation {
+            Operation::Read => &self.space_published,
+            Operation::Write => &self.data_published,
+        };
+        // Relaxed, and no exchange: whoever publishes or asks holds the lock of the direction.
+        let is_published = published.load(Ordering::Relaxed);
+        if is_published {
+            published.store(false, Ordering::Relaxed);
+        }
+        is_published
+    }
+}
+
+/// One half of a ring, locked. When it is released, it is noted whether it published anything.
+#[derive(Debug)]
+pub(crate) struct Ring<'a, T: Publishes> {
+    half: MutexGuard<'a, T>,
+    published: &'a AtomicBool,
+}
+
+/// A half of a ring that publishes.
+pub(crate) trait Publishes {
+    /// Whether it has published since this was last asked.
+    fn take_published(&mut self) -> bool;
+}
+
+impl Publishes for Consumer {
+    fn take_published(&mut self) -> bool {
+        self.take_published()
+    }
+}
+
+impl Publishes for Producer {
+    fn take_published(&mut self) -> bool {
+        self.take_published()
+    }
+}
+
+impl<T: Publishes> Deref for Ring<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.half
+    }
+}
+
+impl<T: Publishes> DerefMut for Ring<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.half
+    }
+}
+
+impl<T: Publishes> Drop for Ring<'_, T> {
+    fn drop(&mut self) {
+        if self.half.take_published() {
+            self.published.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+fn lock<'a, T: Publishes>(
+    half: Option<&'a Mutex<T>>,
+    published: &'a AtomicBool,
+    what: &str,
+) -> io::Result<Ring<'a, T>> {
+    let half = half.ok_or_else(|| denied(what))?;
+    // What a half knows is whole after each of its steps.
+    Ok(Ring { half: half.lock().unwrap_or_else(PoisonError::into_inner), published })
+}

@@ -1,0 +1,111 @@
+//! How a task waits before it sleeps: it lets other tasks run and looks again, while that pays.
+
+use super::spin::{SPIN, Spin};
+use std::time::{Duration, Instant};
+
+/// The longest time for what comes in a stream. It comes before that, or nobody waits for it: a task that looks takes time
+/// from all others of its runtime.
+const SPIN_IN_STREAM: Duration = Duration::from_micros(5);
+
+/// What a task that waits has done so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum SpinPolicy {
+    /// It does not wait.
+    #[default]
+    Fresh,
+    /// It has looked again and again, since then.
+    Looking(Instant),
+    /// The same, but what it waits for comes in a stream.
+    Glancing(Instant),
+    /// It sleeps, and has waited since then.
+    Sleeping(Instant),
+}
+
+impl SpinPolicy {
+    /// After a look in vain: whether to look again soon, instead of sleeping. When a wait begins, `is_stream` says whether it
+    /// is for the next part of a stream, and no answer, and `may_look` whether to look can be of use.
+    pub(crate) fn goes_on(
+        &mut self,
+        spin: &Spin,
+        is_stream: impl FnOnce() -> bool,
+        may_look: impl FnOnce() -> bool,
+    ) -> bool {
+        match *self {
+            SpinPolicy::Fresh => {
+                let (now, is_stream) = (Instant::now(), is_stream());
+                let looks = may_look() && spin.is_due();
+                *self = match (looks, is_stream) {
+                    (false, _) => SpinPolicy::Sleeping(now),
+                    (true, false) => SpinPolicy::Looking(now),
+                    (true, true) => SpinPolicy::Glancing(now),
+                };
+                looks
+            }
+            SpinPolicy::Looking(begun) => self.looks_on(begun, SPIN, spin),
+            SpinPolicy::Glancing(begun) => self.looks_on(begun, SPIN_IN_STREAM, spin),
+            SpinPolicy::Sleeping(_) => false,
+        }
+    }
+
+    fn looks_on(&mut self, begun: Instant, longest: Duration, spin: &Spin) -> bool {
+        let looks = begun.elapsed() < longest;
+        if !looks {
+            spin.failed();
+            *self = SpinPolicy::Sleeping(begun);
+        }
+        looks
+    }
+
+    /// The wait is over.
+    pub(crate) fn end(&mut self, spin: &Spin) {
+        match std::mem::take(self) {
+            SpinPolicy::Fresh => {}
+            SpinPolicy::Looking(_) | SpinPolicy::Glancing(_) => spin.paid(),
+            SpinPolicy::Sleeping(begun) => spin.learn(begun.elapsed()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How long a task looks that is never served.
+    fn looked(is_stream: bool) -> Duration {
+        let (spin, mut policy) = (Spin::default(), SpinPolicy::default());
+        assert!(policy.goes_on(&spin, || is_stream, || true));
+        while policy.goes_on(&spin, || panic!("asked when a wait begins"), || true) {}
+        let SpinPolicy::Sleeping(begun) = policy else { panic!("{policy:?}") };
+        let looked = begun.elapsed();
+        assert!(!policy.goes_on(&spin, || is_stream, || true));
+        assert!(!SpinPolicy::default().goes_on(&spin, || is_stream, || true), "it was in vain the last time");
+        looked
+    }
+
+    #[test]
+    fn a_task_looks_for_a_time_and_then_sleeps() {
+        assert!(looked(false) >= SPIN);
+        assert!(looked(true) >= SPIN_IN_STREAM);
+    }
+
+    #[test]
+    fn a_task_looks_less_long_for_a_stream() {
+        let begun = |is_stream| {
+            let mut policy = SpinPolicy::default();
+            policy.goes_on(&Spin::default(), || is_stream, || true);
+            policy
+        };
+        assert!(matches!(begun(false), SpinPolicy::Looking(_)));
+        assert!(matches!(begun(true), SpinPolicy::Glancing(_)));
+    }
+
+    #[test]
+    fn a_task_sleeps_at_once_where_looking_is_of_no_use() {
+        let (spin, mut policy) = (Spin::default(), SpinPolicy::default());
+        assert!(!policy.goes_on(&spin, || false, || false));
+        policy.end(&spin);
+        assert!(policy.goes_on(&spin, || false, || true), "that was no failure");
+        policy.end(&spin);
+        assert!(policy.goes_on(&spin, || false, || true), "nor was it one to find something");
+    }
+}

@@ -1,0 +1,209 @@
+//! The driver for tasks: tries, looks again for a short time, then waits in the reactor of the task's runtime.
+
+use super::{
+    super::asynchronous::{Delay, Reactor, SpinPolicy},
+    Connection,
+    parking::{DirectionGuard, Operation},
+    step::{On, Step},
+    thread::DESCRIPTORS_PAUSE,
+};
+use crate::{ring::WaitKind, sys::waiters::Waiter};
+use ::tokio::{io::Interest as Readiness, runtime::Handle, task::coop};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+/// How often a poll looks at most before it lets other tasks run.
+const LOOKS_MAX: usize = 3;
+
+/// What a task that waits at an end keeps between polls.
+#[derive(Debug, Default)]
+pub(crate) struct TaskWait {
+    pub(in crate::sys::unix) waiter: Waiter,
+    policy: SpinPolicy,
+    blocked: Blocked,
+    blocked_waiter: Waiter,
+}
+
+/// Where a writer waits for what the doorbell does not signal: rarely anywhere.
+#[derive(Debug, Default)]
+enum Blocked {
+    #[default]
+    Nowhere,
+    /// Until the socket takes more. It is a duplicate of the socket: the connection's own is registered for reading.
+    Socket(Arc<OwnedFd>, Reactor),
+    /// For a while.
+    Delay(Delay),
+}
+
+impl Connection {
+    /// Waits until it is known who the client is.
+    pub(in crate::sys::unix) fn poll_identity(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+    ) -> Poll<io::Result<()>> {
+        self.poll_unlocked(cx, wait, Operation::Read, || {
+            Ok(if self.identity_is_pending() { Step::Blocked(On::Hello) } else { Step::Done(()) })
+        })
+    }
+
+    /// Waits for the lock of a direction.
+    pub(super) fn poll_lock(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        operation: Operation,
+    ) -> Poll<io::Result<DirectionGuard<'_>>> {
+        self.poll_unlocked(cx, wait, operation, || {
+            self.check_usable()?;
+            // The release of the lock wakes the tasks, wherever they wait.
+            Ok(self.parking.lock_direction_or_wake(operation).map_or(Step::Blocked(On::Data), Step::Done))
+        })
+    }
+
+    /// Polls `attempt`, which takes the lock of its direction each time.
+    pub(super) fn poll_locked<T>(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        operation: Operation,
+        mut attempt: impl FnMut() -> io::Result<Step<T>>,
+    ) -> Poll<io::Result<T>> {
+        self.poll_step(cx, wait, operation, |is_last_look| {
+            let lock = if is_last_look {
+                self.parking.lock_direction_or_wake(operation)
+            } else {
+                self.parking.try_lock_direction(operation)
+            };
+            lock.map(|lock| self.step(Some(&lock), &mut attempt)).transpose()
+        })
+    }
+
+    /// Polls `attempt` under a lock that the task holds.
+    pub(super) fn poll_holding<T>(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        lock: &DirectionGuard<'_>,
+        mut attempt: impl FnMut() -> io::Result<Step<T>>,
+    ) -> Poll<io::Result<T>> {
+        self.poll_step(cx, wait, lock.operation(), |_| self.step(Some(lock), &mut attempt).map(Some))
+    }
+
+    /// Polls `attempt`, which publishes nothing and needs no lock.
+    pub(super) fn poll_unlocked<T>(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        operation: Operation,
+        mut attempt: impl FnMut() -> io::Result<Step<T>>,
+    ) -> Poll<io::Result<T>> {
+        self.poll_step(cx, wait, operation, |_| self.step(None, &mut attempt).map(Some))
+    }
+
+    /// Polls with the budget that the runtime gives each task. A look without an outcome did not get its lock.
+    fn poll_step<T>(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        operation: Operation,
+        look: impl FnMut(bool) -> io::Result<Option<Step<T>>>,
+    ) -> Poll<io::Result<T>> {
+        let progress = ready!(coop::poll_proceed(cx));
+        let outcome = self.poll_unbounded(cx, wait, operation, look);
+        if outcome.is_ready() {
+            wait.policy.end(self.spin_for(operation.interest()));
+            wait.blocked = Blocked::Nowhere;
+            progress.made_progress();
+        }
+        outcome
+    }
+
+    /// Tries, announces that this end is about to sleep, tries again, and only then waits: what the peer publishes after
+    /// the last try rings the doorbell.
+    fn poll_unbounded<T>(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        operation: Operation,
+        mut look: impl FnMut(bool) -> io::Result<Option<Step<T>>>,
+    ) -> Poll<io::Result<T>> {
+        if let Some(Step::Done(value)) = look(false)? {
+            return Poll::Ready(Ok(value));
+        }
+        let interest = operation.interest();
+        let (is_stream, may_look) = (|| self.is_stream(interest), || self.may_look_again());
+        if wait.policy.goes_on(self.spin_for(interest), is_stream, may_look) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let reactor = &self.parking.readiness().reactor;
+        for _ in 0..LOOKS_MAX {
+            reactor.join(&mut wait.waiter, cx);
+            let rings = self.rings_now()?;
+            if let Some(rings) = rings {
+                rings.wait_words.announce(interest, WaitKind::Poll);
+            }
+            let on = match look(true)? {
+                Some(Step::Done(value)) => return Poll::Ready(Ok(value)),
+                // The hello came just now: nothing was announced in its memory yet.
+                _ if rings.is_none() && self.rings_now()?.is_some() => continue,
+                Some(Step::Blocked(on)) => Some(on),
+                None => None,
+            };
+            match on {
+                Some(On::Socket) => ready!(self.poll_socket(cx, wait))?,
+                Some(On::Descriptors) => ready!(poll_pause(cx, &mut wait.blocked))?,
+                Some(On::Data | On::Space(_) | On::Hello | On::Attachment) | None => {
+                    ready!(self.poll_doorbell(reactor))?;
+                }
+            }
+        }
+        // Whatever keeps it coming back, other tasks run first.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Waits for the doorbell, and empties it.
+    fn poll_doorbell(&self, reactor: &Reactor) -> Poll<io::Result<()>> {
+        let news = ready!(reactor.poll(&self.socket, Readiness::READABLE, Readiness::READABLE))?;
+        if news.is_read_closed() {
+            // Seen at once, also where the doorbell has to be emptied first to find it there.
+            self.poll_hangup();
+        }
+        self.parking.drain_now(|| self.drain())?;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits until the socket takes more, or the peer has gone.
+    fn poll_socket(&self, cx: &mut Context<'_>, wait: &mut TaskWait) -> Poll<io::Result<()>> {
+        if !matches!(wait.blocked, Blocked::Socket(..)) {
+            wait.blocked = Blocked::Socket(Arc::new(self.socket.try_clone()?), Reactor::default());
+        }
+        let Blocked::Socket(socket, reactor) = &wait.blocked else { return Poll::Pending };
+        reactor.join(&mut wait.blocked_waiter, cx);
+        reactor.poll(socket, Readiness::WRITABLE, Readiness::WRITABLE).map_ok(drop)
+    }
+
+    /// Whether the peer can run while a task of this end keeps looking, and something runs this task again.
+    fn may_look_again(&self) -> bool {
+        Handle::try_current().is_ok()
+            && self.rings_now().is_ok_and(|rings| rings.is_some_and(|rings| self.may_spin(rings)))
+    }
+}
+
+fn poll_pause(cx: &mut Context<'_>, blocked: &mut Blocked) -> Poll<io::Result<()>> {
+    if !matches!(blocked, Blocked::Delay(_)) {
+        *blocked = Blocked::Delay(Delay::new(DESCRIPTORS_PAUSE)?);
+    }
+    let Blocked::Delay(pause) = blocked else { return Poll::Pending };
+    let over = pause.poll(cx);
+    if over.is_ready() {
+        *blocked = Blocked::Nowhere;
+    }
+    over
+}

@@ -1,0 +1,198 @@
+//! The driver for threads: repeats an attempt, spins, sleeps at a futex, then polls the socket.
+
+use super::{
+    super::{os, poll},
+    Connection, LazyWaitLimit,
+    parking::{DirectionGuard, Operation, Sleeper},
+    rings::Rings,
+    step::{On, Step},
+    write::Progress,
+};
+use crate::{
+    error::PipeErrorKind,
+    ring::{PIECE_LEN, WaitKind},
+    sys::WaitLimit,
+};
+use rustix::{event::PollFlags, net::RecvFlags};
+use std::{
+    io::{self, IoSlice},
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
+
+/// How long a thread sleeps at a word of the memory before it goes to the socket, and so how late it may hear that its
+/// peer was killed or its canceller used. Most answers of a program at work come sooner.
+const FUTEX_WAIT: Duration = Duration::from_millis(10);
+/// When to look again for fewer descriptors in flight.
+pub(in crate::sys::unix) const DESCRIPTORS_PAUSE: Duration = Duration::from_millis(2);
+
+impl Connection {
+    /// Waits for the client's hello; whether it came, or the client went away without one.
+    pub(super) fn await_hello(&self, limit: &mut LazyWaitLimit<'_>) -> io::Result<bool> {
+        self.block_on(None, limit, || Ok(self.attempt_rings()?.map(|rings| rings.is_some())))
+    }
+
+    /// Repeats an attempt to read.
+    pub(super) fn block_to_read<T>(&self, attempt: impl FnMut() -> io::Result<Step<T>>) -> io::Result<T> {
+        let make = || self.options.read_limit();
+        let mut limit = LazyWaitLimit::new(&make);
+        let lock = self.parking.lock_direction(Operation::Read, &mut limit)?;
+        self.block_on(Some(&lock), &mut limit, attempt)
+    }
+
+    /// Writes in pieces, so that the reader copies one while the next is copied in. Returns when no more than the quota is
+    /// unread, or with what was published when the limit is reached (rule T1).
+    pub(super) fn block_to_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let make = || self.options.write_limit();
+        let mut limit = LazyWaitLimit::new(&make);
+        let lock = self.parking.lock_direction(Operation::Write, &mut limit)?;
+        let len: usize = bufs.iter().map(|buf| buf.len()).sum();
+        let mut written = 0;
+        loop {
+            let progress = Progress { written, len_max: PIECE_LEN };
+            let outcome = self.block_on(Some(&lock), &mut limit, || self.attempt_write(bufs, progress));
+            let published = match outcome {
+                // Published counts as written (rule T1).
+                Err(error) if written > 0 && is_limit(&error) => return Ok(written),
+                outcome => outcome?,
+            };
+            written += published.len;
+            if written < len {
+                continue;
+            }
+            return match self.settle(published.is_settled, &lock, &mut limit) {
+                // What was published is written, whatever ends this wait.
+                Err(error) if is_limit(&error) => Ok(written),
+                outcome => outcome.map(|()| written),
+            };
+        }
+    }
+
+    fn settle(
+        &self,
+        is_settled: bool,
+        lock: &DirectionGuard<'_>,
+        limit: &mut LazyWaitLimit<'_>,
+    ) -> io::Result<()> {
+        if is_settled { Ok(()) } else { self.block_on(Some(lock), limit, || self.attempt_settled()) }
+    }
+
+    /// Repeats `attempt` until it is done or the limit is reached.
+    pub(super) fn block_on<T>(
+        &self,
+        lock: Option<&DirectionGuard<'_>>,
+        limit: &mut LazyWaitLimit<'_>,
+        mut attempt: impl FnMut() -> io::Result<Step<T>>,
+    ) -> io::Result<T> {
+        loop {
+            let on = match self.step(lock, &mut attempt)? {
+                Step::Done(value) => return Ok(value),
+                Step::Blocked(on) => on,
+            };
+            match on {
+                On::Data | On::Space(_) => {
+                    if let Some(value) = self.spin_or_sleep(lock, on, limit, &mut attempt)? {
+                        return Ok(value);
+                    }
+                }
+                On::Hello | On::Attachment => self.sleep(on, limit.get())?,
+                On::Socket => {
+                    limit.get().check()?;
+                    poll::wait(&[(self.as_fd(), PollFlags::OUT)], limit.get(), None)?;
+                }
+                On::Descriptors => {
+                    limit.get().check()?;
+                    poll::wait(&[], limit.get(), Some(DESCRIPTORS_PAUSE))?;
+                }
+            }
+        }
+    }
+
+    /// Spins for what the peer publishes, while that pays, and else sleeps. `None`: another attempt is due.
+    fn spin_or_sleep<T>(
+        &self,
+        lock: Option<&DirectionGuard<'_>>,
+        on: On,
+        limit: &mut LazyWaitLimit<'_>,
+        attempt: &mut impl FnMut() -> io::Result<Step<T>>,
+    ) -> io::Result<Option<T>> {
+        // Blocked on the rings, so they are there.
+        let Some(rings) = self.rings_known() else { return Ok(None) };
+        let (spin, may_spin, is_stream) =
+            (self.spin_for(on.interest()), self.may_spin(rings), self.is_stream(on.interest()));
+        let mut value = None;
+        let look = || {
+            Ok(match self.step_again(lock, attempt)? {
+                Step::Done(done) => {
+                    value = Some(done);
+                    true
+                }
+                Step::Blocked(now) => now != on,
+            })
+        };
+        if may_spin && spin.until(is_stream, look)? {
+            return Ok(value);
+        }
+        let begun = may_spin.then(Instant::now);
+        let slept = self.sleep(on, limit.get());
+        if let Some(begun) = begun {
+            spin.learn(begun.elapsed());
+        }
+        slept.map(|()| None)
+    }
+
+    /// Sleeps until what an attempt needs may have come, or the limit is reached.
+    fn sleep(&self, on: On, limit: &WaitLimit) -> io::Result<()> {
+        self.parking.sleep(&mut SleepingThread { connection: self, rings: self.rings_known(), on }, limit)
+    }
+}
+
+/// A thread that waits at a connection.
+struct SleepingThread<'a> {
+    connection: &'a Connection,
+    rings: Option<&'a Rings>,
+    on: On,
+}
+
+impl Sleeper for SleepingThread<'_> {
+    fn first_sleep(&self) -> WaitKind {
+        let can_sleep_at_word = os::CAN_SLEEP_AT_WORDS && self.rings.is_some();
+        if can_sleep_at_word && self.on != On::Attachment { WaitKind::Futex } else { WaitKind::Poll }
+    }
+
+    fn announce(&self, sleep: WaitKind) -> u64 {
+        self.rings.map_or(0, |rings| rings.wait_words.announce(self.on.interest(), sleep))
+    }
+
+    fn is_ready(&mut self) -> io::Result<bool> {
+        let connection = self.connection;
+        Ok(connection.is_over()
+            || match self.rings {
+                Some(rings) => connection.has_come(rings, self.on)?,
+                None => connection.rings_known().is_some(),
+            })
+    }
+
+    fn sleep_lightly(&self, value: u64, limit: &WaitLimit) -> WaitKind {
+        let Some(rings) = self.rings else { return WaitKind::Poll };
+        let time = limit.left().unwrap_or(FUTEX_WAIT).min(FUTEX_WAIT);
+        #[expect(clippy::cast_possible_truncation, reason = "the kernel compares the half with the bits")]
+        let is_over = os::sleep_at(rings.wait_words.own_futex_word(), value as u32, time);
+        if is_over { WaitKind::Poll } else { WaitKind::Futex }
+    }
+
+    fn sleep_deeply(&self, limit: &WaitLimit) -> io::Result<()> {
+        let connection = self.connection;
+        if self.rings.is_some() && connection.can_receive_blocking() && limit.is_endless() {
+            // One call waits and receives: nothing but the socket can end this wait.
+            return connection.receive(RecvFlags::empty()).map(drop);
+        }
+        poll::wait(&[(connection.as_fd(), PollFlags::IN)], limit, None)?;
+        connection.drain()
+    }
+}
+
+/// Whether a wait was ended by its limit and not by the pipe.
+fn is_limit(error: &io::Error) -> bool {
+    *error == PipeErrorKind::TimedOut || *error == PipeErrorKind::Aborted
+}

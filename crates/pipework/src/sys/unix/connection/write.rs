@@ -1,0 +1,239 @@
+//! Attempts to give to a connection: bytes, a message, and looks at how far the reader is. None of them waits.
+
+use super::{
+    super::{memory, poll},
+    Connection,
+    doorbell::ATTACHMENT,
+    fd_passing::send_with,
+    rings::Rings,
+    step::{On, Space, Step},
+};
+use crate::{
+    error::context,
+    ring::MESSAGE_LEN_MAX,
+    sys::errors::{closed, denied, no_messages, too_long, unread},
+};
+use rustix::{event::PollFlags, io::Errno};
+use std::{
+    io::{self, IoSlice},
+    os::fd::{AsFd, OwnedFd},
+};
+
+/// What was published.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Published {
+    /// Bytes of payload.
+    pub(super) len: usize,
+    /// Whether no more than the quota is unread, so that the write may return.
+    pub(super) is_settled: bool,
+}
+
+/// How far a write of several parts has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    /// Bytes that were published before.
+    pub(super) written: usize,
+    /// The most that one attempt publishes, in bytes.
+    pub(super) len_max: usize,
+}
+
+impl Progress {
+    /// A write that publishes all it can and then returns.
+    pub(super) const ONCE: Progress = Progress { written: 0, len_max: usize::MAX };
+}
+
+impl Connection {
+    // ---------------------------------------------------------------- checks before the first attempt
+
+    pub(super) fn check_may_write(&self) -> io::Result<()> {
+        if self.may.write { Ok(()) } else { Err(denied("write")) }
+    }
+
+    /// Whether a write has something to do. On a message pipe nothing is a message too (rule M1).
+    pub(super) fn check_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<bool> {
+        self.check_may_write()?;
+        self.check_usable()?;
+        if self.shape.messages {
+            return check_len(bufs).map(|()| true);
+        }
+        Ok(bufs.iter().any(|buf| !buf.is_empty()))
+    }
+
+    pub(super) fn check_write_message(&self, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        self.check_may_write()?;
+        if !self.shape.messages {
+            return Err(no_messages("write"));
+        }
+        self.check_usable()?;
+        check_len(parts)
+    }
+
+    pub(super) fn check_drain(&self) -> io::Result<()> {
+        self.check_may_write()?;
+        self.check_usable()
+    }
+
+    // ---------------------------------------------------------------- attempts
+
+    /// Publishes a part of a stream, or on a message pipe one whole message.
+    pub(super) fn attempt_write(
+        &self,
+        bufs: &[IoSlice<'_>],
+        progress: Progress,
+    ) -> io::Result<Step<Published>> {
+        let Step::Done(rings) = self.attempt_rings()? else { return Ok(Step::Blocked(On::Hello)) };
+        let rings = rings.ok_or_else(closed)?;
+        if self.is_closed() {
+            return Err(closed());
+        }
+        if self.shape.messages {
+            self.publish_message(rings, bufs)
+        } else {
+            self.publish_bytes(rings, bufs, progress)
+        }
+    }
+
+    /// Whether a write of `len` bytes would not wait, be it for an error.
+    #[cfg(feature = "tokio")]
+    pub(super) fn attempt_writable(&self, len: u64) -> io::Result<Step<()>> {
+        if self.check_may_write().is_err() || self.check_usable().is_err() || self.is_closed() {
+            return Ok(Step::Done(()));
+        }
+        // An error here is an error of the next write too.
+        let Ok(rings) = self.rings_now() else { return Ok(Step::Done(())) };
+        let Some(rings) = rings else {
+            return Ok(if self.is_closed() { Step::Done(()) } else { Step::Blocked(On::Hello) });
+        };
+        let space = if self.shape.messages { Space::Message(len) } else { Space::Byte };
+        Ok(match self.has_come(rings, On::Space(space)) {
+            Ok(false) => Step::Blocked(On::Space(space)),
+            // A large message needs the socket too.
+            Ok(true)
+                if self.shape.messages && !rings.producer()?.is_inline(len) && !self.socket_has_room() =>
+            {
+                Step::Blocked(On::Socket)
+            }
+            Ok(true) | Err(_) => Step::Done(()),
+        })
+    }
+
+    /// Whether a write that was published may return.
+    pub(super) fn attempt_settled(&self) -> io::Result<Step<()>> {
+        self.attempt_progress(Space::Settled, closed)
+    }
+
+    /// Whether the peer has read everything.
+    pub(super) fn attempt_drained(&self) -> io::Result<Step<()>> {
+        self.attempt_progress(Space::Drained, unread)
+    }
+
+    /// Whether the reader has come so far; else the error if it can't any more.
+    fn attempt_progress(&self, space: Space, gone: fn() -> io::Error) -> io::Result<Step<()>> {
+        // Read before the ring: what was read before the end counts.
+        let is_closed = self.is_closed();
+        // Before the hello nothing was written.
+        let Some(rings) = self.rings_now()? else { return Ok(Step::Done(())) };
+        if self.has_come(rings, On::Space(space))? {
+            return Ok(Step::Done(()));
+        }
+        self.check_usable()?;
+        if is_closed { Err(gone()) } else { Ok(Step::Blocked(On::Space(space))) }
+    }
+
+    // ---------------------------------------------------------------- publishing into the ring
+
+    fn publish_bytes(
+        &self,
+        rings: &Rings,
+        bufs: &[IoSlice<'_>],
+        progress: Progress,
+    ) -> io::Result<Step<Published>> {
+        let mut producer = rings.producer()?;
+        // With a quota of zero each write waits until the one before it was read (rule B2).
+        if progress.written == 0 && !self.checked(producer.is_settled())? {
+            return Ok(Step::Blocked(On::Space(Space::Settled)));
+        }
+        let (mut skip, mut len) = (progress.written, 0);
+        for buf in bufs {
+            let Some(rest) = buf.get(skip..) else {
+                skip -= buf.len();
+                continue;
+            };
+            skip = 0;
+            let piece = rest.get(..progress.len_max - len).unwrap_or(rest);
+            let published = self.checked(producer.write_bytes(piece))?;
+            len += published;
+            if published < rest.len() {
+                break;
+            }
+        }
+        if len == 0 {
+            return Ok(Step::Blocked(On::Space(Space::Byte)));
+        }
+        let is_settled = self.checked(producer.is_settled())?;
+        Ok(Step::Done(Published { len, is_settled }))
+    }
+
+    fn publish_message(&self, rings: &Rings, parts: &[IoSlice<'_>]) -> io::Result<Step<Published>> {
+        let len = len_of(parts);
+        let mut producer = rings.producer()?;
+        if producer.is_inline(len) {
+            if !self.checked(producer.write_message(parts))? {
+                return Ok(Step::Blocked(On::Space(Space::Message(len))));
+            }
+        } else {
+            if !self.checked(producer.has_room(len))? {
+                return Ok(Step::Blocked(On::Space(Space::Message(len))));
+            }
+            if let Some(on) = self.send_attachment(parts, len)? {
+                return Ok(Step::Blocked(on));
+            }
+            producer.announce_attached(len);
+        }
+        let is_settled = self.checked(producer.is_settled())?;
+        Ok(Step::Done(Published { len: usize::try_from(len).unwrap_or(usize::MAX), is_settled }))
+    }
+
+    /// Sends a message in a memory object of its own; else what that needs.
+    fn send_attachment(&self, parts: &[IoSlice<'_>], len: u64) -> io::Result<Option<On>> {
+        // Asked first, since making the memory object costs as much as the message.
+        if !self.socket_has_room() {
+            return Ok(Some(On::Socket));
+        }
+        let memory = memory_of(parts, len)?;
+        match send_with(self.as_fd(), &[ATTACHMENT], memory.as_fd()) {
+            Ok(()) => Ok(None),
+            Err(Errno::AGAIN) => Ok(Some(On::Socket)),
+            Err(Errno::TOOMANYREFS) => Ok(Some(On::Descriptors)),
+            Err(Errno::PIPE | Errno::CONNRESET) => Err(closed()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether the socket takes something, or has nobody at its other end.
+    fn socket_has_room(&self) -> bool {
+        !poll::now(self.as_fd(), PollFlags::OUT).is_empty()
+    }
+}
+
+fn len_of(parts: &[IoSlice<'_>]) -> u64 {
+    parts.iter().map(|part| part.len() as u64).sum()
+}
+
+fn check_len(parts: &[IoSlice<'_>]) -> io::Result<()> {
+    let len = len_of(parts);
+    if len > MESSAGE_LEN_MAX { Err(too_long(len, MESSAGE_LEN_MAX)) } else { Ok(()) }
+}
+
+/// A memory object that holds a message.
+fn memory_of(parts: &[IoSlice<'_>], len: u64) -> io::Result<OwnedFd> {
+    let making = || format!("making the memory object of a message of {len} bytes");
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    let memory = memory::create(len).map_err(|error| context(making(), error))?;
+    let mut offset = 0;
+    for part in parts {
+        memory::write_at(&memory, part, offset).map_err(|error| context(making(), error))?;
+        offset += part.len();
+    }
+    Ok(memory)
+}

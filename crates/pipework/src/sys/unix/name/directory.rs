@@ -1,0 +1,438 @@
+//! A pipe's directory: what is in it, who lives, and cleaning what is dead and ours.
+
+use super::{
+    super::{claim, os},
+    namespace::{self, NameDir},
+};
+use crate::{
+    error::{PipeErrorKind, context, fail},
+    model::dir_format::{self, EntryName, HEADER, HEADER_LEN_MAX, Header, Id, Incarnation, LOCK, Unreadable},
+};
+use rustix::{
+    fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, Stat, Timespec, Timestamps},
+    io::Errno,
+    net::{SocketAddrUnix, SocketType},
+};
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime},
+};
+
+/// A pipe's directory, opened and checked.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    pub(crate) path: PathBuf,
+    pub(crate) fd: OwnedFd,
+    pub(crate) owner: u32,
+    /// Tells two directories of one path apart.
+    pub(crate) identity: (u64, u64),
+}
+
+/// The name of a pipe's directory.
+pub(crate) fn name_of(folded: &str) -> String {
+    dir_format::directory_name(folded, claim::DIRECTORY_NAME_LEN_MAX)
+}
+
+/// What lies in a pipe's directory.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    pub(crate) servers: Vec<EntryName>,
+    pub(crate) instances: Vec<EntryName>,
+    /// Files of ours that are only means to an end.
+    rest: Vec<EntryName>,
+}
+
+/// A server process of a pipe.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Server {
+    pub(crate) process: u32,
+    /// How many instances it has.
+    pub(crate) instances: u32,
+}
+
+impl NameDir {
+    /// The directory of a pipe, if there is one.
+    pub(crate) fn directory(&self, folded: &str) -> io::Result<Option<Directory>> {
+        let leaf = name_of(folded);
+        self.open_directory(&leaf)
+    }
+
+    /// The directory of this name in the file system, if there is one.
+    pub(crate) fn open_directory(&self, leaf: &str) -> io::Result<Option<Directory>> {
+        let path = self.path.join(leaf);
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+        let fd = match rustix::fs::openat(&self.dir, leaf, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                let text =
+                    format!("{} is not the directory of a pipe; move it out of the way", path.display());
+                return Err(fail(PipeErrorKind::AccessDenied, text));
+            }
+            Err(error) => return Err(refused(&path, error)),
+        };
+        let stat = rustix::fs::fstat(&fd)?;
+        if namespace::others_may_write(&stat) {
+            let text = format!("{} can't be trusted: others may write into it", path.display());
+            return Err(fail(PipeErrorKind::AccessDenied, text));
+        }
+        Ok(Some(Directory { path, fd, owner: stat.st_uid, identity: identity(&stat) }))
+    }
+
+    /// The directory of a pipe to be created, made if that is ours to do.
+    pub(crate) fn make_directory(&self, folded: &str, for_others: bool) -> io::Result<Directory> {
+        let leaf = name_of(folded);
+        if self.is_mine {
+            let mode = Mode::from_bits_truncate(if for_others { 0o755 } else { 0o700 });
+            match rustix::fs::mkdirat(&self.dir, leaf.as_str(), mode) {
+                Ok(()) => {
+                    // The umask may have taken bits away.
+                    rustix::fs::chmodat(&self.dir, leaf.as_str(), mode, AtFlags::empty())?;
+                }
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(refused(&self.path.join(leaf), error)),
+            }
+        }
+        let user = namespace::my_user();
+        let path = self.path.join(&leaf);
+        match self.open_directory(&leaf)? {
+            Some(directory) if directory.owner == user => Ok(directory),
+            Some(directory) => {
+                let text = format!("{} belongs to user {}", path.display(), directory.owner);
+                Err(fail(PipeErrorKind::AccessDenied, text))
+            }
+            None => {
+                let path = path.display();
+                let text = format!(
+                    "{path} is where this pipe would live; root has to give it to user {user}: \
+                     install -d -m 0755 -o {user} '{path}'"
+                );
+                Err(fail(PipeErrorKind::AccessDenied, text))
+            }
+        }
+    }
+
+    /// Removes what dead processes left of a pipe, and all of it if nobody serves it, unless a creator is at work:
+    /// then that one, or the next, does.
+    pub(crate) fn sweep(&self, directory: &Directory) {
+        if directory.owner != namespace::my_user() {
+            return;
+        }
+        if let Ok(lock) = self.lock_for(directory)
+            && matches!(lock.try_take(), Ok(true))
+            && matches!(directory.clean(), Ok(false))
+        {
+            self.remove_directory(directory);
+        }
+    }
+
+    /// The lock under which a pipe is made and cleaned: of the whole root, or of the one directory that is ours.
+    pub(crate) fn lock_for(&self, directory: &Directory) -> io::Result<Lock> {
+        if self.is_mine {
+            Lock::open(&self.dir, &self.path)
+        } else {
+            Lock::open(&directory.fd, &directory.path)
+        }
+    }
+
+    /// Removes the directory of a pipe if it is empty and ours to remove.
+    fn remove_directory(&self, directory: &Directory) {
+        if self.is_mine
+            && let Some(leaf) = directory.path.file_name()
+        {
+            // It fails where a foreign file lies in it, which is right.
+            rustix::fs::unlinkat(&self.dir, leaf, AtFlags::REMOVEDIR).ok();
+        }
+    }
+}
+
+/// Held by who creates or cleans; never by a client.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    file: OwnedFd,
+}
+
+/// How long a creator waits for another: much longer than any creation takes.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Lock {
+    /// The lock of everything in `name_dir`, or of the one directory in it that is ours.
+    pub(crate) fn open(dir: impl AsFd, path: &Path) -> io::Result<Lock> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(dir, LOCK, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(|error| context(format!("opening the lock of {}", path.display()), error))?;
+        Ok(Lock { file })
+    }
+
+    /// The lock of a path, by a file beside it that is gone again when nobody needs it.
+    pub(crate) fn beside(path: &Path) -> io::Result<PathLock> {
+        let mut leaf = std::ffi::OsString::from(".");
+        leaf.push(path.file_name().unwrap_or_default());
+        leaf.push(LOCK);
+        let path = path.with_file_name(leaf);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        loop {
+            let file = rustix::fs::openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR)
+                .map_err(|error| refused(&path, error))?;
+            let lock = Lock { file }.take()?;
+            // Its last holder removed it while we waited? Then it locks nothing any more.
+            let mine = rustix::fs::fstat(&lock.file)?;
+            let there = rustix::fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW);
+            if there.is_ok_and(|there| identity(&there) == identity(&mine)) {
+                return Ok(PathLock { path, _lock: lock });
+            }
+        }
+    }
+
+    /// Takes it if it is free.
+    pub(crate) fn try_take(&self) -> io::Result<bool> {
+        match rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(false),
+            Err(error) => Err(context("locking the pipe's directory", error)),
+        }
+    }
+
+    /// Takes it, waiting for other creators: they hold it for microseconds, unless they were stopped.
+    pub(crate) fn take(self) -> io::Result<Lock> {
+        let begun = Instant::now();
+        let mut pause = Duration::from_micros(20);
+        while !self.try_take()? {
+            if begun.elapsed() > LOCK_TIMEOUT {
+                return Err(fail(
+                    PipeErrorKind::TimedOut,
+                    "another process has held the lock of the pipe's directory for 10 s; is one stopped in `create`?",
+                ));
+            }
+            pause_for(pause);
+            pause = (pause * 2).min(Duration::from_millis(2));
+        }
+        Ok(self)
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a file lock can't be waited for with a deadline, only tried again"
+)]
+fn pause_for(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// A lock that lies beside the path it is for.
+#[derive(Debug)]
+pub(crate) struct PathLock {
+    path: PathBuf,
+    _lock: Lock,
+}
+
+impl Drop for PathLock {
+    fn drop(&mut self) {
+        // While it is still held, so that nobody else's is removed.
+        rustix::fs::unlinkat(CWD, &self.path, AtFlags::empty()).ok();
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Said aloud, since a forked child may still hold the descriptor.
+        rustix::fs::flock(&self.file, FlockOperation::Unlock).ok();
+    }
+}
+
+impl Directory {
+    /// The header; `None` where no pipe was made.
+    pub(crate) fn header(&self) -> io::Result<Option<Header>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&self.fd, HEADER, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(refused(&self.path, error)),
+        };
+        let mut text = Vec::with_capacity(512);
+        file.take(HEADER_LEN_MAX as u64).read_to_end(&mut text)?;
+        let header = std::str::from_utf8(&text).map_err(|_| Unreadable::Malformed).and_then(Header::decode);
+        let path = self.path.display();
+        header.map(Some).map_err(|unreadable| match unreadable {
+            Unreadable::Malformed => fail(PipeErrorKind::Corrupt, format!("the header of {path} can't be read")),
+            Unreadable::Version(version) => fail(
+                PipeErrorKind::Unsupported,
+                format!("{path} is a pipe of version {version}, and this program speaks version 1; update the older"),
+            ),
+        })
+    }
+
+    /// Writes the header aside and puts it into place; under the lock.
+    pub(crate) fn write_header(&self, header: &Header, for_others: bool) -> io::Result<()> {
+        let temporary = EntryName::Temporary(new_id()?).encode();
+        let mode = Mode::from_bits_truncate(if for_others { 0o644 } else { 0o600 });
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let making = || format!("making the pipe in {}", self.path.display());
+        let file = rustix::fs::openat(&self.fd, temporary.as_str(), flags, mode)
+            .map_err(|error| context(making(), error))?;
+        let written = rustix::fs::fchmod(&file, mode)
+            .map_err(io::Error::from)
+            .and_then(|()| File::from(file).write_all(header.encode().as_bytes()))
+            .and_then(|()| Ok(rustix::fs::renameat(&self.fd, temporary.as_str(), &self.fd, HEADER)?));
+        written.map_err(|error| {
+            self.unlink(&temporary);
+            context(making(), error)
+        })
+    }
+
+    /// What is there now.
+    pub(crate) fn listing(&self) -> io::Result<Listing> {
+        let mut listing = Listing::default();
+        let entries = match Dir::read_from(&self.fd) {
+            Ok(entries) => entries,
+            // Removed meanwhile: nothing is there.
+            Err(Errno::NOENT) => return Ok(listing),
+            Err(error) => return Err(refused(&self.path, error)),
+        };
+        for entry in entries {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(Errno::NOENT) => break,
+                Err(error) => return Err(refused(&self.path, error)),
+            };
+            match entry.file_name().to_str().ok().and_then(EntryName::decode) {
+                Some(leaf @ EntryName::Server { .. }) => listing.servers.push(leaf),
+                Some(leaf @ EntryName::Instance { .. }) => listing.instances.push(leaf),
+                Some(leaf) => listing.rest.push(leaf),
+                None => {}
+            }
+        }
+        listing.instances.sort_unstable_by_key(|leaf| leaf.id());
+        Ok(listing)
+    }
+
+    /// Whether nothing was ever made in it, or everything was taken away.
+    pub(crate) fn is_empty(&self) -> io::Result<bool> {
+        for entry in Dir::read_from(&self.fd)? {
+            match entry {
+                Ok(entry) if matches!(entry.file_name().to_bytes(), b"." | b"..") => {}
+                Ok(_) => return Ok(false),
+                Err(Errno::NOENT) => break,
+                Err(error) => return Err(refused(&self.path, error)),
+            }
+        }
+        Ok(true)
+    }
+
+    /// The server processes of this incarnation that live.
+    pub(crate) fn servers(&self, listing: &Listing, of: Incarnation) -> io::Result<Vec<Server>> {
+        let mut servers = Vec::new();
+        for leaf in &listing.servers {
+            if let EntryName::Server { incarnation, process, .. } = *leaf
+                && incarnation == of
+                && self.is_alive(*leaf)?
+                && let Ok(stat) = rustix::fs::statat(&self.fd, leaf.encode(), AtFlags::SYMLINK_NOFOLLOW)
+            {
+                servers.push(Server { process, instances: u32::try_from(stat.st_mtime).unwrap_or(u32::MAX) });
+            }
+        }
+        Ok(servers)
+    }
+
+    /// Whether one server of this incarnation lives.
+    pub(crate) fn is_served(&self, listing: &Listing, of: Incarnation) -> io::Result<bool> {
+        for leaf in &listing.servers {
+            if matches!(leaf, EntryName::Server { incarnation, .. } if *incarnation == of)
+                && self.is_alive(*leaf)?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Notes how many instances a server process has, as the time of its liveness socket's last change: one system
+    /// call that needs no lock, and that a reader of the directory sees whole.
+    pub(crate) fn note_count(&self, server: EntryName, instances: u32) -> io::Result<()> {
+        let times = Timestamps {
+            last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
+            last_modification: Timespec { tv_sec: instances.into(), tv_nsec: 0 },
+        };
+        Ok(rustix::fs::utimensat(&self.fd, server.encode(), &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Whether the process that bound a socket lives; takes no place of it.
+    ///
+    /// A datagram socket can't connect to a stream socket, and the kernel says so only after it found a live one.
+    pub(crate) fn is_alive(&self, leaf: EntryName) -> io::Result<bool> {
+        let probe = os::new_socket(SocketType::DGRAM)?;
+        match rustix::net::connect(&probe, &self.address(leaf)?) {
+            Err(Errno::PROTOTYPE) => Ok(true),
+            Err(Errno::CONNREFUSED | Errno::NOENT | Errno::NOTSOCK) => Ok(false),
+            // Connected: no socket of ours. Or not for us to know: then it is not for us to clean either.
+            Ok(()) | Err(Errno::ACCESS | Errno::PERM) => Ok(true),
+            Err(error) => Err(context(format!("looking at {}", self.path.display()), error)),
+        }
+    }
+
+    /// Removes what dead processes left, if all of it is ours; says whether anything lives. Under the lock.
+    pub(crate) fn clean(&self) -> io::Result<bool> {
+        let listing = self.listing()?;
+        let mut is_served = false;
+        let (claims, rest): (Vec<EntryName>, Vec<EntryName>) =
+            listing.rest.iter().partition(|leaf| matches!(leaf, EntryName::Claim(_)));
+        for leaf in listing.servers.iter().chain(&listing.instances).chain(&rest) {
+            let is_dead = !self.is_alive(*leaf)?;
+            if is_dead {
+                self.unlink(&leaf.encode());
+                claim::forget(self, *leaf);
+            } else if matches!(leaf, EntryName::Server { .. }) {
+                is_served = true;
+            }
+        }
+        if !is_served {
+            self.unlink(HEADER);
+            // They are no sockets, so one can't ask whether they live: they do while a server may have use for them.
+            claims.iter().for_each(|claim| self.unlink(&claim.encode()));
+        }
+        Ok(is_served)
+    }
+
+    /// The address of a socket here, whatever the length of the directory's path.
+    pub(crate) fn address(&self, leaf: EntryName) -> io::Result<SocketAddrUnix> {
+        claim::address(&self.fd, &self.path, &leaf.encode())
+    }
+
+    /// Removes a name that is known to be ours.
+    pub(crate) fn unlink(&self, leaf: &str) {
+        // Whoever was quicker did what we want.
+        rustix::fs::unlinkat(&self.fd, leaf, AtFlags::empty()).ok();
+    }
+
+    /// Gives a file its final name.
+    pub(crate) fn publish(&self, from: EntryName, to: EntryName) -> rustix::io::Result<()> {
+        rustix::fs::renameat(&self.fd, from.encode(), &self.fd, to.encode())
+    }
+}
+
+/// An identifier that nobody had before.
+pub(crate) fn new_id() -> io::Result<Id> {
+    let time = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros();
+    Ok(Id::new(u64::try_from(time).unwrap_or(0), random()?))
+}
+
+/// 64 random bits.
+pub(crate) fn random() -> io::Result<u64> {
+    getrandom::u64().map_err(|error| context("asking the system for random bits", io::Error::other(error)))
+}
+
+pub(in crate::sys::unix) fn identity(stat: &Stat) -> (u64, u64) {
+    #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss, reason = "the types differ between systems")]
+    (stat.st_dev as u64, stat.st_ino as u64)
+}
+
+pub(in crate::sys::unix) fn refused(path: &Path, error: Errno) -> io::Error {
+    let text = format!("{}", path.display());
+    match error {
+        Errno::ACCESS | Errno::PERM => crate::error::fail_from(PipeErrorKind::AccessDenied, text, error),
+        _ => context(text, error),
+    }
+}

@@ -1,0 +1,383 @@
+//! The pipes that this process serves: one liveness socket and one count of instances for each.
+
+use super::{
+    super::{
+        claim,
+        server::listening_socket::{ListeningSocket, bind_aside},
+    },
+    directory::{self, Directory, Lock},
+    namespace::{self, NameDir},
+    permission::Permission,
+};
+use crate::{
+    error::{PipeErrorKind, fail},
+    model::dir_format::{EntryName, Header, Incarnation, Taking},
+    name::PipeNameKind,
+    options::{PipeMode, Spec},
+};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// How many clients the socket of an instance is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Takes {
+    One,
+    /// It may be handed from each instance to the next.
+    OneAfterTheOther,
+}
+
+/// A pipe that this process serves.
+#[derive(Debug)]
+pub(crate) struct ServedName {
+    name_dir: NameDir,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) header: Header,
+    pub(crate) permission: Permission,
+    /// The proof of life of this process: bound, never listening.
+    _liveness: OwnedFd,
+    leaf: EntryName,
+    process: u32,
+}
+
+/// A place among the instances of a pipe; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct InstanceSlot {
+    pub(crate) served: Arc<ServedName>,
+}
+
+/// A hold on the name without an instance of it: the name goes on existing, and nobody else can be first.
+#[derive(Debug)]
+pub(crate) struct NameHold {
+    served: Arc<ServedName>,
+}
+
+/// A pipe of this process, as long as it has instances or is held.
+struct Entry {
+    served: Arc<ServedName>,
+    instances: u32,
+    holds: u32,
+}
+
+/// The pipes that this process serves. Whoever changes a number, or the names in the directory, holds it; nobody waits
+/// for a file lock while holding it.
+static SERVED: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
+
+fn served() -> MutexGuard<'static, Vec<Entry>> {
+    // A list that a panicking thread left is whole: its changes are single pushes and removals.
+    SERVED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes an instance: takes a place under the name, and listens. A failure leaves nothing behind.
+pub(crate) fn create(
+    spec: &Spec,
+    lock_wait: LockWait,
+    takes: Takes,
+) -> io::Result<(InstanceSlot, ListeningSocket)> {
+    let permission = Permission::new(&spec.access)?;
+    // The service that lets the network in is root's, and looks where root gave the name away.
+    let is_shared = permission.is_for_others() || spec.accept_remote;
+    if is_shared && !claim::SERVES_OTHERS {
+        let text = "on this system a pipe is for the processes of one user: its memory can't be sealed";
+        return Err(fail(PipeErrorKind::Unsupported, text));
+    }
+    if let Some(created) = create_here(spec, takes) {
+        return Ok(created);
+    }
+    let home = if is_shared { namespace::shared()? } else { namespace::private()? };
+    let outcome = create_in(&home, spec, permission, lock_wait, takes);
+    if outcome.is_err()
+        && let Ok(Some(directory)) = home.directory(spec.name.folded())
+    {
+        home.sweep(&directory);
+    }
+    outcome
+}
+
+/// Another instance of a pipe that this process serves and whose instances nobody counts: it lives, so no lock is needed.
+/// `None` where that is not so, or where anything is in the way, for which the long way finds the words.
+fn create_here(spec: &Spec, takes: Takes) -> Option<(InstanceSlot, ListeningSocket)> {
+    if spec.first {
+        return None;
+    }
+    let (places, leaf) = (namespace::places(), directory::name_of(spec.name.folded()));
+    let is_it = |served: &ServedName| {
+        served.is_unlimited()
+            && is_alike(spec, &served.header)
+            && served.directory.path.file_name().is_some_and(|name| name == leaf.as_str())
+            && places.contains(&served.name_dir.path)
+    };
+    listen(spec, InstanceSlot::another(is_it).ok()??, takes).ok()
+}
+
+/// Joins the pipe if it lives in any root, else begins it at home.
+fn create_in(
+    home: &NameDir,
+    spec: &Spec,
+    permission: Permission,
+    lock_wait: LockWait,
+    takes: Takes,
+) -> io::Result<(InstanceSlot, ListeningSocket)> {
+    let folded = spec.name.folded();
+    let (mut name_dirs, _) = namespace::existing()?;
+    if name_dirs.iter().all(|name_dir| name_dir.path != home.path) {
+        name_dirs.push(home.try_clone()?);
+    }
+    name_dirs.sort_by(|one, other| one.path.cmp(&other.path));
+    let _locks = lock(&name_dirs, folded, lock_wait)?;
+    for name_dir in name_dirs {
+        let Some(directory) = name_dir.directory(folded)? else { continue };
+        if directory.owner != namespace::my_user() {
+            continue;
+        }
+        if let Some(header) = directory.header()?
+            && directory.is_served(&directory.listing()?, header.incarnation)?
+        {
+            return if spec.first {
+                Err(taken(spec, &directory))
+            } else {
+                create_another(spec, name_dir, directory, header, takes)
+            };
+        }
+    }
+    create_first(spec, home.try_clone()?, folded, permission, takes)
+}
+
+/// Whether a creator waits for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LockWait {
+    Waits,
+    /// It fails with `WouldBlock` instead.
+    OneTry,
+}
+
+impl LockWait {
+    fn take(self, lock: Lock) -> io::Result<Lock> {
+        match self {
+            LockWait::Waits => lock.take(),
+            LockWait::OneTry if lock.try_take()? => Ok(lock),
+            LockWait::OneTry => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+/// Locks everything that creators of this name could work on, in the order of their paths.
+fn lock(name_dirs: &[NameDir], folded: &str, lock_wait: LockWait) -> io::Result<Vec<Lock>> {
+    let mut locks = Vec::with_capacity(name_dirs.len());
+    for name_dir in name_dirs {
+        if name_dir.is_mine {
+            locks.push(lock_wait.take(Lock::open(&name_dir.dir, &name_dir.path)?)?);
+        } else if let Some(directory) = name_dir.directory(folded)?
+            && directory.owner == namespace::my_user()
+        {
+            locks.push(lock_wait.take(name_dir.lock_for(&directory)?)?);
+        }
+    }
+    Ok(locks)
+}
+
+/// The first instance of a name: fixes what all others have to be.
+fn create_first(
+    spec: &Spec,
+    name_dir: NameDir,
+    folded: &str,
+    permission: Permission,
+    takes: Takes,
+) -> io::Result<(InstanceSlot, ListeningSocket)> {
+    let header = Header {
+        incarnation: Incarnation::new(directory::random()?),
+        messages: spec.mode == PipeMode::Message,
+        inbound: spec.inbound,
+        outbound: spec.outbound,
+        max_instances: spec.max_instances,
+        default_timeout_ms: u32::try_from(spec.default_timeout.as_millis()).unwrap_or(u32::MAX),
+        access: permission.text.clone(),
+        accept_remote: spec.accept_remote,
+        name: match spec.name.kind() {
+            PipeNameKind::Local(name) => name.to_owned(),
+            _ => {
+                return Err(fail(
+                    PipeErrorKind::Invalid,
+                    format!("{} is not a pipe of this computer", spec.name),
+                ));
+            }
+        },
+    };
+    let directory = name_dir.make_directory(folded, permission.is_for_others())?;
+    directory.clean()?;
+    directory.write_header(&header, permission.is_for_others())?;
+    let (liveness, leaf) = ServedName::open(&directory, &header, &permission)?;
+    let (directory, process) = (Arc::new(directory), std::process::id());
+    let served = ServedName { name_dir, directory, header, permission, _liveness: liveness, leaf, process };
+    listen(spec, InstanceSlot::first(served)?, takes)
+}
+
+/// Another instance of a name that is served, by this process or another.
+fn create_another(
+    spec: &Spec,
+    name_dir: NameDir,
+    directory: Directory,
+    header: Header,
+    takes: Takes,
+) -> io::Result<(InstanceSlot, ListeningSocket)> {
+    if !is_alike(spec, &header) {
+        let text = format!(
+            "{} exists with another type, other directions, or other clients from the network",
+            spec.name
+        );
+        return Err(fail(PipeErrorKind::AccessDenied, text));
+    }
+    if header.max_instances < 255 {
+        let servers = directory.servers(&directory.listing()?, header.incarnation)?;
+        let instances: u32 = servers.iter().map(|server| server.instances).sum();
+        if instances >= u32::from(header.max_instances) {
+            let text = format!("{} has all of its {} instances", spec.name, header.max_instances);
+            return Err(fail(PipeErrorKind::Busy, text));
+        }
+    }
+    let is_it = |served: &ServedName| {
+        served.directory.identity == directory.identity && served.header.incarnation == header.incarnation
+    };
+    if let Some(slot) = InstanceSlot::another(is_it)? {
+        return listen(spec, slot, takes);
+    }
+    // The first instance decided who may open the pipe.
+    let permission = Permission::from_text(&header.access)?;
+    let (liveness, leaf) = ServedName::open(&directory, &header, &permission)?;
+    let (directory, process) = (Arc::new(directory), std::process::id());
+    let served = ServedName { name_dir, directory, header, permission, _liveness: liveness, leaf, process };
+    listen(spec, InstanceSlot::first(served)?, takes)
+}
+
+/// Whether an instance can be one of a pipe with this header (rule N3). Who may come from the network is the pipe's, since
+/// clients can't choose among its instances.
+fn is_alike(spec: &Spec, header: &Header) -> bool {
+    let Header { messages, inbound, outbound, accept_remote, .. } = *header;
+    (messages, inbound, outbound, accept_remote)
+        == (spec.mode == PipeMode::Message, spec.inbound, spec.outbound, spec.accept_remote)
+}
+
+fn listen(spec: &Spec, slot: InstanceSlot, takes: Takes) -> io::Result<(InstanceSlot, ListeningSocket)> {
+    let is_renewed = takes == Takes::OneAfterTheOther && claim::RENEWS && slot.served.is_unlimited();
+    let taking = if is_renewed { Taking::Next } else { Taking::One };
+    let listening = slot.served.listen((spec.in_buffer_size, spec.out_buffer_size), taking)?;
+    Ok((slot, listening))
+}
+
+fn taken(spec: &Spec, directory: &Directory) -> io::Error {
+    let text = format!(
+        "{} exists already, in {}, and `first` was asked for; a live process serves it",
+        spec.name,
+        directory.path.display()
+    );
+    fail(PipeErrorKind::NameTaken, text)
+}
+
+impl ServedName {
+    /// Makes the liveness socket of this process.
+    fn open(
+        directory: &Directory,
+        header: &Header,
+        permission: &Permission,
+    ) -> io::Result<(OwnedFd, EntryName)> {
+        let id = directory::new_id()?;
+        let leaf = EntryName::Server { id, incarnation: header.incarnation, process: std::process::id() };
+        let liveness = bind_aside(directory, EntryName::Temporary(id), permission)?;
+        let published = directory
+            .note_count(EntryName::Temporary(id), 0)
+            .and_then(|()| Ok(directory.publish(EntryName::Temporary(id), leaf)?));
+        match published {
+            Ok(()) => Ok((liveness, leaf)),
+            Err(error) => {
+                directory.unlink(&EntryName::Temporary(id).encode());
+                Err(error)
+            }
+        }
+    }
+
+    /// A listening socket with these quotas.
+    pub(crate) fn listen(&self, quotas: (u32, u32), taking: Taking) -> io::Result<ListeningSocket> {
+        ListeningSocket::open(&self.directory, self.header.incarnation, quotas, taking, &self.permission)
+    }
+
+    /// Whether another instance needs nobody's leave: their number is not limited.
+    fn is_unlimited(&self) -> bool {
+        self.header.max_instances == 255
+    }
+}
+
+impl InstanceSlot {
+    /// The first place of this process.
+    fn first(served: ServedName) -> io::Result<InstanceSlot> {
+        let served = Arc::new(served);
+        self::served().push(Entry { served: Arc::clone(&served), instances: 1, holds: 0 });
+        // From here on the drop gives the place back, also where the note fails.
+        let slot = InstanceSlot { served };
+        slot.served.directory.note_count(slot.served.leaf, 1)?;
+        Ok(slot)
+    }
+
+    /// One more place of a pipe that this process serves already.
+    fn another(is_it: impl Fn(&ServedName) -> bool) -> io::Result<Option<InstanceSlot>> {
+        let (mut all, process) = (served(), std::process::id());
+        let entry = all.iter_mut().find(|entry| entry.served.process == process && is_it(&entry.served));
+        let Some(entry) = entry else { return Ok(None) };
+        entry.served.directory.note_count(entry.served.leaf, entry.instances + 1)?;
+        entry.instances += 1;
+        Ok(Some(InstanceSlot { served: Arc::clone(&entry.served) }))
+    }
+
+    /// A place for the next instance on the socket of the one that has this place; `None` where it needs leave, or this is
+    /// a forked child.
+    pub(crate) fn next(&self) -> io::Result<Option<InstanceSlot>> {
+        if !self.served.is_unlimited() {
+            return Ok(None);
+        }
+        InstanceSlot::another(|served| std::ptr::eq(served, &*self.served))
+    }
+
+    /// Keeps the name for as long as the hold lives, also after the last instance is gone.
+    pub(crate) fn hold_name(&self) -> NameHold {
+        if let Some(entry) = served().iter_mut().find(|entry| Arc::ptr_eq(&entry.served, &self.served)) {
+            entry.holds += 1;
+        }
+        NameHold { served: Arc::clone(&self.served) }
+    }
+}
+
+impl Drop for InstanceSlot {
+    fn drop(&mut self) {
+        give_back(&self.served, |entry| {
+            entry.instances -= 1;
+            // It fails only where somebody removed the name: then there is nothing to note.
+            entry.served.directory.note_count(entry.served.leaf, entry.instances).ok();
+        });
+    }
+}
+
+impl Drop for NameHold {
+    fn drop(&mut self) {
+        give_back(&self.served, |entry| entry.holds -= 1);
+    }
+}
+
+/// Changes the numbers of a pipe, and ends it where nothing is left of it in this process. In a forked child nothing is
+/// given back: it is the parent's.
+fn give_back(pipe: &Arc<ServedName>, change: impl FnOnce(&mut Entry)) {
+    if std::process::id() != pipe.process {
+        return;
+    }
+    let mut all = served();
+    let Some(index) = all.iter().position(|entry| Arc::ptr_eq(&entry.served, pipe)) else { return };
+    if let Some(entry) = all.get_mut(index) {
+        change(entry);
+        if entry.instances > 0 || entry.holds > 0 {
+            return;
+        }
+    }
+    all.swap_remove(index);
+    pipe.directory.unlink(&pipe.leaf.encode());
+    pipe.name_dir.sweep(&pipe.directory);
+}

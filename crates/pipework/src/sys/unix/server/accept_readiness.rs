@@ -1,0 +1,85 @@
+//! The one descriptor that tells that a listener has a client, for foreign event loops.
+
+use super::super::{
+    client::Watch,
+    os::{PollSet, Timer},
+    unix_socket::SocketListener,
+};
+use crate::sys::Instance;
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+/// How often to look for a free place where changes are not told.
+const PAUSE_UNWATCHED: Duration = Duration::from_millis(10);
+
+/// Gathers the sockets at which a listener's instances listen, one after the other.
+#[derive(Debug)]
+pub(crate) struct AcceptReadiness {
+    poll_set: PollSet,
+    /// Tells of a free place, while the pipe has all of its instances.
+    places: Mutex<Option<Places>>,
+}
+
+#[derive(Debug)]
+enum Places {
+    Signalled { _watch: Watch },
+    Idle { _timer: Timer },
+}
+
+impl AcceptReadiness {
+    pub(crate) fn new() -> io::Result<AcceptReadiness> {
+        Ok(AcceptReadiness { poll_set: PollSet::new()?, places: Mutex::new(None) })
+    }
+
+    /// From now on this instance listens.
+    pub(crate) fn follow(&self, instance: &Instance) -> io::Result<()> {
+        // A socket leaves by itself when it is closed; so does the watch.
+        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        instance.with_listening(|socket| self.poll_set.add(socket)).unwrap_or(Ok(()))
+    }
+
+    /// For as long as the process lives this socket listens.
+    pub(crate) fn follow_socket(&self, listener: &SocketListener) -> io::Result<()> {
+        self.poll_set.add(listener.as_fd())
+    }
+
+    /// No instance listens until a place is free.
+    pub(crate) fn follow_places(&self, watch: Watch) -> io::Result<()> {
+        let places = match watch.fd() {
+            Some(fd) => {
+                self.poll_set.add(fd)?;
+                Places::Signalled { _watch: watch }
+            }
+            None => {
+                let timer = Timer::new(PAUSE_UNWATCHED)?;
+                self.poll_set.add(timer.as_fd())?;
+                Places::Idle { _timer: timer }
+            }
+        };
+        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = Some(places);
+        Ok(())
+    }
+
+    /// Another process creates an instance; another look is due after a pause.
+    pub(crate) fn follow_lock(&self, pause: Duration) -> io::Result<()> {
+        let timer = Timer::new(pause)?;
+        self.poll_set.add(timer.as_fd())?;
+        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = Some(Places::Idle { _timer: timer });
+        Ok(())
+    }
+
+    /// Before the last look for a client: from now on the descriptor tells.
+    pub(crate) fn arm(&self) {
+        self.poll_set.refresh();
+    }
+}
+
+impl AsFd for AcceptReadiness {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poll_set.as_fd()
+    }
+}

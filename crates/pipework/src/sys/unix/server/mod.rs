@@ -1,0 +1,7 @@
+//! The server's side: instances, the sockets at which they listen, and accepting.
+
+pub(super) mod accept_readiness;
+#[cfg(feature = "tokio")]
+pub(super) mod accepting;
+pub(super) mod instance;
+pub(super) mod listening_socket;
