@@ -206,7 +206,7 @@ fn peers_greet_each_other() {
     let lines = shown("peer_to_peer");
     let words: Vec<Vec<&str>> = lines.iter().map(|line| line.split(' ').collect()).collect();
     let [greeting, thanks] = words.as_slice() else { panic!("{lines:?}") };
-    // Each tells its own number and that of the other.
+    // Each prints its own number and that of its peer.
     let (one, other) = (greeting[1], greeting[6]);
     assert_ne!(one, other);
     assert_eq!(*greeting, ["process", one, "received:", "greetings", "from", "process", other]);
@@ -246,7 +246,7 @@ mod socket_activation {
         process::Child,
     };
 
-    /// The socket becomes descriptor 3. The shell, which keeps its process id, says whom it is for.
+    /// The socket becomes descriptor 3. The shell, which keeps its process id, names the process that it is for.
     const ACTIVATE: &str = r#"exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_PID="$1"; exec "$0" serve"#;
 
     struct Activated {

@@ -21,7 +21,6 @@ impl WaitLimit {
     }
 
     /// One look, without waiting.
-    #[cfg(feature = "tokio")]
     pub(crate) fn zero() -> WaitLimit {
         WaitLimit::new(Some(Duration::ZERO), None)
     }

@@ -25,7 +25,7 @@ pub(crate) const CASES: &[Case] = &[
 
 const QUOTA: u32 = 8192;
 
-/// Each lie in a connection of its own, first told and then after some honest bytes.
+/// Each lie in a connection of its own, first at once and then after some honest bytes.
 fn lies_of_its_tail() {
     let capacity = u64::from(QUOTA);
     let victim = Victim::new(PipeMode::Byte, QUOTA);

@@ -135,7 +135,7 @@ fn open() -> io::Result<PipeStream> {
     Ok(stream)
 }
 
-/// Every door of a client fails, with an error that can be told from others.
+/// Every call of a client fails, with an error of its own kind.
 fn expect_typed(about: &str) {
     let outcomes: [io::Result<()>; 4] = [
         open().map(drop),

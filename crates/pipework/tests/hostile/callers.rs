@@ -1,4 +1,4 @@
-//! Hellos of root's processes that speak for somebody on another computer, or say so.
+//! Hellos of processes of root that delegate the identity of a remote client, or claim to.
 
 use crate::{
     harness::Case,

@@ -42,7 +42,7 @@ pub(crate) fn directory(name: &str) -> PathBuf {
 
 // ------------------------------------------------------------------ the shape of a connection
 
-/// What the name of an instance tells a client.
+/// What a client learns from the name of an instance.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     pub(crate) messages: bool,
@@ -305,8 +305,8 @@ pub(crate) fn expect<T: std::fmt::Debug>(outcome: io::Result<T>, kind: PipeError
     }
 }
 
-/// Whether a caller can tell what went wrong.
+/// Whether the error says what went wrong.
 pub(crate) fn is_typed(error: &io::Error) -> bool {
-    // What has no name of its own is told by the system's number.
+    // An error without a kind has the system's code.
     PipeErrorKind::of(error).is_some() || error.kind() != io::ErrorKind::Other
 }

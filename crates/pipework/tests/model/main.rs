@@ -82,7 +82,7 @@ fn config() -> Config {
     Config { cases, failure_persistence: None, max_shrink_iters: 2000, ..Config::default() }
 }
 
-/// One thread does anything in any order; each outcome is the one that the specification tells, to the byte.
+/// One thread does anything in any order; each outcome is that of the specification, to the byte.
 #[test]
 fn every_outcome_is_what_the_specification_tells() {
     let plan = (any_shape(), prop::collection::vec(any_op(), 1..60));

@@ -183,7 +183,7 @@ impl Lane {
 
     fn peek(&self, len: usize) -> Outcome {
         let available = self.unread();
-        // On Windows empty messages can't be told from none.
+        // On Windows an empty message can't be distinguished from no message.
         let first = self.queue.front().filter(|_| cfg!(unix) || available > 0);
         let Some(first) = first else {
             return Peeked { data: Vec::new(), available: 0, message_left: None };
@@ -290,7 +290,7 @@ impl Spec {
             Op::At(side, op) if is_wine() && matches!(**op, Op::Drain) => self.has_lost(*side),
             // The system lets only ends that write change how they read.
             Op::At(Side::Server, op) if matches!(**op, Op::SetReadMode(_)) => !self.shape.outbound,
-            // An empty message can't be told from none.
+            // An empty message can't be distinguished from no message.
             Op::At(side, op) if matches!(**op, Op::Transact(..)) => self.has_only_empty_messages(*side),
             // What moves nothing does not ask the system, and a client that may only write has no other question.
             Op::At(side, op) => moves_nothing(op) && self.is_thrown_out_and_blind(*side),

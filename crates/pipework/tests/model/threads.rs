@@ -57,7 +57,7 @@ impl Numbers {
 
 const HEADER_LEN: usize = 8;
 
-/// A message that tells who wrote it, as which, and which can be checked in every byte.
+/// A message that has its writer and its number in it, and can be checked in every byte.
 fn message(writer: u8, number: u16, len: usize) -> Vec<u8> {
     let [low, high] = number.to_le_bytes();
     let size = u32::try_from(len).unwrap().to_le_bytes();
@@ -117,7 +117,7 @@ fn messages_survive(quota: u32) {
                 assert!(peek.copied <= buf.len().min(peek.available));
             }
         });
-        // All that was written was read once; then the readers are told to stop.
+        // All that was written was read once; then the readers are stopped.
         for (seen, end) in [(&at_server, &client), (&at_client, &server)] {
             expect_all(seen, WRITERS, COUNT);
             for _ in 0..2 {

@@ -269,7 +269,7 @@ fn an_end_may_do_what_was_asked_for(place: &Place) {
 fn what_can_not_be_had_is_told(place: &Place) {
     use pipework::os::unix::PipeStreamExt;
     let (client, _server) = open(place, Kind::Bytes);
-    let told = [
+    let outcomes = [
         client.peek(&mut []).map(drop),
         client.info().map(drop),
         client.drain(),
@@ -278,7 +278,7 @@ fn what_can_not_be_had_is_told(place: &Place) {
         client.write_ready_fd().map(|_fd| ()),
         pipework::NamedPipe::wait(place.address("x"), None),
     ];
-    for (index, unsupported) in told.into_iter().enumerate() {
+    for (index, unsupported) in outcomes.into_iter().enumerate() {
         assert!(unsupported.unwrap_err() == PipeErrorKind::Unsupported, "{index}");
     }
     let name = pipework::PipeName::new(place.address("x")).unwrap();

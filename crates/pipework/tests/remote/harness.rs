@@ -21,7 +21,7 @@ use std::{
 /// A name, and what to do.
 pub(crate) type Case = (&'static str, fn(&Place));
 
-/// Where the smbd of a case is, and whom it knows.
+/// Where the smbd of a case is, and the accounts that it has.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) port: u16,
@@ -62,7 +62,7 @@ impl Place {
         options
     }
 
-    /// The same for tasks.
+    /// The same, async.
     pub(crate) fn task_options(&self) -> pipework::tokio::ClientOptions {
         let mut options = pipework::tokio::ClientOptions::new();
         options.credentials(self.credentials()).remote_port(self.port);

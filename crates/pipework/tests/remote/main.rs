@@ -1,4 +1,4 @@
-//! Pipes on another computer, through a real smbd on the loopback device.
+//! Remote pipes, through a real smbd on the loopback device.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

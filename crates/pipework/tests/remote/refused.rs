@@ -146,7 +146,7 @@ fn what_can_be_refused_is_refused_before_anything_is_sent(place: &Place) {
     assert_eq!(silent.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock, "nobody came");
 }
 
-/// The SID by which smbd tells a server of pipes that its client's session is encrypted: S-1-22-1397571891-…
+/// The SID by which smbd reports to a server of pipes that its client's session is encrypted: S-1-22-1397571891-…
 const ENCRYPTED: [u8; 4] = 1_397_571_891_u32.to_le_bytes();
 
 fn encryption_is_had_or_nothing_is_sent(place: &Place) {
@@ -173,7 +173,7 @@ fn encryption_is_had_or_nothing_is_sent(place: &Place) {
         assert!(peer.is_member_of("root").unwrap_err() == PipeErrorKind::Unsupported);
         is_encrypted
     };
-    assert!(is_encrypted(place, None), "with a password, unless told otherwise");
+    assert!(is_encrypted(place, None), "with a password, by default");
     assert!(is_encrypted(place, Some(true)));
     assert!(!is_encrypted(place, Some(false)));
     let required = Samba::start(&Setup { encrypt: Some("required"), ..Setup::default() });

@@ -285,10 +285,10 @@ fn launch(dir: &Path, port: u16, host: Option<&(String, Ipv4Addr)>) -> Result<(C
         }
         thread::park_timeout(Duration::from_millis(10));
     }
-    let told = ["output", "log"].map(|leaf| fs::read_to_string(dir.join(leaf)).unwrap_or_default());
+    let texts = ["output", "log"].map(|leaf| fs::read_to_string(dir.join(leaf)).unwrap_or_default());
     guard.kill().ok();
     guard.wait().ok();
-    Err(told.join("\n"))
+    Err(texts.join("\n"))
 }
 
 fn configuration(setup: &Setup, dir: &Path, port: u16) -> String {

@@ -27,7 +27,7 @@ pub(crate) struct Served {
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) socket: UnixStream,
-    /// What smbd told of the client, as it came.
+    /// What smbd reported about the client, as it came.
     pub(crate) request: Vec<u8>,
 }
 

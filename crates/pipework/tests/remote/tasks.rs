@@ -1,4 +1,4 @@
-//! The same for tasks.
+//! The same, async.
 
 use crate::{
     data::pattern,
@@ -176,7 +176,7 @@ async fn dropped_at_every_await(place: &Place) {
         .collect();
     assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
     assert!(numbers.len() >= 100, "{}", numbers.len());
-    // What was handed over is waited for by shutting down, which tells of its failure; and it may be dropped.
+    // What was handed over is waited for by shutting down, which reports its failure; and it may be dropped.
     let (mut client, mut server) = open(place, Kind::Bytes).await;
     client.write_all(b"handed over").await.unwrap();
     client.shutdown().await.unwrap();

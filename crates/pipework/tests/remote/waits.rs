@@ -59,7 +59,7 @@ fn a_write_that_gives_up_is_counted(place: &Place) {
         assert_eq!(server.read_exactly(7), b"written");
         writing.join().unwrap().unwrap();
     });
-    // The failure of what nobody waited for is told by the next write.
+    // The failure of what nobody waited for is reported by the next write.
     let written = {
         client.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
         client.write(&data).unwrap()

@@ -80,7 +80,7 @@ fn kill_for(time: Duration, home: &Home, plan: &Plan, crowd: &mut [Member]) -> R
             }
         }
         let member = &mut crowd[index];
-        // Noted before, so that no delay is told too short.
+        // Noted before, so that no delay is measured too short.
         kills.note(member.id, journal::now());
         member.kill();
         member.reap();

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 pub(crate) const SERVERS: usize = 2;
 pub(crate) const CLIENTS: usize = 100;
-/// Connections in both modes together, unless the variable tells another number.
+/// Connections in both modes together, unless the variable has another number.
 const CONNECTIONS: u32 = 1000;
 const CONNECTIONS_VARIABLE: &str = "PIPEWORK_CROWD_CONNECTIONS";
 

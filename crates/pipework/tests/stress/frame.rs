@@ -1,4 +1,4 @@
-//! What goes through the pipes: frames that tell who wrote them and as which, and that can be checked in every byte.
+//! What goes through the pipes: frames that have their writer and their number in them, and can be checked in every byte.
 
 use pipework::{MessageRead, PipeMode, PipeStream};
 use std::io::{self, Read, Write};

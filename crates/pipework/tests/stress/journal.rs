@@ -19,7 +19,7 @@ pub(crate) enum Direction {
     ToClient,
 }
 
-/// What an entry tells of a connection and a direction.
+/// What an entry records of a connection and a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum What {
     /// Its writer: the writes of so many frames returned.

@@ -1,7 +1,7 @@
 //! Many processes on one name: a crowd, and a crowd whose members are killed all the time.
 //!
 //! The processes are this binary, run again; what each is, an environment variable says. `PIPEWORK_CROWD_CONNECTIONS`
-//! tells how many connections the crowd makes in all, and `PIPEWORK_CHAOS_SECONDS` how long the killing lasts in each
+//! is how many connections the crowd makes in all, and `PIPEWORK_CHAOS_SECONDS` how long the killing lasts in each
 //! mode.
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! The processes of a crowd: how they are started, told to stop, and counted.
+//! The processes of a crowd: how they are started, stopped and counted.
 
 use pipework::{NamedPipe, PipeMode};
 use std::{
@@ -48,12 +48,12 @@ pub(crate) fn role() -> Option<Role> {
     [Role::Server, Role::Client, Role::Heir].into_iter().find(|role| role.word() == word)
 }
 
-/// What all processes of a crowd are told.
+/// The parameters of all processes of a crowd.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) mode: PipeMode,
     pub(crate) name: String,
-    /// Connections of each client; none is "until told to stop".
+    /// Connections of each client; none is "until stopped".
     pub(crate) count: Option<u32>,
     /// Where the journals are, if any are kept.
     pub(crate) journal: Option<PathBuf>,
@@ -165,7 +165,7 @@ impl Drop for Member {
     }
 }
 
-/// Tells a process of the crowd when to stop.
+/// Signals a process of the crowd to stop.
 #[derive(Clone, Debug)]
 pub(crate) struct Stop(Arc<AtomicBool>);
 
@@ -184,11 +184,11 @@ pub(crate) fn run(work: fn(&Plan, &Stop)) -> ExitCode {
         std::process::exit(101);
     }));
     let stop = Stop(Arc::default());
-    let told = stop.clone();
+    let signalled = stop.clone();
     thread::spawn(move || {
         // An error is an end too.
         drop(std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
-        told.0.store(true, Ordering::Release);
+        signalled.0.store(true, Ordering::Release);
     });
     work(&Plan::from_environment(), &stop);
     ExitCode::SUCCESS
@@ -200,7 +200,7 @@ pub(crate) fn say(line: &str) {
     drop(writeln!(stdout, "{line}"));
 }
 
-/// What a process holds, where `/proc` tells; elsewhere nothing.
+/// The resources of a process, where there is `/proc`; else nothing.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Held {
     descriptors: BTreeMap<String, usize>,

@@ -1,4 +1,4 @@
-//! What the journals of all processes, taken together, must tell.
+//! What the journals of all processes, taken together, must show.
 
 use crate::journal::{Direction, Entry, What, by_connection};
 use std::{collections::HashMap, time::Duration};
@@ -34,7 +34,7 @@ pub(crate) struct Figures {
     /// Ends of pipes that survivors saw because of a kill.
     pub(crate) noticed: usize,
     pub(crate) longest_delay: Duration,
-    /// Writes whose reader was killed too, so that nobody can tell.
+    /// Writes whose reader was killed too, so that it is not known.
     pub(crate) unknown: usize,
 }
 

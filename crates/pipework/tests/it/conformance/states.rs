@@ -28,7 +28,7 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 /// How long a call is watched that should wait.
-const BRIEF: Duration = Duration::from_millis(20);
+const BRIEF: Duration = Duration::from_millis(10);
 /// How long a call may take that should not wait, on a machine that is busy with other things.
 const PATIENT: Duration = Duration::from_secs(3);
 /// How many faults are waited for so long.
@@ -50,13 +50,13 @@ const QUOTA: u32 = 1000;
 /// What the end writes.
 const MINE: &[u8] = b"mine";
 /// What is read of the peer at most.
-const LEN_MAX: usize = 200_000;
+const LEN_MAX: usize = 20_000;
 
 impl Kind {
     /// What the peer has written where something is unread.
     fn unread(self) -> Vec<u8> {
         match self {
-            Kind::LargeMessages => pattern(6, 100_000),
+            Kind::LargeMessages => pattern(6, 10_000),
             _ => b"data!".to_vec(),
         }
     }
@@ -417,7 +417,7 @@ impl Scene {
             };
             let unread = row.kind.unread();
             // A write beyond the quota would wait for its reader; what was published counts as written.
-            peer.set_write_timeout(Some(BRIEF)).unwrap();
+            peer.set_write_timeout(Some(Duration::from_millis(1))).unwrap();
             assert_eq!(peer.write(&unread).unwrap(), unread.len());
         }
         if row.state.is_disconnected() {
@@ -553,7 +553,7 @@ fn states_are_alike_on_every_surface() {
                 let limit = match wanted {
                     Seen::Waits => BRIEF,
                     // Where much is wrong, the table is to be seen before the watchdog ends the case.
-                    _ if count > FAULTS_MAX => BRIEF * 5,
+                    _ if count > FAULTS_MAX => BRIEF * 10,
                     _ => PATIENT,
                 };
                 let is = run(column, &scene.subject, row.operation, limit);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::sources::{Source, sources_of_crates};
 
-/// Uses that close a circle and may: the crate, who uses whom, and why. The circle of a module with a child of its own
+/// Uses that close a circle and may: the crate, the two files, and why. The circle of a module with a child of its own
 /// needs no leave.
 const BACK_USES: &[(&str, &str, &str, &str)] = &[
     (
@@ -209,20 +209,26 @@ impl Graph {
     }
 }
 
-/// The shortest circle through each use that is part of one, the shortest first.
+/// Circles that have no use in common, the shortest first. Where they are opened there may be others, through the same uses.
 fn circles(edges: &BTreeSet<(String, String)>) -> Vec<String> {
-    let mut circles: Vec<Vec<&str>> = Vec::new();
-    for (from, to) in edges {
-        let Some(mut circle) = way(edges, to, from) else { continue };
-        // Begins with the name that comes first, so that it is known again.
-        let first = circle.iter().enumerate().min_by_key(|(_, file)| **file).map_or(0, |(index, _)| index);
+    let mut edges = edges.clone();
+    let mut found = Vec::new();
+    loop {
+        let through = |(from, to): &(String, String)| {
+            let circle = way(&edges, to, from)?;
+            Some(circle.into_iter().map(str::to_owned).collect::<Vec<_>>())
+        };
+        let shortest = edges.iter().filter_map(through).min_by_key(Vec::len);
+        let Some(mut circle) = shortest else { return found };
+        // Begins with the name that comes first.
+        let first = circle.iter().enumerate().min_by_key(|(_, file)| *file).map_or(0, |(index, _)| index);
         circle.rotate_left(first);
-        if !circles.contains(&circle) {
-            circles.push(circle);
+        circle.push(circle[0].clone());
+        for pair in circle.windows(2) {
+            edges.remove(&(pair[0].clone(), pair[1].clone()));
         }
+        found.push(circle.join(" -> "));
     }
-    circles.sort_by_key(|circle| (circle.len(), circle.clone()));
-    circles.iter().map(|circle| format!("{} -> {}", circle.join(" -> "), circle[0])).collect()
 }
 
 /// The shortest way from one to another.
