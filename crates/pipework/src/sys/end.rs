@@ -1,7 +1,7 @@
 //! A connected end, whatever it is made of: one trait, and what every kind of end has from it.
 
 use super::{
-    End, Peer,
+    End, Instance, Peer,
     end_options::EndOptions,
     errors::{no_half_close, nothing_to_peek_at},
 };
@@ -249,8 +249,29 @@ impl End {
 
     /// The instance, if it is the server's and may serve other clients.
     #[cfg(feature = "tokio")]
-    pub(crate) fn instance(&self) -> Option<&super::Instance> {
+    pub(crate) fn instance(&self) -> Option<&Instance> {
         self.kind().err()
+    }
+}
+
+impl Instance {
+    /// Whatever connection the instance has at the time of a call.
+    pub(crate) fn end(&self) -> End {
+        End::Instance(self.clone())
+    }
+
+    /// The connection that the instance has now, for good.
+    pub(crate) fn into_end(self) -> End {
+        match self.connection_now() {
+            Ok(connection) => End::Connection(connection),
+            Err(_) => End::Instance(self),
+        }
+    }
+
+    /// Whether a client that has left wrote something that nobody has read.
+    pub(crate) fn left_bytes(&self) -> bool {
+        let peeked = self.connection_now().and_then(|connection| PipeEnd::peek(&*connection, &mut []));
+        peeked.is_ok_and(|peek| peek.available > 0)
     }
 }
 

@@ -4,7 +4,10 @@
 //! bare numbers of the system, whoever reports them.
 
 use super::system::pipe_error;
-use crate::error::{PipeErrorKind, fail};
+use crate::{
+    error::{PipeErrorKind, fail},
+    name::PipeName,
+};
 use std::{collections::TryReserveError, io};
 
 /// The end may not read or write (rule C5).
@@ -96,4 +99,12 @@ pub(crate) fn of_transaction(error: io::Error) -> io::Error {
 /// A message does not fit into the memory of this process.
 pub(crate) fn out_of_memory(error: TryReserveError) -> io::Error {
     io::Error::new(io::ErrorKind::OutOfMemory, error)
+}
+
+/// The end of a wait, with what was waited for.
+pub(crate) fn ended(name: &PipeName, why: &str, error: io::Error) -> io::Error {
+    match PipeErrorKind::of(&error) {
+        Some(kind) => fail(kind, format!("{name} {why} until the wait was over: {error}")),
+        None => error,
+    }
 }

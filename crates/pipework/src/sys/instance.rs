@@ -1,8 +1,7 @@
 //! A server instance: its life, which is the same on every system, over the few things that each backend does its own way.
 
 use super::{
-    End, WaitLimit,
-    end::PipeEnd,
+    WaitLimit,
     end_options::EndOptions,
     errors::{client_left, listening, not_connected},
     system::{Backend, Connection, ListeningSocket},
@@ -174,25 +173,6 @@ impl Instance {
     #[cfg(any(unix, feature = "tokio"))]
     pub(super) fn listening(&self) -> Option<Arc<ListeningSocket>> {
         self.current().listening.clone()
-    }
-
-    /// Whatever connection the instance has at the time of a call.
-    pub(crate) fn end(&self) -> End {
-        End::Instance(self.clone())
-    }
-
-    /// The connection that the instance has now, for good.
-    pub(crate) fn into_end(self) -> End {
-        match self.connection_now() {
-            Ok(connection) => End::Connection(connection),
-            Err(_) => End::Instance(self),
-        }
-    }
-
-    /// Whether a client that has left wrote something that nobody has read.
-    pub(crate) fn left_bytes(&self) -> bool {
-        let peeked = self.connection_now().and_then(|connection| PipeEnd::peek(&*connection, &mut []));
-        peeked.is_ok_and(|peek| peek.available > 0)
     }
 
     pub(crate) fn options(&self) -> &Arc<EndOptions> {

@@ -5,7 +5,7 @@ use super::remote::RemoteEnd;
 use super::{
     super::{Instance, end::PipeEnd},
     connection::{Connection, rings::Shape},
-    unix_socket::SocketEnd,
+    unix_socket::{SocketEnd, SocketListener},
 };
 use crate::{
     error::{PipeErrorKind, fail},
@@ -72,6 +72,13 @@ impl End {
                 .map_err(End::Socket),
             other => Err(other),
         }
+    }
+}
+
+impl SocketListener {
+    /// Takes a client if one is queued.
+    pub(crate) fn try_accept(&self) -> io::Result<Option<End>> {
+        Ok(self.accept_queued()?.map(|client| End::Socket(Arc::new(client))))
     }
 }
 

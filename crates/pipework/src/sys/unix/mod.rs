@@ -6,6 +6,7 @@ pub(crate) mod anonymous;
 #[cfg(feature = "tokio")]
 pub(crate) mod asynchronous;
 mod canceller;
+mod claim;
 mod client;
 mod connection;
 mod delegation;
@@ -27,23 +28,22 @@ use remote_absent as remote;
 #[cfg(all(target_os = "linux", not(pipework_portable)))]
 mod linux;
 #[cfg(all(target_os = "linux", not(pipework_portable)))]
-use linux::{claim, memory, watch};
+use linux::{address, memory, watch};
 #[cfg(not(all(target_os = "linux", not(pipework_portable))))]
 mod portable;
 #[cfg(not(all(target_os = "linux", not(pipework_portable))))]
-use portable::{claim, memory, watch};
+use portable::{address, memory, watch};
 
 pub(crate) use adopted::inherited_listeners;
 pub(crate) use canceller::{Event, cancel_event};
-pub(crate) use client::Watch;
 pub(super) use connection::Connection;
 pub(crate) use end::End;
-pub(crate) use name::list::list;
-pub(crate) use name::registry::NameHold;
+pub(crate) use name::{list::list, lookup::Watch};
 pub(crate) use peer::Peer;
 pub(crate) use server::accept_readiness::AcceptReadiness;
 pub(super) use server::instance::Backend;
 pub(super) use server::listening_socket::ListeningSocket;
+pub(crate) use server::registry::NameHold;
 pub(crate) use unix_socket::SocketListener;
 
 /// Without a kernel that knows pipes, every error of a pipe is built here.
@@ -113,7 +113,7 @@ pub(crate) fn wait(name: &PipeName, timeout: Option<Duration>) -> io::Result<()>
 /// Where a name lives, or would.
 pub(crate) fn location(name: &PipeName) -> io::Result<PathBuf> {
     match name.kind() {
-        PipeNameKind::Local(_) => client::location(name),
+        PipeNameKind::Local(_) => name::lookup::location(name),
         PipeNameKind::Socket(path) => Ok(path.to_owned()),
         PipeNameKind::Remote { .. } => {
             Err(fail(PipeErrorKind::Unsupported, format!("{name} is on another computer")))

@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::{
-    super::{WaitLimit, end_options::EndOptions},
+    super::{WaitLimit, end_options::EndOptions, errors::ended},
     connection::Connection,
     handle::{code, done, milliseconds, own_or_invalid, wide},
     peer,
@@ -248,12 +248,4 @@ unsafe fn open_with(
         unsafe { CreateFileW(path.as_ptr(), access, 0, attributes, OPEN_EXISTING, flags, ptr::null_mut()) };
     // SAFETY: the call has just created the handle for this caller, or it is the value of a failure.
     unsafe { own_or_invalid(handle) }
-}
-
-/// The error that ends a wait, with the name and the reason for waiting.
-pub(super) fn ended(name: &PipeName, why: &str, error: io::Error) -> io::Error {
-    match PipeErrorKind::of(&error) {
-        Some(kind) => fail(kind, format!("{name} {why} until the wait ended: {error}")),
-        None => error,
-    }
 }

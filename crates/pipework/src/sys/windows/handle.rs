@@ -2,7 +2,9 @@
 #![expect(unsafe_code, reason = "calls of the system")]
 
 use super::super::WaitLimit;
+use crate::error::PipeErrorKind;
 use std::{
+    borrow::Cow,
     ffi::OsStr,
     io,
     os::windows::{
@@ -156,4 +158,9 @@ pub(super) fn is_signalled(object: BorrowedHandle<'_>) -> bool {
 pub(super) fn milliseconds(time: Duration) -> u32 {
     let milliseconds = u32::try_from(time.as_micros().div_ceil(1000)).unwrap_or(WAIT_MAX_MS);
     milliseconds.min(WAIT_MAX_MS)
+}
+
+/// An error that the kernel reports too: its number, and so the text of the system.
+pub(in crate::sys) fn pipe_error(kind: PipeErrorKind, _text: impl Into<Cow<'static, str>>) -> io::Error {
+    system_error(kind.code())
 }

@@ -36,9 +36,10 @@ pub(crate) use canceller::{Event, cancel_event};
 pub(super) use connection::Connection;
 pub(crate) use end::End;
 pub(crate) use handle::handle_from_raw;
+pub(super) use handle::pipe_error;
 pub(super) use instance::Backend;
 pub(crate) use list::list;
-pub(super) use operation::Connecting as Listening;
+pub(super) use operation::Connecting as ListeningSocket;
 pub(crate) use peer::Peer;
 pub(crate) use unsupported::{AcceptReadiness, NameHold, SocketListener, Watch};
 
@@ -48,7 +49,7 @@ use crate::{
     name::{PipeName, PipeNameKind},
     options::Request,
 };
-use std::{borrow::Cow, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 /// Opens without waiting: busy and absent are errors.
 pub(crate) fn open(request: &Request, limit: &WaitLimit) -> io::Result<End> {
@@ -86,9 +87,4 @@ pub(crate) fn per_user_name(name: &str) -> io::Result<String> {
 /// Sleeps up to the limit; a canceller ends it sooner.
 pub(crate) fn pause(limit: &WaitLimit) -> io::Result<()> {
     unsupported::pause(limit)
-}
-
-/// An error that the kernel reports too: its number, and so the text of the system.
-pub(super) fn pipe_error(kind: PipeErrorKind, _text: impl Into<Cow<'static, str>>) -> io::Error {
-    handle::system_error(kind.code())
 }

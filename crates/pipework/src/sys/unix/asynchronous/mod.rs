@@ -4,8 +4,8 @@
 //! thread of the runtime ever waits here.
 
 mod anonymous;
+mod create_open;
 pub(super) mod delay;
-mod making;
 pub(super) mod reactor;
 
 pub(crate) use super::client::connecting::connect;
@@ -13,6 +13,6 @@ pub(crate) use super::connection::spin_policy::SpinPolicy;
 pub(crate) use super::connection::task::TaskWait;
 pub(crate) use super::server::accepting::Accepting;
 pub(crate) use anonymous::{AsyncAnonRead, AsyncAnonWrite};
+pub(crate) use create_open::{create, create_with_attributes, open, open_with_attributes};
 pub(crate) use delay::Delay;
-pub(crate) use making::{create, create_with_attributes, open, open_with_attributes};
 pub(crate) use reactor::Reactor;

@@ -6,10 +6,9 @@ mod opening;
 mod search;
 
 use super::{
-    super::WaitLimit,
-    claim,
+    super::{WaitLimit, errors::ended},
     connection::Connection,
-    name::{directory::Directory, namespace},
+    name::lookup::{absent, directories},
     poll,
     watch::Watch as DirectoryWatch,
 };
@@ -20,33 +19,7 @@ use crate::{
 };
 use opening::{OpenOn, OpenStep, Opening};
 use search::{Attempt, Search};
-use std::{io, os::fd::BorrowedFd, path::PathBuf, time::Duration};
-
-/// Waits until something about a name may have changed.
-#[derive(Debug)]
-pub(crate) struct Watch {
-    directories: DirectoryWatch,
-}
-
-impl Watch {
-    /// Begins to watch; the caller looks after this, not before.
-    pub(crate) fn new(name: &PipeName) -> io::Result<Watch> {
-        let mut watch = Some(DirectoryWatch::for_places());
-        directories(name, &mut watch)?;
-        Ok(Watch { directories: watch.unwrap_or_else(DirectoryWatch::for_places) })
-    }
-
-    /// Waits for a change, or a short time where the system can't tell.
-    pub(crate) fn wait(&self, limit: &WaitLimit) -> io::Result<()> {
-        limit.check()?;
-        self.directories.wait(limit).map(drop)
-    }
-
-    /// Readable after a change, where the system can tell.
-    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.directories.fd()
-    }
-}
+use std::{io, time::Duration};
 
 /// Opens now: busy and absent are errors.
 pub(crate) fn open(request: &Request, limit: &WaitLimit) -> io::Result<Connection> {
@@ -116,57 +89,8 @@ pub(crate) fn wait(name: &PipeName, timeout: Option<Duration>) -> io::Result<()>
     }
 }
 
-/// Where the pipe is, or would be made.
-pub(crate) fn location(name: &PipeName) -> io::Result<PathBuf> {
-    if let Some(directory) = directories(name, &mut None)?.into_iter().next() {
-        return Ok(directory.path);
-    }
-    let name_dir = namespace::private_path()
-        .ok_or_else(|| fail(PipeErrorKind::Absent, "there is no directory in which pipes could live"))?;
-    Ok(name_dir.join(crate::model::dir_format::directory_name(name.folded(), claim::DIRECTORY_NAME_LEN_MAX)))
-}
-
-/// The directories of this name in all trusted roots, watched from before they are looked at.
-pub(super) fn directories(name: &PipeName, watch: &mut Option<DirectoryWatch>) -> io::Result<Vec<Directory>> {
-    let (name_dirs, places) = namespace::existing()?;
-    if let Some(watch) = watch {
-        // A root that does not exist yet shows in its parent.
-        for place in places {
-            if name_dirs.iter().any(|name_dir| name_dir.path == place) {
-                watch.add(&place);
-            } else if let Some(parent) = place.parent() {
-                watch.add(parent);
-            }
-        }
-    }
-    let mut directories = Vec::new();
-    for name_dir in name_dirs {
-        if let Some(directory) = name_dir.directory(name.folded())? {
-            if let Some(watch) = watch {
-                watch.add(&directory.path);
-            }
-            directories.push(directory);
-        }
-    }
-    Ok(directories)
-}
-
-/// The end of a wait, with what was waited for.
-pub(super) fn ended(name: &PipeName, why: &str, error: io::Error) -> io::Error {
-    match PipeErrorKind::of(&error) {
-        Some(kind) => fail(kind, format!("{name} {why} until the wait was over: {error}")),
-        None => error,
-    }
-}
-
 fn busy(name: &PipeName) -> io::Error {
     let text =
         format!("{name} is busy: no instance of it listens now; wait with `connect` or `NamedPipe::wait`");
     fail(PipeErrorKind::Busy, text)
-}
-
-pub(super) fn absent(name: &PipeName) -> io::Error {
-    let places = namespace::existing().map(|(_, places)| places).unwrap_or_default();
-    let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
-    fail(PipeErrorKind::Absent, format!("there is no pipe {name} (looked in {})", places.join(", ")))
 }

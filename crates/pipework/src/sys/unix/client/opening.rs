@@ -2,10 +2,11 @@
 
 use super::{
     super::{
-        connection::{Connection, thread::DESCRIPTORS_PAUSE},
+        super::errors::ended,
+        connection::{Connection, fd_passing::DESCRIPTORS_PAUSE},
+        name::lookup::absent,
         watch::{Change, Watch},
     },
-    absent, ended,
     search::{Attempt, Search},
 };
 use crate::{error::PipeErrorKind, options::Request};

@@ -1,16 +1,13 @@
 //! Looking for an instance that takes this client.
 
-use super::{
-    super::{
-        claim::{self, Claim},
-        connection::{Connection, Rights, handshake::ClientHandshake, rings::Shape},
-        delegation,
-        end_options::EndOptions,
-        name::directory::Directory,
-        os, peer,
-        watch::Watch,
-    },
-    directories,
+use super::super::{
+    claim::{self, Claim},
+    connection::{Connection, Rights, handshake::ClientHandshake, rings::Shape},
+    delegation,
+    end_options::EndOptions,
+    name::{directory::Directory, lookup::directories},
+    os, peer,
+    watch::Watch,
 };
 use crate::{
     error::{PipeErrorKind, context, fail, fail_from},

@@ -4,7 +4,7 @@ use super::{
     super::os,
     Connection,
     fd_passing::{Received, receive_with},
-    handshake::Arrival,
+    handshake::HelloOutcome,
 };
 use crate::ring::Side;
 use rustix::{io::Errno, net::RecvFlags};
@@ -108,13 +108,13 @@ impl Connection {
     fn take_hello(&self) -> io::Result<()> {
         let arrival = self.handshake().receive(self.socket.as_fd(), &self.shape)?;
         match arrival {
-            Arrival::Pending => {}
-            Arrival::Gone => self.state.hung_up.store(true, Ordering::Release),
-            Arrival::Rings(rings) => {
+            HelloOutcome::Pending => {}
+            HelloOutcome::Gone => self.state.hung_up.store(true, Ordering::Release),
+            HelloOutcome::Rings(rings) => {
                 // Only the leader drains, so nobody else has set it.
                 self.rings.set(*rings).ok();
             }
-            Arrival::Corrupt(why) => return Err(self.corrupt(why)),
+            HelloOutcome::Corrupt(why) => return Err(self.corrupt(why)),
         }
         Ok(())
     }

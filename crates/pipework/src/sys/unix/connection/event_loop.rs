@@ -5,9 +5,9 @@
 
 use super::{
     Connection,
-    parking::Operation,
+    fd_passing::DESCRIPTORS_PAUSE,
+    operation::Operation,
     step::{On, Step},
-    thread::DESCRIPTORS_PAUSE,
 };
 use crate::ring::WaitKind;
 use std::{io, os::fd::AsFd};

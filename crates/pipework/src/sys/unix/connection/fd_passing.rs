@@ -12,7 +12,11 @@ use std::{
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
     os::fd::{BorrowedFd, OwnedFd},
+    time::Duration,
 };
+
+/// When to look again for fewer descriptors of this user in flight, of which the kernel signals no change.
+pub(in crate::sys::unix) const DESCRIPTORS_PAUSE: Duration = Duration::from_millis(2);
 
 /// What came through a socket.
 #[derive(Debug)]

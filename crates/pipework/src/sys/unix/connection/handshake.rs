@@ -2,9 +2,9 @@
 
 use super::{
     super::{delegation, memory, os, poll},
+    fd_passing::DESCRIPTORS_PAUSE,
     fd_passing::{Received, receive_with, send_with},
     rings::{Rings, Shape},
-    thread::DESCRIPTORS_PAUSE,
 };
 use crate::{
     error::context,
@@ -85,7 +85,7 @@ pub(crate) struct ServerHandshake {
 
 /// What came of looking for the hello.
 #[derive(Debug)]
-pub(crate) enum Arrival {
+pub(crate) enum HelloOutcome {
     /// Not all of it yet.
     Pending,
     /// The client is gone, and there was none.
@@ -102,56 +102,56 @@ impl ServerHandshake {
     }
 
     /// Takes what is there of the hello, without waiting.
-    pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>, shape: &Shape) -> io::Result<Arrival> {
+    pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>, shape: &Shape) -> io::Result<HelloOutcome> {
         if let Some(other) = self.fill(socket, HELLO_LEN)? {
             return Ok(other);
         }
         let hello = match self.bytes.first_chunk().map(Hello::decode) {
             Some(Ok(hello)) => hello,
             Some(Err(Refused::Version(version))) => {
-                return Ok(Arrival::Corrupt(format!(
+                return Ok(HelloOutcome::Corrupt(format!(
                     "a hello of version {version}, and this program speaks version 1"
                 )));
             }
-            _ => return Ok(Arrival::Corrupt("no hello of this protocol".into())),
+            _ => return Ok(HelloOutcome::Corrupt("no hello of this protocol".into())),
         };
         if (Hello { identity_len: 0, ..hello }) != shape.hello() {
-            return Ok(Arrival::Corrupt("a hello for a pipe of another shape".into()));
+            return Ok(HelloOutcome::Corrupt("a hello for a pipe of another shape".into()));
         }
         if hello.identity_len > 0 {
             let len = usize::try_from(hello.identity_len).unwrap_or(usize::MAX);
             // Believed of root alone: what others say of who they are is worth nothing.
             if !shape.accept_remote || len > delegation::IDENTITY_LEN_MAX || os::credentials(socket)?.1 != 0 {
-                return Ok(Arrival::Corrupt("a hello for somebody else, which it may not say".into()));
+                return Ok(HelloOutcome::Corrupt("a hello for somebody else, which it may not say".into()));
             }
             if let Some(other) = self.fill(socket, HELLO_LEN + len)? {
                 return Ok(other);
             }
             self.remote_client = self.bytes.get(HELLO_LEN..).and_then(delegation::decode).map(Box::new);
             if self.remote_client.is_none() {
-                return Ok(Arrival::Corrupt("a hello for somebody of whom it tells nothing".into()));
+                return Ok(HelloOutcome::Corrupt("a hello for somebody of whom it tells nothing".into()));
             }
         }
         self.take_memory(shape)
     }
 
     /// Fills the bytes up to `len`; else what there is instead.
-    fn fill(&mut self, socket: BorrowedFd<'_>, len: usize) -> io::Result<Option<Arrival>> {
+    fn fill(&mut self, socket: BorrowedFd<'_>, len: usize) -> io::Result<Option<HelloOutcome>> {
         let mut space = [0; PIECE_LEN];
         while let Some(missing) = len.checked_sub(self.bytes.len()).filter(|missing| *missing > 0) {
             let (space, _) = space.split_at_mut(missing.min(PIECE_LEN));
             match receive_with(socket, space)? {
-                Received::Nothing => return Ok(Some(Arrival::Pending)),
-                Received::End => return Ok(Some(Arrival::Gone)),
+                Received::Nothing => return Ok(Some(HelloOutcome::Pending)),
+                Received::End => return Ok(Some(HelloOutcome::Gone)),
                 Received::TooMany => {
-                    return Ok(Some(Arrival::Corrupt("a hello with more than one descriptor".into())));
+                    return Ok(Some(HelloOutcome::Corrupt("a hello with more than one descriptor".into())));
                 }
                 Received::Bytes(len, memory) => {
                     self.bytes.extend(space.iter().take(len));
                     if let Some(memory) = memory
                         && self.memory.replace(memory).is_some()
                     {
-                        return Ok(Some(Arrival::Corrupt("a hello with more than one memory".into())));
+                        return Ok(Some(HelloOutcome::Corrupt("a hello with more than one memory".into())));
                     }
                 }
             }
@@ -159,12 +159,12 @@ impl ServerHandshake {
         Ok(None)
     }
 
-    fn take_memory(&mut self, shape: &Shape) -> io::Result<Arrival> {
+    fn take_memory(&mut self, shape: &Shape) -> io::Result<HelloOutcome> {
         let Some(memory) = self.memory.take() else {
-            return Ok(Arrival::Corrupt("a hello without its memory".into()));
+            return Ok(HelloOutcome::Corrupt("a hello without its memory".into()));
         };
         if let Err(why) = memory::check(&memory, shape.geometry().len()) {
-            return Ok(Arrival::Corrupt(why.into()));
+            return Ok(HelloOutcome::Corrupt(why.into()));
         }
         let rings = Rings::new(&memory, shape, Side::Server);
         if rings.is_err() {
@@ -173,6 +173,6 @@ impl ServerHandshake {
         } else {
             self.bytes = Vec::new();
         }
-        rings.map(|rings| Arrival::Rings(Box::new(rings)))
+        rings.map(|rings| HelloOutcome::Rings(Box::new(rings)))
     }
 }

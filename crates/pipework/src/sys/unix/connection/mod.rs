@@ -4,11 +4,12 @@
 
 mod doorbell;
 mod event_loop;
-mod fd_passing;
+pub(super) mod fd_passing;
 pub(super) mod handshake;
 #[cfg(feature = "tokio")]
 #[cfg(test)]
 mod mixed_tests;
+mod operation;
 mod operations;
 mod parking;
 mod read;
@@ -26,7 +27,6 @@ mod write;
 use super::{
     super::{WaitLimit, errors::disconnected},
     end_options::EndOptions,
-    name::registry::InstanceSlot,
     os,
     peer::Peer,
     poll,
@@ -39,13 +39,15 @@ use crate::{
 };
 use doorbell::{BELL, DISCONNECTED_BY_SERVER};
 use handshake::{ClientHandshake, ServerHandshake};
-use parking::{Operation, Parking};
+use operation::Operation;
+use parking::Parking;
 use readiness::Readiness;
 use rings::{Rings, Shape};
 use rustix::{event::PollFlags, net::Shutdown};
 use spin::Spin;
 use std::{
     collections::VecDeque,
+    fmt::Debug,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
@@ -95,8 +97,8 @@ pub(crate) struct Connection {
     made: Instant,
     /// When the peer was last seen alive, in nanoseconds since then. It wraps, which costs one look more or less.
     seen_alive: AtomicUsize,
-    /// On a server, the instance's place among those of the name.
-    slot: Mutex<Option<Arc<InstanceSlot>>>,
+    /// On a server, the instance's slot among those of the name, which the connection keeps.
+    slot: Mutex<Option<Arc<dyn Debug + Send + Sync>>>,
     /// Who made this end: a forked child must not end it.
     process: u32,
 }
@@ -141,7 +143,7 @@ impl Connection {
         socket: OwnedFd,
         shape: Shape,
         options: Arc<EndOptions>,
-        slot: Arc<InstanceSlot>,
+        slot: Arc<dyn Debug + Send + Sync>,
     ) -> Connection {
         let may = Rights { read: shape.inbound.is_some(), write: shape.outbound.is_some() };
         let mut connection = Connection::new(socket, Side::Server, shape, may, options);
@@ -384,7 +386,7 @@ impl Connection {
         rustix::net::shutdown(&self.socket, Shutdown::Both).ok();
     }
 
-    fn slot(&self) -> MutexGuard<'_, Option<Arc<InstanceSlot>>> {
+    fn slot(&self) -> MutexGuard<'_, Option<Arc<dyn Debug + Send + Sync>>> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

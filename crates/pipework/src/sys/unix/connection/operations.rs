@@ -5,7 +5,7 @@ use super::task::TaskWait;
 use super::{
     super::{end_options::EndOptions, peer::Peer},
     Connection, LazyWaitLimit,
-    parking::Operation,
+    operation::Operation,
     write::Progress,
 };
 #[cfg(feature = "tokio")]

@@ -7,7 +7,7 @@
 //! A leader first sleeps lightly for a moment, at a word of the shared memory, where it is woken for less than through
 //! the socket; only then at the socket, where it also hears of the end of its peer and of its canceller.
 
-use super::{LazyWaitLimit, readiness::Readiness};
+use super::{LazyWaitLimit, operation::Operation, readiness::Readiness};
 use crate::{
     ring::WaitKind,
     sys::{
@@ -58,13 +58,6 @@ pub(crate) struct Direction<'a> {
 
 /// The right to read, or to write; given back when it is dropped.
 pub(crate) type DirectionGuard<'a> = direction_lock::DirectionGuard<Direction<'a>>;
-
-/// Which direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Operation {
-    Read,
-    Write,
-}
 
 /// What a waiting thread needs from its end.
 pub(crate) trait Sleeper {

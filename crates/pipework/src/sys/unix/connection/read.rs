@@ -19,7 +19,7 @@ use std::{
 };
 
 /// What a look at the ring comes to.
-enum Taken<T> {
+enum TakeOutcome<T> {
     Some(T),
     /// The ring is empty.
     Nothing,
@@ -146,7 +146,7 @@ impl Connection {
     /// Takes something if it is there; `None` is the end.
     fn attempt_take<T>(
         &self,
-        mut take: impl FnMut(&mut Consumer) -> io::Result<Taken<T>>,
+        mut take: impl FnMut(&mut Consumer) -> io::Result<TakeOutcome<T>>,
     ) -> io::Result<Step<Option<T>>> {
         self.check_usable()?;
         // Read before the ring: what was written before the end is there when the end is seen.
@@ -157,11 +157,11 @@ impl Connection {
         for is_received in [false, true] {
             let taken = take(&mut *rings.consumer()?)?;
             match taken {
-                Taken::Some(value) => return Ok(Step::Done(Some(value))),
-                Taken::Nothing if is_closed => return Ok(Step::Done(None)),
-                Taken::Nothing => return Ok(Step::Blocked(On::Data)),
-                Taken::Announced if is_received => {}
-                Taken::Announced => {
+                TakeOutcome::Some(value) => return Ok(Step::Done(Some(value))),
+                TakeOutcome::Nothing if is_closed => return Ok(Step::Done(None)),
+                TakeOutcome::Nothing => return Ok(Step::Blocked(On::Data)),
+                TakeOutcome::Announced if is_received => {}
+                TakeOutcome::Announced => {
                     let is_drained = self.parking.drain_now(|| self.drain())?;
                     if is_closed && is_drained && self.attachments().is_empty() {
                         return Err(self.corrupt("a message was announced and its memory never sent"));
@@ -179,24 +179,24 @@ impl Connection {
         &self,
         consumer: &mut Consumer,
         bufs: &mut [IoSliceMut<'_>],
-    ) -> io::Result<Taken<usize>> {
+    ) -> io::Result<TakeOutcome<usize>> {
         let mut filled = 0;
         for buf in bufs.iter_mut().filter(|buf| !buf.is_empty()) {
             if filled > 0 && !self.may_take_more(consumer)? {
                 break;
             }
             match self.take_bytes(consumer, buf)? {
-                Taken::Some(len) => {
+                TakeOutcome::Some(len) => {
                     filled += len;
                     if len < buf.len() {
                         break;
                     }
                 }
                 other if filled == 0 => return Ok(other),
-                Taken::Nothing | Taken::Announced => break,
+                TakeOutcome::Nothing | TakeOutcome::Announced => break,
             }
         }
-        Ok(if filled > 0 { Taken::Some(filled) } else { Taken::Nothing })
+        Ok(if filled > 0 { TakeOutcome::Some(filled) } else { TakeOutcome::Nothing })
     }
 
     /// Whether a read that has got something may take more: not beyond the end of a message in message read mode.
@@ -211,7 +211,7 @@ impl Connection {
     }
 
     /// Fills `buf` with what is there, in byte read mode across the bounds of messages.
-    fn take_bytes(&self, consumer: &mut Consumer, buf: &mut [u8]) -> io::Result<Taken<usize>> {
+    fn take_bytes(&self, consumer: &mut Consumer, buf: &mut [u8]) -> io::Result<TakeOutcome<usize>> {
         let reads_messages = self.options.reads_messages();
         let mut filled = 0;
         loop {
@@ -233,7 +233,7 @@ impl Connection {
                 Front::Message { left, taken, attached: true } => {
                     match self.take_attached(consumer, rest, left, taken)? {
                         Some(len) => filled += len,
-                        None => return Ok(Taken::Announced),
+                        None => return Ok(TakeOutcome::Announced),
                     }
                 }
                 Front::Message { .. } => {
@@ -242,31 +242,31 @@ impl Connection {
                 }
             }
         }
-        Ok(if filled > 0 { Taken::Some(filled) } else { Taken::Nothing })
+        Ok(if filled > 0 { TakeOutcome::Some(filled) } else { TakeOutcome::Nothing })
     }
 
     /// Takes the message at the front, or as much of it as fits.
-    fn take_message(&self, consumer: &mut Consumer, buf: &mut [u8]) -> io::Result<Taken<MessageRead>> {
+    fn take_message(&self, consumer: &mut Consumer, buf: &mut [u8]) -> io::Result<TakeOutcome<MessageRead>> {
         let Front::Message { left, taken, attached } = self.checked(consumer.front())? else {
-            return Ok(Taken::Nothing);
+            return Ok(TakeOutcome::Nothing);
         };
         let len = if attached {
             match self.take_attached(consumer, buf, left, taken)? {
                 Some(len) => len,
-                None => return Ok(Taken::Announced),
+                None => return Ok(TakeOutcome::Announced),
             }
         } else {
             consumer.take(buf)
         };
         consumer.end_message();
         let is_whole = len as u64 == left;
-        Ok(Taken::Some(if is_whole { MessageRead::Whole(len) } else { MessageRead::Part(len) }))
+        Ok(TakeOutcome::Some(if is_whole { MessageRead::Whole(len) } else { MessageRead::Part(len) }))
     }
 
     /// Takes the whole message at the front, if it is not too long.
-    fn take_whole(&self, consumer: &mut Consumer, len_max: usize) -> io::Result<Taken<Vec<u8>>> {
+    fn take_whole(&self, consumer: &mut Consumer, len_max: usize) -> io::Result<TakeOutcome<Vec<u8>>> {
         let Front::Message { left, .. } = self.checked(consumer.front())? else {
-            return Ok(Taken::Nothing);
+            return Ok(TakeOutcome::Nothing);
         };
         let len = usize::try_from(left).unwrap_or(usize::MAX);
         if len > len_max {
@@ -276,9 +276,9 @@ impl Connection {
         message.try_reserve_exact(len).map_err(out_of_memory)?;
         message.resize(len, 0);
         Ok(match self.take_message(consumer, &mut message)? {
-            Taken::Some(_) => Taken::Some(message),
-            Taken::Nothing => Taken::Nothing,
-            Taken::Announced => Taken::Announced,
+            TakeOutcome::Some(_) => TakeOutcome::Some(message),
+            TakeOutcome::Nothing => TakeOutcome::Nothing,
+            TakeOutcome::Announced => TakeOutcome::Announced,
         })
     }
 

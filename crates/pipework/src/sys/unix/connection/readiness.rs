@@ -3,7 +3,7 @@
 
 use super::{
     super::os::{Event, PollSet, Timer},
-    parking::Operation,
+    operation::Operation,
 };
 use std::{
     io,

@@ -1,6 +1,6 @@
 //! The rings of a connection, seen from one end.
 
-use super::parking::Operation;
+use super::operation::Operation;
 use crate::{
     model::hello::Hello,
     ring::{Consumer, Direction, Geometry, Memory, Producer, Side, WaitWords},

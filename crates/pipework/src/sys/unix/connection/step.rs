@@ -5,11 +5,7 @@
 //! reports `WouldBlock`, and [`task`](super::task) registers a waker. So a rule about reading or writing is written once,
 //! and the drivers differ only in how they wait.
 
-use super::{
-    Connection,
-    parking::{DirectionGuard, Operation},
-    rings::Rings,
-};
+use super::{Connection, operation::Operation, parking::DirectionGuard, rings::Rings};
 use crate::ring::{Front, Interest};
 use std::io;
 
@@ -70,24 +66,6 @@ impl On {
         match self {
             On::Data | On::Hello | On::Attachment => Interest::Data,
             On::Space(_) | On::Socket | On::Descriptors => Interest::Space,
-        }
-    }
-}
-
-impl Operation {
-    /// What an operation of this direction waits for, as far as is known before its first attempt.
-    pub(in crate::sys::unix) fn interest(self) -> Interest {
-        match self {
-            Operation::Read => Interest::Data,
-            Operation::Write => Interest::Space,
-        }
-    }
-
-    /// What the peer waits for that an operation of this direction publishes.
-    pub(super) fn published(self) -> Interest {
-        match self {
-            Operation::Read => Interest::Space,
-            Operation::Write => Interest::Data,
         }
     }
 }

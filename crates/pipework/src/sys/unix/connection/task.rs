@@ -3,9 +3,10 @@
 use super::{
     super::asynchronous::{Delay, Reactor, SpinPolicy},
     Connection,
-    parking::{DirectionGuard, Operation},
+    fd_passing::DESCRIPTORS_PAUSE,
+    operation::Operation,
+    parking::DirectionGuard,
     step::{On, Step},
-    thread::DESCRIPTORS_PAUSE,
 };
 use crate::{ring::WaitKind, sys::waiters::Waiter};
 use ::tokio::{io::Interest as Readiness, runtime::Handle, task::coop};

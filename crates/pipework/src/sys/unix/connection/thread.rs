@@ -3,7 +3,9 @@
 use super::{
     super::{os, poll},
     Connection, LazyWaitLimit,
-    parking::{DirectionGuard, Operation, Sleeper},
+    fd_passing::DESCRIPTORS_PAUSE,
+    operation::Operation,
+    parking::{DirectionGuard, Sleeper},
     rings::Rings,
     step::{On, Step},
     write::Progress,
@@ -23,8 +25,6 @@ use std::{
 /// How long a thread sleeps at a word of the memory before it goes to the socket, and so how late it may hear that its
 /// peer was killed or its canceller used. Most answers of a program at work come sooner.
 const FUTEX_WAIT: Duration = Duration::from_millis(10);
-/// When to look again for fewer descriptors in flight.
-pub(in crate::sys::unix) const DESCRIPTORS_PAUSE: Duration = Duration::from_millis(2);
 
 impl Connection {
     /// Waits for the client's hello; whether it came, or the client went away without one.

@@ -1,5 +1,5 @@
 //! Linux: sealed memory, exact backlogs, directory watches.
 
-pub(super) mod claim;
+pub(super) mod address;
 pub(super) mod memory;
 pub(super) mod watch;

@@ -1,7 +1,7 @@
 //! A pipe's directory: what is in it, who lives, and cleaning what is dead and ours.
 
 use super::{
-    super::{claim, os},
+    super::{address, os},
     namespace::{self, NameDir},
 };
 use crate::{
@@ -33,7 +33,7 @@ pub(crate) struct Directory {
 
 /// The name of a pipe's directory.
 pub(crate) fn name_of(folded: &str) -> String {
-    dir_format::directory_name(folded, claim::DIRECTORY_NAME_LEN_MAX)
+    dir_format::directory_name(folded, address::DIRECTORY_NAME_LEN_MAX)
 }
 
 /// What lies in a pipe's directory.
@@ -383,7 +383,7 @@ impl Directory {
             let is_dead = !self.is_alive(*leaf)?;
             if is_dead {
                 self.unlink(&leaf.encode());
-                claim::forget(self, *leaf);
+                self.unlink_claim(*leaf);
             } else if matches!(leaf, EntryName::Server { .. }) {
                 is_served = true;
             }
@@ -398,13 +398,20 @@ impl Directory {
 
     /// The address of a socket here, whatever the length of the directory's path.
     pub(crate) fn address(&self, leaf: EntryName) -> io::Result<SocketAddrUnix> {
-        claim::address(&self.fd, &self.path, &leaf.encode())
+        address::address(&self.fd, &self.path, &leaf.encode())
     }
 
     /// Removes a name that is known to be ours.
     pub(crate) fn unlink(&self, leaf: &str) {
         // Whoever was quicker did what we want.
         rustix::fs::unlinkat(&self.fd, leaf, AtFlags::empty()).ok();
+    }
+
+    /// Removes the file for the claims of an instance, where there is one.
+    pub(crate) fn unlink_claim(&self, instance: EntryName) {
+        if address::HAS_CLAIM_FILES {
+            self.unlink(&EntryName::Claim(instance.id()).encode());
+        }
     }
 
     /// Gives a file its final name.

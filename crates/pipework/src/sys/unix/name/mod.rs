@@ -1,7 +1,7 @@
-//! Names in the file system: where they live, and which of them this process serves.
+//! Names in the file system: where they live, who may see them, and what is there.
 
 pub(super) mod directory;
 pub(super) mod list;
+pub(super) mod lookup;
 pub(super) mod namespace;
 pub(super) mod permission;
-pub(super) mod registry;

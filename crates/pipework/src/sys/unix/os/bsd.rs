@@ -54,11 +54,11 @@ pub(crate) const HANGUP: PollFlags = PollFlags::HUP.union(PollFlags::RDHUP);
 #[cfg(not(target_os = "freebsd"))]
 pub(crate) const HANGUP: PollFlags = PollFlags::HUP;
 
-pub(crate) use making::{accept, new_socket};
+pub(crate) use creation::{accept, new_socket};
 
 /// Making descriptors that neither wait nor are inherited, in one step.
 #[cfg(not(target_vendor = "apple"))]
-mod making {
+mod creation {
     use rustix::{
         net::{AddressFamily, SocketFlags, SocketType, accept_with, socket_with},
         pipe::{PipeFlags, pipe_with},
@@ -87,7 +87,7 @@ mod making {
 /// The same in several steps: a child that another thread starts between them inherits the descriptor, which these
 /// systems leave no way to prevent.
 #[cfg(target_vendor = "apple")]
-mod making {
+mod creation {
     use rustix::{
         io::{Errno, ioctl_fionbio},
         net::{AddressFamily, SocketType, sockopt::set_socket_nosigpipe},
@@ -267,7 +267,7 @@ pub(crate) struct Event {
 
 impl Event {
     pub(crate) fn new() -> io::Result<Event> {
-        let (read, write) = making::pipe()?;
+        let (read, write) = creation::pipe()?;
         Ok(Event { read, write })
     }
 

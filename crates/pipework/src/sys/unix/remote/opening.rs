@@ -13,7 +13,7 @@ use crate::{
     error::{PipeErrorKind, fail},
     name::PipeNameKind,
     options::{PipeMode, Request},
-    sys::{Canceller, WaitLimit, end_options::EndOptions, unix::client::ended},
+    sys::{Canceller, WaitLimit, end_options::EndOptions, errors::ended},
 };
 use ::tokio::time;
 use std::{

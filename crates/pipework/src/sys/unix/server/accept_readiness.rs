@@ -1,7 +1,7 @@
 //! The one descriptor that tells that a listener has a client, for foreign event loops.
 
 use super::super::{
-    client::Watch,
+    name::lookup::Watch,
     os::{PollSet, Timer},
     unix_socket::SocketListener,
 };

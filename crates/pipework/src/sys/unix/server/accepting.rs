@@ -5,8 +5,8 @@ use super::super::{
         delay::Delay,
         reactor::{OwnsFd, register},
     },
-    client::Watch,
     connection::task::TaskWait,
+    name::lookup::Watch,
     unix_socket::SocketListener,
 };
 use crate::{name::PipeName, sys::Instance};

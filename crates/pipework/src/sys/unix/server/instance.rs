@@ -4,10 +4,10 @@ use super::{
     super::{
         connection::{Connection, rings::Shape},
         end_options::EndOptions,
-        name::registry::{self, InstanceSlot, LockWait, NameHold, Takes},
         poll,
     },
     listening_socket::ListeningSocket,
+    registry::{self, InstanceSlot, LockWait, NameHold, Takes},
 };
 use crate::{
     model::dir_format::Taking,
@@ -132,7 +132,8 @@ impl InstanceBackend for Backend {
             return Ok(None);
         };
         *self.renewable() = listening.take().filter(|listening| listening.is_renewed());
-        Ok(Some(Connection::server(socket, self.shape, Arc::clone(options), Arc::clone(&self.slot))))
+        let slot = Arc::clone(&self.slot);
+        Ok(Some(Connection::server(socket, self.shape, Arc::clone(options), slot)))
     }
 
     fn wait(&self, listening: &ListeningSocket, limit: &WaitLimit) -> io::Result<()> {

@@ -175,7 +175,7 @@ impl ListeningSocket {
             for name in [Some(leaf), leaf.full()].into_iter().flatten() {
                 self.directory.unlink(&name.encode());
             }
-            claim::forget(&self.directory, leaf);
+            self.directory.unlink_claim(leaf);
         }
     }
 

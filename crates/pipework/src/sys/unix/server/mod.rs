@@ -5,3 +5,4 @@ pub(super) mod accept_readiness;
 pub(super) mod accepting;
 pub(super) mod instance;
 pub(super) mod listening_socket;
+pub(super) mod registry;

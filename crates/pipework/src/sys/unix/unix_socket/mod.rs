@@ -12,7 +12,6 @@ use super::{
         end::PipeEnd,
         errors::{broken, denied, no_messages, unread},
     },
-    end::End,
     end_options::EndOptions,
     name::{directory, namespace, permission::Permission},
     os::{self, PollSet},
@@ -515,12 +514,12 @@ impl SocketListener {
     }
 
     /// Takes a client if one is queued.
-    pub(crate) fn try_accept(&self) -> io::Result<Option<End>> {
+    pub(in crate::sys::unix) fn accept_queued(&self) -> io::Result<Option<SocketEnd>> {
         loop {
             return match os::accept(self.socket.as_fd()) {
                 Ok(socket) => {
                     let options = EndOptions::new(PipeMode::Byte, None);
-                    Ok(Some(End::Socket(Arc::new(SocketEnd::new(socket, Side::Server, options)))))
+                    Ok(Some(SocketEnd::new(socket, Side::Server, options)))
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
                 // It came and went.

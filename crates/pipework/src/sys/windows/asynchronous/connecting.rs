@@ -4,7 +4,7 @@
 use super::{
     super::{
         End,
-        client::{self, ended, wait_while_busy},
+        client::{self, wait_while_busy},
         connection::Connection,
         handle::{code, wide},
     },
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     options::Request,
-    sys::{WaitLimit, async_end::AsyncEnd},
+    sys::{WaitLimit, async_end::AsyncEnd, errors::ended},
 };
 use std::{ffi::c_void, future::poll_fn, io, sync::Arc, time::Duration};
 use windows_sys::Win32::Foundation::{ERROR_FILE_NOT_FOUND, ERROR_PIPE_BUSY};

@@ -3,11 +3,13 @@
 use super::{
     super::{
         claim,
-        server::listening_socket::{ListeningSocket, bind_aside},
+        name::{
+            directory::{self, Directory, Lock},
+            namespace::{self, NameDir},
+            permission::Permission,
+        },
     },
-    directory::{self, Directory, Lock},
-    namespace::{self, NameDir},
-    permission::Permission,
+    listening_socket::{ListeningSocket, bind_aside},
 };
 use crate::{
     error::{PipeErrorKind, fail},

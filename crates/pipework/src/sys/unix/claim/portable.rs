@@ -23,9 +23,6 @@ use std::{
     time::Duration,
 };
 
-/// A socket's path has 104 bytes on most of these systems, a zero at its end included. The length of a hashed name is the
-/// least that serves all names; it leaves 17 for the root, which is `/tmp/pipework-501`.
-pub(in crate::sys::unix) const DIRECTORY_NAME_LEN_MAX: usize = 41;
 /// One is needed; the rest is for clients that were killed while they claimed.
 pub(in crate::sys::unix) const BACKLOG: i32 = 4;
 /// Whether a socket that has taken its client can take the next. Here its claim file is gone.
@@ -40,20 +37,6 @@ pub(in crate::sys::unix) enum Claim {
     Taken,
     /// Somebody else has it, or is about to, or it is no more.
     Lost,
-}
-
-/// The address of a socket in a directory: its path, which must be short.
-pub(in crate::sys::unix) fn address(_: &OwnedFd, directory: &Path, leaf: &str) -> io::Result<SocketAddrUnix> {
-    let path = directory.join(leaf);
-    SocketAddrUnix::new(&path).map_err(|error| match error {
-        Errno::NAMETOOLONG => {
-            let path = path.display();
-            let text =
-                format!("{path} is longer than the path of a socket may be; set a shorter PIPEWORK_DIR");
-            fail_from(PipeErrorKind::Invalid, text, error)
-        }
-        error => context(path.display().to_string(), error),
-    })
 }
 
 /// Makes what clients need to claim the instance, before they can see it.
@@ -117,11 +100,6 @@ impl Ending {
     pub(in crate::sys::unix) fn fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.event.as_fd())
     }
-}
-
-/// Removes what `prepare` made.
-pub(in crate::sys::unix) fn forget(directory: &Directory, leaf: EntryName) {
-    directory.unlink(&file_of(leaf));
 }
 
 fn file_of(leaf: EntryName) -> String {

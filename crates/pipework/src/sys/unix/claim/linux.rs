@@ -1,26 +1,20 @@
 //! Claiming an instance: a backlog of zero queues exactly one client.
 
 use super::super::name::directory::Directory;
-use crate::{
-    error::context,
-    model::dir_format::{EntryName, Taking},
-};
+use crate::model::dir_format::{EntryName, Taking};
 use rustix::{
     io::Errno,
     net::{
-        Shutdown, SocketAddrUnix,
+        Shutdown,
         sockopt::{self, Timeout},
     },
 };
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    path::Path,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
 
-/// A directory's name may take what the file system allows, less some for decency.
-pub(in crate::sys::unix) const DIRECTORY_NAME_LEN_MAX: usize = 200;
 /// Exactly one client is queued; the next one is told to come again.
 pub(in crate::sys::unix) const BACKLOG: i32 = 0;
 /// Whether a socket that has taken its client can take the next: its queue is exact again at once.
@@ -35,12 +29,6 @@ pub(in crate::sys::unix) enum Claim {
     Taken,
     /// Somebody else has it, or it is no more.
     Lost,
-}
-
-/// The address of a socket in a directory of any depth, by way of the directory's descriptor.
-pub(in crate::sys::unix) fn address(dir: &OwnedFd, _: &Path, leaf: &str) -> io::Result<SocketAddrUnix> {
-    let path = format!("/proc/self/fd/{}/{leaf}", dir.as_raw_fd());
-    SocketAddrUnix::new(path.as_str()).map_err(|error| context(path, error))
 }
 
 /// Makes what clients need to claim the instance; here, nothing.
@@ -127,9 +115,6 @@ impl Ending {
         None
     }
 }
-
-/// Removes what `prepare` made; here, nothing.
-pub(in crate::sys::unix) fn forget(_: &Directory, _: EntryName) {}
 
 #[cfg(test)]
 mod tests {
