@@ -38,7 +38,7 @@ pub(crate) use end::End;
 pub(crate) use handle::handle_from_raw;
 pub(super) use instance::Backend;
 pub(crate) use list::list;
-pub(super) use operation::Connecting as Listening;
+pub(super) use operation::Connecting as ListeningSocket;
 pub(crate) use peer::Peer;
 pub(crate) use unsupported::{AcceptReadiness, NameHold, SocketListener, Watch};
 
