@@ -3,18 +3,16 @@
 //!
 //! The clients are processes of this program, with a hidden command ([`peer`]).
 
+mod parameters;
 pub(crate) mod peer;
+mod peer_process;
 mod report;
 mod source;
 mod speed;
 mod transfer;
 mod transport;
 
-use std::{
-    env, io,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::env;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use pipework::{Canceller, PipeMode};
@@ -25,15 +23,6 @@ use crate::{
     failure::{Failure, Status},
     interrupt,
 };
-
-/// The size of a write: a chunk of the file, and in message mode a message.
-const CHUNK_LEN: usize = 64 * 1024;
-
-/// The size of the pipes' buffers, in each direction.
-const BUFFER_LEN: u32 = 1 << 20;
-
-/// The demo fails when a peer process makes no progress for this long.
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A shorter measurement is not meaningful.
 const MEASURE_LEN_MIN: u64 = 256 << 20;
@@ -113,30 +102,4 @@ fn new_progress() -> ProgressBar {
         progress.set_style(style.progress_chars("=> "));
     }
     progress
-}
-
-/// A peer process of this program. Dropping it kills the process.
-struct Peer(Child);
-
-impl Peer {
-    fn start(configure: impl FnOnce(&mut Command)) -> io::Result<Peer> {
-        let mut command = Command::new(env::current_exe()?);
-        command.arg("demo-peer").stdin(Stdio::null()).stdout(Stdio::null());
-        configure(&mut command);
-        let explain = |error| io::Error::other(format!("can't start a peer process: {error}"));
-        command.spawn().map(Peer).map_err(explain)
-    }
-
-    /// Waits until the process has exited. Returns whether it succeeded.
-    fn finish(mut self) -> io::Result<bool> {
-        self.0.wait().map(|status| status.success())
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // Both do nothing if the process has exited.
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
 }

@@ -11,7 +11,11 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     args::{DemoPeerArgs, PeerTask},
-    cmd::demo::{CHUNK_LEN, STALL_TIMEOUT, source::Digest, speed, transport},
+    cmd::demo::{
+        parameters::{CHUNK_LEN, STALL_TIMEOUT},
+        source::Digest,
+        speed, transport,
+    },
     failure::Failure,
     output::filled,
 };

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use crate::{
     cmd::demo::{
-        BUFFER_LEN, CHUNK_LEN, mode_name,
+        mode_name,
+        parameters::{BUFFER_LEN, CHUNK_LEN},
         source::{Digest, Source},
         speed::{PASSES, PING_LEN, Speed, label},
         transfer::Transfer,

@@ -10,7 +10,7 @@ use indicatif::ProgressBar;
 use pipework::Canceller;
 use sha2::{Digest as _, Sha256};
 
-use crate::{cmd::demo::CHUNK_LEN, failure::Failure, output::filled};
+use crate::{cmd::demo::parameters::CHUNK_LEN, failure::Failure, output::filled};
 
 /// A SHA-256.
 pub(super) type Digest = [u8; 32];

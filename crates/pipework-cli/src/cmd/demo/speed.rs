@@ -11,7 +11,7 @@ use pipework::Canceller;
 use crate::{
     args::Transport,
     cmd::demo::{
-        CHUNK_LEN,
+        parameters::CHUNK_LEN,
         source::Source,
         transport::{self, Connection, Endpoint},
     },

@@ -15,7 +15,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     cmd::demo::{
-        BUFFER_LEN, Peer, STALL_TIMEOUT,
+        parameters::{BUFFER_LEN, STALL_TIMEOUT},
+        peer_process::PeerProcess,
         source::{Digest, Source},
     },
     failure::Failure,
@@ -58,7 +59,7 @@ pub(super) fn run(
     builder.pipe_mode(mode).in_buffer_size(BUFFER_LEN).out_buffer_size(BUFFER_LEN);
     let listener = builder.listen()?;
     listener.set_canceller(Some(interrupted));
-    let peers = (0..clients).map(|_| start_client(&name, mode)).collect::<io::Result<Vec<Peer>>>()?;
+    let peers = (0..clients).map(|_| start_client(&name, mode)).collect::<io::Result<Vec<PeerProcess>>>()?;
 
     let transfers = thread::scope(|scope| {
         let mut senders = Vec::new();
@@ -83,8 +84,8 @@ pub(super) fn run(
     Ok(transfers)
 }
 
-fn start_client(name: &PipeName, mode: PipeMode) -> io::Result<Peer> {
-    Peer::start(|command| {
+fn start_client(name: &PipeName, mode: PipeMode) -> io::Result<PeerProcess> {
+    PeerProcess::start(|command| {
         command.arg("receive").arg(name.as_ref() as &std::ffi::OsStr);
         if mode == PipeMode::Message {
             command.arg("--message");

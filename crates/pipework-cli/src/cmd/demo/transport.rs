@@ -13,7 +13,10 @@ use pipework::{
 
 use crate::{
     args::Transport,
-    cmd::demo::{BUFFER_LEN, Peer, STALL_TIMEOUT},
+    cmd::demo::{
+        parameters::{BUFFER_LEN, STALL_TIMEOUT},
+        peer_process::PeerProcess,
+    },
 };
 
 /// One end of a transport, used by one thread.
@@ -71,7 +74,7 @@ impl Endpoint for MessageEndpoint {
 /// The endpoint of this process, and the peer process.
 pub(super) struct Connection {
     pub(super) endpoint: Box<dyn Endpoint>,
-    pub(super) peer: Peer,
+    pub(super) peer: PeerProcess,
 }
 
 /// Creates a transport, starts the peer process, and waits until that has connected.
@@ -121,8 +124,8 @@ fn start_peer(
     bytes: u64,
     name: Option<&PipeName>,
     ends: Option<(Stdio, Stdio)>,
-) -> io::Result<Peer> {
-    Peer::start(|command| {
+) -> io::Result<PeerProcess> {
+    PeerProcess::start(|command| {
         let transport = match transport {
             Transport::PipeworkByte => "pipework-byte",
             Transport::PipeworkMessage => "pipework-message",

@@ -73,6 +73,20 @@ impl Connection {
         Ok(Connection::new(pipe, side, facts.has_messages, Arc::new(options)))
     }
 
+    /// The state of async reads and writes.
+    #[cfg(feature = "tokio")]
+    pub(super) fn state(&self) -> &super::asynchronous::State {
+        self.state.get_or_init(Box::default)
+    }
+
+    /// Wakes all tasks that wait here, so that they try again.
+    #[cfg(feature = "tokio")]
+    pub(super) fn wake_tasks(&self) {
+        if let Some(state) = self.state.get() {
+            state.wake_tasks();
+        }
+    }
+
     /// Without tasks there is no watch that could take an empty message.
     #[cfg(not(feature = "tokio"))]
     #[expect(clippy::unused_self, reason = "as with tasks")]

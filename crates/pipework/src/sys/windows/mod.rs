@@ -28,6 +28,7 @@ mod pipe;
 mod pipe_end;
 mod reading;
 mod sid;
+mod thread_token;
 mod token;
 mod unsupported;
 mod writing;

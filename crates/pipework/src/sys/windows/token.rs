@@ -3,9 +3,9 @@
 
 use super::{
     handle::{code, done, own_or_null},
-    impersonate::impersonate,
     pipe::Pipe,
     sid::Sid,
+    thread_token::{impersonate, thread_token},
 };
 use std::{
     io,
@@ -14,14 +14,13 @@ use std::{
     sync::OnceLock,
 };
 use windows_sys::Win32::{
-    Foundation::{ERROR_INSUFFICIENT_BUFFER, ERROR_NO_TOKEN, HANDLE},
+    Foundation::{ERROR_INSUFFICIENT_BUFFER, HANDLE},
     Security::{
         GetTokenInformation, SID_AND_ATTRIBUTES, TOKEN_GROUPS, TOKEN_QUERY, TOKEN_USER, TokenGroups,
         TokenUser,
     },
     System::Threading::{
-        GetCurrentProcess, GetCurrentThread, OpenProcess, OpenProcessToken, OpenThreadToken,
-        PROCESS_QUERY_LIMITED_INFORMATION,
+        GetCurrentProcess, OpenProcess, OpenProcessToken, PROCESS_QUERY_LIMITED_INFORMATION,
     },
 };
 
@@ -61,21 +60,6 @@ pub(super) fn identity_of_client(pipe: &Pipe) -> io::Result<Identity> {
     let token = impersonate(pipe, || thread_token(TOKEN_QUERY))??;
     let none = || io::Error::other("the thread did not impersonate the client");
     identity_of(&token.ok_or_else(none)?)
-}
-
-/// The token that this thread impersonates with, if any.
-pub(super) fn thread_token(access: u32) -> io::Result<Option<OwnedHandle>> {
-    // SAFETY: it returns a constant that means this thread and needs no closing.
-    let thread = unsafe { GetCurrentThread() };
-    let mut token = ptr::null_mut();
-    // SAFETY: `token` is a local that the call writes. Access is checked against the process, not the impersonated user.
-    let answer = unsafe { OpenThreadToken(thread, access, 1, &mut token) };
-    match done(answer) {
-        // SAFETY: the call has just created the handle for this caller.
-        Ok(()) => unsafe { own_or_null(token) }.map(Some),
-        Err(error) if code(&error) == Some(ERROR_NO_TOKEN) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 fn token_of(process: HANDLE) -> io::Result<OwnedHandle> {

@@ -3,7 +3,7 @@
 use super::{
     target::{Identity, Target},
     tickets,
-    transport::Link,
+    transport::TcpLink,
 };
 use crate::error::{PipeErrorKind, context, fail, fail_from};
 use smb2::{
@@ -32,7 +32,7 @@ pub(super) enum Failure {
 /// Signs in and opens the share of pipes.
 pub(super) async fn login(
     connection: &mut Connection,
-    link: &Link,
+    link: &TcpLink,
     target: &Target,
 ) -> Result<TreeId, Failure> {
     connection.negotiate().await.map_err(Failure::Negotiating)?;
@@ -52,7 +52,7 @@ pub(super) async fn login(
         Identity::Password { user, domain, password } => {
             Session::setup(connection, user, password, domain).await.map_err(Failure::SigningIn)?
         }
-        Identity::Tickets => tickets::sign_in(connection, target).await?,
+        Identity::Tickets => sign_in_with_tickets(connection, target).await?,
     };
     if !session.should_sign {
         let text = format!("{} signs nothing, so anybody on the way could change it", target.server);
@@ -70,6 +70,14 @@ pub(super) async fn login(
         })?;
     }
     Ok(tree.tree_id)
+}
+
+/// Signs in with a ticket for the server's name. The ticket-granting ticket requests it if the cache has none.
+async fn sign_in_with_tickets(connection: &mut Connection, target: &Target) -> Result<Session, Failure> {
+    let (credentials, tickets) = tickets::credentials().map_err(Failure::Here)?;
+    let host = target.host();
+    let signed_in = Session::setup_kerberos_from_ccache(connection, &credentials, &host, &tickets).await;
+    signed_in.map_err(Failure::SigningIn)
 }
 
 fn check_can_encrypt(connection: &Connection, target: &Target) -> io::Result<()> {

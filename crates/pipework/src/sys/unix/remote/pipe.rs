@@ -52,26 +52,26 @@ struct State {
     /// How it is over, once everything in the queue is taken.
     over: Option<Over>,
     /// Whether somebody may read and nobody else.
-    reading_turn: bool,
+    is_read_locked: bool,
     /// Whether a write is under way.
     is_writing: bool,
     /// Why a write failed that nobody waited for, for the next one who writes.
     write_failure: Option<io::Error>,
     /// Whether somebody may write and nobody else.
-    writing_turn: bool,
+    is_write_locked: bool,
     /// A read mode that the server has not been told yet: whether to read messages.
     mode: Option<bool>,
 }
 
 /// The right to read, or to write, given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn<'a> {
+pub(super) struct ReadWriteGuard<'a> {
     pipe: &'a Pipe,
-    kind: TurnKind,
+    kind: ReadWrite,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum TurnKind {
+enum ReadWrite {
     Read,
     Write,
 }
@@ -90,18 +90,18 @@ impl Pipe {
 
     // ---------------------------------------------------------------- reading
 
-    /// Takes something from the queue as soon as it is there; `None` is the end of the pipe. `turn` is the reader's, if it
+    /// Takes something from the queue as soon as it is there; `None` is the end of the pipe. `guard` is the reader's, if it
     /// has one.
     pub(super) fn poll_take<T>(
         self: &Arc<Pipe>,
         cx: &mut Context<'_>,
         waiter: &mut Waiter,
-        turn: Option<&Turn<'_>>,
+        guard: Option<&ReadWriteGuard<'_>>,
         take: &mut dyn FnMut(&mut Queue) -> Option<T>,
     ) -> Poll<io::Result<Option<T>>> {
         let background = background()?;
         let mut state = self.lock();
-        if state.reading_turn && turn.is_none() {
+        if state.is_read_locked && guard.is_none() {
             waiter.wait_at(&self.readers, cx);
             return Poll::Pending;
         }
@@ -120,7 +120,7 @@ impl Pipe {
     ) -> io::Result<Option<T>> {
         let background = background()?;
         let mut state = self.lock();
-        if !state.reading_turn {
+        if !state.is_read_locked {
             if let Some(outcome) = self.look(&mut state, take) {
                 return outcome;
             }
@@ -187,8 +187,8 @@ impl Pipe {
     pub(super) async fn transact(self: &Arc<Pipe>, request: Vec<u8>, len_max: usize) -> io::Result<Vec<u8>> {
         let mut waiter = Waiter::default();
         // From the request to the reply nobody else may read, or two replies could change places.
-        let reading = poll_fn(|cx| self.poll_turn(cx, &mut waiter, TurnKind::Read)).await?;
-        let writing = poll_fn(|cx| self.poll_turn(cx, &mut waiter, TurnKind::Write)).await;
+        let reading = poll_fn(|cx| self.poll_guard(cx, &mut waiter, ReadWrite::Read)).await?;
+        let writing = poll_fn(|cx| self.poll_guard(cx, &mut waiter, ReadWrite::Write)).await;
         let writing = writing.map_err(said_by_transact)?;
         let is_one_request = self.begin_transaction()?;
         if is_one_request {
@@ -249,7 +249,7 @@ impl Pipe {
         written: &mut usize,
     ) -> io::Result<()> {
         let mut waiter = Waiter::default();
-        let _turn = poll_fn(|cx| self.poll_turn(cx, &mut waiter, TurnKind::Write)).await?;
+        let _guard = poll_fn(|cx| self.poll_guard(cx, &mut waiter, ReadWrite::Write)).await?;
         while *written < len {
             let data = piece(*written, self.session.len_max());
             let before = *written;
@@ -269,8 +269,8 @@ impl Pipe {
         waiter: &mut Waiter,
         data: impl FnOnce(usize) -> Vec<u8>,
     ) -> Poll<io::Result<usize>> {
-        match self.poll_turn(cx, waiter, TurnKind::Write)? {
-            Poll::Ready(_turn) => Poll::Ready(self.hand_over(data)),
+        match self.poll_guard(cx, waiter, ReadWrite::Write)? {
+            Poll::Ready(_guard) => Poll::Ready(self.hand_over(data)),
             Poll::Pending => Poll::Pending,
         }
     }
@@ -278,8 +278,8 @@ impl Pipe {
     /// The same at once, else `WouldBlock`.
     pub(super) fn hand_over_now(self: &Arc<Pipe>, data: impl FnOnce(usize) -> Vec<u8>) -> io::Result<usize> {
         background()?;
-        match self.try_turn(TurnKind::Write) {
-            Some(turn) => turn.and_then(|_turn| self.hand_over(data)),
+        match self.try_guard(ReadWrite::Write) {
+            Some(guard) => guard.and_then(|_guard| self.hand_over(data)),
             None => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
@@ -294,7 +294,7 @@ impl Pipe {
     pub(super) fn poll_writable(&self, cx: &mut Context<'_>, waiter: &mut Waiter) -> Poll<io::Result<()>> {
         background()?;
         let state = self.lock();
-        if state.is_writing || state.writing_turn {
+        if state.is_writing || state.is_write_locked {
             waiter.wait_at(&self.writers, cx);
             return Poll::Pending;
         }
@@ -320,7 +320,7 @@ impl Pipe {
     /// Waits until the other end has read everything, where the server can tell.
     pub(super) async fn drain(self: &Arc<Pipe>) -> io::Result<()> {
         let mut waiter = Waiter::default();
-        let _turn = poll_fn(|cx| self.poll_turn(cx, &mut waiter, TurnKind::Write)).await?;
+        let _guard = poll_fn(|cx| self.poll_guard(cx, &mut waiter, ReadWrite::Write)).await?;
         let (sender, done) = oneshot::channel();
         let pipe = Arc::clone(self);
         background()?.spawn(async move {
@@ -330,7 +330,7 @@ impl Pipe {
         done.await.unwrap_or_else(|_| Err(self.session.loss()))
     }
 
-    /// Begins a write; the caller has the turn, and nothing is under way.
+    /// Begins a write; the caller has the guard, and nothing is under way.
     fn send(self: &Arc<Pipe>, data: Vec<u8>) -> io::Result<Sent<'_>> {
         let background = background()?;
         self.lock().is_writing = true;
@@ -350,43 +350,43 @@ impl Pipe {
         self.writers.wake_all();
     }
 
-    // ---------------------------------------------------------------- turns
+    // ---------------------------------------------------------------- guards
 
-    fn poll_turn(
+    fn poll_guard(
         &self,
         cx: &mut Context<'_>,
         waiter: &mut Waiter,
-        kind: TurnKind,
-    ) -> Poll<io::Result<Turn<'_>>> {
+        kind: ReadWrite,
+    ) -> Poll<io::Result<ReadWriteGuard<'_>>> {
         background()?;
-        if let Some(turn) = self.try_turn(kind) {
-            return Poll::Ready(turn);
+        if let Some(guard) = self.try_guard(kind) {
+            return Poll::Ready(guard);
         }
         waiter.wait_at(self.tasks_of(kind), cx);
         // It may have been given back in between.
-        self.try_turn(kind).map_or(Poll::Pending, Poll::Ready)
+        self.try_guard(kind).map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// The turn if it is free; for a writer, an error if an earlier write has failed.
-    fn try_turn(&self, kind: TurnKind) -> Option<io::Result<Turn<'_>>> {
+    /// The guard if it is free; for a writer, an error if an earlier write has failed.
+    fn try_guard(&self, kind: ReadWrite) -> Option<io::Result<ReadWriteGuard<'_>>> {
         let mut state = self.lock();
         match kind {
-            TurnKind::Read if state.reading_turn => return None,
-            TurnKind::Read => state.reading_turn = true,
-            TurnKind::Write if state.writing_turn || state.is_writing => return None,
-            TurnKind::Write => match (state.write_failure.take(), state.over) {
+            ReadWrite::Read if state.is_read_locked => return None,
+            ReadWrite::Read => state.is_read_locked = true,
+            ReadWrite::Write if state.is_write_locked || state.is_writing => return None,
+            ReadWrite::Write => match (state.write_failure.take(), state.over) {
                 (Some(failure), _) => return Some(Err(failure)),
                 (None, Some(over)) => return Some(Err(over.of_write(&self.session))),
-                (None, None) => state.writing_turn = true,
+                (None, None) => state.is_write_locked = true,
             },
         }
-        Some(Ok(Turn { pipe: self, kind }))
+        Some(Ok(ReadWriteGuard { pipe: self, kind }))
     }
 
-    fn tasks_of(&self, kind: TurnKind) -> &Arc<Waiters> {
+    fn tasks_of(&self, kind: ReadWrite) -> &Arc<Waiters> {
         match kind {
-            TurnKind::Read => &self.readers,
-            TurnKind::Write => &self.writers,
+            ReadWrite::Read => &self.readers,
+            ReadWrite::Write => &self.writers,
         }
     }
 
@@ -497,12 +497,12 @@ impl Drop for Sent<'_> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for ReadWriteGuard<'_> {
     fn drop(&mut self) {
         let mut state = self.pipe.lock();
         match self.kind {
-            TurnKind::Read => state.reading_turn = false,
-            TurnKind::Write => state.writing_turn = false,
+            ReadWrite::Read => state.is_read_locked = false,
+            ReadWrite::Write => state.is_write_locked = false,
         }
         drop(state);
         self.pipe.tasks_of(self.kind).wake_all();

@@ -4,7 +4,7 @@ use super::{
     background::background,
     login,
     target::{Key, Target},
-    transport::{self, Link},
+    transport::{self, TcpLink},
 };
 use crate::error::{PipeErrorKind, fail, fail_from};
 use ::tokio::{sync::Mutex as AsyncMutex, time};
@@ -35,21 +35,21 @@ const GOOD_BYE: Duration = Duration::from_secs(5);
 /// One session; it ends when it is dropped.
 pub(super) struct Session {
     pub(super) connection: Connection,
-    link: Arc<Link>,
+    link: Arc<TcpLink>,
     tree: TreeId,
     server: String,
     address: SocketAddr,
 }
 
-/// The place of a session, of which there is one for a key: who comes first signs in, the others wait for that.
-type Place = Arc<AsyncMutex<Weak<Session>>>;
+/// The session of a key, if there is one. The lock is held while one signs in; the others wait for it.
+type SessionSlot = Arc<AsyncMutex<Weak<Session>>>;
 
-static PLACES: LazyLock<Mutex<HashMap<Key, Place>>> = LazyLock::new(Mutex::default);
+static SLOTS: LazyLock<Mutex<HashMap<Key, SessionSlot>>> = LazyLock::new(Mutex::default);
 
 /// The session of a target: one that there is, or a new one.
 pub(super) async fn session(target: &Target) -> io::Result<Arc<Session>> {
-    let place = place_of(target.key()?);
-    let mut known = place.lock().await;
+    let slot = slot_of(target.key()?);
+    let mut known = slot.lock().await;
     if let Some(session) = known.upgrade().filter(|session| !session.connection.is_disconnected()) {
         return Ok(session);
     }
@@ -59,11 +59,11 @@ pub(super) async fn session(target: &Target) -> io::Result<Arc<Session>> {
     Ok(session)
 }
 
-fn place_of(key: Key) -> Place {
-    let mut places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
-    let is_used = |place: &Place| place.try_lock().map_or(true, |known| known.strong_count() > 0);
-    places.retain(|_, place| Arc::strong_count(place) > 1 || is_used(place));
-    Arc::clone(places.entry(key).or_default())
+fn slot_of(key: Key) -> SessionSlot {
+    let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_used = |slot: &SessionSlot| slot.try_lock().map_or(true, |known| known.strong_count() > 0);
+    slots.retain(|_, slot| Arc::strong_count(slot) > 1 || is_used(slot));
+    Arc::clone(slots.entry(key).or_default())
 }
 
 impl Session {

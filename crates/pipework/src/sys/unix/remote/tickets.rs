@@ -1,17 +1,12 @@
 //! The caller's own Kerberos tickets, as `kinit` leaves them in a file.
 
-use super::{login::Failure, target::Target};
 use crate::{
     error::{PipeErrorKind, fail},
     sys::unix::name::namespace,
 };
-use smb2::{
-    Session,
-    auth::kerberos::{
-        KerberosCredentials,
-        ccache::{CCache, parse_ccache},
-    },
-    client::Connection,
+use smb2::auth::kerberos::{
+    KerberosCredentials,
+    ccache::{CCache, parse_ccache},
 };
 use std::{
     env,
@@ -23,9 +18,9 @@ use std::{
 /// Where the configuration of Kerberos is, unless the environment says otherwise.
 const CONFIGURATION: &str = "/etc/krb5.conf";
 
-/// Signs in with the tickets: one for the server's name, which is got with the ticket for tickets if it is not there yet.
-pub(super) async fn sign_in(connection: &mut Connection, target: &Target) -> Result<Session, Failure> {
-    let tickets = tickets().map_err(Failure::Here)?;
+/// The tickets, and the user that they are for.
+pub(super) fn credentials() -> io::Result<(KerberosCredentials, CCache)> {
+    let tickets = tickets()?;
     let principal = &tickets.default_principal;
     let credentials = KerberosCredentials {
         username: principal.components.join("/"),
@@ -33,9 +28,7 @@ pub(super) async fn sign_in(connection: &mut Connection, target: &Target) -> Res
         realm: principal.realm.clone(),
         kdc_address: kdc(&principal.realm),
     };
-    let host = target.host();
-    let signed_in = Session::setup_kerberos_from_ccache(connection, &credentials, &host, &tickets).await;
-    signed_in.map_err(Failure::SigningIn)
+    Ok((credentials, tickets))
 }
 
 /// Whose tickets they are and where; the same for the same tickets, also after they were renewed.

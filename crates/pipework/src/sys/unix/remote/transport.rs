@@ -33,7 +33,7 @@ const READ_AHEAD: usize = 4096;
 
 /// What is known of a connection from outside.
 #[derive(Debug, Default)]
-pub(super) struct Link {
+pub(super) struct TcpLink {
     /// How many frames have come.
     frames: AtomicUsize,
     /// What broke it first, if it was an error of the system.
@@ -52,19 +52,19 @@ struct Failure {
 /// The writing half, for the SMB client.
 pub(super) struct Sender {
     socket: AsyncMutex<OwnedWriteHalf>,
-    link: Arc<Link>,
+    link: Arc<TcpLink>,
 }
 
 /// The reading half, for the SMB client.
 pub(super) struct Receiver {
     socket: AsyncMutex<BufReader<OwnedReadHalf>>,
-    link: Arc<Link>,
+    link: Arc<TcpLink>,
 }
 
 /// The future of a trait that has no async functions.
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = smb2::Result<T>> + Send + 'a>>;
 
-impl Link {
+impl TcpLink {
     pub(super) fn frames(&self) -> usize {
         self.frames.load(Ordering::Relaxed)
     }
@@ -127,8 +127,8 @@ async fn first_of(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<Tcp
 }
 
 /// Takes the stream apart for the SMB client.
-pub(super) fn split(stream: TcpStream) -> (Sender, Receiver, Arc<Link>) {
-    let link = Arc::new(Link::default());
+pub(super) fn split(stream: TcpStream) -> (Sender, Receiver, Arc<TcpLink>) {
+    let link = Arc::new(TcpLink::default());
     let (reading, writing) = stream.into_split();
     let sender = Sender { socket: AsyncMutex::new(writing), link: Arc::clone(&link) };
     let reading = BufReader::with_capacity(READ_AHEAD, reading);

@@ -4,7 +4,7 @@ use super::{
     super::{anonymous::write_vectored, handle_info, pipe, writing::gathered},
     TRIES_MAX,
     blocking_call::BlockingCall,
-    check_runtime,
+    runtime::check_runtime,
 };
 use crate::{error::PipeErrorKind, sys::errors::closed};
 use ::tokio::task::{JoinHandle, coop, spawn_blocking};

@@ -2,7 +2,7 @@
 //! when the task that waits for them is dropped.
 #![expect(unsafe_code, reason = "calls of the system")]
 
-use super::{super::unsupported::pause, check_runtime, lock};
+use super::{super::unsupported::pause, lock::lock, runtime::check_runtime};
 use crate::sys::WaitLimit;
 use ::tokio::task::{JoinHandle, spawn_blocking};
 use std::{

@@ -7,7 +7,7 @@ use super::{
         handle::{code, system_error},
         pipe::Pipe,
     },
-    lock,
+    lock::lock,
 };
 use crate::sys::waiters::Waiters;
 use std::{

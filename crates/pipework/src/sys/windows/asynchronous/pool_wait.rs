@@ -3,7 +3,8 @@
 
 use super::{
     super::handle::{Event, done, milliseconds},
-    check_runtime, lock,
+    lock::lock,
+    runtime::check_runtime,
 };
 use std::{
     collections::BTreeMap,

@@ -1,10 +1,13 @@
 //! Async reads from a connection, which never block a thread.
 
 use super::{
-    super::{connection::Connection, direction::DirectionGuard, pipe::Pipe, reading::ReadOutcome},
-    State, TRIES_MAX, TaskWait, check_runtime,
-    completion::{Ended, Operation},
-    lock,
+    super::{connection::Connection, direction::DirectionGuard, reading::ReadOutcome},
+    TRIES_MAX, TaskWait,
+    completion::Operation,
+    lock::lock,
+    read_watch::{Reading, Watch},
+    runtime::check_runtime,
+    state::State,
 };
 use crate::{
     error::PipeErrorKind,
@@ -20,32 +23,7 @@ use std::{
     io::{self, IoSliceMut},
     sync::Arc,
     task::{Context, Poll, ready},
-    thread,
 };
-
-/// How often to yield while the completion of a cancelled operation is on its way.
-const YIELDS_MAX: u32 = 100_000;
-
-/// What is known of a connection's unread data.
-#[derive(Debug, Default)]
-pub(super) struct Reading {
-    /// The read of length zero that ends when something can be read.
-    watch: Option<Watch>,
-    /// A watch has ended, and no read was tried since.
-    is_signalled: bool,
-    /// A watch has taken an empty message, which is the next one to return.
-    has_empty: bool,
-    /// A transaction waits for its reply: no other task may read.
-    is_reserved: bool,
-}
-
-#[derive(Debug)]
-struct Watch {
-    operation: Arc<Operation>,
-    /// Whether it was begun in message read mode, in which it takes an empty message.
-    takes_empty: bool,
-    pipe: Arc<Pipe>,
-}
 
 /// The outcome of one try.
 enum Try<T> {
@@ -372,48 +350,6 @@ impl Connection {
                 ReadOutcome::Part(len) => return Ok(Some((len, true))),
                 ReadOutcome::End => return Ok(None),
             }
-        }
-    }
-}
-
-impl Reading {
-    /// Takes note of how the watch ended, if it did.
-    fn notice_end(&mut self) {
-        if let Some(watch) = &self.watch
-            && let Some(ended) = watch.operation.ended()
-        {
-            let takes_empty = watch.takes_empty;
-            self.watch = None;
-            self.note_end(ended, takes_empty);
-        }
-    }
-
-    fn note_end(&mut self, ended: Ended, takes_empty: bool) {
-        if takes_empty && ended.outcome().is_ok() {
-            self.has_empty = true;
-        } else {
-            self.is_signalled = true;
-        }
-    }
-
-    /// Ends the watch. The kernel is done with it afterwards; its completion comes from another thread a moment later. If
-    /// that takes too long, the watch stays until the completion says whether it has taken an empty message.
-    fn cancel_watch(&mut self) {
-        if let Some(watch) = &self.watch {
-            watch.operation.cancel(&watch.pipe);
-            let mut yields = 0..YIELDS_MAX;
-            while watch.operation.ended().is_none() && yields.next().is_some() {
-                thread::yield_now();
-            }
-        }
-        self.notice_end();
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        if self.operation.ended().is_none() {
-            self.operation.cancel(&self.pipe);
         }
     }
 }

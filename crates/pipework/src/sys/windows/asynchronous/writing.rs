@@ -14,9 +14,10 @@ use super::{
     },
     TaskWait,
     blocking_call::BlockingCall,
-    check_runtime,
     completion::Operation,
-    lock,
+    lock::lock,
+    pending_write::Writing,
+    runtime::check_runtime,
 };
 use crate::{
     error::PipeErrorKind,
@@ -33,17 +34,6 @@ use std::{
 
 /// The most bytes of a stream that are copied for a write that waits for room; never more than the quota.
 const PENDING_LEN_MAX: u32 = 65_536;
-
-/// The state of a connection's async writes.
-#[derive(Debug, Default)]
-pub(super) struct Writing {
-    /// The write that waits for room.
-    pending: Option<Arc<Operation>>,
-    /// The connection's generation.
-    generation: u32,
-    /// How many bytes of a stream may wait for room, queried on first use.
-    len_max: Option<u32>,
-}
 
 /// What was written: the length, and the operation if it waits for room.
 type Written = (usize, Option<Arc<Operation>>);
@@ -204,25 +194,6 @@ impl Connection {
             // A writer with another handle of this end took the room.
             Err(error) if error == PipeErrorKind::TimedOut && len == 0 => Ok(None),
             Err(error) => Err(error),
-        }
-    }
-}
-
-impl Writing {
-    /// Takes note of the end of the pending write. If it failed, the next write fails by itself.
-    fn notice_end(&mut self) {
-        if self.pending.as_ref().is_some_and(|operation| operation.ended().is_some()) {
-            self.pending = None;
-        }
-    }
-}
-
-impl Drop for Writing {
-    fn drop(&mut self) {
-        self.notice_end();
-        if let Some(operation) = &self.pending {
-            // If nothing can be read, the peer does not wait for this end to read either.
-            operation.discard_meanwhile(self.generation).ok();
         }
     }
 }
