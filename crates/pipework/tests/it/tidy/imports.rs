@@ -16,6 +16,24 @@ const BACK_USES: &[(&str, &str, &str, &str)] = &[
         "the builder has the short form `listen`, the listener is made by a builder",
     ),
     ("pipework", "tokio/options.rs", "tokio/listener.rs", "as `named.rs` and `listener.rs`"),
+    // What both systems share is written over what each backend has, and the backends implement its traits.
+    ("pipework", "sys/end.rs", "sys/unix/end.rs", "shared code over the kinds of ends of a backend"),
+    ("pipework", "sys/end.rs", "sys/windows/end.rs", "as for Unix"),
+    (
+        "pipework",
+        "sys/instance.rs",
+        "sys/unix/server/instance.rs",
+        "shared code over a backend's part of an instance",
+    ),
+    ("pipework", "sys/instance.rs", "sys/windows/instance.rs", "as for Unix"),
+    ("pipework", "sys/canceller.rs", "sys/unix/canceller.rs", "shared code over a backend's event"),
+    ("pipework", "sys/canceller.rs", "sys/windows/canceller.rs", "as for Unix"),
+    (
+        "pipework",
+        "sys/async_end.rs",
+        "sys/windows/asynchronous/accepting.rs",
+        "shared code over a backend's accepting",
+    ),
 ];
 
 /// Files that use each other, directly or around a corner.
