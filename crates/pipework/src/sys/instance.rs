@@ -33,7 +33,7 @@ struct Shared {
     backend: Backend,
 }
 
-/// What the instance is at now.
+/// The current state of the instance.
 #[derive(Debug)]
 pub(super) struct Current {
     pub(super) machine: instance::Instance,
@@ -41,7 +41,8 @@ pub(super) struct Current {
     connection: Option<Arc<Connection>>,
 }
 
-/// What an instance needs from its backend. `listening` is where a client is waited for, if anywhere.
+/// The operations that an instance needs from its backend. `listening` is where the server waits for a
+/// client, if anywhere.
 pub(super) trait InstanceBackend: Debug + Send + Sync {
     /// Listens again; a connection, if a client is there at once.
     fn listen(
@@ -189,7 +190,7 @@ impl Instance {
         }
     }
 
-    /// Whether a client that has left wrote something that nobody has read.
+    /// Whether a client that has left wrote something that is still unread.
     pub(crate) fn left_bytes(&self) -> bool {
         let peeked = self.connection_now().and_then(|connection| PipeEnd::peek(&*connection, &mut []));
         peeked.is_ok_and(|peek| peek.available > 0)

@@ -14,7 +14,7 @@ use std::{
     os::fd::{BorrowedFd, OwnedFd},
 };
 
-/// What came through a socket.
+/// The outcome of a receive from the socket.
 #[derive(Debug)]
 pub(crate) enum Received {
     /// Nothing now.
@@ -23,7 +23,7 @@ pub(crate) enum Received {
     End,
     /// So many bytes, and a descriptor with them.
     Bytes(usize, Option<OwnedFd>),
-    /// Several descriptors at once, which nobody of ours sends; they are closed.
+    /// Several descriptors at once, which our ends never send; they are closed.
     TooMany,
 }
 

@@ -1,4 +1,4 @@
-//! What one attempt of an operation comes to, and the one place where the peer is woken.
+//! The outcome of one attempt of an operation, and the one place where the peer is woken.
 //!
 //! An operation of a connection is an *attempt*: a function that takes or publishes what it can and never waits. It sees
 //! no clock and no waker. Three *drivers* repeat it: [`thread`](super::thread) blocks, [`event_loop`](super::event_loop)
@@ -25,7 +25,7 @@ pub(super) enum Step<T> {
     Blocked(On),
 }
 
-/// What a blocked operation needs.
+/// The event that a blocked operation waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum On {
     /// Something to read in the ring.
@@ -65,7 +65,7 @@ impl<T> Step<T> {
 }
 
 impl On {
-    /// What a blocked operation announces to the peer.
+    /// The interest that a blocked operation announces to the peer.
     pub(in crate::sys::unix) fn interest(self) -> Interest {
         match self {
             On::Data | On::Hello | On::Attachment => Interest::Data,
@@ -75,7 +75,8 @@ impl On {
 }
 
 impl Operation {
-    /// What an operation of this direction waits for, as far as is known before its first attempt.
+    /// The event that an operation of this direction waits for, as far as it is known before the first
+    /// attempt.
     pub(in crate::sys::unix) fn interest(self) -> Interest {
         match self {
             Operation::Read => Interest::Data,
@@ -83,7 +84,7 @@ impl Operation {
         }
     }
 
-    /// What the peer waits for that an operation of this direction publishes.
+    /// The interest of the peer that an operation of this direction satisfies.
     pub(super) fn published(self) -> Interest {
         match self {
             Operation::Read => Interest::Space,
