@@ -82,20 +82,20 @@ pub(crate) enum Taking {
     One,
     /// One; the instance that follows it takes its socket over and gives it a new name.
     Next,
-    /// The same, and a client has come, whom the server did not take yet.
+    /// The same, and a client has come that the server did not take yet.
     Full,
 }
 
 /// A file of ours in a pipe's directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EntryName {
-    /// Not finished; nobody's business but its maker's.
+    /// Not finished; only its maker uses it.
     Temporary(Id),
     /// The proof that a server process lives.
     Server { id: Id, incarnation: Incarnation, process: u32 },
     /// An instance that listens, with its own quotas.
     Instance { id: Id, incarnation: Incarnation, inbound: u32, outbound: u32, taking: Taking },
-    /// What a client locks to claim an instance, where the system can't queue exactly one client.
+    /// The file that a client locks to claim an instance, where the system can't queue exactly one client.
     Claim(Id),
 }
 
@@ -208,7 +208,7 @@ fn number(text: &str) -> Option<u32> {
     u32::try_from(digits(text, NUMBER_LEN)?).ok()
 }
 
-/// What the first instance fixed for all of them; a text, so that an operator can read it.
+/// The properties that the first instance fixed for all of them; a text, so that an operator can read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) incarnation: Incarnation,
@@ -220,7 +220,7 @@ pub(crate) struct Header {
     /// 255 is unlimited.
     pub(crate) max_instances: u8,
     pub(crate) default_timeout_ms: u32,
-    /// Who may open it, in words.
+    /// The users that may open it, as text.
     pub(crate) access: String,
     pub(crate) accept_remote: bool,
     /// As the server gave it.

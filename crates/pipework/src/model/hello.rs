@@ -7,7 +7,7 @@ const MAGIC: [u8; 8] = *b"pipework";
 /// Of what two ends say to each other: the hello, the words of the memory, the records, the bytes of the doorbell.
 pub(crate) const VERSION: u32 = 1;
 
-/// What a client says of the memory that it made. The server knows all of it already, and checks.
+/// The description of the memory that a client made. The server knows all of it already, and checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hello {
     /// Which creation of the name the client means to talk to.
@@ -18,7 +18,7 @@ pub(crate) struct Hello {
     pub(crate) outbound: Option<u32>,
     /// Whether the payload is framed into messages.
     pub(crate) messages: bool,
-    /// Bytes that follow and tell for whom on another computer the client speaks; 0 where it speaks for itself.
+    /// Length of the identity of the remote client that follows; 0 where the client speaks for itself.
     pub(crate) identity_len: u32,
 }
 

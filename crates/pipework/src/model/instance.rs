@@ -12,11 +12,11 @@ pub(crate) enum State {
     Connected,
     /// The client has left; only `disconnect` makes the instance usable again (rule C3).
     Closing,
-    /// Nobody can open it until the server connects again.
+    /// No client can open it until the server connects again.
     Disconnected,
 }
 
-/// What a server's `connect` has to do now.
+/// The work that a server's `connect` has to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Connect {
     /// Listen again first.
@@ -51,7 +51,7 @@ impl Instance {
         Instance { state: State::Listening, generation: 0 }
     }
 
-    /// What a server's `connect` has to do.
+    /// The work that a server's `connect` has to do.
     pub(crate) fn connect(self) -> Connect {
         match self.state {
             State::Disconnected => Connect::Listen,
@@ -93,7 +93,7 @@ impl Instance {
         }
     }
 
-    /// Throws the client out, or stops listening; `false` when there is nothing to disconnect.
+    /// Disconnects the client, or stops listening; `false` when there is nothing to disconnect.
     pub(crate) fn disconnect(&mut self) -> bool {
         let was = std::mem::replace(&mut self.state, State::Disconnected);
         was != State::Disconnected
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(instance.state, State::Listening);
         assert!(instance.disconnect(), "a listening instance can be disconnected");
         assert!(!instance.disconnect());
-        assert_eq!(instance.client_came(), 0, "nobody comes to a disconnected instance");
+        assert_eq!(instance.client_came(), 0, "no client comes to a disconnected instance");
         assert_eq!(instance.state, State::Disconnected);
         instance.client_left(0);
         assert_eq!(instance.state, State::Disconnected);

@@ -8,7 +8,7 @@ use super::{
 };
 use std::sync::Arc;
 
-/// What lies at the front of a ring.
+/// The front of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Front {
     /// Nothing.
@@ -61,7 +61,7 @@ impl Consumer {
         std::mem::take(&mut self.published)
     }
 
-    /// What can be read now.
+    /// The data that can be read now.
     pub(crate) fn front(&mut self) -> Result<Front, Corrupt> {
         if !self.lane.messages {
             if self.tail == self.head {
@@ -133,7 +133,7 @@ impl Consumer {
         if !self.lane.messages {
             return Ok(self.tail - self.head);
         }
-        // What was read of the first record counts, not what its header says by now.
+        // The length that was read from the first header counts, not what the header says by now.
         let (mut index, mut sum) = match self.current {
             Some(Current { record, taken }) => (self.head + record.ring_len(), record.len - taken),
             None => (self.head, 0),

@@ -6,8 +6,8 @@ const CONTROL_LEN: usize = 4096;
 const LINE: usize = 128;
 /// The smallest ring; a page.
 const CAPACITY_MIN: u64 = 4096;
-/// How much of a stream is copied before the other end is told, so that it copies at the same time. Half of it took a
-/// tenth more time for the telling, twice as much a tenth more for the waiting.
+/// How much of a stream is copied before it is published, so that the other end copies at the same time. Half
+/// of it took a tenth more time for publishing, twice as much a tenth more for waiting.
 pub(crate) const PIECE_LEN: usize = 32 * 1024;
 /// The largest quota that is kept as asked; a larger one counts as this one.
 const QUOTA_MAX: u64 = 256 * 1024 * 1024;
@@ -46,7 +46,7 @@ pub(super) enum Word {
     Head(Direction),
     /// How much payload the consumer has read; differs from the head by the records' headers.
     Payload(Direction),
-    /// What the threads of an end sleep for.
+    /// The interests that the threads of an end sleep for.
     Waiting(Side),
     /// Whether an end has closed or disconnected.
     Mark(Side),

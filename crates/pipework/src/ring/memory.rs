@@ -72,7 +72,8 @@ mod mapped {
             let layout = std::alloc::Layout::from_size_align(len, 4096).unwrap();
             // SAFETY: the layout is not empty, since a ring has a control page.
             let base = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }).unwrap();
-            // SAFETY: the allocation is aligned to a page, lives until `Heap` is dropped, and nobody refers to it.
+            // SAFETY: the allocation is aligned to a page, lives until `Heap` is dropped, and nothing refers
+            // to it.
             unsafe { Memory::new(base, len, Box::new(Heap { base, layout })) }
         }
 
@@ -107,8 +108,7 @@ mod mapped {
             self.word(word).fetch_or(bits, Ordering::Relaxed)
         }
 
-        /// The half of a word that has its lowest bits: for a kernel that sleeps and wakes at it, and for nobody else to
-        /// look at.
+        /// The half of a word that has its lowest bits. Only the kernel uses it, as a futex word.
         pub(in crate::ring) fn low_half(&self, word: Word) -> &AtomicU32 {
             let offset = word.offset() + if cfg!(target_endian = "big") { 4 } else { 0 };
             let place = self.at(offset, size_of::<u32>()).cast::<u32>();
@@ -241,8 +241,8 @@ mod heap {
     pub(crate) struct Memory {
         words: Vec<AtomicU64>,
         bytes: Vec<UnsafeCell<u8>>,
-        /// No kernel puts anybody to sleep here.
-        bed: AtomicU32,
+        /// No thread sleeps here: loom has no kernel.
+        futex_word: AtomicU32,
     }
 
     // SAFETY: the cells are touched under loom's eyes only, which reports every unsynchronised access.
@@ -253,7 +253,7 @@ mod heap {
     const CONTROL_LEN: usize = 4096;
 
     impl Memory {
-        /// What the backends call; nothing of them runs under loom.
+        /// The constructor that the backends call; nothing of them runs under loom.
         ///
         /// # Safety
         /// As the other one's, though this one does not touch the region.
@@ -265,7 +265,7 @@ mod heap {
             Memory {
                 words: (0..10 * 16).map(|_| AtomicU64::new(0)).collect(),
                 bytes: (CONTROL_LEN..len).map(|_| UnsafeCell::new(0)).collect(),
-                bed: AtomicU32::default(),
+                futex_word: AtomicU32::default(),
             }
         }
 
@@ -282,7 +282,7 @@ mod heap {
         }
 
         pub(in crate::ring) fn low_half(&self, _: Word) -> &AtomicU32 {
-            &self.bed
+            &self.futex_word
         }
 
         pub(in crate::ring) fn clear(&self, word: Word, bits: u64) -> u64 {
@@ -291,14 +291,14 @@ mod heap {
 
         pub(crate) fn copy_in(&self, offset: usize, bytes: &[u8]) {
             for (index, byte) in bytes.iter().enumerate() {
-                // SAFETY: loom hands out a pointer to a live byte and checks that nobody else has one.
+                // SAFETY: loom hands out a pointer to a live byte and checks that no other exists.
                 self.bytes[offset - CONTROL_LEN + index].with_mut(|place| unsafe { *place = *byte });
             }
         }
 
         pub(crate) fn copy_out(&self, offset: usize, buf: &mut [u8]) {
             for (index, byte) in buf.iter_mut().enumerate() {
-                // SAFETY: loom hands out a pointer to a live byte and checks that nobody writes it.
+                // SAFETY: loom hands out a pointer to a live byte and checks that no thread writes it.
                 *byte = self.bytes[offset - CONTROL_LEN + index].with(|place| unsafe { *place });
             }
         }

@@ -11,7 +11,7 @@ const ATTACHED: u64 = 0x5057_4d53_4721_0002;
 /// The largest message, in bytes.
 pub(crate) const MESSAGE_LEN_MAX: u64 = u32::MAX as u64;
 
-/// What a header says.
+/// The contents of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Record {
     /// Bytes of the message.

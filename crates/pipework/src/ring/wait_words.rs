@@ -1,4 +1,5 @@
-//! Who sleeps, told through the shared memory, so that a system call is made only for an end that waits.
+//! Announcements of sleeping threads in shared memory, so that a system call is made only for an end that
+//! waits.
 
 use super::{
     Memory, Side,
@@ -7,7 +8,7 @@ use super::{
 };
 use std::sync::{Arc, atomic::AtomicU32};
 
-/// What a thread sleeps for.
+/// The event that a thread sleeps for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interest {
     /// For something to read.
@@ -37,7 +38,7 @@ impl WaitKind {
 }
 
 impl Interest {
-    /// The bits of the waiting word that tell of this interest, one for each kind of sleep.
+    /// The bits of the waiting word that announce this interest, one for each kind of sleep.
     const fn bits(self) -> u64 {
         match self {
             Interest::Data => 0b0101,
@@ -113,18 +114,18 @@ impl WaitWords {
         Wake { light: taken & WaitKind::Futex.bits() != 0, deep: taken & WaitKind::Poll.bits() != 0 }
     }
 
-    /// Where this end's light sleepers lie, for the kernel.
+    /// The futex word of this end's light sleepers.
     pub(crate) fn own_futex_word(&self) -> &AtomicU32 {
         self.memory.low_half(Word::Waiting(self.side))
     }
 
-    /// Where the peer's light sleepers lie, for the kernel.
+    /// The futex word of the peer's light sleepers.
     pub(crate) fn peer_futex_word(&self) -> &AtomicU32 {
         self.memory.low_half(Word::Waiting(self.side.other()))
     }
 
-    /// Tells the peer on which processor a thread of this end begins to wait, and says whether the peer last waited on
-    /// another one, or did not say.
+    /// Announces to the peer on which processor a thread of this end begins to wait. Returns whether the peer
+    /// last waited on another one, or did not announce any.
     pub(crate) fn is_peer_elsewhere(&self, processor: Option<u64>) -> bool {
         let Some(processor) = processor else { return true };
         // Zero is what the memory begins with.
@@ -147,7 +148,7 @@ impl WaitWords {
             CloseState::Closed => 1,
             CloseState::Disconnected => 2,
         };
-        // Release, so that who sees the mark sees all that was written before it.
+        // Release: a peer that sees the mark also sees all that was written before it.
         self.memory.store(Word::Mark(self.side), value, Ordering::Release);
     }
 

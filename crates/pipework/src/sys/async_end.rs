@@ -1,4 +1,4 @@
-//! A connected end for tasks, whatever it is made of.
+//! A connected async end, over any kind of pipe.
 
 use super::{
     End, Instance, Peer, WaitLimit,
@@ -20,7 +20,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// An end of a pipe, for tasks of a runtime.
+/// An async end of a pipe.
 #[derive(Debug)]
 pub(crate) struct AsyncEnd {
     end: End,

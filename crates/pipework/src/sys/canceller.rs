@@ -28,7 +28,7 @@ impl Canceller {
     }
 
     pub(crate) fn cancel(&self) {
-        // Release, so that who sees it used sees all that was done before.
+        // Release: a thread that sees the cancellation also sees all that was done before it.
         self.shared.cancelled.store(true, Ordering::Release);
         self.shared.event.set();
     }
@@ -37,7 +37,7 @@ impl Canceller {
         self.shared.cancelled.load(Ordering::Acquire)
     }
 
-    /// What a backend waits for beside its own.
+    /// The event that a backend waits for beside its own.
     pub(super) fn event(&self) -> &Event {
         &self.shared.event
     }

@@ -25,7 +25,7 @@ pub(crate) struct DirectionLock(AtomicU32);
 /// One direction of an end, as a backend has it: where its lock is, and how to wait for the release.
 pub(crate) trait DirectionBackend: Copy + Debug {
     fn state(&self) -> &DirectionLock;
-    /// Makes what a thread waits at; it is visible to whoever calls [`unpark`](Self::unpark).
+    /// Makes the object at which a thread waits; every caller of [`unpark`](Self::unpark) sees it.
     fn prepare_to_park(&self) -> io::Result<()> {
         Ok(())
     }

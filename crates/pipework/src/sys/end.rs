@@ -29,7 +29,7 @@ use {
 #[cfg(feature = "tokio")]
 pub(crate) type Work<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
 
-/// What one kind of end does. It stays with one connection.
+/// The operations of one kind of end. It stays with one connection.
 pub(crate) trait PipeEnd: Debug + Send + Sync {
     /// Read mode, timeouts and canceller.
     fn options(&self) -> &EndOptions;
@@ -83,7 +83,7 @@ pub(crate) trait PipeEnd: Debug + Send + Sync {
     #[cfg(unix)]
     fn write_ready_fd(&self) -> io::Result<std::os::fd::BorrowedFd<'_>>;
 
-    /// Takes back what was begun for tasks and would take data away from blocking calls.
+    /// Cancels pending async operations that would take data away from blocking calls.
     #[cfg(feature = "tokio")]
     fn leave_async(&self) {}
     /// Polls for [`read`](Self::read).

@@ -1,4 +1,4 @@
-//! What all handles to one end share: read mode, timeouts, canceller.
+//! The options that all handles to one end share: read mode, timeouts, canceller.
 
 use super::{Canceller, WaitLimit};
 use crate::{

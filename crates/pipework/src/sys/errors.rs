@@ -1,7 +1,7 @@
 //! The errors that every backend and every kind of end reports in the same words.
 //!
 //! The kernel of Windows reports some of them itself. Those are built by `pipe_error` of the backend, so that there they are
-//! bare numbers of the system, whoever reports them.
+//! bare numbers of the system, whether the kernel or this library reports them.
 
 use super::system::pipe_error;
 use crate::{

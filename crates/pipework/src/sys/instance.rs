@@ -32,7 +32,7 @@ struct Shared {
     backend: Backend,
 }
 
-/// What the instance is at now.
+/// The current state of the instance.
 #[derive(Debug)]
 pub(super) struct Current {
     pub(super) machine: instance::Instance,
@@ -40,7 +40,8 @@ pub(super) struct Current {
     connection: Option<Arc<Connection>>,
 }
 
-/// What an instance needs from its backend. `listening` is where a client is waited for, if anywhere.
+/// The operations that an instance needs from its backend. `listening` is where the server waits for a
+/// client, if anywhere.
 pub(super) trait InstanceBackend: Debug + Send + Sync {
     /// Listens again; a connection, if a client is there at once.
     fn listen(

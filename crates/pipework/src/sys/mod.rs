@@ -7,14 +7,14 @@
 //! | [`Instance`] | a server instance: `create`, `create_for_listener`, `try_create_for_listener`, `try_create_next`, `connect`, `disconnect`, `end`, `into_end`, `left_bytes`, `hold_name`; its life is of this module, over the backend's `Backend` |
 //! | [`NameHold`] | keeps a name while a listener has no instance of it |
 //! | [`End`] | a connected end: reading, writing, messages, [`options`](End::options), peer |
-//! | [`Peer`] | who the other end is |
+//! | [`Peer`] | the identity of the other end |
 //! | [`SocketListener`] | accepts at the path of a plain socket, where there are such |
-//! | [`inherited_listeners`] | the listening sockets that whoever started this process passed to it |
-//! | [`AcceptReadiness`] | the one descriptor that tells that a listener has a client |
+//! | [`inherited_listeners`] | the listening sockets that the service manager passed to this process |
+//! | [`AcceptReadiness`] | the one descriptor that signals that a listener has a client |
 //! | [`Watch`] | waits until something about a name may have changed |
 //! | [`open`], [`connect`] | the client's end of a pipe, now or waiting |
 //! | [`wait`] | until an instance of a name listens |
-//! | [`list`] | the pipes of this computer |
+//! | [`list`] | the pipes of this host |
 //! | [`location`] | where a name lives |
 //! | [`per_user_name`] | a name that only this user has |
 //! | [`anonymous`] | one-way pipes of the kernel |
@@ -50,7 +50,7 @@ pub(crate) use system::{
 };
 pub(crate) use wait_limit::WaitLimit;
 
-/// What the surface for tasks needs beside that.
+/// Additional items that the async surface needs.
 ///
 /// | item | what it is |
 /// |---|---|

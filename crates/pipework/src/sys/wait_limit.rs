@@ -1,4 +1,4 @@
-//! How long a call may wait, and who may end it sooner.
+//! How long a call may wait, and the canceller that can end the wait sooner.
 
 use super::Canceller;
 use crate::error::{PipeErrorKind, fail};
@@ -15,7 +15,7 @@ pub(crate) struct WaitLimit {
 }
 
 impl WaitLimit {
-    /// From now on, at most `timeout`; `None`, and a time too long to be told, is for ever.
+    /// From now on, at most `timeout`; `None`, and a time that overflows the clock, is for ever.
     pub(crate) fn new(timeout: Option<Duration>, canceller: Option<Canceller>) -> WaitLimit {
         WaitLimit { deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)), canceller }
     }

@@ -18,7 +18,7 @@ pub(crate) struct Waiters {
 #[derive(Debug)]
 enum Slot {
     Free,
-    /// Somebody's; with a waker while that one waits.
+    /// Taken by a waiter; with a waker while that waiter waits.
     Taken(Option<Waker>),
 }
 
@@ -164,7 +164,7 @@ mod tests {
             tasks.wake_all();
             assert_eq!(count.0.load(Ordering::Relaxed), many);
             tasks.wake_all();
-            assert_eq!(count.0.load(Ordering::Relaxed), many, "who was woken waits no more");
+            assert_eq!(count.0.load(Ordering::Relaxed), many, "a woken task waits no more");
         }
     }
 

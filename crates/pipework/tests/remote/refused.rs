@@ -111,7 +111,7 @@ fn names_are_what_the_server_makes_of_them(place: &Place) {
         let error = place.options().open(place.address(invalid)).unwrap_err();
         assert!(error == PipeErrorKind::Invalid, "{invalid}: {error}");
     }
-    // A socket that nobody serves any more.
+    // A socket that no process serves any more.
     let stale = unique();
     drop(std::os::unix::net::UnixListener::bind(place.np.join(stale.to_lowercase())).unwrap());
     let error = place.options().open(place.address(&stale)).unwrap_err();
@@ -138,7 +138,7 @@ fn what_can_be_refused_is_refused_before_anything_is_sent(place: &Place) {
     neither.read(false).write(false);
     assert_eq!(kind_of(&neither, &address), Some(PipeErrorKind::Invalid));
     assert_eq!(kind_of(&options, &place.address(r"\x")), Some(PipeErrorKind::Invalid));
-    // Of a pipe on this computer none of this can be said.
+    // None of these options applies to a local pipe.
     assert_eq!(kind_of(&options, "local"), Some(PipeErrorKind::Invalid));
     let mut port_only = pipework::ClientOptions::new();
     port_only.remote_port(1);

@@ -32,7 +32,7 @@ pub(crate) struct Setup {
     pub(crate) encrypt: Option<&'static str>,
     /// `server signing`: `disabled`, `auto` or `mandatory`.
     pub(crate) signing: Option<&'static str>,
-    /// Makes a guest of whoever has a wrong name or password, and lets anonymous callers in.
+    /// Makes a guest of whoever has a wrong name or password, and lets anonymous clients in.
     pub(crate) guest: bool,
     /// Serves Samba's own pipes too, `srvsvc` and its like.
     pub(crate) own_pipes: bool,

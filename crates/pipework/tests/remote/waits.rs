@@ -134,7 +134,8 @@ fn opening_ends_in_time(place: &Place) {
         assert!(error == PipeErrorKind::TimedOut, "{error}");
         assert!(error.to_string().contains("could not be reached"), "{error}");
     }
-    // A server of a pipe that does not answer holds up smbd; who waits for it does not wait for ever.
+    // A server of a pipe that does not answer holds up smbd; a client that waits for it does not wait for
+    // ever.
     let samba = Samba::start(&Setup::default());
     let slow = Place::of(&samba);
     let name = unique();
@@ -202,7 +203,7 @@ fn dropping_never_waits_and_loses_nothing(place: &Place) {
     assert!(server.is_at_end());
 }
 
-/// Its computer still takes packets, and nobody there answers.
+/// Its host still takes packets, and no process there answers.
 fn a_server_that_vanished_is_noticed(_: &Place) {
     let samba = Samba::start(&Setup::default());
     let place = Place::of(&samba);

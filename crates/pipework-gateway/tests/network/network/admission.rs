@@ -96,7 +96,7 @@ fn without_access(fixture: &Fixture) {
     let said = client::smbclient(fixture, user, &[], "open for-another");
     assert!(said.contains("NT_STATUS_CONNECTION_DISCONNECTED"), "{said}");
     assert!(server.is_silent());
-    fixture.gateway.await_log(&["WARN", &user.name, "for-another", "does not let this caller in"]);
+    fixture.gateway.await_log(&["WARN", &user.name, "for-another", "does not let this client in"]);
     // A pipe whose access names the account.
     let plan = ServerPlan {
         user: Some(user.name.clone()),

@@ -1,4 +1,4 @@
-//! Honest use against a model, and every lie that the shared words can tell.
+//! Honest use against a model, and every false value that the shared words can have.
 #![expect(clippy::cast_possible_truncation, reason = "the numbers are small")]
 
 use super::super::{
@@ -437,5 +437,5 @@ fn ends_tell_where_they_wait() {
     assert!(!server.is_peer_elsewhere(Some(0)));
     assert!(!client.is_peer_elsewhere(Some(0)));
     assert!(server.is_peer_elsewhere(Some(1)));
-    assert!(client.is_peer_elsewhere(None), "where nobody can say");
+    assert!(client.is_peer_elsewhere(None), "where the processor is unknown");
 }

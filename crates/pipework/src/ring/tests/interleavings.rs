@@ -18,8 +18,8 @@ fn ring(messages: bool, quota: u32) -> (Arc<Memory>, Producer, Consumer) {
     (memory, producer, consumer)
 }
 
-/// A doorbell: a byte in a socket, in which any number of rings are one. Who waits for one that never rings is a
-/// deadlock, which loom reports.
+/// A doorbell: a byte in a socket, in which any number of rings are one. A thread that waits for one that
+/// never rings is a deadlock, which loom reports.
 #[derive(Default)]
 struct Bell {
     has_rung: Mutex<bool>,
@@ -82,7 +82,8 @@ fn a_message_is_seen_whole_or_not_at_all() {
     });
 }
 
-/// Nobody sleeps for ever: the reader announces, looks again and sleeps; the writer publishes and looks for sleepers.
+/// No thread sleeps for ever: the reader announces, looks again and sleeps; the writer publishes and looks
+/// for sleepers.
 fn a_reader_sleeps(has_slept_lightly: bool) {
     loom::model(move || {
         let (memory, mut producer, mut consumer) = ring(false, 2);
@@ -91,7 +92,7 @@ fn a_reader_sleeps(has_slept_lightly: bool) {
         let writer = thread::spawn(move || {
             let wait_words = WaitWords::new(writers_memory, Side::Client);
             producer.write_bytes(b"a").unwrap();
-            // Who sleeps lightly wakes by itself.
+            // A light sleeper wakes by itself.
             if wait_words.must_wake(Interest::Data).deep {
                 writers_bell.ring();
             }

@@ -1,4 +1,4 @@
-//! Users and groups of this computer, by name and by number.
+//! Users and groups of this host, by name and by number.
 
 use std::io;
 
@@ -48,10 +48,9 @@ fn id_of(account: &str, what: &str, look_up: fn(&str) -> nix::Result<Option<u32>
     }
     match found(look_up(account)) {
         Ok(Some(id)) => Ok(id),
-        Ok(None) => Err(fail(
-            PipeErrorKind::Invalid,
-            format!("there is no {what} named {account:?} on this computer"),
-        )),
+        Ok(None) => {
+            Err(fail(PipeErrorKind::Invalid, format!("there is no {what} named {account:?} on this host")))
+        }
         Err(error) => Err(context(format!("looking up the {what} {account:?}"), error)),
     }
 }

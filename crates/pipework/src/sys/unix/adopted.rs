@@ -113,8 +113,8 @@ fn check_passed(fd: RawFd) -> io::Result<()> {
     if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
         return Err(error(io::Error::last_os_error()));
     }
-    // SAFETY: it is open, as was just seen. `LISTEN_PID` names this process, so it was passed to it, and nobody has taken it
-    // over yet who could close it meanwhile.
+    // SAFETY: it is open, as was just seen. `LISTEN_PID` names this process, so it was passed to it, and no
+    // code has taken it over yet that could close it meanwhile.
     let passed = unsafe { BorrowedFd::borrow_raw(fd) };
     check_listening(passed).map(drop).map_err(error)
 }

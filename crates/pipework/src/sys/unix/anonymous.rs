@@ -5,7 +5,7 @@ use std::io::{self, IoSlice, PipeReader, PipeWriter};
 
 use crate::error::{PipeErrorKind, context, fail_from};
 
-/// What the standard library's ends of pipes, files and children are made of on this system.
+/// The owned handle of the standard library's pipes, files and children on this system.
 pub(crate) use std::os::fd::OwnedFd as Handle;
 
 /// Makes a pipe that no child inherits, with about the buffer that was asked for.
@@ -37,7 +37,7 @@ pub(crate) fn adopt(pipe: &PipeWriter) {
 /// Takes a descriptor over.
 ///
 /// # Safety
-/// `fd` is open and the caller owns it; nobody else closes it.
+/// `fd` is open and the caller owns it; nothing else closes it.
 pub(crate) unsafe fn handle_from_raw(fd: std::os::fd::RawFd) -> Handle {
     // SAFETY: the caller promises exactly what `OwnedFd` asks: an open descriptor, owned, not closed elsewhere.
     unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) }
@@ -373,7 +373,7 @@ mod tests {
         let numbers = (read.as_raw_fd(), write.as_raw_fd());
         let (read, write) = (read.into_raw_fd(), write.into_raw_fd());
         assert_eq!((read, write), numbers);
-        // SAFETY: the number comes from `into_raw_fd`, so it is open and nobody else's.
+        // SAFETY: the number comes from `into_raw_fd`, so it is open and has no other owner.
         let mut read = unsafe { crate::AnonRead::from_raw_fd(read) };
         // SAFETY: as above.
         let mut write = unsafe { crate::AnonWrite::from_raw_fd(write) };

@@ -1,4 +1,4 @@
-//! What a canceller is made of here, and how it is polled.
+//! The event of a canceller, and how it is polled.
 
 pub(crate) use super::os::Event;
 

@@ -1,4 +1,5 @@
-//! For whom a service of the network opens a pipe: how it tells the server, and whether the pipe lets that caller in.
+//! The remote client for which the gateway opens a pipe: how its identity is sent, and whether the pipe
+//! admits it.
 
 use super::name::{directory::Directory, permission};
 use crate::{
@@ -14,18 +15,18 @@ pub(super) const IDENTITY_LEN_MAX: usize = 64 * 1024;
 /// The longest account, address or SID, in bytes.
 const TEXT_LEN_MAX: usize = 1024;
 
-/// Whether the pipe lets the caller in for whom it is being opened, if there is one (rules A1, A2).
+/// Whether the pipe admits the remote client for which it is opened, if there is one (rules A1, A2).
 pub(super) fn check(request: &Request, directory: &Directory, header: &Header) -> io::Result<()> {
     let Some(remote_client) = &request.remote_client else { return Ok(()) };
     let why = if !header.accept_remote {
-        "is for this computer only"
+        "accepts local clients only"
     } else if !permission::lets_in(
         &header.access,
         directory.owner,
         remote_client.user_id,
         &remote_client.group_ids,
     ) {
-        "does not let this caller in"
+        "does not let this client in"
     } else {
         return Ok(());
     };
@@ -33,7 +34,8 @@ pub(super) fn check(request: &Request, directory: &Directory, header: &Header) -
     Err(fail(PipeErrorKind::AccessDenied, text))
 }
 
-/// The caller in bytes: one that is told in other words than ours is refused before anything is sent.
+/// Encodes the remote client. An identity that does not decode to the same one is refused before anything is
+/// sent.
 pub(super) fn encode(remote_client: &RemoteClient) -> io::Result<Vec<u8>> {
     let mut bytes = vec![u8::from(remote_client.encrypted)];
     bytes.extend(remote_client.user_id.to_le_bytes());
@@ -46,18 +48,18 @@ pub(super) fn encode(remote_client: &RemoteClient) -> io::Result<Vec<u8>> {
     }
     let is_ours = decode(&bytes).as_ref() == Some(remote_client);
     is_ours.then_some(bytes).ok_or_else(|| {
-        let text = "a caller of the network needs an account and an address of at most 1024 bytes, without control \
-                    characters, and SIDs; with its groups they have at most 64 KiB";
+        let text = "a remote client needs an account and an address of at most 1024 bytes, without control \
+                    characters, and valid SIDs; with its groups they have at most 64 KiB";
         fail(PipeErrorKind::Invalid, text)
     })
 }
 
 fn push_count(bytes: &mut Vec<u8>, count: usize) {
-    // What is too much for this is too much in all, which is seen in the end.
+    // A count that overflows this makes the whole too long, and the check at the end refuses it.
     bytes.extend(u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
 }
 
-/// Reads a caller back; `None` is anything that we would not have written.
+/// Decodes a remote client; `None` is anything that `encode` would not have written.
 pub(super) fn decode(bytes: &[u8]) -> Option<RemoteClient> {
     let mut rest = (bytes.len() <= IDENTITY_LEN_MAX).then_some(bytes)?;
     let encrypted = match take(&mut rest, 1)? {

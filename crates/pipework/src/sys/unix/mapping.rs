@@ -21,8 +21,8 @@ impl ring::Mapping for Mapping {}
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: `base` and `len` are those of a mapping that we made and that nobody else unmaps; `Memory`, the one
-        // user of its bytes, owns this value, so nothing reaches them afterwards.
+        // SAFETY: `base` and `len` are those of a mapping that we made and that nothing else unmaps;
+        // `Memory`, the one user of its bytes, owns this value, so nothing reaches them afterwards.
         let outcome = unsafe { rustix::mm::munmap(self.base.as_ptr(), self.len) };
         debug_assert!(outcome.is_ok(), "a mapping of ours can be unmapped");
     }
@@ -38,6 +38,6 @@ pub(crate) fn map(fd: &OwnedFd, len: usize) -> io::Result<Memory> {
     };
     let mapping = Mapping { base, len };
     // SAFETY: a fresh mapping begins on a page, is readable and writable for `len` bytes, is unmapped only when
-    // `mapping` is dropped, and nobody in this process has a reference into it.
+    // `mapping` is dropped, and no code in this process has a reference into it.
     Ok(unsafe { Memory::new(base.cast(), len, Box::new(mapping)) })
 }

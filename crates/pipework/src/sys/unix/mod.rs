@@ -77,8 +77,8 @@ pub(crate) fn connect(request: &Request, limit: &WaitLimit) -> io::Result<End> {
     }
 }
 
-/// Whether the client is one that can be told to its server. The kernel tells who it is, whatever it asks for; acting as the
-/// client can't be had.
+/// Whether the server can learn the identity that the request asks for. The kernel always reports the process
+/// and its user, so a client can't be anonymous; impersonation does not exist here.
 fn check_identity(request: &Request) -> io::Result<()> {
     /// The bits of `SECURITY_ANONYMOUS` to `SECURITY_DELEGATION`; the first of them is none.
     const LEVEL: u32 = 3 << 16;
@@ -90,7 +90,7 @@ fn check_identity(request: &Request) -> io::Result<()> {
         // Said before an instance is taken.
         (Some(remote_client), PipeNameKind::Local(_)) => delegation::encode(remote_client).map(drop),
         (Some(_), _) => {
-            let text = "nobody can be spoken for here: only the named pipes of this computer hear of callers";
+            let text = "a client can speak for a remote client only on a local named pipe";
             Err(fail(PipeErrorKind::Unsupported, text))
         }
     }
@@ -103,7 +103,7 @@ pub(crate) fn wait(name: &PipeName, timeout: Option<Duration>) -> io::Result<()>
         PipeNameKind::Socket(path) => unix_socket::wait(name, path),
         PipeNameKind::Remote { .. } => {
             let text = format!(
-                "{name} is on another computer, which does not tell when an instance listens: call `connect`"
+                "{name} is a remote pipe: SMB does not report when an instance listens, call `connect`"
             );
             Err(fail(PipeErrorKind::Unsupported, text))
         }
@@ -116,7 +116,7 @@ pub(crate) fn location(name: &PipeName) -> io::Result<PathBuf> {
         PipeNameKind::Local(_) => name::lookup::location(name),
         PipeNameKind::Socket(path) => Ok(path.to_owned()),
         PipeNameKind::Remote { .. } => {
-            Err(fail(PipeErrorKind::Unsupported, format!("{name} is on another computer")))
+            Err(fail(PipeErrorKind::Unsupported, format!("{name} is a remote pipe")))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who the other end is, as the kernel says.
+//! The identity of the other end, as the kernel reports it.
 
 use super::{accounts, name::namespace, os};
 use crate::{
@@ -16,7 +16,7 @@ use std::{
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     process: Option<u32>,
-    /// `None` of a server on another computer.
+    /// `None` for a remote server.
     user: Option<u32>,
     /// The effective one first.
     groups: Vec<u32>,
@@ -24,7 +24,7 @@ pub(crate) struct Peer {
     elsewhere: Option<Arc<Elsewhere>>,
 }
 
-/// What there is to know of a peer on another computer.
+/// The known facts of a remote peer.
 #[derive(Debug)]
 struct Elsewhere {
     network: NetworkPeer,
@@ -37,7 +37,7 @@ impl Peer {
     pub(crate) fn of(socket: BorrowedFd<'_>) -> io::Result<Peer> {
         let (process, user, group) = os::credentials(socket)?;
         let mut groups = vec![group];
-        // Where the kernel does not tell them, the effective one is all that is known.
+        // Where the kernel does not report them, the effective one is all that is known.
         groups.extend(os::groups(socket).unwrap_or_default().into_iter().filter(|other| *other != group));
         Ok(Peer {
             process,
@@ -48,7 +48,7 @@ impl Peer {
         })
     }
 
-    /// A caller of the network, as the service says that let it in.
+    /// A remote client, as the gateway that admitted it describes it.
     pub(super) fn of_remote_client(remote_client: &RemoteClient) -> Peer {
         let network = NetworkPeer {
             account: remote_client.account.clone(),
@@ -64,7 +64,7 @@ impl Peer {
         }
     }
 
-    /// The server of a pipe on another computer: of it no more is known than that its computer proved itself.
+    /// The server of a remote pipe: it is only known that its host proved its identity.
     #[cfg(feature = "remote")]
     pub(super) fn of_server(address: String, encrypted: bool) -> Peer {
         let network = NetworkPeer { account: String::new(), address, encrypted: Some(encrypted) };
@@ -121,12 +121,12 @@ impl Peer {
     }
 }
 
-/// A server on another computer.
+/// The user of a remote server is not known.
 fn not_reported() -> io::Error {
-    fail(PipeErrorKind::Unsupported, "another computer does not tell as whom its pipes are served")
+    fail(PipeErrorKind::Unsupported, "a remote host does not report the user that serves a pipe")
 }
 
-/// The user that stands for all whom a user namespace does not know.
+/// The user that stands for all users that a user namespace does not map.
 const OVERFLOW_USER: u32 = 65534;
 
 /// Whether a client accepts this server of a name that belongs to `owner`.

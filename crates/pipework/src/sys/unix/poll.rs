@@ -29,7 +29,7 @@ pub(crate) fn wait(
     Ok(polled.iter().take(fds.len()).any(|fd| !fd.revents().is_empty()))
 }
 
-/// What `fd` is ready for now.
+/// The events for which `fd` is ready now.
 pub(crate) fn now(fd: BorrowedFd<'_>, events: PollFlags) -> PollFlags {
     let mut polled = [PollFd::from_borrowed_fd(fd, events)];
     match rustix::event::poll(&mut polled, Some(&timespec(Duration::ZERO))) {
@@ -39,7 +39,7 @@ pub(crate) fn now(fd: BorrowedFd<'_>, events: PollFlags) -> PollFlags {
 }
 
 fn timespec(time: Duration) -> Timespec {
-    // A time that the system can't tell is for ever in practice: 68 years.
+    // A time that the system can't represent is for ever in practice: 68 years.
     let longest = Timespec { tv_sec: i32::MAX.into(), tv_nsec: 0 };
     match Timespec::try_from(time) {
         Ok(time) if time.tv_sec < longest.tv_sec => time,

@@ -1,4 +1,4 @@
-//! Pipes on other computers in a build that can't reach them.
+//! Remote pipes in a build without the feature `remote`.
 
 use super::End;
 use crate::{
@@ -25,7 +25,7 @@ pub(crate) async fn connect_in_task(request: &Request, _timeout: Duration) -> io
 
 fn no_network(request: &Request) -> io::Error {
     let text = format!(
-        "{} is on another computer, which this build can't reach: it needs the feature `remote` of the crate `pipework`",
+        "{} is a remote pipe, which this build can't open: enable the feature `remote` of the crate `pipework`",
         request.name
     );
     fail(PipeErrorKind::Unsupported, text)

@@ -1,4 +1,4 @@
-//! The ends of anonymous pipes for tasks.
+//! The async ends of anonymous pipes.
 
 use super::{super::anonymous::write_vectored, reactor::Reactor};
 use crate::sys::waiters::Waiter;

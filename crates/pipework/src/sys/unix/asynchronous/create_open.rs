@@ -1,5 +1,5 @@
 #![expect(unsafe_code, reason = "the signatures are those of every system; here a pointer is only looked at")]
-//! Making ends for tasks, now.
+//! Creating and opening async ends, without waiting.
 
 use super::super::open as open_end;
 use crate::{
@@ -36,7 +36,7 @@ pub(crate) unsafe fn create_with_attributes(
 pub(crate) fn open(request: &Request) -> io::Result<AsyncEnd> {
     if let PipeNameKind::Remote { .. } = request.name.kind() {
         let text =
-            format!("{} is on another computer, which takes time to be asked: use `connect`", request.name);
+            format!("{} is a remote pipe and can't be opened without waiting: use `connect`", request.name);
         return Err(fail(PipeErrorKind::Unsupported, text));
     }
     open_end(request, &WaitLimit::zero()).map(AsyncEnd::new)
@@ -58,6 +58,6 @@ fn check_attributes(attributes: *mut c_void) -> io::Result<()> {
     if attributes.is_null() {
         return Ok(());
     }
-    let text = "security attributes are those of Windows; say with `access` who may open the pipe";
+    let text = "security attributes exist on Windows only; use `access` to set which users may open the pipe";
     Err(fail(PipeErrorKind::Unsupported, text))
 }

@@ -36,7 +36,7 @@ impl Delay {
         Ok(Delay { timer: register(Ringing(timer), Interest::READABLE)? })
     }
 
-    /// Whether it is over; from then on it stays so. Tells one task.
+    /// Whether it is over; from then on it stays so. Wakes one task.
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.timer.poll_read_ready(cx))?.retain_ready();
         Poll::Ready(Ok(()))

@@ -1,4 +1,4 @@
-//! The same pipes for tasks of a tokio runtime.
+//! The same pipes, async, in a tokio runtime.
 //!
 //! A task tries; if there is nothing for it, it waits in the reactor of its runtime at the connection's own socket. No
 //! thread of the runtime ever waits here.

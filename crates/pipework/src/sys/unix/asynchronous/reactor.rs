@@ -18,7 +18,7 @@ use std::{
     task::{Context, Poll},
 };
 
-/// What owns a descriptor: keeps it open as long as it lives, and always answers with that one.
+/// An owner of a descriptor: keeps it open as long as it lives, and always answers with that one.
 pub(crate) trait Descriptor: AsFd + Debug + Send + Sync {}
 
 impl Descriptor for OwnedFd {}
@@ -36,7 +36,8 @@ struct Registrations {
     waiters: Arc<Waiters>,
     /// In each runtime that a task has waited in: none of them has to run for the tasks of another.
     registered: Mutex<Vec<(Id, Registered)>>,
-    /// Who made it: a forked child must not take the parent's descriptor out of the reactor, which they share.
+    /// The process that made it: a forked child must not take the parent's descriptor out of the reactor,
+    /// which they share.
     process: u32,
 }
 
@@ -58,8 +59,8 @@ impl Reactor {
         waiter.wait_at(&self.registrations().waiters, cx);
     }
 
-    /// Whether something happened at the descriptor since this last said so; what it was, the caller looks for. If nothing
-    /// did, all who wait here are woken when something does.
+    /// Whether the descriptor had an event since the last call that returned one; the caller looks for what
+    /// happened. If there was none, the next event wakes all tasks that wait here.
     ///
     /// `interests` is always the same for one descriptor, and `interest` one of them.
     pub(crate) fn poll<D: Descriptor + 'static>(
@@ -88,7 +89,7 @@ impl Reactor {
             if interest.is_readable() { at.poll_read_ready(&mut cx) } else { at.poll_write_ready(&mut cx) };
         polled.map_ok(|mut guard| {
             let ready = guard.ready();
-            // News that come from here on are told the next time.
+            // The next poll reports events that come from here on.
             guard.clear_ready();
             ready
         })
@@ -121,7 +122,7 @@ impl Drop for Registrations {
             return;
         }
         drop(registered);
-        // What they waited at is no more, and nothing else would tell them.
+        // The registration that they waited at is gone, and nothing else would wake them.
         self.waiters.wake_all();
     }
 }
@@ -131,7 +132,8 @@ fn current_runtime() -> io::Result<Handle> {
         .map_err(|error| context("waiting in a task needs a tokio runtime", io::Error::other(error)))
 }
 
-/// What a registration owns: keeps a descriptor open as long as it lives, and always answers with that one.
+/// The object that a registration owns: keeps a descriptor open as long as it lives, and always answers with
+/// that one.
 pub(in crate::sys::unix) trait OwnsFd: AsRawFd {}
 
 impl OwnsFd for Share<dyn Descriptor> {}

@@ -15,14 +15,14 @@ use std::{
     time::Duration,
 };
 
-/// Exactly one client is queued; the next one is told to come again.
+/// Exactly one client is queued; `connect` returns `EAGAIN` to the next one.
 pub(in crate::sys::unix) const BACKLOG: i32 = 0;
 /// Whether a socket that has taken its client can take the next: its queue is exact again at once.
 pub(in crate::sys::unix) const RENEWS: bool = true;
 /// Whether other users may be let in: sealed memory can do no harm.
 pub(in crate::sys::unix) const SERVES_OTHERS: bool = true;
 
-/// What came of an attempt to claim an instance.
+/// The outcome of an attempt to claim an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sys::unix) enum Claim {
     /// The socket is connected to it.
@@ -49,7 +49,7 @@ pub(in crate::sys::unix) fn claim(
             Ok(Claim::Taken)
         }
         Err(Errno::AGAIN) => {
-            // Who queued for it was not seen by the server when it gave the name.
+            // The server did not see the client that queued when it gave the name.
             if matches!(leaf, EntryName::Instance { taking: Taking::Next, .. }) {
                 take_name(directory, leaf);
             }
@@ -99,7 +99,7 @@ pub(in crate::sys::unix) fn end_queue(listening: BorrowedFd<'_>) {
     rustix::net::shutdown(listening.as_fd(), Shutdown::Read).ok();
 }
 
-/// Tells all who wait at a listening socket that its client was taken, which `end_queue` has done here.
+/// Wakes all that wait at a listening socket when its client was taken; here `end_queue` has done so.
 #[derive(Debug)]
 pub(in crate::sys::unix) struct Ending;
 
@@ -110,7 +110,7 @@ impl Ending {
 
     pub(in crate::sys::unix) fn signal(&self) {}
 
-    /// What to wait at beside the socket; nothing.
+    /// The descriptor to wait at beside the socket; none.
     pub(in crate::sys::unix) fn fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }

@@ -30,7 +30,7 @@ pub(in crate::sys::unix) const RENEWS: bool = false;
 /// Whether other users may be let in: only where their memory can do no harm.
 pub(in crate::sys::unix) const SERVES_OTHERS: bool = false;
 
-/// What came of an attempt to claim an instance.
+/// The outcome of an attempt to claim an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sys::unix) enum Claim {
     /// The socket is connected to it.
@@ -78,10 +78,11 @@ pub(in crate::sys::unix) fn queue(
     Ok(Claim::Lost)
 }
 
-/// Ends the queue of a listening socket. Here nobody is in it but who claimed the instance.
+/// Ends the queue of a listening socket. Here only the client that claimed the instance is in it.
 pub(in crate::sys::unix) fn end_queue(_: BorrowedFd<'_>) {}
 
-/// Tells all who wait at a listening socket that its client was taken: nothing will ever come to it again.
+/// Signals to all that wait at a listening socket that its client was taken: no other client will ever come
+/// to it.
 #[derive(Debug)]
 pub(in crate::sys::unix) struct Ending {
     event: Event,
@@ -96,7 +97,7 @@ impl Ending {
         self.event.set();
     }
 
-    /// What to wait at beside the socket.
+    /// The descriptor to wait at beside the socket.
     pub(in crate::sys::unix) fn fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.event.as_fd())
     }
@@ -127,7 +128,7 @@ impl Lock {
             Err(error) => return Err(error.into()),
         }
         let lock = Lock { file };
-        // Who had the lock before may have claimed the instance after the file was opened here.
+        // The previous holder of the lock may have claimed the instance after the file was opened here.
         let is_linked = rustix::fs::fstat(&lock.file)?.st_nlink > 0;
         Ok(is_linked.then_some(lock))
     }

@@ -32,7 +32,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// When to look again for room in the queue of a foreign listener, of which nothing tells.
+/// When to look again for room in the queue of a foreign listener: no event signals it.
 const PAUSE_SOCKET: Duration = Duration::from_millis(10);
 
 /// Opens, waiting at most so long, and as the request says.

@@ -32,7 +32,7 @@ pub(super) struct Opening<'a> {
     why: &'static str,
 }
 
-/// What the next step does. A watch takes milliseconds to be closed, so the first stages do without one.
+/// The next step. A watch takes milliseconds to be closed, so the first stages do without one.
 #[derive(Debug)]
 enum Stage {
     /// Looks everywhere.
@@ -53,10 +53,11 @@ pub(super) enum OpenStep {
     Blocked(OpenOn),
 }
 
-/// What to wait for before the next step.
+/// The event to wait for before the next step.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum OpenOn {
-    /// At most so long in the queue of one instance, by [`Opening::wait_in_queue`]. Who can't do that goes on.
+    /// At most so long in the queue of one instance, by [`Opening::wait_in_queue`]. A driver that can't do
+    /// that goes on.
     Queue(Duration),
     /// So long.
     Pause(Duration),
@@ -106,7 +107,7 @@ impl<'a> Opening<'a> {
         self.search.in_queue(time)
     }
 
-    /// What the watch has reported.
+    /// The changes that the watch has reported.
     pub(super) fn changed(&mut self, change: Change) {
         self.stage = Stage::Changed(change);
     }

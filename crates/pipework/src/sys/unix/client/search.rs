@@ -25,7 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What an attempt to open came to, but for errors.
+/// The outcome of an attempt to open, but for errors.
 pub(super) enum Attempt {
     Open(Box<Connection>),
     /// The name exists, and no instance listens.
@@ -123,7 +123,7 @@ impl<'a> Search<'a> {
     fn in_pipe(&mut self, pipe: &Found) -> io::Result<Attempt> {
         let Found { directory, header } = pipe;
         if let Err(error) = self.admit(pipe) {
-            // What a dead server's header says is of no matter.
+            // The header of a dead server does not matter.
             let is_served = directory.is_served(&directory.listing()?, header.incarnation)?;
             return if is_served { Err(error) } else { Ok(Attempt::Absent) };
         }
@@ -147,7 +147,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// What this client may do, and whether it is for somebody whom the pipe lets in.
+    /// The rights of this client. Fails if the pipe does not admit the remote client that it speaks for.
     fn admit(&self, pipe: &Found) -> io::Result<Rights> {
         delegation::check(self.request, &pipe.directory, &pipe.header)?;
         rights(&pipe.header, self.request)
@@ -215,7 +215,7 @@ fn open_claimed(
 ) -> io::Result<Connection> {
     if !peer::accepts(&request.server, socket.as_fd(), directory.owner)? {
         let (_, user, _) = os::credentials(socket.as_fd())?;
-        let text = format!("{} is served by user {user}, which is not who was asked for", request.name);
+        let text = format!("{} is served by user {user}, who is not the requested one", request.name);
         return Err(fail(PipeErrorKind::AccessDenied, text));
     }
     let options = EndOptions::new(request.read_mode, limit.canceller().cloned());
@@ -223,7 +223,7 @@ fn open_claimed(
         .map_err(|error| context(format!("saying hello to {}", request.name), error))
 }
 
-/// What the client may do, of what it asked for (rule C5).
+/// The rights that the client gets of those that it asked for (rule C5).
 fn rights(header: &Header, request: &Request) -> io::Result<Rights> {
     if request.read_mode == PipeMode::Message && !header.messages {
         let text = format!("{} is a byte pipe: it can't be read in messages", request.name);

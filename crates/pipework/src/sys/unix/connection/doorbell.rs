@@ -30,7 +30,7 @@ const ROUNDS_MAX: usize = 32;
 
 impl Connection {
     pub(super) fn ring(&self, byte: u8) {
-        // A full socket has rung already, and one that is closed has nobody to wake.
+        // A full socket has rung already, and a closed one has no peer to wake.
         rustix::io::retry_on_intr(|| rustix::net::send(&self.socket, &[byte], os::SEND_FLAGS)).ok();
     }
 
@@ -43,7 +43,7 @@ impl Connection {
             }
         }
         if !self.shape.messages {
-            // A reactor tells only of what is new, so nothing may be left behind.
+            // A reactor signals only new events, so nothing may be left behind.
             for _ in 0..ROUNDS_MAX {
                 if !self.receive(os::RECEIVE_FLAGS)? {
                     break;
@@ -83,7 +83,7 @@ impl Connection {
         self.take_notice(&bytes, received).map(|()| is_full)
     }
 
-    /// What came through the socket, and what that means.
+    /// Handles what came through the socket.
     fn take_notice(&self, bytes: &[u8], received: Received) -> io::Result<()> {
         match received {
             Received::Nothing => return Ok(()),
@@ -100,7 +100,7 @@ impl Connection {
                 }
             }
         }
-        // Who polls from outside may have been waiting for what was just taken.
+        // A foreign event loop may have been waiting for what was just taken.
         self.readiness().try_again();
         Ok(())
     }
@@ -111,7 +111,7 @@ impl Connection {
             HelloOutcome::Pending => {}
             HelloOutcome::Gone => self.state.hung_up.store(true, Ordering::Release),
             HelloOutcome::Rings(rings) => {
-                // Only the leader drains, so nobody else has set it.
+                // Only the leader drains, so no other thread has set it.
                 self.rings.set(*rings).ok();
             }
             HelloOutcome::Corrupt(why) => return Err(self.corrupt(why)),

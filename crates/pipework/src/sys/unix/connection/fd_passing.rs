@@ -18,7 +18,7 @@ use std::{
 /// When to look again for fewer descriptors of this user in flight, of which the kernel signals no change.
 pub(in crate::sys::unix) const DESCRIPTORS_PAUSE: Duration = Duration::from_millis(2);
 
-/// What came through a socket.
+/// The outcome of a receive from the socket.
 #[derive(Debug)]
 pub(crate) enum Received {
     /// Nothing now.
@@ -27,7 +27,7 @@ pub(crate) enum Received {
     End,
     /// So many bytes, and a descriptor with them.
     Bytes(usize, Option<OwnedFd>),
-    /// Several descriptors at once, which nobody of ours sends; they are closed.
+    /// Several descriptors at once, which our ends never send; they are closed.
     TooMany,
 }
 

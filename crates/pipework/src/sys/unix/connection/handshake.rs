@@ -1,4 +1,5 @@
-//! The hello: a client offers the memory of a connection, and says for whom it opens the pipe.
+//! The hello: a client offers the memory of a connection, and names the remote client that it speaks for, if
+//! any.
 
 use super::{
     super::{delegation, memory, os, poll},
@@ -44,7 +45,7 @@ impl ClientHandshake {
         self.shape.hello() == shape.hello()
     }
 
-    /// Says hello to the server, for somebody else if there is a caller.
+    /// Says hello to the server, on behalf of the remote client if there is one.
     pub(crate) fn send(
         self,
         socket: BorrowedFd<'_>,
@@ -70,20 +71,20 @@ impl ClientHandshake {
     }
 }
 
-/// How much of a hello is taken at a time; those without a caller are much shorter.
+/// How much of a hello is taken at a time; a hello without a remote client is much shorter.
 const PIECE_LEN: usize = 512;
 
 /// A server's side of the hello: its bytes may come in pieces, its memory with any of them.
 #[derive(Debug)]
 pub(crate) struct ServerHandshake {
-    /// The hello, then the identity of whom it speaks for, as far as they have come.
+    /// The hello, then the identity of the remote client, as far as they have come.
     bytes: Vec<u8>,
     memory: Option<OwnedFd>,
-    /// For whom on another computer it was said.
+    /// The remote client that the hello speaks for.
     pub(crate) remote_client: Option<Box<RemoteClient>>,
 }
 
-/// What came of looking for the hello.
+/// The outcome of looking for the hello.
 #[derive(Debug)]
 pub(crate) enum HelloOutcome {
     /// Not all of it yet.
@@ -120,16 +121,20 @@ impl ServerHandshake {
         }
         if hello.identity_len > 0 {
             let len = usize::try_from(hello.identity_len).unwrap_or(usize::MAX);
-            // Believed of root alone: what others say of who they are is worth nothing.
+            // Only root is trusted to name a remote client.
             if !shape.accept_remote || len > delegation::IDENTITY_LEN_MAX || os::credentials(socket)?.1 != 0 {
-                return Ok(HelloOutcome::Corrupt("a hello for somebody else, which it may not say".into()));
+                return Ok(HelloOutcome::Corrupt(
+                    "a hello for a remote client, which only root may speak for".into(),
+                ));
             }
             if let Some(other) = self.fill(socket, HELLO_LEN + len)? {
                 return Ok(other);
             }
             self.remote_client = self.bytes.get(HELLO_LEN..).and_then(delegation::decode).map(Box::new);
             if self.remote_client.is_none() {
-                return Ok(HelloOutcome::Corrupt("a hello for somebody of whom it tells nothing".into()));
+                return Ok(HelloOutcome::Corrupt(
+                    "a hello with an invalid identity of a remote client".into(),
+                ));
             }
         }
         self.take_memory(shape)

@@ -28,7 +28,7 @@ fn workers() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-/// A server, a client for threads, and the same client for tasks.
+/// A server, a blocking client, and the same client, async.
 fn both_ways(mode: PipeMode, quota: u32) -> (NamedPipe, PipeStream, Arc<AsyncEnd>) {
     let name = PipeName::unique("tasks").unwrap();
     let server = NamedPipeBuilder::new(&name)
@@ -51,7 +51,8 @@ impl Wake for Woken {
     }
 }
 
-/// Polls as long as the future asks for it, until nothing but news would wake it; they are told from then on.
+/// Polls as long as the future asks for it, until only a new event would wake it; the reactor reports events
+/// from then on.
 fn fall_asleep<F: Future>(mut future: Pin<&mut F>) -> Arc<Woken> {
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(Arc::clone(&woken));
@@ -132,7 +133,7 @@ fn a_reading_task_takes_no_wake_up_of_a_writing_thread() {
 #[test]
 fn a_thread_that_hears_the_doorbell_tells_the_tasks() {
     let (server, client, task) = both_ways(PipeMode::Byte, 1);
-    // Nobody takes news from the reactor of this runtime.
+    // Nothing takes events from the reactor of this runtime.
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let _context = runtime.enter();
     thread::scope(|scope| {
@@ -151,7 +152,7 @@ fn a_thread_that_hears_the_doorbell_tells_the_tasks() {
     });
 }
 
-/// What is there is told to nobody again: the peer was awake, and its news were heard.
+/// The reactor does not report old data again: the peer was awake, and its event was taken.
 #[test]
 fn a_turn_that_is_given_back_wakes_the_tasks_that_wait_for_it() {
     let (server, _client, task) = both_ways(PipeMode::Message, 100);
@@ -230,12 +231,12 @@ fn threads_and_tasks_take_turns() {
     assert_eq!(runtime.block_on(count_in_task).unwrap() + in_thread, ROUNDS);
 }
 
-/// A reactor tells only of what is new: were something left in a full doorbell, nothing new could come.
+/// A reactor signals only new events: were something left in a full doorbell, nothing new could come.
 #[test]
 fn a_doorbell_that_was_full_rings_again() {
     let (server, _client, task) = both_ways(PipeMode::Byte, 1000);
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    // In the runtime, but without anybody who takes news from its reactor.
+    // In the runtime, but nothing takes events from its reactor.
     let context = runtime.enter();
     let mut cx = Context::from_waker(Waker::noop());
     for _ in 0..2000 {
@@ -250,10 +251,10 @@ fn a_doorbell_that_was_full_rings_again() {
         for _ in 0..3 {
             let mut buf = [0; 9];
             let mut reading = pin!(read(&task, &mut buf));
-            // Long enough that it waits in the reactor, with nothing left to be told.
+            // Long enough that it waits in the reactor, with no event left to report.
             while timeout(Duration::from_millis(5), reading.as_mut()).await.is_ok() {}
             (&server).write_all(b"x").unwrap();
-            assert_eq!(timeout(LONG, reading).await.expect("it is told"), 1);
+            assert_eq!(timeout(LONG, reading).await.expect("the reactor wakes it"), 1);
         }
     });
 }
@@ -266,7 +267,7 @@ fn a_large_message_waits_for_a_full_socket() {
     let asleep = Builder::new_current_thread().enable_all().build().unwrap();
     let large = vec![7; 100_000];
     {
-        // Its doorbell is rung until it is full, since nobody empties it.
+        // Its doorbell is rung until it is full, since nothing empties it.
         let _context = asleep.enter();
         for _ in 0..2000 {
             let mut parking = pin!(task.ready(Interest::READABLE));

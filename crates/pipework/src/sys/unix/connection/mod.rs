@@ -1,4 +1,4 @@
-//! One end of one connection: its socket, its memory, and who waits at it.
+//! One end of one connection: its socket, its memory, and its waiters.
 //!
 //! The socket is doorbell, proof of life and channel for descriptors; the payload goes through the rings.
 
@@ -57,7 +57,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a client that may speak for somebody else is waited for to say so; ours say it at once.
+/// How long to wait until a client that may speak for a remote client says so; our own clients say it at
+/// once.
 const IDENTITY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A reader that was seen alive within this time is taken to live: a killed one leaves nothing in the memory, and asking
@@ -82,7 +83,7 @@ pub(crate) struct Connection {
     pub(super) parking: Parking,
     pub(super) rings: OnceLock<Rings>,
     handshake: Mutex<ServerHandshake>,
-    /// On a server, until when its client may let it wait for the hello, if it may be one that speaks for somebody else.
+    /// On a server, until when to wait for the hello of a client that may speak for a remote client.
     identity_deadline: Option<Instant>,
     /// Memories of messages that were announced, or will be.
     pub(super) attachments: Mutex<VecDeque<OwnedFd>>,
@@ -99,11 +100,11 @@ pub(crate) struct Connection {
     seen_alive: AtomicUsize,
     /// On a server, the instance's slot among those of the name, which the connection keeps.
     slot: Mutex<Option<Arc<dyn Debug + Send + Sync>>>,
-    /// Who made this end: a forked child must not end it.
+    /// The process that made this end: a forked child must not end it.
     process: u32,
 }
 
-/// What an end may do.
+/// The rights of an end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rights {
     pub(crate) read: bool,
@@ -133,7 +134,7 @@ impl Connection {
         let shape = *handshake.shape();
         let rings = handshake.send(socket.as_fd(), remote_client, limit)?;
         let connection = Connection::new(socket, Side::Client, shape, may, options);
-        // Nobody else has seen the connection yet, so the place is free.
+        // No other thread has seen the connection yet, so the place is free.
         connection.rings.set(rings).ok();
         Ok(connection)
     }
@@ -148,7 +149,7 @@ impl Connection {
         let may = Rights { read: shape.inbound.is_some(), write: shape.outbound.is_some() };
         let mut connection = Connection::new(socket, Side::Server, shape, may, options);
         *connection.slot() = Some(slot);
-        // Where the kernel does not tell who it is, it may be root.
+        // Where the kernel does not report its user, it may be root.
         let is_not_root = || os::credentials(connection.as_fd()).is_ok_and(|(_, user, _)| user != 0);
         if shape.accept_remote && !is_not_root() {
             connection.identity_deadline = Some(Instant::now() + IDENTITY_TIMEOUT);
@@ -265,13 +266,14 @@ impl Connection {
         Ok(self.rings.get())
     }
 
-    // ---------------------------------------------------------------- who the other end is
+    // ---------------------------------------------------------------- the identity of the peer
 
-    /// Whether the client may still say for whom it speaks, and so is not known yet.
+    /// Whether the client may still name a remote client, so that its identity is not known yet.
     pub(super) fn identity_is_pending(&self) -> bool {
         let may_speak =
             self.identity_deadline.is_some() && self.rings_now().is_ok_and(|rings| rings.is_none());
-        // Who went away without a word speaks for nobody, and an end that is over has no more to learn.
+        // A client that left without a hello speaks for no remote client, and a dead end has no more to
+        // learn.
         may_speak && self.check_usable().is_ok() && !self.poll_hangup()
     }
 
@@ -290,16 +292,16 @@ impl Connection {
             Err(error) if error == PipeErrorKind::TimedOut && self.identity_time_left().is_some() => {
                 Err(error)
             }
-            // What is wrong with the connection is for its first read or write to say.
+            // The first read or write of the connection reports its failure.
             _ => Ok(()),
         }
     }
 
-    /// Who the other end is, if that is known by now.
+    /// The identity of the other end, if it is known by now.
     pub(crate) fn peer(&self) -> io::Result<Peer> {
         if self.identity_is_pending() {
             let text =
-                "the client, a process of root's, has not said yet whether it speaks for somebody else";
+                "the client, a process of root, has not said yet whether it speaks for a remote client";
             return Err(fail(PipeErrorKind::TimedOut, text));
         }
         let handshake = self.handshake();
@@ -315,10 +317,11 @@ impl Connection {
 
     // ---------------------------------------------------------------- waiting and waking
 
-    /// What is known of how long such waits take.
+    /// The statistics of how long such waits take.
     pub(super) fn spin_for(&self, interest: Interest) -> &Spin {
         match interest {
-            // A new connection knows nothing of its peer, and one that is short never will: earlier ones tell.
+            // A new connection knows nothing of its peer, and a short one never will: it uses what earlier
+            // ones learned.
             _ if !self.rings.get().is_some_and(|rings| rings.wait_words.has_peer_waited()) => &SPIN_NEW_PEERS,
             Interest::Data => &self.spin_for_data,
             Interest::Space => &self.spin_for_space,
@@ -364,7 +367,7 @@ impl Connection {
 
     // ---------------------------------------------------------------- the end
 
-    /// Throws the client out, with all that is unread. Wakes this end's own waiters too.
+    /// Disconnects the client and discards all that is unread. Wakes this end's own waiters too.
     pub(crate) fn disconnect(&self) {
         self.state.disconnected.store(true, Ordering::Release);
         // A hello that waits is taken first, for the mark lies in its memory. A failure leaves it without one.

@@ -2,7 +2,7 @@
 
 use crate::ring::Interest;
 
-/// What an end does in one direction.
+/// An operation of an end, in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     Read,
@@ -10,7 +10,7 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    /// What an operation of this direction waits for, as far as is known before its first attempt.
+    /// The event that an operation of this direction waits for, as far as it is known before its first attempt.
     pub(in crate::sys::unix) fn interest(self) -> Interest {
         match self {
             Operation::Read => Interest::Data,
@@ -18,7 +18,7 @@ impl Operation {
         }
     }
 
-    /// What the peer waits for that an operation of this direction publishes.
+    /// The interest of the peer that an operation of this direction satisfies.
     pub(super) fn published(self) -> Interest {
         match self {
             Operation::Read => Interest::Space,

@@ -1,4 +1,5 @@
-//! What a connection does, on each of its surfaces: the checks that come first, the attempt, and its driver.
+//! The operations of a connection, on each of its surfaces: the checks that come first, the attempt, and its
+//! driver.
 
 #[cfg(feature = "tokio")]
 use super::task::TaskWait;
@@ -69,7 +70,8 @@ impl PipeEnd for Connection {
         self.check_transaction()?;
         let make = || self.options.read_limit();
         let mut limit = LazyWaitLimit::new(&make);
-        // From the request to the reply nobody else may read, or the replies of two threads could change places.
+        // From the request to the reply no other thread may read, or two threads could get each other's
+        // replies.
         let lock = self.parking.lock_direction(Operation::Read, &mut limit)?;
         self.block_on(Some(&lock), &mut limit, || self.attempt_transaction())?;
         self.write_message(request).map_err(of_transaction)?;
@@ -216,7 +218,8 @@ impl PipeEnd for Connection {
         Box::pin(async move {
             self.check_transaction()?;
             let mut wait = TaskWait::default();
-            // From the request to the reply nobody else may read, or two replies could change places.
+            // From the request to the reply no other task may read, or two tasks could get each other's
+            // replies.
             let lock = poll_fn(|cx| self.poll_lock(cx, &mut wait, Operation::Read)).await?;
             poll_fn(|cx| self.poll_holding(cx, &mut wait, &lock, || self.attempt_transaction())).await?;
             self.write_message_async(request).await.map_err(of_transaction)?;

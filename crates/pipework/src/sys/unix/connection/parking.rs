@@ -1,4 +1,4 @@
-//! The one waiting object of an end: who leads, who follows, whose turn it is.
+//! The one waiting object of an end: one thread leads, the others follow.
 //!
 //! Of the threads that wait at an end, one leads: it polls the socket, drains the doorbell and wakes the others, which
 //! wait on a condition variable. Two threads that both drained would take each other's wake-ups. No mutex is held while
@@ -24,14 +24,14 @@ use std::{
 /// How often a follower looks at a canceller that its leader does not poll.
 const FOREIGN_CANCELLER_PAUSE: Duration = Duration::from_millis(10);
 
-/// What the threads that wait at an end share.
+/// The state that the threads that wait at an end share.
 #[derive(Debug, Default)]
 pub(crate) struct Parking {
     state: Mutex<State>,
     changed: Condvar,
     reading: DirectionLock,
     writing: DirectionLock,
-    /// What waits at this end beside the threads.
+    /// The waiters at this end beside the threads.
     readiness: Readiness,
 }
 
@@ -59,11 +59,11 @@ pub(crate) struct Direction<'a> {
 /// The right to read, or to write; given back when it is dropped.
 pub(crate) type DirectionGuard<'a> = direction_lock::DirectionGuard<Direction<'a>>;
 
-/// What a waiting thread needs from its end.
+/// The operations that a waiting thread needs from its end.
 pub(crate) trait Sleeper {
     /// How to begin: with a light sleep where it is possible.
     fn first_sleep(&self) -> WaitKind;
-    /// Tells the other end that a thread is about to sleep; gives the value of the word to sleep at.
+    /// Announces to the other end that a thread is about to sleep; returns the value of the word to sleep at.
     fn announce(&self, sleep: WaitKind) -> u64;
     /// Whether what is waited for is there, or can't come any more.
     fn is_ready(&mut self) -> io::Result<bool>;
@@ -105,7 +105,7 @@ impl Parking {
         let mut sleep = sleeper.first_sleep();
         let mut state = self.lock();
         loop {
-            // Who follows is woken where the leader sleeps.
+            // The peer wakes a follower where the leader sleeps.
             let value = sleeper.announce(state.leader.as_ref().map_or(sleep, |leader| leader.sleep));
             if sleeper.is_ready()? {
                 return Ok(());
@@ -126,7 +126,7 @@ impl Parking {
             state.leader = None;
             self.notify_followers(&state);
             sleep = slept?;
-            // Before it is announced again: then the peer need not wake who is awake.
+            // Before it is announced again: then the peer need not wake a thread that is awake.
             if sleeper.is_ready()? {
                 return Ok(());
             }
@@ -136,7 +136,7 @@ impl Parking {
     /// Drains the doorbell without waiting, unless a leader is there to do it; says whether it did.
     pub(crate) fn drain_now(&self, drain: impl FnOnce() -> io::Result<()>) -> io::Result<bool> {
         let state = self.lock();
-        // Who sleeps lightly leaves the socket alone.
+        // A leader that sleeps at the futex word leaves the socket alone.
         if state.leader.as_ref().is_some_and(|leader| leader.sleep == WaitKind::Poll) {
             return Ok(false);
         }
@@ -147,13 +147,13 @@ impl Parking {
         drained.map(|()| true)
     }
 
-    /// Makes the tasks look for themselves: somebody emptied the doorbell, or gave a turn back. Not under the lock: a task
-    /// that is woken may end at once, and give a turn back.
+    /// Makes the tasks try again: a thread emptied the doorbell, or released a direction. Not under the lock:
+    /// a task that is woken may end at once, and release a direction.
     fn wake_tasks(&self) {
         self.readiness.wake_tasks();
     }
 
-    /// What waits at this end beside the threads.
+    /// The waiters at this end beside the threads.
     pub(super) fn readiness(&self) -> &Readiness {
         &self.readiness
     }

@@ -18,7 +18,7 @@ use std::{
     os::fd::OwnedFd,
 };
 
-/// What a look at the ring comes to.
+/// The outcome of a look at the ring.
 enum TakeOutcome<T> {
     Some(T),
     /// The ring is empty.

@@ -1,5 +1,5 @@
-//! What waits at an end beside its threads: descriptors for event loops, one for each direction, and the tasks of a
-//! runtime. Each is made on first use.
+//! The waiters at an end beside its threads: descriptors for event loops, one for each direction, and the
+//! tasks of a runtime. Each is made on first use.
 
 use super::{
     super::os::{Event, PollSet, Timer},
@@ -27,7 +27,7 @@ pub(crate) struct Readiness {
 struct ReadyFd {
     poll_set: PollSet,
     again: Event,
-    /// What a writer needs that the doorbell does not signal.
+    /// The room that a writer needs and the doorbell does not signal.
     blocked: Mutex<Option<Blocked>>,
 }
 

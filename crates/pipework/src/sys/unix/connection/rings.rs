@@ -16,7 +16,7 @@ use std::{
     },
 };
 
-/// What both ends know of a connection before a byte was said.
+/// The properties of a connection that both ends know before the first byte.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     pub(crate) incarnation: u64,
@@ -27,7 +27,7 @@ pub(crate) struct Shape {
     pub(crate) outbound: Option<u32>,
     /// 255 is unlimited.
     pub(crate) max_instances: u8,
-    /// Whether a client may speak for somebody on another computer.
+    /// Whether a client may speak for a remote client.
     pub(crate) accept_remote: bool,
 }
 
@@ -36,7 +36,7 @@ impl Shape {
         Geometry::new(self.messages, self.inbound, self.outbound)
     }
 
-    /// What a client says that speaks for itself.
+    /// The hello of a client that speaks for itself.
     pub(super) fn hello(&self) -> Hello {
         let Shape { incarnation, messages, inbound, outbound, .. } = *self;
         Hello { incarnation, inbound, outbound, messages, identity_len: 0 }
@@ -91,7 +91,7 @@ impl Rings {
             Operation::Read => &self.space_published,
             Operation::Write => &self.data_published,
         };
-        // Relaxed, and no exchange: whoever publishes or asks holds the lock of the direction.
+        // Relaxed, and no exchange: the thread that publishes or asks holds the lock of the direction.
         let is_published = published.load(Ordering::Relaxed);
         if is_published {
             published.store(false, Ordering::Relaxed);
@@ -153,6 +153,6 @@ fn lock<'a, T: Publishes>(
     what: &str,
 ) -> io::Result<Ring<'a, T>> {
     let half = half.ok_or_else(|| denied(what))?;
-    // What a half knows is whole after each of its steps.
+    // The state of a half is consistent after each of its steps.
     Ok(Ring { half: half.lock().unwrap_or_else(PoisonError::into_inner), published })
 }

@@ -22,8 +22,8 @@ const SHORT: Duration = Duration::from_micros(200);
 const WAITS_SKIPPED_MAX: u32 = 255;
 /// How often to look between two looks at the clock, which cost more.
 const LOOKS: u32 = 16;
-/// How long a reader leaves a writer alone that sends one thing after the other. Each look takes the line of memory away
-/// from it into which it tells how far it has come; after a while there is much to read for one look.
+/// How long a reader leaves a writer alone that sends one thing after the other. Each look takes away the
+/// cache line into which the writer publishes its progress; after a while there is much to read for one look.
 const GATHERING: Duration = Duration::from_micros(1);
 
 /// Whether spinning pays, by what it did lately: each failure doubles how many waits go to sleep at once before the
@@ -88,7 +88,7 @@ impl Spin {
         self.skipped.store(self.skipped.load(Ordering::Relaxed) / 2, Ordering::Relaxed);
     }
 
-    /// A spin was in vain.
+    /// A spin ended without success.
     pub(crate) fn failed(&self) {
         let skipped = (self.skipped.load(Ordering::Relaxed) * 2 + 1).min(WAITS_SKIPPED_MAX);
         self.skipped.store(skipped, Ordering::Relaxed);
@@ -103,7 +103,7 @@ impl Spin {
     }
 }
 
-/// Whether ends spin unless they are told otherwise: the environment may forbid it.
+/// Whether ends spin by default: the environment may forbid it.
 pub(crate) fn is_wanted() -> bool {
     static IS_WANTED: OnceLock<bool> = OnceLock::new();
     *IS_WANTED.get_or_init(|| std::env::var_os(SPIN_VARIABLE).is_none_or(|value| !means_no(&value)))

@@ -3,11 +3,11 @@
 use super::spin::{SPIN, Spin};
 use std::time::{Duration, Instant};
 
-/// The longest time for what comes in a stream. It comes before that, or nobody waits for it: a task that looks takes time
-/// from all others of its runtime.
+/// The longest spin for the next part of a stream. If it has not come by then, the task sleeps: a task that
+/// looks takes time from all others of its runtime.
 const SPIN_IN_STREAM: Duration = Duration::from_micros(5);
 
-/// What a task that waits has done so far.
+/// The spinning that a waiting task has done so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum SpinPolicy {
     /// It does not wait.
@@ -22,8 +22,9 @@ pub(crate) enum SpinPolicy {
 }
 
 impl SpinPolicy {
-    /// After a look in vain: whether to look again soon, instead of sleeping. When a wait begins, `is_stream` says whether it
-    /// is for the next part of a stream, and no answer, and `may_look` whether to look can be of use.
+    /// After a look without success: whether to look again soon, instead of sleeping. When a wait begins,
+    /// `is_stream` says whether it is for the next part of a stream, and no answer, and `may_look` whether to
+    /// look can be of use.
     pub(crate) fn goes_on(
         &mut self,
         spin: &Spin,
@@ -78,7 +79,10 @@ mod tests {
         let SpinPolicy::Sleeping(begun) = policy else { panic!("{policy:?}") };
         let looked = begun.elapsed();
         assert!(!policy.goes_on(&spin, || is_stream, || true));
-        assert!(!SpinPolicy::default().goes_on(&spin, || is_stream, || true), "it was in vain the last time");
+        assert!(
+            !SpinPolicy::default().goes_on(&spin, || is_stream, || true),
+            "it had no success the last time"
+        );
         looked
     }
 

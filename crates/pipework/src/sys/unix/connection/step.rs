@@ -1,4 +1,4 @@
-//! What one attempt of an operation comes to, and the one place where the peer is woken.
+//! The outcome of one attempt of an operation, and the one place where the peer is woken.
 //!
 //! An operation of a connection is an *attempt*: a function that takes or publishes what it can and never waits. It sees
 //! no clock and no waker. Three *drivers* repeat it: [`thread`](super::thread) blocks, [`event_loop`](super::event_loop)
@@ -21,7 +21,7 @@ pub(super) enum Step<T> {
     Blocked(On),
 }
 
-/// What a blocked operation needs.
+/// The event that a blocked operation waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum On {
     /// Something to read in the ring.
@@ -61,7 +61,7 @@ impl<T> Step<T> {
 }
 
 impl On {
-    /// What a blocked operation announces to the peer.
+    /// The interest that a blocked operation announces to the peer.
     pub(in crate::sys::unix) fn interest(self) -> Interest {
         match self {
             On::Data | On::Hello | On::Attachment => Interest::Data,

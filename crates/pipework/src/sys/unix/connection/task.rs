@@ -1,4 +1,4 @@
-//! The driver for tasks: tries, looks again for a short time, then waits in the reactor of the task's runtime.
+//! The async driver: tries, looks again for a short time, then waits in the reactor of the task's runtime.
 
 use super::{
     super::asynchronous::{Delay, Reactor, SpinPolicy},
@@ -20,7 +20,7 @@ use std::{
 /// How often a poll looks at most before it lets other tasks run.
 const LOOKS_MAX: usize = 3;
 
-/// What a task that waits at an end keeps between polls.
+/// The state that a task that waits at an end keeps between polls.
 #[derive(Debug, Default)]
 pub(crate) struct TaskWait {
     pub(in crate::sys::unix) waiter: Waiter,
@@ -41,7 +41,7 @@ enum Blocked {
 }
 
 impl Connection {
-    /// Waits until it is known who the client is.
+    /// Waits until the identity of the client is known.
     pub(in crate::sys::unix) fn poll_identity(
         &self,
         cx: &mut Context<'_>,

@@ -61,7 +61,7 @@ impl Connection {
                 continue;
             }
             return match self.settle(published.is_settled, &lock, &mut limit) {
-                // What was published is written, whatever ends this wait.
+                // Published data counts as written, whatever ends this wait.
                 Err(error) if is_limit(&error) => Ok(written),
                 outcome => outcome.map(|()| written),
             };

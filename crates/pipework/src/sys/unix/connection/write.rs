@@ -19,7 +19,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
 };
 
-/// What was published.
+/// The outcome of publishing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Published {
     /// Bytes of payload.
@@ -210,7 +210,7 @@ impl Connection {
         }
     }
 
-    /// Whether the socket takes something, or has nobody at its other end.
+    /// Whether the socket takes something, or its other end is closed.
     fn socket_has_room(&self) -> bool {
         !poll::now(self.as_fd(), PollFlags::OUT).is_empty()
     }

@@ -1,4 +1,4 @@
-//! Memory of two processes: sealed, so that nobody can shrink it under the other.
+//! Memory of two processes: sealed, so that neither can shrink it under the other.
 
 use rustix::{
     fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, ftruncate, memfd_create},
@@ -9,7 +9,7 @@ use std::{io, os::fd::OwnedFd};
 /// `TMPFS_MAGIC` of `linux/magic.h`.
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 
-/// Nobody can change the size, or these seals.
+/// No process can change the size, or these seals.
 fn seals() -> SealFlags {
     SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL
 }

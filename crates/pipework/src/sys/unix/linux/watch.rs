@@ -21,14 +21,15 @@ use std::{
 
 /// The system lets a user have few of them (128 by default), and other programs of the user need them too.
 const WATCHES_MAX: usize = 4;
-/// How long to sleep at most between two looks, where changes are told: what is not told is a killed process.
+/// How long to sleep at most between two looks where the kernel reports changes: it does not report a killed
+/// process.
 const PAUSE_WATCHED: Duration = Duration::from_millis(200);
-/// How long to sleep where they are not.
+/// How long to sleep where it does not.
 const PAUSE_UNWATCHED: Duration = Duration::from_millis(5);
 
 static WATCHES: AtomicUsize = AtomicUsize::new(0);
 
-/// What a wait was ended by.
+/// The event that ended a wait.
 #[derive(Debug)]
 pub(in crate::sys::unix) enum Change {
     /// These instances have begun to listen, and nothing else that matters happened.
@@ -37,7 +38,7 @@ pub(in crate::sys::unix) enum Change {
     Other,
 }
 
-/// Tells of changes in some directories.
+/// Reports changes in some directories.
 #[derive(Debug)]
 pub(in crate::sys::unix) struct Watch {
     fd: Option<OwnedFd>,
@@ -45,12 +46,12 @@ pub(in crate::sys::unix) struct Watch {
 }
 
 impl Watch {
-    /// Tells of new names and new instances. Without a watch, if there can't be one, changes are looked for often.
+    /// Reports new names and new instances. Where no watch is available, it polls often.
     pub(in crate::sys::unix) fn for_instances() -> Watch {
         Watch::new(WatchFlags::CREATE | WatchFlags::MOVED_TO)
     }
 
-    /// Tells of places that are given back: numbers of instances that change, and server processes that go.
+    /// Reports freed instance slots: numbers of instances that change, and server processes that exit.
     pub(in crate::sys::unix) fn for_places() -> Watch {
         Watch::new(WatchFlags::ATTRIB | WatchFlags::DELETE)
     }
@@ -70,7 +71,7 @@ impl Watch {
     pub(in crate::sys::unix) fn add(&mut self, directory: &Path) {
         let Some(fd) = &self.fd else { return };
         match inotify::add_watch(fd, directory, self.changes) {
-            // A directory that is not there, or not for us, has nothing to tell.
+            // A directory that is absent or not accessible has no changes to report.
             Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => {}
             Err(_) => self.drop_watch(),
         }
@@ -95,7 +96,7 @@ impl Watch {
         Ok(Change::Other)
     }
 
-    /// What has changed since the last look, without waiting; no instances, if nothing that matters.
+    /// The changes since the last look, without waiting; no instances, if nothing that matters happened.
     #[cfg(feature = "tokio")]
     pub(in crate::sys::unix) fn changes(&self) -> Change {
         self.fd.as_ref().map_or(Change::Other, read_changes)
@@ -107,7 +108,7 @@ impl Watch {
         if self.fd.is_some() { PAUSE_WATCHED } else { PAUSE_UNWATCHED }
     }
 
-    /// A descriptor that is readable after a change; `None` where changes are not told.
+    /// A descriptor that is readable after a change; `None` where no watch is available.
     pub(in crate::sys::unix) fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.fd.as_ref().map(AsFd::as_fd)
     }
@@ -125,7 +126,7 @@ impl Drop for Watch {
     }
 }
 
-/// What the watch tells; no instances, if nothing that matters happened.
+/// The changes that the watch reports; no instances, if nothing that matters happened.
 fn read_changes(fd: &OwnedFd) -> Change {
     let mut space = [MaybeUninit::uninit(); 4096];
     let mut events = inotify::Reader::new(fd, &mut space);
@@ -133,10 +134,10 @@ fn read_changes(fd: &OwnedFd) -> Change {
     while let Ok(event) = events.next() {
         let leaf = event.file_name().and_then(|name| name.to_str().ok()).and_then(EntryName::decode);
         match leaf {
-            // Told of an instance that has just got its client; the next one has another name.
+            // An instance that has just got its client; the next one has another name.
             Some(EntryName::Instance { taking: Taking::Full, .. }) => {}
             Some(leaf @ EntryName::Instance { .. }) => instances.push(leaf),
-            // Beginnings, of which more will be told when they are finished.
+            // Unfinished files: the watch reports them again when they are finished.
             Some(EntryName::Temporary(_) | EntryName::Claim(_)) => {}
             Some(EntryName::Server { .. }) | None => is_other = true,
         }

@@ -1,4 +1,4 @@
-//! A pipe's directory: what is in it, who lives, and cleaning what is dead and ours.
+//! A pipe's directory: its entries, its live servers, and the removal of our own dead files.
 
 use super::{
     super::{address, os},
@@ -27,7 +27,7 @@ pub(crate) struct Directory {
     pub(crate) path: PathBuf,
     pub(crate) fd: OwnedFd,
     pub(crate) owner: u32,
-    /// Tells two directories of one path apart.
+    /// Distinguishes two directories of one path.
     pub(crate) identity: (u64, u64),
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn name_of(folded: &str) -> String {
     dir_format::directory_name(folded, address::DIRECTORY_NAME_LEN_MAX)
 }
 
-/// What lies in a pipe's directory.
+/// The entries of a pipe's directory.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     pub(crate) servers: Vec<EntryName>,
@@ -115,8 +115,8 @@ impl NameDir {
         }
     }
 
-    /// Removes what dead processes left of a pipe, and all of it if nobody serves it, unless a creator is at work:
-    /// then that one, or the next, does.
+    /// Removes what dead processes left of a pipe, and all of it if no process serves it, unless a creator is
+    /// at work: then that one, or the next, does.
     pub(crate) fn sweep(&self, directory: &Directory) {
         if directory.owner != namespace::my_user() {
             return;
@@ -149,7 +149,7 @@ impl NameDir {
     }
 }
 
-/// Held by who creates or cleans; never by a client.
+/// Held by a server that creates or cleans; never by a client.
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: OwnedFd,
@@ -167,7 +167,7 @@ impl Lock {
         Ok(Lock { file })
     }
 
-    /// The lock of a path, by a file beside it that is gone again when nobody needs it.
+    /// The lock of a path, by a file beside it that is gone again when no process needs it.
     pub(crate) fn beside(path: &Path) -> io::Result<PathLock> {
         let mut leaf = std::ffi::OsString::from(".");
         leaf.push(path.file_name().unwrap_or_default());
@@ -231,7 +231,7 @@ pub(crate) struct PathLock {
 
 impl Drop for PathLock {
     fn drop(&mut self) {
-        // While it is still held, so that nobody else's is removed.
+        // While it is still held, so that no other process's file is removed.
         rustix::fs::unlinkat(CWD, &self.path, AtFlags::empty()).ok();
     }
 }
@@ -283,7 +283,7 @@ impl Directory {
         })
     }
 
-    /// What is there now.
+    /// The current entries.
     pub(crate) fn listing(&self) -> io::Result<Listing> {
         let mut listing = Listing::default();
         let entries = match Dir::read_from(&self.fd) {
@@ -403,7 +403,7 @@ impl Directory {
 
     /// Removes a name that is known to be ours.
     pub(crate) fn unlink(&self, leaf: &str) {
-        // Whoever was quicker did what we want.
+        // It fails where another process removed it first, which is right.
         rustix::fs::unlinkat(&self.fd, leaf, AtFlags::empty()).ok();
     }
 
@@ -420,7 +420,7 @@ impl Directory {
     }
 }
 
-/// An identifier that nobody had before.
+/// An identifier that was never used before.
 pub(crate) fn new_id() -> io::Result<Id> {
     let time = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros();
     Ok(Id::new(u64::try_from(time).unwrap_or(0), random()?))

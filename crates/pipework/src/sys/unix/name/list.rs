@@ -1,4 +1,4 @@
-//! The pipes of this computer that the caller may see.
+//! The pipes of this host that the caller may see.
 
 use super::{
     super::accounts,
@@ -13,12 +13,12 @@ use crate::{
 use rustix::fs::Dir;
 use std::io;
 
-/// The live pipes in all trusted roots. What killed processes of this user left is removed on the way.
+/// The live pipes in all trusted roots. Files that killed processes of this user left are removed on the way.
 pub(crate) fn list() -> io::Result<Vec<PipeEntry>> {
     let mut entries = Vec::new();
     for name_dir in namespace::existing()?.0 {
         for leaf in leaves(&name_dir)? {
-            // What can't be opened, or is no pipe, is not for the caller to see.
+            // An entry that can't be opened, or is no pipe, is not listed.
             if let Ok(Some(directory)) = name_dir.open_directory(&leaf) {
                 // Root gives a name away by making its directory and then changing its owner: not in between.
                 if !directory.is_empty().unwrap_or(true) {
@@ -28,7 +28,7 @@ pub(crate) fn list() -> io::Result<Vec<PipeEntry>> {
                 match found {
                     Ok(entry) => entries.extend(entry),
                     Err(error) if directory.owner == namespace::my_user() => return Err(error),
-                    // What another user made of a pipe must not hide the others.
+                    // A pipe that another user broke must not hide the others.
                     Err(_) => {}
                 }
             }
@@ -53,7 +53,7 @@ fn leaves(name_dir: &NameDir) -> io::Result<Vec<String>> {
 fn entry(directory: &Directory, header: Option<&Header>) -> io::Result<Option<PipeEntry>> {
     let Some(header) = header else { return Ok(None) };
     let Ok(name) = PipeName::from_local(&header.name) else { return Ok(None) };
-    // Who was given one name may write any other into its header.
+    // A user who was given one name may write any other into its header.
     if directory.path.file_name() != Some(directory::name_of(name.folded()).as_ref()) {
         return Ok(None);
     }

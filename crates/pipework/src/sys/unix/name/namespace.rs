@@ -38,7 +38,7 @@ impl NameDir {
 #[derive(Debug)]
 struct Candidate {
     path: PathBuf,
-    /// Whether the parent must exist and be ours: it is somebody else's business to make it.
+    /// Whether the parent must exist and be ours: another program has to make it.
     parent_is_mine: bool,
     /// Whether a directory of another user there is passed over rather than an error: anybody can make one.
     may_be_foreign: bool,

@@ -16,7 +16,7 @@ use std::{fmt::Write, io, os::fd::OwnedFd, path::Path};
 const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
 const EVERYONE: Mode = OWNER_ONLY.union(Mode::RGRP).union(Mode::WGRP).union(Mode::ROTH).union(Mode::WOTH);
 
-/// Who may connect to a socket: its mode, its group, its access control list.
+/// The users that may connect to a socket: its mode, its group, its access control list.
 #[derive(Clone, Debug)]
 pub(crate) struct Permission {
     mode: Mode,
@@ -92,7 +92,7 @@ impl Permission {
         Ok(os::set_mode_before_bind(socket, self.mode)?)
     }
 
-    /// Sets the rest on a bound socket whose name nobody knows yet.
+    /// Sets the rest on a bound socket whose name no client knows yet.
     pub(crate) fn apply(&self, directory: &Directory, leaf: EntryName) -> io::Result<()> {
         self.apply_at(&directory.path.join(leaf.encode()))
     }
@@ -117,8 +117,8 @@ impl Permission {
     }
 }
 
-/// Whether access in the words of a header lets a user of these numbers in, who comes by way of root's service and so past
-/// what the kernel would say.
+/// Whether the access text of a header admits a user with these numbers. The user comes through the gateway,
+/// which runs as root, so the kernel does not check the access.
 pub(in crate::sys::unix) fn lets_in(access: &str, owner: u32, user: u32, groups: &[u32]) -> bool {
     let is_one = |id: &str, ids: &[u32]| id.parse().is_ok_and(|id| ids.contains(&id));
     user == owner

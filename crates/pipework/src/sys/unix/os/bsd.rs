@@ -39,18 +39,18 @@ pub(crate) const PEEK_SHOWS_DESCRIPTORS: bool = false;
 /// on these systems.
 pub(crate) const CAN_SLEEP_AT_WORDS: bool = false;
 
-/// Nobody sleeps at words here.
+/// No thread sleeps at words here.
 pub(crate) fn sleep_at(_: &AtomicU32, _: u32, _: Duration) -> bool {
     true
 }
 
-/// Nobody sleeps at words here.
+/// No thread sleeps at words here.
 pub(crate) fn wake_at(_: &AtomicU32) {}
 
-/// What to ask `poll` for to be told that the other end is gone.
+/// The events with which `poll` reports that the other end is gone.
 #[cfg(target_os = "freebsd")]
 pub(crate) const HANGUP: PollFlags = PollFlags::HUP.union(PollFlags::RDHUP);
-/// What to ask `poll` for to be told that the other end is gone.
+/// The events with which `poll` reports that the other end is gone.
 #[cfg(not(target_os = "freebsd"))]
 pub(crate) const HANGUP: PollFlags = PollFlags::HUP;
 
@@ -150,7 +150,7 @@ pub(crate) fn set_mode_before_bind(_: &OwnedFd, _: Mode) -> rustix::io::Result<(
 }
 
 /// Sets the mode of the file of a socket that was just bound. Until then it is that of the umask, on a socket that does
-/// not listen yet, under a name that nobody knows.
+/// not listen yet, under a name that no client knows.
 pub(crate) fn set_mode_after_bind(path: &Path, mode: Mode) -> rustix::io::Result<()> {
     rustix::fs::chmodat(CWD, path, mode, AtFlags::SYMLINK_NOFOLLOW)
 }
@@ -173,7 +173,7 @@ pub(crate) fn processor() -> Option<u64> {
 }
 
 /// Process, user and group of the other end, as they were when it connected or began to listen. The process is known
-/// where the system tells it, and on those of Apple only as long as the other end is there.
+/// where the system reports it, and on those of Apple only as long as the other end is there.
 pub(crate) fn credentials(socket: BorrowedFd<'_>) -> io::Result<(Option<u32>, u32, u32)> {
     let (mut user, mut group) = (0, 0);
     // SAFETY: the descriptor is open while it is borrowed, and both places may be written and live through the call,
@@ -185,15 +185,15 @@ pub(crate) fn credentials(socket: BorrowedFd<'_>) -> io::Result<(Option<u32>, u3
     Ok((process(socket), user, group))
 }
 
-/// The supplementary groups of the other end: at most 16, which is as many as these systems tell.
+/// The supplementary groups of the other end: at most 16, which is as many as these systems report.
 #[cfg(any(target_vendor = "apple", target_os = "freebsd", target_os = "dragonfly"))]
 pub(crate) fn groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
-    let told = told(socket)?;
-    let count = usize::try_from(told.cr_ngroups).unwrap_or(0);
-    Ok(told.cr_groups.iter().take(count).copied().collect())
+    let xucred = xucred_of(socket)?;
+    let count = usize::try_from(xucred.cr_ngroups).unwrap_or(0);
+    Ok(xucred.cr_groups.iter().take(count).copied().collect())
 }
 
-/// The supplementary groups of the other end, which this system does not tell.
+/// The supplementary groups of the other end, which this system does not report.
 #[cfg(not(any(target_vendor = "apple", target_os = "freebsd", target_os = "dragonfly")))]
 pub(crate) fn groups(_: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     Ok(Vec::new())
@@ -214,10 +214,10 @@ fn process(socket: BorrowedFd<'_>) -> Option<u32> {
 
 #[cfg(target_os = "freebsd")]
 fn process(socket: BorrowedFd<'_>) -> Option<u32> {
-    let told = told(socket).ok()?;
+    let xucred = xucred_of(socket).ok()?;
     // SAFETY: the other field of this union is padding, every pattern of bits is a number, and all of it is
-    // initialised: `told` began with zeros. A kernel that does not know the field leaves them.
-    let process = unsafe { told.cr_pid__c_anonymous_union.cr_pid };
+    // initialised: `xucred` began with zeros. A kernel that does not know the field leaves them.
+    let process = unsafe { xucred.cr_pid__c_anonymous_union.cr_pid };
     u32::try_from(process).ok().filter(|process| *process != 0)
 }
 
@@ -227,12 +227,12 @@ fn process(_: BorrowedFd<'_>) -> Option<u32> {
 }
 
 #[cfg(any(target_vendor = "apple", target_os = "freebsd", target_os = "dragonfly"))]
-fn told(socket: BorrowedFd<'_>) -> io::Result<libc::xucred> {
+fn xucred_of(socket: BorrowedFd<'_>) -> io::Result<libc::xucred> {
     // SAFETY: all its fields are numbers, rows of numbers and padding, for which zeros are valid.
-    let mut told: libc::xucred = unsafe { std::mem::zeroed() };
+    let mut xucred: libc::xucred = unsafe { std::mem::zeroed() };
     // SAFETY: for the same fields every pattern of bits is valid.
-    unsafe { option(socket, libc::LOCAL_PEERCRED, &mut told)? };
-    if told.cr_version == libc::XUCRED_VERSION { Ok(told) } else { Err(Errno::INVAL.into()) }
+    unsafe { option(socket, libc::LOCAL_PEERCRED, &mut xucred)? };
+    if xucred.cr_version == libc::XUCRED_VERSION { Ok(xucred) } else { Err(Errno::INVAL.into()) }
 }
 
 /// Reads a socket option of the Unix family.
@@ -246,15 +246,16 @@ unsafe fn option<T>(socket: BorrowedFd<'_>, name: libc::c_int, value: &mut T) ->
     let mut len = libc::socklen_t::try_from(size_of::<T>()).unwrap_or(0);
     let place = std::ptr::from_mut(value).cast::<c_void>();
     // SAFETY: the place is good for writing `len` bytes, both live through the call, and the kernel writes no more
-    // than `len` tells; the caller promises that whatever it writes is a value.
+    // than `len` says; the caller promises that whatever it writes is a value.
     let outcome = unsafe { libc::getsockopt(socket.as_raw_fd(), LEVEL, name, place, &raw mut len) };
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Bytes that the other end of a stream socket has not read yet, which these systems don't tell: they hand them over at
-/// once, and count only what waits at this end.
+/// Bytes that the other end of a stream socket has not read yet. These systems don't report it: they hand the
+/// bytes over at once, and count only those that wait at this end.
 pub(crate) fn unread_bytes(_: BorrowedFd<'_>) -> io::Result<usize> {
-    let text = "this system does not tell whether the other end of a plain socket has read everything";
+    let text =
+        "this system does not report whether the other end of a Unix domain socket has read everything";
     Err(fail(PipeErrorKind::Unsupported, text))
 }
 
@@ -339,7 +340,7 @@ pub(crate) struct Timer {
 }
 
 impl Timer {
-    /// `time` is told in milliseconds, and is at least one.
+    /// The kernel takes `time` in milliseconds, and at least one.
     pub(crate) fn new(time: Duration) -> io::Result<Timer> {
         let fd = new_queue()?;
         let filter = kqueue::EventFilter::Timer { ident: 0, timer: Some(time) };

@@ -124,7 +124,7 @@ pub(crate) fn process_handle(socket: BorrowedFd<'_>) -> Option<OwnedFd> {
 fn option(socket: BorrowedFd<'_>, name: libc::c_int, values: &mut [u32]) -> io::Result<usize> {
     let mut len = libc::socklen_t::try_from(size_of_val(values)).unwrap_or(0);
     // SAFETY: the pointer is to `len` bytes of `values`, for which any bits are valid, and both live through the
-    // call; the kernel writes no more than `len` tells.
+    // call; the kernel writes no more than `len` says.
     let outcome = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -232,21 +232,21 @@ impl AsFd for Timer {
 /// Whether threads of different processes can sleep at a word of a memory that they share.
 pub(crate) const CAN_SLEEP_AT_WORDS: bool = true;
 
-/// Sleeps while `word` has this value, until somebody wakes who sleeps there, and at most this long; says whether the
-/// time is over.
+/// Sleeps while `word` has this value, until a wake-up of that word, and at most this long; returns whether
+/// the time is over.
 pub(crate) fn sleep_at(word: &AtomicU32, value: u32, at_most: Duration) -> bool {
     let time = Timespec::try_from(at_most).ok();
     // Another value, a signal, and a word that the kernel can't reach: the caller looks at everything again.
     futex::wait(word, futex::Flags::empty(), value, time.as_ref()) == Err(Errno::TIMEDOUT)
 }
 
-/// Wakes all who sleep at `word`.
+/// Wakes all threads that sleep at `word`.
 pub(crate) fn wake_at(word: &AtomicU32) {
-    // It fails for a word that the kernel can't reach, at which nobody sleeps.
+    // It fails for a word that the kernel can't reach, at which no thread sleeps.
     futex::wake(word, futex::Flags::empty(), i32::MAX.unsigned_abs()).ok();
 }
 
-/// What to poll for to see a peer that closed while nothing is waited for.
+/// The events to poll for to see a peer that closed while nothing is waited for.
 pub(crate) const HANGUP: rustix::event::PollFlags = rustix::event::PollFlags::RDHUP;
 
 /// Bytes that the other end of a stream socket has not read yet.

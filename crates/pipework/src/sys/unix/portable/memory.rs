@@ -1,8 +1,8 @@
 //! Memory of two processes, where it can't be sealed.
 //!
 //! A peer that shrinks the memory ends this process with a signal (SIGBUS) when it next touches what is gone: these
-//! systems can't forbid it. What a hostile peer may do is therefore more than on Linux, and the reason why a pipe here
-//! is for the processes of one user only, who could end each other anyway.
+//! systems can't forbid it. A hostile peer can therefore do more than on Linux. So a pipe here is for the
+//! processes of one user only: they could end each other anyway.
 
 use super::super::{mapping, name::directory};
 use rustix::{
@@ -42,7 +42,7 @@ pub(in crate::sys::unix) fn check(fd: &OwnedFd, len: usize) -> Result<(), &'stat
     }
     let stat = rustix::fs::fstat(fd).map_err(|_| "a memory whose size can't be read")?;
     let found = usize::try_from(stat.st_size).map_err(|_| "a memory of another size")?;
-    // Those of Apple round the size up to whole pages, and tell what they made of it.
+    // Apple systems round the size up to whole pages, and report the rounded size.
     let is_rounded = cfg!(target_vendor = "apple") && len.checked_next_multiple_of(page_len()) == Some(found);
     if found == len || is_rounded { Ok(()) } else { Err("a memory of another size") }
 }
@@ -71,7 +71,7 @@ fn page_len() -> usize {
     rustix::param::page_size()
 }
 
-/// Whether it is an object of `shm_open`, as far as the system tells.
+/// Whether it is an object of `shm_open`, as far as the system reports it.
 #[cfg(target_os = "linux")]
 fn is_memory(fd: &OwnedFd) -> bool {
     /// `TMPFS_MAGIC` of `linux/magic.h`.

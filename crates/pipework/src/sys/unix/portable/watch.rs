@@ -1,4 +1,4 @@
-//! Waiting for a change in directories, where the system does not tell of changes: looking often.
+//! Waiting for a change in directories by polling, where the system does not report changes.
 
 use super::super::poll;
 use crate::{model::dir_format::EntryName, sys::WaitLimit};
@@ -15,11 +15,11 @@ const PAUSE_MICROSECONDS_MIN: u32 = 1_000;
 /// How long to sleep at most between two looks: what a caller waits too long in the worst case.
 const PAUSE_MICROSECONDS_MAX: u32 = 10_000;
 
-/// What a wait was ended by.
+/// The event that ended a wait.
 #[derive(Debug)]
 pub(in crate::sys::unix) enum Change {
-    /// These instances have begun to listen; never told here.
-    #[expect(dead_code, reason = "the systems that tell have it")]
+    /// These instances have begun to listen; never reported here.
+    #[expect(dead_code, reason = "the systems that report changes have it")]
     Instances(Vec<EntryName>),
     /// Just time: look at everything.
     Other,
@@ -52,7 +52,7 @@ impl Watch {
         Ok(Change::Other)
     }
 
-    /// What has changed, without waiting: nobody knows.
+    /// The changes, without waiting: always unknown.
     #[cfg(feature = "tokio")]
     pub(in crate::sys::unix) fn changes(&self) -> Change {
         Change::Other
@@ -65,7 +65,7 @@ impl Watch {
         Duration::from_micros(pause.into())
     }
 
-    /// A descriptor that is readable after a change; none, since changes are not told.
+    /// A descriptor that is readable after a change; none, since the system reports no changes.
     pub(in crate::sys::unix) fn fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }

@@ -1,8 +1,9 @@
-//! The one thread that this library keeps, from the first pipe on another computer until the process ends: an answer of the
-//! network has to be taken when it comes, and whoever asked may be gone by then.
+//! The one thread that this library keeps, from the first remote pipe until the process ends: a response of
+//! the server has to be taken when it comes, and the thread or task that asked may be gone by then.
 //!
 //! A thread that waits for the network runs the runtime itself meanwhile, which saves waking another thread twice for each
-//! answer. The kept thread stays away while such threads come and go, and takes over when nobody has come for a moment.
+//! answer. The kept thread stays away while such threads come and go, and takes over when none has come for a
+//! moment.
 
 use crate::error::{PipeErrorKind, context, fail};
 use ::tokio::{
@@ -25,7 +26,7 @@ use std::{
 
 /// The name of the thread: the longest that Linux keeps.
 const NAME: &str = "pipework-remote";
-/// For how long nobody must have come before the thread takes over.
+/// For how long no thread must have come before the kept thread takes over.
 const GRACE: Duration = Duration::from_millis(1);
 
 /// The thread and its runtime.
@@ -36,13 +37,13 @@ pub(super) struct Background {
     runtime: Runtime,
     shift: Mutex<Shift>,
     changed: Condvar,
-    /// Tells the kept thread to leave the runtime to another.
+    /// Makes the kept thread leave the runtime to another thread.
     leave: Notify,
     /// Whether tasks of other runtimes wait for the network: then the kept thread never stays away.
     serves_tasks: AtomicBool,
 }
 
-/// Who runs the runtime.
+/// The threads that run the runtime.
 #[derive(Debug, Default)]
 struct Shift {
     /// How many threads run it while they wait, or would, and how many have come in all.
@@ -90,7 +91,7 @@ impl Background {
         started.map(|_thread| background)
     }
 
-    /// Runs the runtime whenever nobody else does.
+    /// Runs the runtime whenever no other thread does.
     fn keep(&self) {
         loop {
             self.until_nobody_comes();
@@ -110,7 +111,7 @@ impl Background {
             if shift.guests == 0 {
                 break;
             }
-            // Somebody waits for long. Who leaves last says so.
+            // A guest waits for long. The last guest that leaves wakes this thread.
             shift.is_parked = true;
             shift = self.changed.wait(shift).unwrap_or_else(PoisonError::into_inner);
             shift.is_parked = false;
@@ -147,17 +148,17 @@ impl Background {
         if self.process == std::process::id() {
             return Ok(self);
         }
-        let text = "this process was forked from one with pipes on other computers, and has nothing that runs them: \
+        let text = "this process was forked from one with remote pipes, and lacks the thread that runs them: \
                     open such pipes after `exec`";
         Err(fail(PipeErrorKind::Unsupported, text))
     }
 
-    /// Runs something there to its end, whoever waits for it.
+    /// Runs something there to its end, whether or not anything waits for it.
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         self.runtime.spawn(work).abort_handle()
     }
 
-    /// Runs something there for as long as somebody waits for it.
+    /// Runs something there for as long as the returned future is waited for.
     pub(super) fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,

@@ -1,4 +1,4 @@
-//! A thread that waits for what is told to tasks.
+//! Blocking waits for async operations.
 
 use super::background::background;
 use crate::sys::WaitLimit;
@@ -12,11 +12,11 @@ use std::{
     time::Duration,
 };
 
-/// How often to look at a canceller, of which nothing here is told.
+/// How often to look at a canceller: it does not signal the runtime.
 const CANCELLER_PAUSE: Duration = Duration::from_millis(10);
 
 thread_local! {
-    /// Made once for each thread. Being woken for what is over costs one look in vain.
+    /// Made once for each thread. A late wake-up costs one look without success.
     static SLEEP: Arc<Sleep> = Arc::default();
 }
 
@@ -30,7 +30,7 @@ struct Sleep {
 pub(super) fn wait<F: Future>(limit: &WaitLimit, work: F) -> io::Result<F::Output> {
     let background = background()?;
     let mut work = pin!(work);
-    // What is there already needs nobody to wait.
+    // A future that is ready already needs no wait.
     if let Poll::Ready(output) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         return Ok(output);
     }
@@ -41,7 +41,7 @@ pub(super) fn wait<F: Future>(limit: &WaitLimit, work: F) -> io::Result<F::Outpu
     }
 }
 
-/// The same in the runtime, whose timers tell of the limit.
+/// The same in the runtime, whose timers signal the limit.
 async fn up_to<F: Future>(limit: &WaitLimit, mut work: Pin<&mut F>) -> io::Result<F::Output> {
     let mut end = pin!(end_of(limit));
     poll_fn(|cx| match work.as_mut().poll(cx) {

@@ -1,4 +1,4 @@
-//! The client's end of a pipe on another computer.
+//! The client's end of a remote pipe.
 
 use super::{
     background::background,
@@ -46,7 +46,7 @@ impl RemoteEnd {
         RemoteEnd { pipe, options, may_read, may_write }
     }
 
-    /// Tells the server now that this end reads messages.
+    /// Sets message read mode on the server now.
     pub(super) async fn send_read_mode(&self) -> io::Result<()> {
         self.pipe.send_read_mode(true).await
     }
@@ -132,7 +132,7 @@ impl PipeEnd for RemoteEnd {
         let writing = self.pipe.write(message.len(), |_, _| message.to_vec(), &mut written);
         match wait(&limit, writing) {
             Ok(outcome) => outcome,
-            // What was handed over counts as written.
+            // Data that was handed over counts as written.
             Err(_) if written > 0 => Ok(()),
             Err(ended) => Err(ended),
         }
@@ -162,7 +162,7 @@ impl PipeEnd for RemoteEnd {
         Err(unsupported("`info`"))
     }
 
-    /// The server's computer; SMB does not say as which user it serves the pipe.
+    /// The server's host; SMB does not report the user that serves the pipe.
     fn peer(&self) -> io::Result<Peer> {
         let session = &self.pipe.session;
         Ok(Peer::of_server(session.address().ip().to_string(), session.is_encrypted()))

@@ -37,7 +37,7 @@ pub(super) async fn login(
 ) -> Result<TreeId, Failure> {
     connection.negotiate().await.map_err(Failure::Negotiating)?;
     if let Some((asked, answered)) = link.negotiation() {
-        // Keys are derived from what was on the wire, so that nobody on the way can have changed it.
+        // Keys are derived from what was on the wire, so that no host on the way can have changed it.
         connection.with_preauth_hasher_mut(|hasher| {
             *hasher = PreauthHasher::new();
             hasher.update(asked);
@@ -84,7 +84,7 @@ fn check_can_encrypt(connection: &Connection, target: &Target) -> io::Result<()>
     cipher(connection).map(drop).ok_or_else(|| not_encrypted(target))
 }
 
-/// What encrypts here, if anything does.
+/// The layer that encrypts here, if any.
 fn cipher(connection: &Connection) -> Option<Cipher> {
     let params = connection.params()?;
     match params.dialect {
@@ -133,7 +133,7 @@ pub(super) fn refused(target: &Target, failure: Failure, broke: Option<io::Error
             "the user or the password is wrong: it offers a guest's place only".to_owned(),
         ),
         Error::SignatureInvalid { .. } => {
-            (PipeErrorKind::AccessDenied, format!("it does not prove who it is: {error}"))
+            (PipeErrorKind::AccessDenied, format!("it does not prove its identity: {error}"))
         }
         Error::Auth { message } => (PipeErrorKind::AccessDenied, message.clone()),
         Error::Timeout => (PipeErrorKind::TimedOut, "it does not answer".to_owned()),
@@ -148,7 +148,7 @@ pub(super) fn refused(target: &Target, failure: Failure, broke: Option<io::Error
     fail(kind, format!("{what} at {server}: {why}"))
 }
 
-/// What a status says of an identity that was not taken.
+/// The reason that a status gives for a refused identity.
 fn reason(status: u32) -> Option<&'static str> {
     Some(match status {
         0xC000_006D | 0xC000_006A | 0xC000_0064 => "the user or the password is wrong",

@@ -1,8 +1,8 @@
-//! Pipes on other computers, over SMB 2 and 3: the client's side of what Windows calls the server service.
+//! Remote pipes over SMB 2 and 3: the client's side of what Windows calls the server service.
 //!
-//! A session (one TCP connection, signed in) is shared by all pipes of one identity on one computer. Everything that talks to
-//! the network runs on one thread of this process, which begins with the first such pipe; who reads or writes asks it and
-//! waits, as a thread or as a task. The protocol itself is the business of the crate `smb2`.
+//! All pipes of one identity on one host share a session: one TCP connection, signed in. All network I/O runs
+//! on one thread of this process, which starts with the first such pipe. A thread or a task that reads or
+//! writes sends it a request and waits. The crate `smb2` implements the protocol.
 
 mod background;
 mod blocking;

@@ -1,4 +1,4 @@
-//! Opening a pipe on another computer, and waiting until it can be opened.
+//! Opening a remote pipe, and waiting until it can be opened.
 
 use super::{
     background::background,
@@ -57,7 +57,7 @@ pub(super) async fn connect_in_task(request: &Request, timeout: Duration) -> io:
     }
 }
 
-/// To wait for nothing is one attempt, and how that ends is always told in the same way.
+/// A timeout of zero is one attempt. A pipe that is not available then is always reported as a timeout.
 fn one_attempt(request: &Request, error: io::Error) -> io::Error {
     let would_wait = error == PipeErrorKind::Busy || (error == PipeErrorKind::Absent && request.wait_absent);
     if would_wait { fail(PipeErrorKind::TimedOut, format!("the time is over: {error}")) } else { error }
@@ -74,14 +74,14 @@ fn wait(request: &Request, limit: &WaitLimit, waits: bool) -> io::Result<RemoteE
         .map_err(|error| opening.ended(error))??
 }
 
-/// What is opened, and how.
+/// The request, and how it is opened.
 #[derive(Clone)]
 struct Opening {
     target: Target,
     request: Request,
     canceller: Option<Canceller>,
     waits: bool,
-    /// What it waits for, in words.
+    /// The stage that it waits for, for the error text.
     stage: Arc<Mutex<&'static str>>,
 }
 
@@ -129,7 +129,7 @@ impl Opening {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One attempt, which is never left half-way: a pipe that opens when nobody waits for it any more is closed.
+    /// One attempt, which is never left half-way: a pipe that opens after its wait has ended is closed.
     async fn attempt(&self, session: &Arc<Session>) -> io::Result<RemoteEnd> {
         let (opening, session) = (self.clone(), Arc::clone(session));
         ::tokio::spawn(async move { opening.open(session).await }).await?
@@ -155,7 +155,7 @@ impl Opening {
 
     async fn open_for(&self, session: &Arc<Session>, (read, write): (bool, bool)) -> io::Result<RemoteEnd> {
         let PipeNameKind::Remote { name, .. } = self.request.name.kind() else {
-            return Err(fail(PipeErrorKind::Invalid, format!("{} is on this computer", self.request.name)));
+            return Err(fail(PipeErrorKind::Invalid, format!("{} is a local pipe", self.request.name)));
         };
         let access = if read { READ_ACCESS } else { 0 } | if write { WRITE_ACCESS } else { 0 };
         // The two bits of the flags that say how far the server may act as the client.

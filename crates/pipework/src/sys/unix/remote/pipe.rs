@@ -1,7 +1,8 @@
-//! An opened pipe: what is under way with the server, and who waits for it.
+//! An opened pipe: its pending requests to the server, and their waiters.
 //!
-//! A request that was begun is never taken back: its answer goes into the pipe's state, whoever waits for it then. So a read
-//! that ends early loses nothing, and a write counts as written once it was handed over.
+//! A request that was begun is never taken back: its response goes into the pipe's state, whether or not a
+//! reader waits. So a read that ends early loses nothing, and a write counts as written once it was handed
+//! over.
 
 use super::{
     background::{Background, background},
@@ -47,19 +48,19 @@ struct State {
     is_reading: bool,
     /// The task that waits for it.
     reading: Option<AbortHandle>,
-    /// Why the last read gave nothing, for the next one who reads.
+    /// The error of the last read, for the next reader.
     read_failure: Option<io::Error>,
     /// How it is over, once everything in the queue is taken.
     over: Option<Over>,
-    /// Whether somebody may read and nobody else.
+    /// Whether one reader holds the read direction.
     is_read_locked: bool,
     /// Whether a write is under way.
     is_writing: bool,
-    /// Why a write failed that nobody waited for, for the next one who writes.
+    /// The error of a write that no writer waited for, for the next writer.
     write_failure: Option<io::Error>,
-    /// Whether somebody may write and nobody else.
+    /// Whether one writer holds the write direction.
     is_write_locked: bool,
-    /// A read mode that the server has not been told yet: whether to read messages.
+    /// A read mode that was not sent to the server yet: whether to read messages.
     mode: Option<bool>,
 }
 
@@ -76,7 +77,7 @@ enum ReadWrite {
     Write,
 }
 
-/// A write that is under way; if it is dropped, the next write tells of its failure.
+/// A write that is under way; if it is dropped, the next write reports its failure.
 #[derive(Debug)]
 struct Sent<'a> {
     pipe: &'a Pipe,
@@ -136,7 +137,7 @@ impl Pipe {
         }
     }
 
-    /// What a reader gets now, if it gets anything.
+    /// The data that a reader gets now, if any.
     fn look<T>(
         &self,
         state: &mut State,
@@ -163,7 +164,7 @@ impl Pipe {
     ) -> Poll<io::Result<()>> {
         background()?;
         let state = self.lock();
-        // What failed is told by the read.
+        // The read reports the failure.
         if state.read_failure.is_some() || state.over.is_some() {
             return Poll::Ready(Ok(()));
         }
@@ -171,14 +172,14 @@ impl Pipe {
         self.poll_take(cx, waiter, None, &mut |queue| queue.is_readable().then_some(())).map_ok(drop)
     }
 
-    /// Before the next read, the server is told how this end reads.
+    /// Sets the read mode, which is sent to the server before the next read.
     pub(super) fn set_read_mode(&self, messages: bool) -> io::Result<()> {
         background()?;
         self.lock().mode = Some(messages);
         Ok(())
     }
 
-    /// Tells the server now.
+    /// Sends the read mode to the server now.
     pub(super) async fn send_read_mode(&self, messages: bool) -> io::Result<()> {
         wire::set_read_mode(&self.session, self.file, messages).await
     }
@@ -220,7 +221,7 @@ impl Pipe {
             Some(Over::Lost) => return Err(self.session.loss()),
             None => {}
         }
-        // A mode that has to be told goes before a read of its own.
+        // A read mode that has to be sent goes before a read of its own.
         Ok(state.mode.is_none() && !std::mem::replace(&mut state.is_reading, true))
     }
 
@@ -301,7 +302,7 @@ impl Pipe {
         Poll::Ready(Ok(()))
     }
 
-    /// Waits for what was handed over, and tells of its failure.
+    /// Waits for the pending write, and reports its failure.
     pub(super) fn poll_written(&self, cx: &mut Context<'_>, waiter: &mut Waiter) -> Poll<io::Result<()>> {
         background()?;
         let mut state = self.lock();
@@ -312,19 +313,19 @@ impl Pipe {
         Poll::Ready(state.write_failure.take().map_or(Ok(()), Err))
     }
 
-    /// Keeps a failure for the next one who writes.
+    /// Keeps a failure for the next writer.
     pub(super) fn keep_write_failure(&self, failure: io::Error) {
         self.lock().write_failure = Some(failure);
     }
 
-    /// Waits until the other end has read everything, where the server can tell.
+    /// Waits until the other end has read everything, where the server can report it.
     pub(super) async fn drain(self: &Arc<Pipe>) -> io::Result<()> {
         let mut waiter = Waiter::default();
         let _guard = poll_fn(|cx| self.poll_guard(cx, &mut waiter, ReadWrite::Write)).await?;
         let (sender, done) = oneshot::channel();
         let pipe = Arc::clone(self);
         background()?.spawn(async move {
-            // Nobody may wait for it any more.
+            // The waiter may be gone.
             sender.send(wire::flush(&pipe.session, pipe.file).await).ok();
         });
         done.await.unwrap_or_else(|_| Err(self.session.loss()))
@@ -342,7 +343,7 @@ impl Pipe {
     fn wrote(&self, result: io::Result<()>, sender: WriteSender) {
         let mut state = self.lock();
         state.is_writing = false;
-        // Who waits for it gets it, else the next one.
+        // The writer that waits gets the failure, else the next writer.
         if let Err(Err(failure)) = sender.send(result) {
             state.write_failure = Some(failure);
         }
@@ -396,7 +397,7 @@ impl Pipe {
     pub(super) async fn close(self: Arc<Pipe>) {
         let mut waiter = Waiter::default();
         let written = poll_fn(|cx| self.poll_writable(cx, &mut waiter));
-        // What is not written by then is lost.
+        // Data that is not written by then is lost.
         time::timeout(LAST_WRITE, written).await.ok();
         time::timeout(LAST_WORD, wire::close(&self.session, self.file)).await.ok();
         // Samba never answers a read that waits when its pipe is closed.
@@ -509,7 +510,7 @@ impl Drop for ReadWriteGuard<'_> {
     }
 }
 
-/// Nobody reads and nobody answers: in a transaction that is one.
+/// The peer does not read and does not answer: in a transaction that is one error.
 fn said_by_transact(error: io::Error) -> io::Error {
     if error == PipeErrorKind::NoData { broken() } else { error }
 }

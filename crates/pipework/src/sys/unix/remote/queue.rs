@@ -1,4 +1,4 @@
-//! What was read and not yet taken, with the ends of messages.
+//! Data that was read and not yet taken, with the ends of messages.
 
 use crate::{
     error::{PipeErrorKind, fail},

@@ -1,4 +1,5 @@
-//! A session with another computer: one TCP connection, signed in, with the share of pipes open; many pipes share it.
+//! A session with a remote host: one TCP connection, signed in, with the share of pipes open; many pipes
+//! share it.
 
 use super::{
     background::background,
@@ -84,7 +85,7 @@ impl Session {
         Ok(Session { connection, link, tree, server: target.server.clone(), address })
     }
 
-    /// The computer at the other end.
+    /// The remote host.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -130,7 +131,7 @@ impl Session {
     }
 }
 
-/// What one credit pays for.
+/// The payload that one credit pays for.
 pub(super) const CREDIT_LEN: usize = 65_536;
 
 fn charge_of(len: usize) -> u16 {
@@ -159,7 +160,7 @@ async fn watch(session: Weak<Session>) {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // In a forked child there is nobody to say good-bye, and the session is the parent's.
+        // In a forked child no thread can log off, and the session is the parent's.
         let Ok(background) = background() else { return };
         let (connection, tree) = (self.connection.clone(), self.tree);
         background.spawn(async move {

@@ -1,4 +1,4 @@
-//! What a request says of another computer, checked: where, who, and how safe.
+//! The target of a remote request, checked: host, identity and encryption.
 
 use crate::{
     access::ServerCheck,
@@ -16,7 +16,7 @@ const PORT: u16 = 445;
 /// How Windows writes an address of the Internet Protocol's version 6 in such a name.
 const LITERAL_SUFFIX: &str = ".ipv6-literal.net";
 
-/// Where a session goes, and as whom.
+/// The host of a session, and the identity to sign in with.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     /// As the caller wrote it.
@@ -27,16 +27,16 @@ pub(super) struct Target {
     pub(super) is_encrypted: bool,
 }
 
-/// Who to be there.
+/// The identity to sign in with.
 #[derive(Clone)]
 pub(super) enum Identity {
-    /// Whoever has the caller's tickets.
+    /// The owner of the process's Kerberos tickets.
     Tickets,
     /// A user by a password; the domain is empty where none was said.
     Password { user: String, domain: String, password: Zeroizing<String> },
 }
 
-/// What sessions have in common that can be one. No password can be read out of it.
+/// Pipes with the same key share a session. No password can be read out of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     server: String,
@@ -49,7 +49,7 @@ impl Target {
     /// Checks all of a request that can be checked before anything is sent.
     pub(super) fn of(request: &Request) -> io::Result<Target> {
         let PipeNameKind::Remote { server, name } = request.name.kind() else {
-            return Err(fail(PipeErrorKind::Invalid, format!("{} is on this computer", request.name)));
+            return Err(fail(PipeErrorKind::Invalid, format!("{} is a local pipe", request.name)));
         };
         if name.starts_with('\\') {
             let text =
@@ -58,7 +58,7 @@ impl Target {
         }
         if let ServerCheck::User(user) = &request.server {
             let text = format!(
-                "another computer proves that it knows the password or the ticket, not that its pipe is served by {user}"
+                "a remote host proves that it knows the password or the ticket, not that {user} serves its pipe"
             );
             return Err(fail(PipeErrorKind::Unsupported, text));
         }
@@ -72,7 +72,7 @@ impl Target {
         })
     }
 
-    /// What to look up: the name, or the address that it spells.
+    /// The host to resolve: the name, or the address that it spells.
     pub(super) fn host(&self) -> String {
         let server = self.server.as_str();
         let cut = server.len().saturating_sub(LITERAL_SUFFIX.len());
@@ -101,19 +101,18 @@ impl Identity {
         };
         let (domain, user) = user.split_once('\\').unwrap_or(("", user));
         if user.is_empty() {
-            let text = "the credentials name no user, and another computer is not asked anonymously";
+            let text = "the credentials name no user, and remote pipes are not opened anonymously";
             return Err(fail(PipeErrorKind::Invalid, text));
         }
         if user.eq_ignore_ascii_case("guest") {
-            let text =
-                "a guest proves nothing, and nothing is proved to it: name an account of the other computer";
+            let text = "a guest session authenticates neither side: name an account of the remote host";
             return Err(fail(PipeErrorKind::AccessDenied, text));
         }
         let (user, domain) = (user.to_owned(), domain.to_owned());
         Ok(Identity::Password { user, domain, password: password.clone() })
     }
 
-    /// The same for the same identity, in this process; of no use to anybody who reads it.
+    /// The same for the same identity, in this process; of no use to a reader of it.
     fn digest(&self) -> io::Result<[u8; 32]> {
         let mut hash = Sha256::new_with_prefix(salt()?);
         let mut add = |part: &str| {

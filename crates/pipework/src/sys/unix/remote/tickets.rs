@@ -61,7 +61,7 @@ fn tickets() -> io::Result<CCache> {
     parse_ccache(&data).map_err(|error| none(format!("{path}: {error}")))
 }
 
-/// Reads a file of this user, or of root: where everybody can put files, somebody else's ticket may lie.
+/// Reads a file of this user, or of root: in a world-writable directory another user's ticket may lie.
 fn read(path: &str) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let owner = file.metadata()?.uid();
@@ -73,13 +73,13 @@ fn read(path: &str) -> io::Result<Vec<u8>> {
     Ok(data)
 }
 
-/// What the environment, or the custom, says where the tickets are.
+/// Where the tickets are, by the environment or by convention.
 fn cache() -> String {
     let said = variable("KRB5CCNAME");
     said.unwrap_or_else(|| format!("/tmp/krb5cc_{}", namespace::my_user()))
 }
 
-/// Who gives tickets for a realm: as the configuration says, else the host of that name, as it is with Active Directory.
+/// The KDC of a realm: as the configuration says, else the host of that name, as it is with Active Directory.
 fn kdc(realm: &str) -> String {
     let path = variable("KRB5_CONFIG").unwrap_or_else(|| CONFIGURATION.to_owned());
     let configured = fs::read_to_string(path).ok().and_then(|text| kdc_in(&text, realm));

@@ -28,15 +28,15 @@ use std::{
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 /// The longest frame that is taken: nothing that is asked for here has a longer answer.
 const FRAME_LEN_MAX: usize = 1 << 20;
-/// What is read ahead of a frame: a small answer comes in one call.
+/// How much is read ahead of a frame: a small response comes in one call.
 const READ_AHEAD: usize = 4096;
 
-/// What is known of a connection from outside.
+/// The state of a connection that is visible from outside.
 #[derive(Debug, Default)]
 pub(super) struct TcpLink {
     /// How many frames have come.
     frames: AtomicUsize,
-    /// What broke it first, if it was an error of the system.
+    /// The first error of the system that broke it.
     failure: OnceLock<Failure>,
     /// The first frame each way, as it was on the wire.
     first_sent: OnceLock<Vec<u8>>,
@@ -69,7 +69,7 @@ impl TcpLink {
         self.frames.load(Ordering::Relaxed)
     }
 
-    /// What broke the connection, as the system told it.
+    /// The error that broke the connection, as the system reported it.
     pub(super) fn failure(&self) -> Option<io::Error> {
         let Failure { kind, code } = *self.failure.get()?;
         Some(code.map_or_else(|| io::Error::from(kind), io::Error::from_raw_os_error))

@@ -35,7 +35,7 @@ const PEEK_LEN: u32 = 16;
 /// `FilePipeInformation`, and in it the mode in which the end reads.
 const PIPE_INFORMATION: u8 = 23;
 
-/// What a read came to.
+/// The outcome of a read.
 pub(super) enum Received {
     /// This, and whether a message ends with it.
     Data { data: Vec<u8>, is_end: bool },
@@ -161,7 +161,8 @@ pub(super) async fn flush(session: &Session, file_id: FileId) -> io::Result<()> 
         SUCCESS => Ok(()),
         status if over_of(status).is_some() => Err(unread()),
         status if is_unknown(status) => {
-            let text = "the other computer does not say when everything was read; let the protocol say it";
+            let text =
+                "the remote host does not report when everything was read: acknowledge in your protocol";
             Err(fail(PipeErrorKind::Unsupported, text))
         }
         status => Err(unexpected("draining", status)),
@@ -189,8 +190,8 @@ pub(super) async fn set_read_mode(session: &Session, file_id: FileId, messages: 
     }
 }
 
-/// What a read came to, once it is clear what the server means: Samba says of every end that the server has disconnected, and
-/// knows no looking ahead; of a server that does, it is true.
+/// The outcome of a read, made precise: Samba reports every end of a pipe as a disconnect and has no peek; on
+/// a server that has peek, the report is true.
 pub(super) async fn with_its_true_end(session: &Session, file_id: FileId, received: Received) -> Received {
     match received {
         Received::Over(Over::Disconnected) => Received::Over(true_end(session, file_id).await),
@@ -198,7 +199,7 @@ pub(super) async fn with_its_true_end(session: &Session, file_id: FileId, receiv
     }
 }
 
-/// What "disconnected" means on this server.
+/// The meaning of "disconnected" on this server.
 async fn true_end(session: &Session, file_id: FileId) -> Over {
     let request = IoctlRequest {
         ctl_code: FSCTL_PIPE_PEEK,
@@ -221,7 +222,7 @@ pub(super) async fn close(session: &Session, file_id: FileId) -> io::Result<()> 
 }
 
 impl Over {
-    /// What a write says of it.
+    /// The error that a write reports for it.
     pub(super) fn of_write(self, session: &Session) -> io::Error {
         match self {
             Over::Closed => closed(),
@@ -252,9 +253,8 @@ fn received(answer: &Frame, data: impl FnOnce(&Frame) -> io::Result<Vec<u8>>) ->
 }
 
 fn unpacked<T: Unpack>(answer: &Frame) -> io::Result<T> {
-    T::unpack(&mut ReadCursor::new(&answer.body)).map_err(|error| {
-        fail(PipeErrorKind::Corrupt, format!("the other computer broke the protocol: {error}"))
-    })
+    T::unpack(&mut ReadCursor::new(&answer.body))
+        .map_err(|error| fail(PipeErrorKind::Corrupt, format!("the remote host broke the protocol: {error}")))
 }
 
 const SUCCESS: u32 = 0;
@@ -303,14 +303,14 @@ fn is_unknown(status: u32) -> bool {
 fn not_opened(name: &PipeName, status: u32) -> io::Error {
     let (kind, text) = match status {
         OBJECT_NAME_NOT_FOUND | OBJECT_PATH_NOT_FOUND => (PipeErrorKind::Absent, "there is no such pipe"),
-        CONNECTION_REFUSED => (PipeErrorKind::Absent, "nobody serves it any more"),
+        CONNECTION_REFUSED => (PipeErrorKind::Absent, "no process serves it any more"),
         OBJECT_NAME_INVALID | INVALID_PARAMETER => {
-            (PipeErrorKind::Invalid, "the other computer takes no such name of a pipe")
+            (PipeErrorKind::Invalid, "the remote host does not accept this name of a pipe")
         }
-        ACCESS_DENIED => (PipeErrorKind::AccessDenied, "the other computer refused access to the pipe"),
+        ACCESS_DENIED => (PipeErrorKind::AccessDenied, "the remote host refused access to the pipe"),
         CONNECTION_DISCONNECTED | CONNECTION_RESET => (
             PipeErrorKind::AccessDenied,
-            "the pipe was closed before it was open: its server lets this account not in, or has just ended",
+            "the pipe was closed before it was open: its server does not admit this account, or has just ended",
         ),
         PIPE_NOT_AVAILABLE | INSTANCE_NOT_AVAILABLE | PIPE_BUSY => {
             (PipeErrorKind::Busy, "no instance of it listens now")
@@ -320,7 +320,7 @@ fn not_opened(name: &PipeName, status: u32) -> io::Error {
     fail(kind, format!("{name}: {text}"))
 }
 
-/// What an end says that was thrown out (rule F2).
+/// The error of an end that was disconnected by the server (rule F2).
 pub(super) fn disconnected() -> io::Error {
     fail(PipeErrorKind::NotConnected, "the server has disconnected this client")
 }
@@ -331,5 +331,5 @@ pub(super) fn too_long(len: usize) -> io::Error {
 }
 
 fn unexpected(what: &str, status: u32) -> io::Error {
-    io::Error::other(format!("{what}: the other computer answers with the status {status:#010x}"))
+    io::Error::other(format!("{what}: the remote host answers with the status {status:#010x}"))
 }

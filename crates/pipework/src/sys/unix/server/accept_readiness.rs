@@ -1,4 +1,4 @@
-//! The one descriptor that tells that a listener has a client, for foreign event loops.
+//! The one descriptor that signals that a listener has a client, for foreign event loops.
 
 use super::super::{
     name::lookup::Watch,
@@ -13,14 +13,14 @@ use std::{
     time::Duration,
 };
 
-/// How often to look for a free place where changes are not told.
+/// How often to look for a free slot where the system reports no changes.
 const PAUSE_UNWATCHED: Duration = Duration::from_millis(10);
 
 /// Gathers the sockets at which a listener's instances listen, one after the other.
 #[derive(Debug)]
 pub(crate) struct AcceptReadiness {
     poll_set: PollSet,
-    /// Tells of a free place, while the pipe has all of its instances.
+    /// Signals a free slot, while the pipe has all of its instances.
     places: Mutex<Option<Places>>,
 }
 
@@ -72,7 +72,7 @@ impl AcceptReadiness {
         Ok(())
     }
 
-    /// Before the last look for a client: from now on the descriptor tells.
+    /// Before the last look for a client: from now on the descriptor signals.
     pub(crate) fn arm(&self) {
         self.poll_set.refresh();
     }

@@ -19,14 +19,14 @@ use std::{
     time::Duration,
 };
 
-/// How often to look for a free place at least: what is not told is a killed process.
+/// How often to look for a free slot at least: the system does not report a killed process.
 const PAUSE_WATCHED: Duration = Duration::from_millis(200);
-/// How often to look where changes are not told.
+/// How often to look where the system reports no changes.
 const PAUSE_UNWATCHED: Duration = Duration::from_millis(10);
 /// When to try again to create an instance, while another process is creating one.
 const PAUSE_LOCKED: Duration = Duration::from_millis(1);
 
-/// What somebody who waits for clients keeps between polls. `Ready` always means to look again.
+/// The state that a task that waits for clients keeps between polls. `Ready` always means to look again.
 #[derive(Debug, Default)]
 pub(crate) struct Accepting {
     wait: TaskWait,
@@ -34,14 +34,14 @@ pub(crate) struct Accepting {
     pause: Option<Delay>,
 }
 
-/// Tells of places that are given back.
+/// Reports freed slots.
 #[derive(Debug)]
 struct Places {
     signalled: Option<AsyncFd<WatchFd>>,
     pause: Delay,
 }
 
-/// A watch that can tell.
+/// The descriptor of a watch.
 #[derive(Debug)]
 struct WatchFd(Watch);
 
@@ -59,7 +59,8 @@ impl Accepting {
         self.places = None;
         let Some(listening) = instance.listening() else { return Poll::Ready(Ok(())) };
         listening.reactor.join(&mut self.wait.waiter, cx);
-        // Who took the client told those that had joined by then; it listens no more where it came before.
+        // The taker of the client woke the tasks that had joined by then; the instance no longer listens at
+        // that socket.
         let is_over = instance.listening().is_none_or(|now| !Arc::ptr_eq(&now, &listening));
         if is_over {
             return Poll::Ready(Ok(()));
@@ -67,7 +68,7 @@ impl Accepting {
         listening.reactor.poll(&listening.socket, Interest::READABLE, Interest::READABLE).map_ok(drop)
     }
 
-    /// Waits until it is known whether the client of this instance speaks for somebody else; not for long.
+    /// Waits until it is known whether the client of this instance speaks for a remote client; not for long.
     pub(crate) fn poll_identity(
         &mut self,
         cx: &mut Context<'_>,

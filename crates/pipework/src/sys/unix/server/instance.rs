@@ -1,4 +1,5 @@
-//! What a server instance is made of on Unix: its place among those of the name, and the sockets at which it listens.
+//! The parts of a server instance on Unix: its place among those of the name, and the sockets at which it
+//! listens.
 
 use super::{
     super::{
@@ -21,7 +22,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// What an instance has for all of its connections.
+/// The state of an instance that all of its connections share.
 #[derive(Debug)]
 pub(crate) struct Backend {
     shape: Shape,
@@ -101,7 +102,7 @@ impl Instance {
         Ok(self.backend().shape.info(PipeEnd::Server))
     }
 
-    /// What to poll for a client: the socket it listens at, if it does.
+    /// The descriptor to poll for a client: the socket it listens at, if it does.
     pub(crate) fn with_listening<T>(&self, use_it: impl FnOnce(BorrowedFd<'_>) -> T) -> Option<T> {
         self.listening().map(|listening| use_it((*listening).as_fd()))
     }

@@ -32,7 +32,7 @@ pub(crate) struct ListeningSocket {
     taking: Taking,
     directory: Arc<Directory>,
     ending: claim::Ending,
-    /// Who made it: a forked child must not take its name away.
+    /// The process that made it: a forked child must not take its name away.
     process: u32,
 }
 
@@ -156,7 +156,7 @@ impl ListeningSocket {
             Err(Errno::NOENT) => self.directory.publish(full, new)?,
             outcome => outcome?,
         }
-        // Who came since, by the old name, could not mark the new one.
+        // A client that came since, by the old name, could not mark the new one.
         if !super::super::poll::now(self.socket.as_fd(), rustix::event::PollFlags::IN).is_empty()
             && let Some(full) = new.full()
         {
@@ -179,7 +179,7 @@ impl ListeningSocket {
         }
     }
 
-    /// What to wait at beside the socket: other threads may take the client.
+    /// The descriptor to wait at beside the socket: other threads may take the client.
     pub(crate) fn ended(&self) -> Option<BorrowedFd<'_>> {
         self.ending.fd()
     }

@@ -50,7 +50,8 @@ pub(crate) struct InstanceSlot {
     pub(crate) served: Arc<ServedName>,
 }
 
-/// A hold on the name without an instance of it: the name goes on existing, and nobody else can be first.
+/// A hold on the name without an instance of it: the name goes on existing, and no other process can be
+/// first.
 #[derive(Debug)]
 pub(crate) struct NameHold {
     served: Arc<ServedName>,
@@ -63,8 +64,8 @@ struct Entry {
     holds: u32,
 }
 
-/// The pipes that this process serves. Whoever changes a number, or the names in the directory, holds it; nobody waits
-/// for a file lock while holding it.
+/// The pipes that this process serves. A thread that changes a number, or the names in the directory, holds
+/// the lock; no thread waits for a file lock while holding it.
 static SERVED: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 
 fn served() -> MutexGuard<'static, Vec<Entry>> {
@@ -98,8 +99,9 @@ pub(crate) fn create(
     outcome
 }
 
-/// Another instance of a pipe that this process serves and whose instances nobody counts: it lives, so no lock is needed.
-/// `None` where that is not so, or where anything is in the way, for which the long way finds the words.
+/// Another instance of a pipe that this process serves and whose number of instances is unlimited: the pipe
+/// lives, so no lock is needed. `None` where that is not so, or where anything fails: then the slow path
+/// reports the error.
 fn create_here(spec: &Spec, takes: Takes) -> Option<(InstanceSlot, ListeningSocket)> {
     if spec.first {
         return None;
@@ -200,10 +202,7 @@ fn create_first(
         name: match spec.name.kind() {
             PipeNameKind::Local(name) => name.to_owned(),
             _ => {
-                return Err(fail(
-                    PipeErrorKind::Invalid,
-                    format!("{} is not a pipe of this computer", spec.name),
-                ));
+                return Err(fail(PipeErrorKind::Invalid, format!("{} is not a local pipe", spec.name)));
             }
         },
     };
@@ -253,8 +252,8 @@ fn create_another(
     listen(spec, InstanceSlot::first(served)?, takes)
 }
 
-/// Whether an instance can be one of a pipe with this header (rule N3). Who may come from the network is the pipe's, since
-/// clients can't choose among its instances.
+/// Whether an instance can be one of a pipe with this header (rule N3). The pipe decides whether remote
+/// clients are admitted, since clients can't choose among its instances.
 fn is_alike(spec: &Spec, header: &Header) -> bool {
     let Header { messages, inbound, outbound, accept_remote, .. } = *header;
     (messages, inbound, outbound, accept_remote)
@@ -304,7 +303,7 @@ impl ServedName {
         ListeningSocket::open(&self.directory, self.header.incarnation, quotas, taking, &self.permission)
     }
 
-    /// Whether another instance needs nobody's leave: their number is not limited.
+    /// Whether another instance needs no permission: their number is not limited.
     fn is_unlimited(&self) -> bool {
         self.header.max_instances == 255
     }
@@ -353,7 +352,7 @@ impl Drop for InstanceSlot {
     fn drop(&mut self) {
         give_back(&self.served, |entry| {
             entry.instances -= 1;
-            // It fails only where somebody removed the name: then there is nothing to note.
+            // It fails only where the name was removed: then there is nothing to note.
             entry.served.directory.note_count(entry.served.leaf, entry.instances).ok();
         });
     }

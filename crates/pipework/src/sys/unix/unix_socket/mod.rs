@@ -81,7 +81,7 @@ pub(crate) fn open(request: &Request, path: &Path, limit: &WaitLimit) -> io::Res
             return Err(fail(PipeErrorKind::Busy, format!("{} has a full queue", path.display())));
         }
         Err(error @ (Errno::NOENT | Errno::CONNREFUSED | Errno::NOTDIR)) => {
-            let text = format!("nobody listens at {}", path.display());
+            let text = format!("no process listens at {}", path.display());
             return Err(fail_from(PipeErrorKind::Absent, text, error));
         }
         Err(error @ (Errno::ACCESS | Errno::PERM)) => {
@@ -91,7 +91,7 @@ pub(crate) fn open(request: &Request, path: &Path, limit: &WaitLimit) -> io::Res
     }
     if !peer::accepts(&request.server, socket.as_fd(), owner_of_place(path))? {
         let (_, user, _) = os::credentials(socket.as_fd())?;
-        let text = format!("{} is served by user {user}, which is not who was asked for", path.display());
+        let text = format!("{} is served by user {user}, who is not the requested one", path.display());
         return Err(fail(PipeErrorKind::AccessDenied, text));
     }
     let options = EndOptions::new(PipeMode::Byte, limit.canceller().cloned());
@@ -111,17 +111,17 @@ pub(crate) fn connect(request: &Request, path: &Path, limit: &WaitLimit) -> io::
             outcome => return outcome,
         }
         limit.check()?;
-        // Nothing tells that the queue of a foreign listener has room again.
+        // No event signals that the queue of a foreign listener has room again.
         poll::wait(&[], limit, Some(Duration::from_millis(10)))?;
     }
 }
 
-/// Waits until somebody listens at a path. Looking takes no place in the queue.
+/// Waits until a process listens at a path. Looking takes no place in the queue.
 pub(crate) fn wait(name: &PipeName, path: &Path) -> io::Result<()> {
     if is_alive(path)? {
         return Ok(());
     }
-    Err(fail(PipeErrorKind::Absent, format!("nobody listens at {name}")))
+    Err(fail(PipeErrorKind::Absent, format!("no process listens at {name}")))
 }
 
 /// Whether a process has bound the socket at a path.
@@ -140,7 +140,8 @@ fn address(path: &Path) -> io::Result<SocketAddrUnix> {
     })
 }
 
-/// Who may be trusted to serve a path: the owner of its directory, where nobody else can put files into it.
+/// The user that is trusted to serve a path: the owner of its directory, where no other user can put files
+/// into it.
 fn owner_of_place(path: &Path) -> u32 {
     let place = path.parent().unwrap_or(Path::new("/"));
     match rustix::fs::statat(CWD, place, rustix::fs::AtFlags::empty()) {
@@ -190,7 +191,7 @@ impl SocketEnd {
                         break;
                     }
                 }
-                // What was read counts; the error comes again.
+                // The data that was read counts; the error comes again.
                 Err(_) if read > 0 => break,
                 Err(error) => return Err(error),
             }
@@ -212,7 +213,7 @@ impl SocketEnd {
                         break;
                     }
                 }
-                // What was written counts; the error comes again.
+                // The data that was written counts; the error comes again.
                 Err(_) if written > 0 => break,
                 Err(error) => return Err(error),
             }
@@ -261,7 +262,7 @@ impl SocketEnd {
         let send = || rustix::io::retry_on_intr(|| rustix::net::send(&self.socket, buf, os::SEND_FLAGS));
         let sent = match (send(), self.write_readiness.get()) {
             (Err(Errno::AGAIN), Some(poll_set)) => {
-                // From here on the descriptor tells; what came before takes a last look.
+                // From here on the descriptor signals; a last look finds what came before.
                 poll_set.refresh();
                 send()
             }
@@ -331,7 +332,7 @@ impl PipeEnd for SocketEnd {
         let available = rustix::io::ioctl_fionread(&self.socket)?;
         let flags = os::RECEIVE_FLAGS | RecvFlags::PEEK;
         let mut one = [0];
-        // One byte tells an end from nothing, also where the caller only wants the number.
+        // One byte distinguishes an end from no data, also where the caller only wants the number.
         let looked = rustix::net::recv(&self.socket, &mut one, flags);
         let copied = match looked {
             Ok((0, _)) | Err(Errno::CONNRESET) => {
@@ -542,7 +543,7 @@ impl AsFd for SocketListener {
     }
 }
 
-/// A name beside a path that nobody else uses.
+/// A unique name beside a path.
 pub(super) fn temporary_name() -> io::Result<String> {
     Ok(format!(".{:08x}", directory::random()? & 0xffff_ffff))
 }

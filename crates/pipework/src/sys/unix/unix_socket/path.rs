@@ -43,8 +43,8 @@ impl SocketPath {
 
 impl Drop for SocketPath {
     fn drop(&mut self) {
-        // Only what is still ours, and not in a forked child. Nobody takes it over while we live, so what is ours now
-        // is ours in the next line too.
+        // Only what is still ours, and not in a forked child. No process takes it over while we live, so what
+        // is ours now is ours in the next line too.
         if std::process::id() == self.process
             && self.identity.is_some()
             && stat(&self.path).ok().flatten().map(|stat| identity(&stat)) == self.identity
@@ -102,7 +102,7 @@ fn link(from: &Path, to: &Path) -> io::Result<bool> {
     }
 }
 
-/// Whether what lies at the path is a socket of this user's that nobody serves.
+/// Whether what lies at the path is a socket of this user's that no process serves.
 fn check_replaceable(path: &Path) -> io::Result<()> {
     let Some(stat) = stat(path)? else { return Ok(()) };
     let path_text = path.display();
@@ -138,7 +138,7 @@ fn identity(stat: &Stat) -> (u64, u64) {
 }
 
 fn unlink(path: &Path) {
-    // Whoever was quicker did what we want.
+    // It fails where another process removed it first, which is right.
     rustix::fs::unlinkat(CWD, path, AtFlags::empty()).ok();
 }
 

@@ -1,4 +1,4 @@
-//! Plain sockets for tasks.
+//! Async Unix domain sockets.
 
 use super::{
     super::{asynchronous::delay::Delay, connection::task::TaskWait, os, poll},
@@ -35,7 +35,8 @@ impl SocketEnd {
         })
     }
 
-    /// Waits until the other end has read everything. The kernel tells how much is left, and not when that changes.
+    /// Waits until the other end has read everything. The kernel reports how much is left, and not when that
+    /// changes.
     pub(in crate::sys::unix) async fn drain_in_task(&self) -> io::Result<()> {
         let mut pause = PAUSE_MIN;
         while os::unread_bytes(self.as_fd())? > 0 {

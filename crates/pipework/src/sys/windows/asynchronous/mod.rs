@@ -1,4 +1,4 @@
-//! The async surface over the same pipes, for tasks of a tokio runtime.
+//! The async surface over the same pipes, in a tokio runtime.
 //!
 //! A task tries. If nothing is there, it begins an operation whose completion wakes it: a read of length zero, which ends
 //! when something can be read, or the write that had no room. Threads of the system's pool receive the completions; they
