@@ -150,7 +150,7 @@ fn capabilities() {
         threads += 1;
     }
     assert!(threads > 3, "all threads were checked");
-    // This capability suffices for the pipe of another user, to whom root has granted the name.
+    // This capability suffices for the pipe of another user, whose grant of the name is root's.
     let grant = fixture.directories.pipes().join("of-daemon");
     fs::create_dir(&grant).unwrap();
     std::os::unix::fs::chown(&grant, Some(DAEMON), None).unwrap();

@@ -30,6 +30,12 @@ const BACK_USES: &[(&str, &str, &str, &str)] = &[
     ("pipework", "sys/canceller.rs", "sys/windows/canceller.rs", "as for Unix"),
     (
         "pipework",
+        "sys/windows/handle.rs",
+        "sys/wait_limit.rs",
+        "waits at events end at a limit, of which a canceller is a part",
+    ),
+    (
+        "pipework",
         "sys/async_end.rs",
         "sys/windows/asynchronous/accepting.rs",
         "shared code over a backend's accepting",

@@ -7,19 +7,14 @@
 //! has taken the dead one.
 
 use super::super::{name::directory::Directory, os::Event};
-use crate::{
-    error::{PipeErrorKind, context, fail_from},
-    model::dir_format::EntryName,
-};
+use crate::{error::context, model::dir_format::EntryName};
 use rustix::{
     fs::{FlockOperation, Mode, OFlags},
     io::Errno,
-    net::SocketAddrUnix,
 };
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::Path,
     time::Duration,
 };
 
@@ -64,7 +59,7 @@ pub(in crate::sys::unix) fn claim(
     }
     // Before the lock is given back: that is what makes the claim exact.
     directory.unlink(&leaf.encode());
-    forget(directory, leaf);
+    directory.unlink_claim(leaf);
     Ok(Claim::Taken)
 }
 

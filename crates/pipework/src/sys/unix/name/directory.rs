@@ -423,12 +423,7 @@ impl Directory {
 /// An identifier that was never used before.
 pub(crate) fn new_id() -> io::Result<Id> {
     let time = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros();
-    Ok(Id::new(u64::try_from(time).unwrap_or(0), random()?))
-}
-
-/// 64 random bits.
-pub(crate) fn random() -> io::Result<u64> {
-    getrandom::u64().map_err(|error| context("asking the system for random bits", io::Error::other(error)))
+    Ok(Id::new(u64::try_from(time).unwrap_or(0), os::random()?))
 }
 
 pub(in crate::sys::unix) fn identity(stat: &Stat) -> (u64, u64) {

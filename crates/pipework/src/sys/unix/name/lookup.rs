@@ -26,13 +26,13 @@ impl Watch {
         Ok(Watch { directories: watch.unwrap_or_else(DirectoryWatch::for_places) })
     }
 
-    /// Waits for a change, or a short time where the system can't tell.
+    /// Waits for a change, or a short time where the system reports none.
     pub(crate) fn wait(&self, limit: &WaitLimit) -> io::Result<()> {
         limit.check()?;
         self.directories.wait(limit).map(drop)
     }
 
-    /// Readable after a change, where the system can tell.
+    /// Readable after a change, where the system reports changes.
     pub(in crate::sys::unix) fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.directories.fd()
     }

@@ -15,3 +15,11 @@ pub(crate) use kernel::{
     processor, raise_no_signal, set_access_list, set_mode_after_bind, set_mode_before_bind, sleep_at,
     unread_bytes, wake_at,
 };
+
+use crate::error::context;
+use std::io;
+
+/// 64 random bits.
+pub(crate) fn random() -> io::Result<u64> {
+    getrandom::u64().map_err(|error| context("asking the system for random bits", io::Error::other(error)))
+}

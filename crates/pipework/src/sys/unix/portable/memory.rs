@@ -4,7 +4,7 @@
 //! systems can't forbid it. A hostile peer can therefore do more than on Linux. So a pipe here is for the
 //! processes of one user only: they could end each other anyway.
 
-use super::super::{mapping, name::directory};
+use super::super::{mapping, os};
 use rustix::{
     fs::{Mode, OFlags, ftruncate},
     io::Errno,
@@ -17,7 +17,7 @@ pub(in crate::sys::unix) fn create(len: usize) -> io::Result<OwnedFd> {
     let flags = shm::OFlags::RDWR | shm::OFlags::CREATE | shm::OFlags::EXCL;
     loop {
         // The shortest limit of a system is 31 bytes.
-        let name = format!("/pipework-{:016x}", directory::random()?);
+        let name = format!("/pipework-{:016x}", os::random()?);
         let fd = match shm::open(name.as_str(), flags, Mode::RUSR | Mode::WUSR) {
             Ok(fd) => fd,
             Err(Errno::EXIST | Errno::INTR) => continue,

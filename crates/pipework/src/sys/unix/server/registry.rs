@@ -8,6 +8,7 @@ use super::{
             namespace::{self, NameDir},
             permission::Permission,
         },
+        os,
     },
     listening_socket::{ListeningSocket, bind_aside},
 };
@@ -191,7 +192,7 @@ fn create_first(
     takes: Takes,
 ) -> io::Result<(InstanceSlot, ListeningSocket)> {
     let header = Header {
-        incarnation: Incarnation::new(directory::random()?),
+        incarnation: Incarnation::new(os::random()?),
         messages: spec.mode == PipeMode::Message,
         inbound: spec.inbound,
         outbound: spec.outbound,

@@ -13,7 +13,7 @@ use super::{
         errors::{broken, denied, no_messages, unread},
     },
     end_options::EndOptions,
-    name::{directory, namespace, permission::Permission},
+    name::{namespace, permission::Permission},
     os::{self, PollSet},
     peer::{self, Peer},
     poll,
@@ -545,5 +545,5 @@ impl AsFd for SocketListener {
 
 /// A unique name beside a path.
 pub(super) fn temporary_name() -> io::Result<String> {
-    Ok(format!(".{:08x}", directory::random()? & 0xffff_ffff))
+    Ok(format!(".{:08x}", os::random()? & 0xffff_ffff))
 }
