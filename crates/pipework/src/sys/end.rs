@@ -3,7 +3,7 @@
 use super::{
     End, Instance, Peer,
     end_options::EndOptions,
-    errors::{no_half_close, nothing_to_peek_at},
+    errors::{no_half_close, no_messages, nothing_to_peek_at},
 };
 use crate::{
     error::PipeErrorKind,
@@ -20,6 +20,7 @@ use std::{
 use {
     super::system::asynchronous::TaskWait,
     std::{
+        future::ready,
         pin::Pin,
         task::{Context, Poll},
     },
@@ -45,13 +46,21 @@ pub(crate) trait PipeEnd: Debug + Send + Sync {
     #[cfg(any(unix, feature = "tokio"))]
     fn try_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize>;
     /// Reads one whole message of at most `len_max` bytes; `None` is the end.
-    fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>>;
+    fn read_message(&self, _len_max: usize) -> io::Result<Option<Vec<u8>>> {
+        Err(no_messages("read"))
+    }
     /// Reads one message, or the part of it that fits.
-    fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead>;
+    fn read_message_into(&self, _buf: &mut [u8]) -> io::Result<MessageRead> {
+        Err(no_messages("read"))
+    }
     /// Writes one message, all of it or nothing.
-    fn write_message(&self, message: &[u8]) -> io::Result<()>;
+    fn write_message(&self, _message: &[u8]) -> io::Result<()> {
+        Err(no_messages("write"))
+    }
     /// Writes a message and reads the reply.
-    fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>>;
+    fn transact(&self, _request: &[u8], _len_max: usize) -> io::Result<Vec<u8>> {
+        Err(no_messages("write"))
+    }
     /// Copies what is there without taking it.
     fn peek(&self, buf: &mut [u8]) -> io::Result<Peek>;
     /// Waits until the peer has read everything.
@@ -117,24 +126,32 @@ pub(crate) trait PipeEnd: Debug + Send + Sync {
     #[cfg(feature = "tokio")]
     fn poll_message(
         &self,
-        cx: &mut Context<'_>,
-        wait: &mut TaskWait,
-        len_max: usize,
-    ) -> Poll<io::Result<Option<Vec<u8>>>>;
+        _cx: &mut Context<'_>,
+        _wait: &mut TaskWait,
+        _len_max: usize,
+    ) -> Poll<io::Result<Option<Vec<u8>>>> {
+        Poll::Ready(Err(no_messages("read")))
+    }
     /// Polls for [`read_message_into`](Self::read_message_into).
     #[cfg(feature = "tokio")]
     fn poll_message_into(
         &self,
-        cx: &mut Context<'_>,
-        wait: &mut TaskWait,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<MessageRead>>;
+        _cx: &mut Context<'_>,
+        _wait: &mut TaskWait,
+        _buf: &mut [u8],
+    ) -> Poll<io::Result<MessageRead>> {
+        Poll::Ready(Err(no_messages("read")))
+    }
     /// [`write_message`](Self::write_message) for a task.
     #[cfg(feature = "tokio")]
-    fn write_message_async<'a>(&'a self, message: &'a [u8]) -> Work<'a, ()>;
+    fn write_message_async<'a>(&'a self, _message: &'a [u8]) -> Work<'a, ()> {
+        Box::pin(ready(Err(no_messages("write"))))
+    }
     /// [`transact`](Self::transact) for a task.
     #[cfg(feature = "tokio")]
-    fn transact_async<'a>(&'a self, request: &'a [u8], len_max: usize) -> Work<'a, Vec<u8>>;
+    fn transact_async<'a>(&'a self, _request: &'a [u8], _len_max: usize) -> Work<'a, Vec<u8>> {
+        Box::pin(ready(Err(no_messages("write"))))
+    }
     /// [`drain`](Self::drain) for a task.
     #[cfg(feature = "tokio")]
     fn drain_async(&self) -> Work<'_, ()>;

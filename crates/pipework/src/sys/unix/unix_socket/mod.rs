@@ -10,7 +10,7 @@ use super::{
     super::{
         WaitLimit,
         end::PipeEnd,
-        errors::{broken, denied, no_messages, unread},
+        errors::{broken, denied, unread},
     },
     end_options::EndOptions,
     name::{namespace, permission::Permission},
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     access::Access,
     error::{PipeErrorKind, context, fail, fail_from},
-    message::{MessageRead, Peek},
+    message::Peek,
     name::PipeName,
     options::{PipeEnd as Side, PipeInfo, PipeMode, Request},
 };
@@ -34,10 +34,7 @@ use rustix::{
     net::{RecvFlags, Shutdown, SocketAddrUnix, SocketType, sockopt},
 };
 #[cfg(feature = "tokio")]
-use std::{
-    future::ready,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 use std::{
     io::{self, IoSlice, IoSliceMut},
     os::{
@@ -312,22 +309,6 @@ impl PipeEnd for SocketEnd {
         self.write_now(bufs)
     }
 
-    fn read_message(&self, _: usize) -> io::Result<Option<Vec<u8>>> {
-        Err(no_messages("read"))
-    }
-
-    fn read_message_into(&self, _: &mut [u8]) -> io::Result<MessageRead> {
-        Err(no_messages("read"))
-    }
-
-    fn write_message(&self, _: &[u8]) -> io::Result<()> {
-        Err(no_messages("write"))
-    }
-
-    fn transact(&self, _: &[u8], _: usize) -> io::Result<Vec<u8>> {
-        Err(no_messages("write"))
-    }
-
     fn peek(&self, buf: &mut [u8]) -> io::Result<Peek> {
         let available = rustix::io::ioctl_fionread(&self.socket)?;
         let flags = os::RECEIVE_FLAGS | RecvFlags::PEEK;
@@ -442,36 +423,6 @@ impl PipeEnd for SocketEnd {
     #[cfg(feature = "tokio")]
     fn poll_shutdown(&self, _: &mut Context<'_>, _: &mut TaskWait) -> Poll<io::Result<()>> {
         Poll::Ready(self.shutdown_write())
-    }
-
-    #[cfg(feature = "tokio")]
-    fn poll_message(
-        &self,
-        _: &mut Context<'_>,
-        _: &mut TaskWait,
-        _: usize,
-    ) -> Poll<io::Result<Option<Vec<u8>>>> {
-        Poll::Ready(Err(no_messages("read")))
-    }
-
-    #[cfg(feature = "tokio")]
-    fn poll_message_into(
-        &self,
-        _: &mut Context<'_>,
-        _: &mut TaskWait,
-        _: &mut [u8],
-    ) -> Poll<io::Result<MessageRead>> {
-        Poll::Ready(Err(no_messages("read")))
-    }
-
-    #[cfg(feature = "tokio")]
-    fn write_message_async<'a>(&'a self, _: &'a [u8]) -> Work<'a, ()> {
-        Box::pin(ready(Err(no_messages("write"))))
-    }
-
-    #[cfg(feature = "tokio")]
-    fn transact_async<'a>(&'a self, _: &'a [u8], _: usize) -> Work<'a, Vec<u8>> {
-        Box::pin(ready(Err(no_messages("write"))))
     }
 
     #[cfg(feature = "tokio")]
