@@ -51,8 +51,8 @@ impl Interest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) struct Wake {
-    pub(crate) light: bool,
-    pub(crate) deep: bool,
+    pub(crate) futex: bool,
+    pub(crate) socket: bool,
 }
 
 /// How an end has left the connection.
@@ -87,7 +87,7 @@ impl WaitWords {
         let (word, bit) = (Word::Waiting(self.side), interest.bits() & sleep.bits());
         let value = self.memory.set(word, bit) | bit;
         if sleep == WaitKind::Poll {
-            // The light sleep before it is over.
+            // The sleep at the futex before it is over.
             self.memory.clear(word, interest.bits() & WaitKind::Futex.bits());
         }
         // SYNC POINT sleep: pairs with the fence in `must_wake`.
@@ -111,15 +111,15 @@ impl WaitWords {
         let word = Word::Waiting(self.side.other());
         let is_any = self.memory.load(word, Ordering::Relaxed) & bits != 0;
         let taken = if is_any { self.memory.clear(word, bits) } else { 0 };
-        Wake { light: taken & WaitKind::Futex.bits() != 0, deep: taken & WaitKind::Poll.bits() != 0 }
+        Wake { futex: taken & WaitKind::Futex.bits() != 0, socket: taken & WaitKind::Poll.bits() != 0 }
     }
 
-    /// The futex word of this end's light sleepers.
+    /// The futex word at which threads of this end sleep.
     pub(crate) fn own_futex_word(&self) -> &AtomicU32 {
         self.memory.low_half(Word::Waiting(self.side))
     }
 
-    /// The futex word of the peer's light sleepers.
+    /// The futex word at which threads of the peer sleep.
     pub(crate) fn peer_futex_word(&self) -> &AtomicU32 {
         self.memory.low_half(Word::Waiting(self.side.other()))
     }

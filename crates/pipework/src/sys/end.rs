@@ -82,7 +82,7 @@ pub(crate) trait PipeEnd: Debug + Send + Sync {
         self.peer()
     }
 
-    /// Lets the threads of this end spin before they sleep, or not.
+    /// Lets the threads and tasks of this end spin before they sleep, or not.
     #[cfg(unix)]
     fn set_spin(&self, _spins: bool) {}
     /// Readable when another `try_read` is due.

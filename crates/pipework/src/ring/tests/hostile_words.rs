@@ -366,9 +366,9 @@ fn every_word_has_a_place_of_its_own() {
     assert_eq!(places, [0, 128, 256, 264, 384, 392, 512, 640, 768, 896, 1024, 1152]);
 }
 
-const NOBODY: Wake = Wake { light: false, deep: false };
-const LIGHT: Wake = Wake { light: true, deep: false };
-const DEEP: Wake = Wake { light: false, deep: true };
+const NOBODY: Wake = Wake { futex: false, socket: false };
+const FUTEX: Wake = Wake { futex: true, socket: false };
+const SOCKET: Wake = Wake { futex: false, socket: true };
 
 #[test]
 fn one_sleeper_is_woken_once() {
@@ -379,11 +379,11 @@ fn one_sleeper_is_woken_once() {
     server.announce(Interest::Data, WaitKind::Poll);
     assert_eq!(client.must_wake(Interest::Space), NOBODY, "for data only");
     assert_eq!(server.must_wake(Interest::Data), NOBODY, "not by itself");
-    assert_eq!(client.must_wake(Interest::Data), DEEP);
+    assert_eq!(client.must_wake(Interest::Data), SOCKET);
     assert_eq!(client.must_wake(Interest::Data), NOBODY, "once");
     server.announce(Interest::Data, WaitKind::Poll);
     server.announce(Interest::Space, WaitKind::Poll);
-    assert_eq!((client.must_wake(Interest::Space), client.must_wake(Interest::Data)), (DEEP, DEEP));
+    assert_eq!((client.must_wake(Interest::Space), client.must_wake(Interest::Data)), (SOCKET, SOCKET));
 }
 
 #[test]
@@ -397,16 +397,16 @@ fn sleepers_are_woken_where_they_sleep() {
         value,
         "what the kernel will compare"
     );
-    assert_eq!(client.must_wake(Interest::Data), LIGHT);
+    assert_eq!(client.must_wake(Interest::Data), FUTEX);
     assert_ne!(u64::from(client.peer_futex_word().load(Ordering::Relaxed)), value, "too late to fall asleep");
     server.announce(Interest::Data, WaitKind::Futex);
     server.announce(Interest::Data, WaitKind::Poll);
-    assert_eq!(client.must_wake(Interest::Data), DEEP, "its light sleep is over");
+    assert_eq!(client.must_wake(Interest::Data), SOCKET, "its sleep at the futex is over");
     server.announce(Interest::Data, WaitKind::Poll);
     server.announce(Interest::Data, WaitKind::Futex);
-    assert_eq!(client.must_wake(Interest::Data), Wake { light: true, deep: true }, "a thread and a task");
+    assert_eq!(client.must_wake(Interest::Data), Wake { futex: true, socket: true }, "a thread and a task");
     server.announce(Interest::Space, WaitKind::Futex);
-    assert_eq!((client.must_wake_all(), client.must_wake_all()), (LIGHT, NOBODY));
+    assert_eq!((client.must_wake_all(), client.must_wake_all()), (FUTEX, NOBODY));
 }
 
 #[test]

@@ -92,8 +92,8 @@ fn a_reader_sleeps(has_slept_lightly: bool) {
         let writer = thread::spawn(move || {
             let wait_words = WaitWords::new(writers_memory, Side::Client);
             producer.write_bytes(b"a").unwrap();
-            // A light sleeper wakes by itself.
-            if wait_words.must_wake(Interest::Data).deep {
+            // A thread at the futex wakes by itself.
+            if wait_words.must_wake(Interest::Data).socket {
                 writers_bell.ring();
             }
         });
@@ -116,7 +116,7 @@ fn a_sleeping_reader_is_woken() {
     a_reader_sleeps(false);
 }
 
-/// Also when the writer comes just as a light sleep turns into the deep one.
+/// Also when the writer comes just as a sleep at the futex turns into one at the socket.
 #[test]
 fn a_reader_that_falls_into_deep_sleep_is_woken() {
     a_reader_sleeps(true);
@@ -133,7 +133,7 @@ fn a_sleeping_writer_is_woken() {
             let wait_words = WaitWords::new(readers_memory, Side::Server);
             consumer.front().unwrap();
             consumer.take(&mut [0]);
-            if wait_words.must_wake(Interest::Space).deep {
+            if wait_words.must_wake(Interest::Space).socket {
                 readers_bell.ring();
             }
         });

@@ -8,8 +8,7 @@ mod create_open;
 pub(super) mod delay;
 pub(super) mod reactor;
 
-pub(crate) use super::client::connecting::connect;
-pub(crate) use super::connection::spin_policy::SpinPolicy;
+pub(crate) use super::client::task::connect;
 pub(crate) use super::connection::task::TaskWait;
 pub(crate) use super::server::accepting::Accepting;
 pub(crate) use anonymous::{AsyncAnonRead, AsyncAnonWrite};

@@ -264,12 +264,4 @@ mod tests {
         assert!(!directory.clean().unwrap());
         assert_eq!(trial.names(), [""; 0]);
     }
-
-    #[test]
-    fn a_path_that_is_too_long_is_told() {
-        let dir = OwnedFd::from(std::fs::File::open("/").unwrap());
-        let error = address(&dir, Path::new(&format!("/{}", "d".repeat(90))), &"l".repeat(40)).unwrap_err();
-        assert!(error == PipeErrorKind::Invalid);
-        assert!(error.to_string().contains("PIPEWORK_DIR"), "{error}");
-    }
 }

@@ -1,9 +1,9 @@
 //! Opening a pipe, and waiting until it can be opened.
 
-#[cfg(feature = "tokio")]
-pub(super) mod connecting;
 mod opening;
 mod search;
+#[cfg(feature = "tokio")]
+pub(super) mod task;
 
 use super::{
     super::{WaitLimit, errors::ended},

@@ -35,7 +35,7 @@ impl Connection {
     }
 
     /// Empties the doorbell: takes wake-ups, descriptors, the hello, and the news that the other end is gone.
-    pub(in crate::sys::unix) fn drain(&self) -> io::Result<()> {
+    pub(in crate::sys::unix) fn empty_doorbell(&self) -> io::Result<()> {
         if self.rings.get().is_none() && self.side == Side::Server {
             self.take_hello()?;
             if self.rings.get().is_none() {

@@ -25,7 +25,7 @@ impl Connection {
             return Ok(value);
         }
         // The end of a peer that was killed, or that closed before the hello, shows in the socket only.
-        self.parking.drain_now(|| self.drain())?;
+        self.parking.drain_now(|| self.empty_doorbell())?;
         let readiness = self.parking.readiness();
         let on = loop {
             let is_armed = readiness.arm(operation);

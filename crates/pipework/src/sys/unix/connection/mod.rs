@@ -261,7 +261,7 @@ impl Connection {
     /// The rings, if the hello has come by now.
     pub(super) fn rings_now(&self) -> io::Result<Option<&Rings>> {
         if self.rings.get().is_none() {
-            self.parking.drain_now(|| self.drain())?;
+            self.parking.drain_now(|| self.empty_doorbell())?;
         }
         Ok(self.rings.get())
     }
@@ -338,7 +338,7 @@ impl Connection {
         self.spins.load(Ordering::Relaxed) && rings.wait_words.is_peer_elsewhere(os::processor())
     }
 
-    /// Lets the threads of this end spin before they sleep, or not.
+    /// Lets the threads and tasks of this end spin before they sleep, or not.
     pub(super) fn set_spin(&self, spins: bool) {
         self.spins.store(spins, Ordering::Relaxed);
     }
@@ -357,10 +357,10 @@ impl Connection {
     }
 
     fn wake_at(&self, rings: &Rings, wake: Wake) {
-        if wake.light {
-            os::wake_at(rings.wait_words.peer_futex_word());
+        if wake.futex {
+            os::futex_wake(rings.wait_words.peer_futex_word());
         }
-        if wake.deep {
+        if wake.socket {
             self.ring(BELL);
         }
     }
@@ -376,7 +376,7 @@ impl Connection {
             Some(rings) => {
                 rings.wait_words.set_close_state(CloseState::Disconnected);
                 // This end's own sleepers at the socket hear of the shutdown.
-                os::wake_at(rings.wait_words.own_futex_word());
+                os::futex_wake(rings.wait_words.own_futex_word());
             }
             None => self.ring(DISCONNECTED_BY_SERVER),
         }
@@ -410,7 +410,7 @@ impl Drop for Connection {
             && !self.state.disconnected.load(Ordering::Relaxed)
         {
             rings.wait_words.set_close_state(CloseState::Closed);
-            self.wake_at(rings, Wake { deep: false, ..rings.wait_words.must_wake_all() });
+            self.wake_at(rings, Wake { socket: false, ..rings.wait_words.must_wake_all() });
         }
         self.shut_down();
     }

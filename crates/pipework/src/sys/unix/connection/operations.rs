@@ -80,7 +80,7 @@ impl PipeEnd for Connection {
     }
 
     fn peek(&self, buf: &mut [u8]) -> io::Result<Peek> {
-        self.peek(buf)
+        Connection::peek(self, buf)
     }
 
     fn drain(&self) -> io::Result<()> {
@@ -96,21 +96,21 @@ impl PipeEnd for Connection {
     }
 
     fn info(&self) -> io::Result<PipeInfo> {
-        Ok(self.info())
+        Ok(Connection::info(self))
     }
 
     fn peer(&self) -> io::Result<Peer> {
         self.await_identity(&self.options.read_limit())?;
-        self.peer()
+        Connection::peer(self)
     }
 
     #[cfg(feature = "tokio")]
     fn peer_now(&self) -> io::Result<Peer> {
-        self.peer()
+        Connection::peer(self)
     }
 
     fn set_spin(&self, spins: bool) {
-        self.set_spin(spins);
+        Connection::set_spin(self, spins);
     }
 
     // ---------------------------------------------------------------- event loops

@@ -68,9 +68,9 @@ pub(crate) trait Sleeper {
     /// Whether what is waited for is there, or can't come any more.
     fn is_ready(&mut self) -> io::Result<bool>;
     /// Sleeps while the word has this value, as leader; gives how to go on.
-    fn sleep_lightly(&self, value: u64, limit: &WaitLimit) -> WaitKind;
+    fn sleep_at_futex(&self, value: u64, limit: &WaitLimit) -> WaitKind;
     /// Waits at the socket and empties the doorbell, as leader.
-    fn sleep_deeply(&self, limit: &WaitLimit) -> io::Result<()>;
+    fn sleep_at_socket(&self, limit: &WaitLimit) -> io::Result<()>;
 }
 
 impl Parking {
@@ -118,8 +118,8 @@ impl Parking {
             state.leader = Some(Leader { sleep, canceller: limit.canceller().cloned() });
             drop(state);
             let slept = match sleep {
-                WaitKind::Futex => Ok(sleeper.sleep_lightly(value, limit)),
-                WaitKind::Poll => sleeper.sleep_deeply(limit).map(|()| WaitKind::Poll),
+                WaitKind::Futex => Ok(sleeper.sleep_at_futex(value, limit)),
+                WaitKind::Poll => sleeper.sleep_at_socket(limit).map(|()| WaitKind::Poll),
             };
             self.wake_tasks();
             state = self.lock();

@@ -108,7 +108,7 @@ impl Connection {
         self.check_may_read()?;
         self.check_usable()?;
         // Receives the memory objects of announced messages too, before the ring is locked.
-        self.parking.drain_now(|| self.drain())?;
+        self.parking.drain_now(|| self.empty_doorbell())?;
         let is_closed = self.poll_hangup();
         // The server may have disconnected this client before the hello: that is known only now.
         self.check_usable()?;
@@ -162,7 +162,7 @@ impl Connection {
                 TakeOutcome::Nothing => return Ok(Step::Blocked(On::Data)),
                 TakeOutcome::Announced if is_received => {}
                 TakeOutcome::Announced => {
-                    let is_drained = self.parking.drain_now(|| self.drain())?;
+                    let is_drained = self.parking.drain_now(|| self.empty_doorbell())?;
                     if is_closed && is_drained && self.attachments().is_empty() {
                         return Err(self.corrupt("a message was announced and its memory never sent"));
                     }

@@ -1,11 +1,12 @@
 //! The async driver: tries, looks again for a short time, then waits in the reactor of the task's runtime.
 
 use super::{
-    super::asynchronous::{Delay, Reactor, SpinPolicy},
+    super::asynchronous::{Delay, Reactor},
     Connection,
     fd_passing::DESCRIPTORS_PAUSE,
     operation::Operation,
     parking::DirectionGuard,
+    spin_policy::SpinPolicy,
     step::{On, Step},
 };
 use crate::{ring::WaitKind, sys::waiters::Waiter};
@@ -176,7 +177,7 @@ impl Connection {
             // Seen at once, also where the doorbell has to be emptied first to find it there.
             self.poll_hangup();
         }
-        self.parking.drain_now(|| self.drain())?;
+        self.parking.drain_now(|| self.empty_doorbell())?;
         Poll::Ready(Ok(()))
     }
 

@@ -156,7 +156,7 @@ struct SleepingThread<'a> {
 
 impl Sleeper for SleepingThread<'_> {
     fn first_sleep(&self) -> WaitKind {
-        let can_sleep_at_word = os::CAN_SLEEP_AT_WORDS && self.rings.is_some();
+        let can_sleep_at_word = os::HAS_FUTEX && self.rings.is_some();
         if can_sleep_at_word && self.on != On::Attachment { WaitKind::Futex } else { WaitKind::Poll }
     }
 
@@ -173,22 +173,22 @@ impl Sleeper for SleepingThread<'_> {
             })
     }
 
-    fn sleep_lightly(&self, value: u64, limit: &WaitLimit) -> WaitKind {
+    fn sleep_at_futex(&self, value: u64, limit: &WaitLimit) -> WaitKind {
         let Some(rings) = self.rings else { return WaitKind::Poll };
         let time = limit.left().unwrap_or(FUTEX_WAIT).min(FUTEX_WAIT);
         #[expect(clippy::cast_possible_truncation, reason = "the kernel compares the half with the bits")]
-        let is_over = os::sleep_at(rings.wait_words.own_futex_word(), value as u32, time);
+        let is_over = os::futex_wait(rings.wait_words.own_futex_word(), value as u32, time);
         if is_over { WaitKind::Poll } else { WaitKind::Futex }
     }
 
-    fn sleep_deeply(&self, limit: &WaitLimit) -> io::Result<()> {
+    fn sleep_at_socket(&self, limit: &WaitLimit) -> io::Result<()> {
         let connection = self.connection;
         if self.rings.is_some() && connection.can_receive_blocking() && limit.is_endless() {
             // One call waits and receives: nothing but the socket can end this wait.
             return connection.receive(RecvFlags::empty()).map(drop);
         }
         poll::wait(&[(connection.as_fd(), PollFlags::IN)], limit, None)?;
-        connection.drain()
+        connection.empty_doorbell()
     }
 }
 

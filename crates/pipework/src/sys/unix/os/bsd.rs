@@ -37,15 +37,15 @@ pub(crate) const PEEK_SHOWS_DESCRIPTORS: bool = false;
 
 /// Whether threads of different processes can sleep at a word of a memory that they share: by no call that is the same
 /// on these systems.
-pub(crate) const CAN_SLEEP_AT_WORDS: bool = false;
+pub(crate) const HAS_FUTEX: bool = false;
 
 /// No thread sleeps at words here.
-pub(crate) fn sleep_at(_: &AtomicU32, _: u32, _: Duration) -> bool {
+pub(crate) fn futex_wait(_: &AtomicU32, _: u32, _: Duration) -> bool {
     true
 }
 
 /// No thread sleeps at words here.
-pub(crate) fn wake_at(_: &AtomicU32) {}
+pub(crate) fn futex_wake(_: &AtomicU32) {}
 
 /// The events with which `poll` reports that the other end is gone.
 #[cfg(target_os = "freebsd")]

@@ -230,18 +230,18 @@ impl AsFd for Timer {
 }
 
 /// Whether threads of different processes can sleep at a word of a memory that they share.
-pub(crate) const CAN_SLEEP_AT_WORDS: bool = true;
+pub(crate) const HAS_FUTEX: bool = true;
 
 /// Sleeps while `word` has this value, until a wake-up of that word, and at most this long; returns whether
 /// the time is over.
-pub(crate) fn sleep_at(word: &AtomicU32, value: u32, at_most: Duration) -> bool {
+pub(crate) fn futex_wait(word: &AtomicU32, value: u32, at_most: Duration) -> bool {
     let time = Timespec::try_from(at_most).ok();
     // Another value, a signal, and a word that the kernel can't reach: the caller looks at everything again.
     futex::wait(word, futex::Flags::empty(), value, time.as_ref()) == Err(Errno::TIMEDOUT)
 }
 
 /// Wakes all threads that sleep at `word`.
-pub(crate) fn wake_at(word: &AtomicU32) {
+pub(crate) fn futex_wake(word: &AtomicU32) {
     // It fails for a word that the kernel can't reach, at which no thread sleeps.
     futex::wake(word, futex::Flags::empty(), i32::MAX.unsigned_abs()).ok();
 }

@@ -10,10 +10,10 @@ mod bsd;
 use bsd as kernel;
 
 pub(crate) use kernel::{
-    CAN_SLEEP_AT_WORDS, Event, HANGUP, PEEK_SHOWS_DESCRIPTORS, PollSet, RECEIVE_FLAGS, SEND_FLAGS, Timer,
-    accept, credentials, groups, is_privileged_start, keep_from_children, new_socket, process_handle,
-    processor, raise_no_signal, set_access_list, set_mode_after_bind, set_mode_before_bind, sleep_at,
-    unread_bytes, wake_at,
+    Event, HANGUP, HAS_FUTEX, PEEK_SHOWS_DESCRIPTORS, PollSet, RECEIVE_FLAGS, SEND_FLAGS, Timer, accept,
+    credentials, futex_wait, futex_wake, groups, is_privileged_start, keep_from_children, new_socket,
+    process_handle, processor, raise_no_signal, set_access_list, set_mode_after_bind, set_mode_before_bind,
+    unread_bytes,
 };
 
 use crate::error::context;

@@ -23,3 +23,16 @@ pub(in crate::sys::unix) fn address(_: &OwnedFd, directory: &Path, leaf: &str) -
         error => context(path.display().to_string(), error),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_is_too_long_is_reported() {
+        let dir = OwnedFd::from(std::fs::File::open("/").unwrap());
+        let error = address(&dir, Path::new(&format!("/{}", "d".repeat(90))), &"l".repeat(40)).unwrap_err();
+        assert!(error == PipeErrorKind::Invalid);
+        assert!(error.to_string().contains("PIPEWORK_DIR"), "{error}");
+    }
+}
