@@ -450,10 +450,10 @@ mod tests {
     fn the_length_is_counted_in_utf16_units() {
         for prefix in ["", r"\\.\pipe\", "//?/pipe/", r"\\server\pipe\"] {
             assert!(PipeName::new(format!("{prefix}{}", "x".repeat(247))).is_ok());
-            refused(format!("{prefix}{}", "x".repeat(248)), "248 UTF-16 units, 247");
+            refused(format!("{prefix}{}", "x".repeat(248)), "248 UTF-16 units, and at most 247");
             assert!(PipeName::new(format!("{prefix}{}", "ß".repeat(247))).is_ok());
             assert!(PipeName::new(format!("{prefix}{}x", "😀".repeat(123))).is_ok());
-            refused(format!("{prefix}{}", "😀".repeat(124)), "248 UTF-16 units, 247");
+            refused(format!("{prefix}{}", "😀".repeat(124)), "248 UTF-16 units, and at most 247");
         }
     }
 
