@@ -270,9 +270,13 @@ impl Listener {
                 Ok(None) => return Ok(self.locked()),
                 Err(_) => None,
             };
-            if current.is_none() {
-                // The next look creates one.
-                self.follow_places().ok();
+            // The next look creates one where none can be created now. Where the descriptor has to signal that, it watches
+            // from before one more try.
+            if current.is_none()
+                && self.accept_readiness.get().is_some()
+                && let Ok(Created::Instance(next)) = self.create()
+            {
+                *current = Some(next);
             }
             // A client that wrote and left still counts; one that left nothing behind does not.
             if !has_left || instance.left_bytes() {

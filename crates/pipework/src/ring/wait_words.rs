@@ -86,13 +86,14 @@ impl WaitWords {
     pub(crate) fn announce(&self, interest: Interest, sleep: WaitKind) -> u64 {
         let (word, bit) = (Word::Waiting(self.side), interest.bits() & sleep.bits());
         let value = self.memory.set(word, bit) | bit;
-        if sleep == WaitKind::Poll {
-            // The sleep at the futex before it is over.
-            self.memory.clear(word, interest.bits() & WaitKind::Futex.bits());
-        }
         // SYNC POINT sleep: pairs with the fence in `must_wake`.
         fence(Ordering::SeqCst);
         value
+    }
+
+    /// Withdraws what was announced: no thread of this end sleeps so any more.
+    pub(crate) fn withdraw(&self, interest: Interest, sleep: WaitKind) {
+        self.memory.clear(Word::Waiting(self.side), interest.bits() & sleep.bits());
     }
 
     /// Where the peer sleeps for what this end has just published. It says so once for each announcement.

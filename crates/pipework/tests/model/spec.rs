@@ -431,8 +431,10 @@ impl Spec {
         }
         let end = match self.end(side) {
             Ok(end) => end,
-            // Nobody to look at is not the same as nobody to read from.
-            Err(Fails(_)) if matches!(op, Op::Peek(_)) => return Fails(BadPipe).into(),
+            // An instance without a client is another error to a peek than to a read.
+            Err(Fails(_)) if matches!(op, Op::Peek(_)) && side == Side::Server => {
+                return Fails(BadPipe).into();
+            }
             Err(outcome) => return outcome.into(),
         };
         match op {
@@ -551,7 +553,10 @@ impl Spec {
         if !end.read {
             return Fails(AccessDenied);
         }
-        let Ok((lane, _, is_open)) = self.lanes(end) else { return Fails(BadPipe) };
+        let (lane, _, is_open) = match self.lanes(end) {
+            Ok(lanes) => lanes,
+            Err(outcome) => return outcome,
+        };
         if lane.queue.is_empty() && !is_open { Fails(Broken) } else { lane.peek(len) }
     }
 

@@ -400,6 +400,7 @@ fn sleepers_are_woken_where_they_sleep() {
     assert_eq!(client.must_wake(Interest::Data), FUTEX);
     assert_ne!(u64::from(client.peer_futex_word().load(Ordering::Relaxed)), value, "too late to fall asleep");
     server.announce(Interest::Data, WaitKind::Futex);
+    server.withdraw(Interest::Data, WaitKind::Futex);
     server.announce(Interest::Data, WaitKind::Poll);
     assert_eq!(client.must_wake(Interest::Data), SOCKET, "its sleep at the futex is over");
     server.announce(Interest::Data, WaitKind::Poll);

@@ -100,6 +100,7 @@ fn a_reader_sleeps(has_slept_lightly: bool) {
         let wait_words = WaitWords::new(memory, Side::Server);
         if has_slept_lightly {
             wait_words.announce(Interest::Data, WaitKind::Futex);
+            wait_words.withdraw(Interest::Data, WaitKind::Futex);
         }
         while consumer.front().unwrap() == Front::Empty {
             wait_words.announce(Interest::Data, WaitKind::Poll);

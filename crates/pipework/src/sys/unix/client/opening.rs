@@ -72,6 +72,17 @@ impl<'a> Opening<'a> {
 
     /// One attempt, with the watch that the driver keeps for it.
     pub(super) fn step(&mut self, watch: &mut Option<Watch>) -> io::Result<OpenStep> {
+        match self.advance(watch) {
+            // Too many descriptors of this user are in flight: others will receive theirs. Then it begins anew.
+            Err(error) if error == PipeErrorKind::TimedOut => {
+                (self.stage, self.why) = (Stage::Search, "was busy");
+                Ok(OpenStep::Blocked(OpenOn::Pause(DESCRIPTORS_PAUSE)))
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn advance(&mut self, watch: &mut Option<Watch>) -> io::Result<OpenStep> {
         match std::mem::replace(&mut self.stage, Stage::Search) {
             Stage::Search => self.search_all(&mut None, Stage::Queue, OpenOn::Queue(QUEUE_TIME)),
             Stage::Queue => {
@@ -123,10 +134,6 @@ impl<'a> Opening<'a> {
             Ok(Attempt::Absent) if !self.request.wait_absent => return Err(absent(&self.request.name)),
             Ok(Attempt::Absent) => "did not exist",
             Ok(Attempt::Busy) => "was busy",
-            // Too many descriptors of this user are in flight: others will receive theirs.
-            Err(error) if error == PipeErrorKind::TimedOut => {
-                return Ok(OpenStep::Blocked(OpenOn::Pause(DESCRIPTORS_PAUSE)));
-            }
             Err(error) => return Err(error),
         };
         self.stage = next;

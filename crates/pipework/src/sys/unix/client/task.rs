@@ -62,9 +62,10 @@ async fn connect_local(request: &Request, deadline: Deadline) -> io::Result<Conn
             OpenOn::Queue(_) => {}
             OpenOn::Pause(time) => deadline.pause(time).await?,
             OpenOn::Change => {
-                let mut waiting = match (registered.take(), watch.take()) {
-                    (Some(waiting), _) => waiting,
-                    (None, Some(watch)) => AsyncWatch::new(watch)?,
+                // A watch that the step has made anew replaces one that is registered.
+                let mut waiting = match (watch.take(), registered.take()) {
+                    (Some(watch), _) => AsyncWatch::new(watch)?,
+                    (None, Some(waiting)) => waiting,
                     (None, None) => continue,
                 };
                 let change = waiting.wait(deadline).await?;

@@ -34,33 +34,35 @@ impl Connection {
         rustix::io::retry_on_intr(|| rustix::net::send(&self.socket, &[byte], os::SEND_FLAGS)).ok();
     }
 
-    /// Empties the doorbell: takes wake-ups, descriptors, the hello, and the news that the other end is gone.
-    pub(in crate::sys::unix) fn empty_doorbell(&self) -> io::Result<()> {
+    /// Empties the doorbell: takes wake-ups, descriptors, the hello, and the news that the other end is gone. Whether
+    /// anything came.
+    pub(in crate::sys::unix) fn empty_doorbell(&self) -> io::Result<bool> {
+        let mut is_news = false;
         if self.rings.get().is_none() && self.side == Side::Server {
-            self.take_hello()?;
+            is_news |= self.take_hello()?;
             if self.rings.get().is_none() {
-                return Ok(());
+                return Ok(is_news);
             }
         }
-        if !self.shape.messages {
-            // A reactor signals only new events, so nothing may be left behind.
-            for _ in 0..ROUNDS_MAX {
-                if !self.receive(os::RECEIVE_FLAGS)? {
-                    break;
-                }
-            }
-            return Ok(());
-        }
+        // A reactor signals only new events, so nothing may be left behind.
         let mut bytes = [0; DOORBELL_LEN];
         for _ in 0..ROUNDS_MAX {
-            let received = receive_with(self.socket.as_fd(), &mut bytes)?;
-            let is_last = !matches!(received, Received::Bytes(..));
-            self.take_notice(&bytes, received)?;
+            let received = if self.shape.messages {
+                receive_with(self.socket.as_fd(), &mut bytes)?
+            } else {
+                self.receive_bytes(&mut bytes, os::RECEIVE_FLAGS)?
+            };
+            let is_last = match received {
+                // Without messages a part of the buffer is all there was.
+                Received::Bytes(len, _) => !self.shape.messages && len < DOORBELL_LEN,
+                _ => true,
+            };
+            is_news |= self.take_notice(&bytes, received)?;
             if is_last {
-                return Ok(());
+                break;
             }
         }
-        Ok(())
+        Ok(is_news)
     }
 
     /// Whether one call can wait at the socket and receive what came.
@@ -68,26 +70,30 @@ impl Connection {
         self.can_wait && !self.shape.messages
     }
 
-    /// Takes what is in the doorbell of a byte pipe; waits for it or not, as the flags say. Says whether there may be
-    /// more.
-    pub(super) fn receive(&self, flags: RecvFlags) -> io::Result<bool> {
+    /// Waits for what comes through the socket of a byte pipe, and takes it.
+    pub(super) fn receive_blocking(&self) -> io::Result<()> {
         let mut bytes = [0; DOORBELL_LEN];
-        let received = match rustix::net::recv(&self.socket, &mut bytes, flags) {
-            Ok((0, _)) | Err(Errno::CONNRESET) => Received::End,
-            Ok((len, _)) => Received::Bytes(len, None),
-            // A signal: the caller looks at everything again.
-            Err(Errno::AGAIN | Errno::INTR) => Received::Nothing,
-            Err(error) => return Err(error.into()),
-        };
-        let is_full = matches!(received, Received::Bytes(DOORBELL_LEN, _));
-        self.take_notice(&bytes, received).map(|()| is_full)
+        let received = self.receive_bytes(&mut bytes, RecvFlags::empty())?;
+        self.take_notice(&bytes, received).map(drop)
     }
 
-    /// Handles what came through the socket.
-    fn take_notice(&self, bytes: &[u8], received: Received) -> io::Result<()> {
+    fn receive_bytes(&self, bytes: &mut [u8], flags: RecvFlags) -> io::Result<Received> {
+        match rustix::net::recv(&self.socket, bytes, flags) {
+            Ok((0, _)) | Err(Errno::CONNRESET) => Ok(Received::End),
+            Ok((len, _)) => Ok(Received::Bytes(len, None)),
+            // A signal: the caller looks at everything again.
+            Err(Errno::AGAIN | Errno::INTR) => Ok(Received::Nothing),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Handles what came through the socket, and says whether it is news.
+    fn take_notice(&self, bytes: &[u8], received: Received) -> io::Result<bool> {
         match received {
-            Received::Nothing => return Ok(()),
-            Received::End => self.state.hung_up.store(true, Ordering::Release),
+            Received::Nothing => return Ok(false),
+            // The end is there again and again, and news once.
+            Received::End if self.state.hung_up.swap(true, Ordering::AcqRel) => return Ok(false),
+            Received::End => {}
             Received::TooMany => return Err(self.corrupt("several descriptors at once")),
             Received::Bytes(len, attachment) => {
                 let is_disconnected_by_server =
@@ -102,21 +108,25 @@ impl Connection {
         }
         // A foreign event loop may have been waiting for what was just taken.
         self.readiness().try_again();
-        Ok(())
+        Ok(true)
     }
 
-    fn take_hello(&self) -> io::Result<()> {
+    /// Receives the hello, as far as it has come, and says whether it is whole or will not come.
+    fn take_hello(&self) -> io::Result<bool> {
         let arrival = self.handshake().receive(self.socket.as_fd(), &self.shape)?;
         match arrival {
-            HelloOutcome::Pending => {}
-            HelloOutcome::Gone => self.state.hung_up.store(true, Ordering::Release),
+            HelloOutcome::Pending => return Ok(false),
+            HelloOutcome::Gone if self.state.hung_up.swap(true, Ordering::AcqRel) => return Ok(false),
+            HelloOutcome::Gone => {}
             HelloOutcome::Rings(rings) => {
                 // Only the leader drains, so no other thread has set it.
                 self.rings.set(*rings).ok();
             }
             HelloOutcome::Corrupt(why) => return Err(self.corrupt(why)),
         }
-        Ok(())
+        // An event loop that tried before has announced nothing in the memory, which was not there.
+        self.readiness().try_again();
+        Ok(true)
     }
 
     // ---------------------------------------------------------------- messages that lie elsewhere

@@ -19,8 +19,16 @@ impl Connection {
         operation: Operation,
         mut attempt: impl FnMut() -> io::Result<Step<T>>,
     ) -> io::Result<T> {
-        // Where another thread or task has the direction, its release wakes the event loop.
-        let lock = self.parking.lock_direction_or_wake(operation).ok_or(io::ErrorKind::WouldBlock)?;
+        let lock = match self.parking.try_lock_direction(operation) {
+            Some(lock) => lock,
+            // Where another thread or task has the direction, its release wakes the event loop. Armed before that is asked
+            // for, so that the release is not cleared away.
+            None => {
+                self.parking.drain_now(|| self.empty_doorbell())?;
+                self.parking.readiness().arm(operation);
+                self.parking.lock_direction_or_wake(operation).ok_or(io::ErrorKind::WouldBlock)?
+            }
+        };
         if let Step::Done(value) = self.step(Some(&lock), &mut attempt)? {
             return Ok(value);
         }

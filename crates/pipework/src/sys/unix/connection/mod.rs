@@ -224,7 +224,11 @@ impl Connection {
     /// Asks the kernel whether the other end is gone.
     pub(crate) fn poll_hangup(&self) -> bool {
         let seen = poll::now(self.socket.as_fd(), os::HANGUP);
-        if seen.intersects(os::HANGUP | PollFlags::HUP | PollFlags::ERR) {
+        let has_hung_up = seen.intersects(os::HANGUP | PollFlags::HUP | PollFlags::ERR);
+        if has_hung_up && !self.state.hung_up.load(Ordering::Acquire) {
+            // Whether the server has disconnected this client, or just closed, is the last thing in the socket. What fails
+            // here fails again when it is read.
+            self.parking.drain_now(|| self.empty_doorbell()).ok();
             self.state.hung_up.store(true, Ordering::Release);
         }
         self.is_closed()

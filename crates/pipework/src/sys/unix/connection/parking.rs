@@ -133,18 +133,22 @@ impl Parking {
         }
     }
 
-    /// Drains the doorbell without waiting, unless a leader is there to do it; says whether it did.
-    pub(crate) fn drain_now(&self, drain: impl FnOnce() -> io::Result<()>) -> io::Result<bool> {
+    /// Drains the doorbell without waiting, unless a leader is there to do it; says whether it did. The others are woken
+    /// if `drain` says that something came, or fails.
+    pub(crate) fn drain_now(&self, drain: impl FnOnce() -> io::Result<bool>) -> io::Result<bool> {
         let state = self.lock();
         // A leader that sleeps at the futex word leaves the socket alone.
         if state.leader.as_ref().is_some_and(|leader| leader.sleep == WaitKind::Poll) {
             return Ok(false);
         }
-        let drained = drain();
+        let is_news = drain();
+        if matches!(is_news, Ok(false)) {
+            return Ok(true);
+        }
         self.notify_followers(&state);
         drop(state);
         self.wake_tasks();
-        drained.map(|()| true)
+        is_news.map(|_| true)
     }
 
     /// Makes the tasks try again: a thread emptied the doorbell, or released a direction. Not under the lock:

@@ -15,7 +15,7 @@ use crate::{
     ring::{PIECE_LEN, WaitKind},
     sys::WaitLimit,
 };
-use rustix::{event::PollFlags, net::RecvFlags};
+use rustix::event::PollFlags;
 use std::{
     io::{self, IoSlice},
     os::fd::AsFd,
@@ -53,7 +53,7 @@ impl Connection {
             let outcome = self.block_on(Some(&lock), &mut limit, || self.attempt_write(bufs, progress));
             let published = match outcome {
                 // Published counts as written (rule T1).
-                Err(error) if written > 0 && is_limit(&error) => return Ok(written),
+                Err(error) if written > 0 && is_no_news_of_peer(&error) => return Ok(written),
                 outcome => outcome?,
             };
             written += published.len;
@@ -62,7 +62,7 @@ impl Connection {
             }
             return match self.settle(published.is_settled, &lock, &mut limit) {
                 // Published data counts as written, whatever ends this wait.
-                Err(error) if is_limit(&error) => Ok(written),
+                Err(error) if is_no_news_of_peer(&error) => Ok(written),
                 outcome => outcome.map(|()| written),
             };
         }
@@ -161,7 +161,12 @@ impl Sleeper for SleepingThread<'_> {
     }
 
     fn announce(&self, sleep: WaitKind) -> u64 {
-        self.rings.map_or(0, |rings| rings.wait_words.announce(self.on.interest(), sleep))
+        let Some(rings) = self.rings else { return 0 };
+        if sleep == WaitKind::Poll {
+            // The thread that leads sleeps at the futex no more. A task that announces itself knows nothing of that.
+            rings.wait_words.withdraw(self.on.interest(), WaitKind::Futex);
+        }
+        rings.wait_words.announce(self.on.interest(), sleep)
     }
 
     fn is_ready(&mut self) -> io::Result<bool> {
@@ -185,14 +190,14 @@ impl Sleeper for SleepingThread<'_> {
         let connection = self.connection;
         if self.rings.is_some() && connection.can_receive_blocking() && limit.is_endless() {
             // One call waits and receives: nothing but the socket can end this wait.
-            return connection.receive(RecvFlags::empty()).map(drop);
+            return connection.receive_blocking();
         }
         poll::wait(&[(connection.as_fd(), PollFlags::IN)], limit, None)?;
-        connection.empty_doorbell()
+        connection.empty_doorbell().map(drop)
     }
 }
 
-/// Whether a wait was ended by its limit and not by the pipe.
-fn is_limit(error: &io::Error) -> bool {
-    *error == PipeErrorKind::TimedOut || *error == PipeErrorKind::Aborted
+/// Whether a wait was ended by its limit, or by a shortage of this process, and not by the pipe.
+fn is_no_news_of_peer(error: &io::Error) -> bool {
+    matches!(PipeErrorKind::of(error), None | Some(PipeErrorKind::TimedOut | PipeErrorKind::Aborted))
 }

@@ -70,6 +70,8 @@ impl Connection {
 
     pub(super) fn check_drain(&self) -> io::Result<()> {
         self.check_may_write()?;
+        // A client that was disconnected before its hello was received finds that in the socket only.
+        self.poll_hangup();
         self.check_usable()
     }
 

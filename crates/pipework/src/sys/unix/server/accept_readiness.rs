@@ -13,6 +13,8 @@ use std::{
     time::Duration,
 };
 
+/// How often to look for a free slot at least: the system does not report a killed process.
+const PAUSE_WATCHED: Duration = Duration::from_millis(200);
 /// How often to look for a free slot where the system reports no changes.
 const PAUSE_UNWATCHED: Duration = Duration::from_millis(10);
 
@@ -26,7 +28,7 @@ pub(crate) struct AcceptReadiness {
 
 #[derive(Debug)]
 enum Places {
-    Signalled { _watch: Watch },
+    Signalled { _watch: Watch, _timer: Timer },
     Idle { _timer: Timer },
 }
 
@@ -52,7 +54,10 @@ impl AcceptReadiness {
         let places = match watch.fd() {
             Some(fd) => {
                 self.poll_set.add(fd)?;
-                Places::Signalled { _watch: watch }
+                // A killed process changes nothing in the directory.
+                let timer = Timer::new(PAUSE_WATCHED)?;
+                self.poll_set.add(timer.as_fd())?;
+                Places::Signalled { _watch: watch, _timer: timer }
             }
             None => {
                 let timer = Timer::new(PAUSE_UNWATCHED)?;
