@@ -49,7 +49,7 @@ impl Connection {
         let len: usize = bufs.iter().map(|buf| buf.len()).sum();
         let mut written = 0;
         loop {
-            let progress = Progress { written, len_max: PIECE_LEN };
+            let progress = Progress { written, len_max: PIECE_LEN, returns_at_once: false };
             let outcome = self.block_on(Some(&lock), &mut limit, || self.attempt_write(bufs, progress));
             let published = match outcome {
                 // Published counts as written (rule T1).

@@ -35,11 +35,14 @@ pub(super) struct Progress {
     pub(super) written: usize,
     /// The most that one attempt publishes, in bytes.
     pub(super) len_max: usize,
+    /// Whether the write returns as soon as it has published. Then, with a quota of zero, the next one waits for the reader of
+    /// this one (rule B2); a write of a thread waits for its own.
+    pub(super) returns_at_once: bool,
 }
 
 impl Progress {
     /// A write that publishes all it can and then returns.
-    pub(super) const ONCE: Progress = Progress { written: 0, len_max: usize::MAX };
+    pub(super) const ONCE: Progress = Progress { written: 0, len_max: usize::MAX, returns_at_once: true };
 }
 
 impl Connection {
@@ -151,8 +154,7 @@ impl Connection {
         progress: Progress,
     ) -> io::Result<Step<Published>> {
         let mut producer = rings.producer()?;
-        // With a quota of zero each write waits until the one before it was read (rule B2).
-        if progress.written == 0 && !self.checked(producer.is_settled())? {
+        if progress.returns_at_once && !self.checked(producer.is_settled())? {
             return Ok(Step::Blocked(On::Space(Space::Settled)));
         }
         let (mut skip, mut len) = (progress.written, 0);
