@@ -4,11 +4,14 @@ use crate::{
     harness::Case,
     wire::{SEALS, SHORT, Shape, Victim, expect, memory, send},
 };
-use pipework::{PipeErrorKind, PipeMode};
-use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+use pipework::{PipeErrorKind, PipeMode, os::unix::PipeStreamExt};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{MemfdFlags, Mode, OFlags, SealFlags},
+};
 use std::{
     fs::File,
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::net::UnixStream,
@@ -19,6 +22,7 @@ pub(crate) const CASES: &[Case] = &[
     ("client_says_nothing", says_nothing),
     ("client_hello_is_garbage", hello_is_garbage),
     ("client_hello_in_pieces", hello_in_pieces),
+    ("client_hello_that_another_call_takes", hello_that_another_call_takes),
     ("client_leaves_amid_its_hello", leaves_amid_its_hello),
     ("client_hello_has_no_descriptor", hello_has_no_descriptor),
     ("client_hello_has_many_descriptors", hello_has_many_descriptors),
@@ -38,6 +42,25 @@ fn says_nothing() {
     drop(raw);
     assert_eq!(end.read(&mut [0; 8]).unwrap(), 0);
     expect(end.write(b"hello?"), PipeErrorKind::NoData, "writing to nobody");
+}
+
+/// An event loop that tried before the hello has announced nothing in the memory, so it has to try again once the hello is
+/// taken, by whichever call.
+fn hello_that_another_call_takes() {
+    let victim = Victim::new(PipeMode::Byte, 4096);
+    let (raw, end) = victim.attack();
+    let ready = end.read_ready_fd().unwrap();
+    let is_ready = || {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut [PollFd::new(&ready, PollFlags::IN)], Some(&now)).unwrap() == 1
+    };
+    assert_eq!(end.try_read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert!(!is_ready(), "nothing has come");
+    let _linked = raw.link();
+    assert_eq!(end.peek(&mut []).unwrap().available, 0);
+    assert!(is_ready(), "the hello was taken");
+    assert_eq!(end.try_read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert!(!is_ready(), "nothing has come since");
 }
 
 /// One change of a good hello each.

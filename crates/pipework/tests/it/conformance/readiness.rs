@@ -40,6 +40,7 @@ pub(super) fn cases() -> Vec<Case> {
         plain("readiness", readiness_of_skipped_empty_messages),
         plain("readiness", readiness_without_a_quota),
         plain("readiness", readiness_of_the_end_before_the_hello),
+        plain("readiness", readiness_rests_while_a_thread_has_the_direction),
         #[cfg(target_os = "linux")]
         plain("readiness", readiness_of_a_large_message_and_a_full_socket),
     ]
@@ -375,6 +376,24 @@ fn readiness_of_the_end_before_the_hello() {
         expect(client.try_write(b"x"), PipeErrorKind::NoData);
         expect(client.peek(&mut []), PipeErrorKind::Broken);
     }
+}
+
+/// A loop that finds the direction taken is not woken again and again, and is woken by the release.
+fn readiness_rests_while_a_thread_has_the_direction() {
+    let (server, client) = byte_pair();
+    let ready = client.read_ready_fd().unwrap();
+    thread::scope(|scope| {
+        let reading = blocked(scope, || (&client).read(&mut [0; 1]).unwrap());
+        // What was there before may still be signalled.
+        for _ in 0..2 {
+            expect_would_block(client.try_read(&mut [0; 9]));
+        }
+        assert!(!is_ready(ready), "nothing has happened");
+        (&server).write_all(b"ab").unwrap();
+        assert_eq!(reading.join().unwrap(), 1);
+        until_ready(ready);
+        assert_eq!(client.try_read(&mut [0; 9]).unwrap(), 1);
+    });
 }
 
 /// The memory of a large message goes through the socket. One that is full takes it when the peer has emptied it, and the
