@@ -92,6 +92,7 @@ const OF_UNIX: &[Foreign] = &[
     ("readiness", "readiness_beside_blocking_calls", READINESS),
     ("readiness", "readiness_of_a_large_message_before_the_end", READINESS),
     ("readiness", "readiness_of_skipped_empty_messages", READINESS),
+    ("readiness", "readiness_rests_while_a_thread_has_the_direction", READINESS),
     ("readiness", "readiness_without_a_quota", READINESS),
     ("readiness", "readiness_of_the_end_before_the_hello", READINESS),
     ("socket", "socket_served_and_opened_by_path", SOCKETS),
