@@ -55,7 +55,7 @@ fn a_wrong_password_is_told_from_a_refusal(place: &Place) {
     let error = place.options().open(place.address(&name)).unwrap_err();
     refusing.join().unwrap();
     assert!(error == PipeErrorKind::AccessDenied, "{error}");
-    assert!(error.to_string().contains("lets this account not in"), "{error}");
+    assert!(error.to_string().contains("does not admit this account"), "{error}");
 }
 
 fn users_are_written_as_they_are_elsewhere(place: &Place) {
