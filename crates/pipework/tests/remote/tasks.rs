@@ -175,8 +175,7 @@ async fn dropped_at_every_await(place: &Place) {
         })
         .collect();
     assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
-    // How many are handed over before they are given up depends on the load; some are.
-    assert!(numbers.len() >= 20, "{}", numbers.len());
+    assert!(numbers.len() >= 100, "{}", numbers.len());
     // What was handed over is waited for by shutting down, which reports its failure; and it may be dropped.
     let (mut client, mut server) = open(place, Kind::Bytes).await;
     client.write_all(b"handed over").await.unwrap();
