@@ -406,7 +406,7 @@ pub(crate) enum Direction {
 pub(crate) trait Tries {
     fn try_read(&self, buf: &mut [u8]) -> Outcome<usize>;
     fn try_write(&self, data: &[u8]) -> Outcome<usize>;
-    /// Waits until the end is ready, at most so long; returns whether it is.
+    /// Waits until the end is ready, at most `limit`; returns whether it is.
     fn await_ready(&self, direction: Direction, limit: Duration) -> Outcome<bool>;
     /// Lets a moment pass, in which the surface does what it does beside its calls.
     fn pass(&self);

@@ -1,6 +1,6 @@
 //! Claiming an instance: a backlog of zero queues exactly one client.
 
-use super::super::name::directory::Directory;
+use super::{super::name::directory::Directory, Claim};
 use crate::model::dir_format::{EntryName, Taking};
 use rustix::{
     io::Errno,
@@ -21,15 +21,6 @@ pub(in crate::sys::unix) const BACKLOG: i32 = 0;
 pub(in crate::sys::unix) const RENEWS: bool = true;
 /// Whether other users may be let in: sealed memory can do no harm.
 pub(in crate::sys::unix) const SERVES_OTHERS: bool = true;
-
-/// The outcome of an attempt to claim an instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::sys::unix) enum Claim {
-    /// The socket is connected to it.
-    Taken,
-    /// Somebody else has it, or it is no more.
-    Lost,
-}
 
 /// Makes what clients need to claim the instance; here, nothing.
 pub(in crate::sys::unix) fn prepare(_: &Directory, _: EntryName) -> io::Result<()> {

@@ -6,7 +6,10 @@
 //! instance's client: another one may then come to stand behind it, and finds its connection closed when the server
 //! has taken the dead one.
 
-use super::super::{name::directory::Directory, os::Event};
+use super::{
+    super::{name::directory::Directory, os::Event},
+    Claim,
+};
 use crate::{error::context, model::dir_format::EntryName};
 use rustix::{
     fs::{FlockOperation, Mode, OFlags},
@@ -24,15 +27,6 @@ pub(in crate::sys::unix) const BACKLOG: i32 = 4;
 pub(in crate::sys::unix) const RENEWS: bool = false;
 /// Whether other users may be let in: only where their memory can do no harm.
 pub(in crate::sys::unix) const SERVES_OTHERS: bool = false;
-
-/// The outcome of an attempt to claim an instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::sys::unix) enum Claim {
-    /// The socket is connected to it.
-    Taken,
-    /// Somebody else has it, or is about to, or it is no more.
-    Lost,
-}
 
 /// Makes what clients need to claim the instance, before they can see it.
 pub(in crate::sys::unix) fn prepare(directory: &Directory, leaf: EntryName) -> io::Result<()> {

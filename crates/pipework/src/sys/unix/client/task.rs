@@ -35,7 +35,7 @@ use std::{
 /// When to look again for room in the queue of a foreign listener: no event signals it.
 const PAUSE_SOCKET: Duration = Duration::from_millis(10);
 
-/// Opens, waiting at most so long, and as the request says.
+/// Opens as the request says, waiting at most `timeout`.
 pub(crate) async fn connect(request: &Request, timeout: Duration) -> io::Result<AsyncEnd> {
     check_identity(request)?;
     let deadline = Deadline::after(timeout);
