@@ -448,6 +448,10 @@ async fn read(pipe: Arc<Pipe>) {
     {
         return answer.is(Received::Failed(error));
     }
+    let pause = pipe.lock().queue.pause_before_read();
+    if let Some(pause) = pause {
+        time::sleep(pause).await;
+    }
     let received = wire::read(&pipe.session, pipe.file).await;
     answer.is(wire::with_its_true_end(&pipe.session, pipe.file, received).await);
 }

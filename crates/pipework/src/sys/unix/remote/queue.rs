@@ -4,12 +4,19 @@ use crate::{
     error::{PipeErrorKind, fail},
     message::MessageRead,
 };
-use std::{collections::VecDeque, io};
+use std::{collections::VecDeque, io, time::Duration};
+
+/// Some servers answer every read with no data once the pipe is over (impacket 0.13), and no client can tell that from
+/// empty messages. After so many in a row, reads are sent at a slower pace.
+const EMPTY_READS_MAX: u32 = 64;
+const EMPTY_READ_PAUSE: Duration = Duration::from_millis(10);
 
 /// Messages, of which the last one may go on.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     messages: VecDeque<Message>,
+    /// How many reads in a row gave no data.
+    empty_reads: u32,
 }
 
 #[derive(Debug)]
@@ -49,6 +56,7 @@ impl Queue {
 
     /// Adds what one read gave; `is_end` says whether a message ends with it.
     pub(super) fn push(&mut self, data: Vec<u8>, is_end: bool) {
+        self.empty_reads = if data.is_empty() { self.empty_reads.saturating_add(1) } else { 0 };
         match self.messages.back_mut() {
             Some(last) if !last.is_whole => {
                 last.data.extend_from_slice(&data);
@@ -56,6 +64,11 @@ impl Queue {
             }
             _ => self.messages.push_back(Message { data, taken: 0, is_whole: is_end }),
         }
+    }
+
+    /// How long to wait before the next read is sent.
+    pub(super) fn pause_before_read(&self) -> Option<Duration> {
+        (self.empty_reads > EMPTY_READS_MAX).then_some(EMPTY_READ_PAUSE)
     }
 
     /// Nothing more comes: what was begun is all there is of it.
@@ -167,5 +180,18 @@ mod tests {
         assert_eq!(queue.take_message(&mut buf), Some(MessageRead::Part(1)));
         assert_eq!(queue.take_whole(5).unwrap().unwrap(), b"onger");
         assert!(queue.take_whole(5).is_none() && queue.is_empty());
+    }
+
+    #[test]
+    fn a_server_that_sends_only_empty_reads_is_asked_slowly() {
+        let mut queue = Queue::default();
+        for _ in 0..EMPTY_READS_MAX {
+            queue.push(Vec::new(), true);
+            assert_eq!(queue.pause_before_read(), None, "a server may send some empty messages in a row");
+        }
+        queue.push(Vec::new(), true);
+        assert_eq!(queue.pause_before_read(), Some(EMPTY_READ_PAUSE));
+        queue.push(vec![1], true);
+        assert_eq!(queue.pause_before_read(), None);
     }
 }
