@@ -36,6 +36,7 @@ pub(super) fn cases() -> Vec<Case> {
         plain("socket", socket_has_no_messages),
         plain("socket", socket_can_be_half_closed),
         plain("socket", socket_has_deadlines_and_cancellers),
+        plain("socket", socket_write_reports_what_went_before_its_peer_left),
         plain("socket", socket_knows_its_peer),
         plain("socket", socket_is_for_its_owner_unless_told_otherwise),
         plain("socket", socket_becomes_a_unix_stream),
@@ -106,6 +107,22 @@ fn socket_opened_from_std() {
         drop(listener);
         expect(ClientOptions::new().open(path), PipeErrorKind::Absent);
         fs::remove_file(path).unwrap();
+    });
+}
+
+/// The peer reads a part of a large write and leaves: the write counts what the socket took, and the next one fails.
+fn socket_write_reports_what_went_before_its_peer_left() {
+    with_socket(|path| {
+        let (_listener, client, server) = served(path);
+        let (written, read) = thread::scope(|scope| {
+            let writing = scope.spawn(|| (&client).write(&vec![7; 16 << 20]));
+            let mut part = vec![0; 1 << 20];
+            (&server).read_exact(&mut part).unwrap();
+            drop(server);
+            (writing.join().unwrap().unwrap(), part.len())
+        });
+        assert!((read..16 << 20).contains(&written), "{written}");
+        expect((&client).write(b"x"), PipeErrorKind::NoData);
     });
 }
 

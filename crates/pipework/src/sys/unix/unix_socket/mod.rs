@@ -226,7 +226,7 @@ impl SocketEnd {
         }
     }
 
-    /// Writes all, or what went before the limit was reached.
+    /// Writes all, or what went before the limit was reached or the socket failed.
     fn block_to_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         if !self.may_write {
             return Err(denied("write"));
@@ -235,24 +235,31 @@ impl SocketEnd {
         for buf in bufs {
             let mut rest: &[u8] = buf;
             while !rest.is_empty() {
-                match self.send(rest) {
+                match self.block_to_send(rest, &mut limit) {
                     Ok(len) => {
                         written += len;
                         (_, rest) = rest.split_at(len);
-                        continue;
                     }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    // The data that was written counts; the error comes again.
+                    Err(_) if written > 0 => return Ok(written),
                     Err(error) => return Err(error),
                 }
-                let limit = limit.get_or_insert_with(|| self.options.write_limit());
-                match limit.check() {
-                    Err(_) if written > 0 => return Ok(written),
-                    outcome => outcome?,
-                }
-                poll::wait(&[(self.socket.as_fd(), PollFlags::OUT)], limit, None)?;
             }
         }
         Ok(written)
+    }
+
+    /// Sends some of it, as soon as the socket has room.
+    fn block_to_send(&self, buf: &[u8], limit: &mut Option<WaitLimit>) -> io::Result<usize> {
+        loop {
+            match self.send(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                outcome => return outcome,
+            }
+            let limit = limit.get_or_insert_with(|| self.options.write_limit());
+            limit.check()?;
+            poll::wait(&[(self.socket.as_fd(), PollFlags::OUT)], limit, None)?;
+        }
     }
 
     fn send(&self, buf: &[u8]) -> io::Result<usize> {
