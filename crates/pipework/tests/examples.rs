@@ -312,7 +312,7 @@ fn the_desktop_service_says_what_it_would_need_to_serve_all_users() {
     let lines = lines_of(&dir, "desktop_service", &[]);
     assert_eq!(lines.len(), 3, "{lines:?}");
     assert!(lines[0].starts_with("server: not for all users: "), "{lines:?}");
-    let needed = format!("chmod 0711 {}", dir.path().display());
+    let needed = format!("chmod 0755 {}", dir.path().display());
     assert_eq!(lines[0].contains(&needed), SERVES_OTHERS, "{lines:?}");
     assert_eq!(lines[1], "server: so for the owner only");
 }
@@ -320,7 +320,7 @@ fn the_desktop_service_says_what_it_would_need_to_serve_all_users() {
 #[cfg(unix)]
 fn the_desktop_service_serves_all_users_where_it_may() {
     let dir = private_dir();
-    fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
+    fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let lines = lines_of(&dir, "desktop_service", &[]);
     assert_eq!(lines.len(), if SERVES_OTHERS { 1 } else { 3 }, "{lines:?}");
 }
@@ -342,7 +342,7 @@ mod group_daemon {
         let lines = lines_of(&dir, "group_daemon", &[&group]);
         assert_eq!(lines.len(), 3, "{lines:?}");
         assert!(lines[0].starts_with(&format!("server: not for the group {group}: ")), "{lines:?}");
-        let needed = format!("chmod 0711 {}", dir.path().display());
+        let needed = format!("chmod 0755 {}", dir.path().display());
         assert_eq!(lines[0].contains(&needed), SERVES_OTHERS, "{lines:?}");
         assert_eq!(lines[1], "server: so for the owner only");
         assert!(lines[2].starts_with("client: welcome, "), "{lines:?}");
@@ -350,7 +350,7 @@ mod group_daemon {
 
     pub(super) fn it_serves_a_group_where_it_may() {
         let dir = private_dir();
-        fs::set_permissions(&dir, fs::Permissions::from_mode(0o711)).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
         let group = nix::unistd::getegid().to_string();
         let lines = lines_of(&dir, "group_daemon", &[&group]);
         assert_eq!(lines.len(), if SERVES_OTHERS { 1 } else { 3 }, "{lines:?}");

@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
 /// The version of the directory; another one is another program's.
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 /// Sorts as numbers do, and survives file systems that fold case.
 const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// Digits of an identifier: 80 bits, of which the upper 52 are microseconds.
@@ -13,6 +13,8 @@ const ID_LEN: usize = 16;
 const INCARNATION_LEN: usize = 8;
 /// Digits of a 32-bit number.
 const NUMBER_LEN: usize = 7;
+/// Digits of a hash in a directory's name: 160 bits.
+const HASH_LEN: usize = 32;
 /// The longest header, in bytes; the name takes at most 741 of them.
 pub(crate) const HEADER_LEN_MAX: usize = 4096;
 /// The leaf of the header.
@@ -21,10 +23,10 @@ pub(crate) const HEADER: &str = "header";
 pub(crate) const LOCK: &str = ".lock";
 
 /// The directory name of a folded pipe name: readable where it can be, injective always, never longer than `len_max`
-/// bytes (at least 41).
+/// bytes (at least 33).
 ///
 /// Letters, digits, `-`, `_` and a `.` that is not the first stand for themselves (letters in lower case), other bytes
-/// are `%` and two hex digits. A name that is too long for that is `~` and 160 bits of its SHA-256.
+/// are `%` and two hex digits. A name that is too long for that is `~` and 160 bits of its SHA-256, in digits of five bits.
 pub(crate) fn directory_name(folded: &str, len_max: usize) -> String {
     let mut encoded = String::with_capacity(folded.len());
     for byte in folded.bytes() {
@@ -32,32 +34,77 @@ pub(crate) fn directory_name(folded: &str, len_max: usize) -> String {
             b'A'..=b'Z' => encoded.push(char::from(byte.to_ascii_lowercase())),
             b'0'..=b'9' | b'-' | b'_' => encoded.push(char::from(byte)),
             b'.' if !encoded.is_empty() => encoded.push('.'),
-            _ => push_hex(&mut encoded, "%", byte),
+            // Writing to a String can't fail.
+            _ => drop(write!(encoded, "%{byte:02x}")),
         }
     }
     if encoded.len() <= len_max {
         return encoded;
     }
     let mut hashed = String::from("~");
-    for byte in Sha256::digest(folded.as_bytes()).iter().take(20) {
-        push_hex(&mut hashed, "", *byte);
+    for group in Sha256::digest(folded.as_bytes()).as_chunks::<5>().0.iter().take(HASH_LEN / 8) {
+        let bits = group.iter().fold(0, |bits, byte| bits << 8 | u128::from(*byte));
+        push_digits(&mut hashed, bits, 8);
     }
     hashed
 }
 
-fn push_hex(text: &mut String, before: &str, byte: u8) {
-    // Writing to a String can't fail.
-    write!(text, "{before}{byte:02x}").ok();
+/// By which view of the file system a file was made. The kernel finds a socket by its inode, so a socket that is looked
+/// at by another view than its maker's refuses although it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct View(u32);
+
+impl View {
+    /// A local file system: its files have one inode each, however it is mounted.
+    pub(crate) const LOCAL: View = View(0);
+    /// An overlay: two of them share no file that either may remove.
+    pub(crate) const OVERLAY: View = View(1);
+    /// Not known: nothing that was made by it is ever proved dead.
+    pub(crate) const UNKNOWN: View = View(2);
+    const FIRST_OF_MOUNTS: u32 = 3;
+
+    /// Any other file system: one mount of it, in one run of the kernel.
+    pub(crate) fn of_mount(boot: &str, device: u64) -> View {
+        let mut hash = Sha256::new();
+        hash.update(boot.as_bytes());
+        hash.update(device.to_be_bytes());
+        let number = hash.finalize().iter().take(4).fold(0, |number, byte| number << 8 | u32::from(*byte));
+        View(number.max(View::FIRST_OF_MOUNTS))
+    }
+
+    /// Whether a socket that refuses this view proves that its maker is dead.
+    pub(crate) fn proves_death_by(self, maker: View) -> bool {
+        self == maker && self != View::UNKNOWN
+    }
 }
 
-/// A name that is never used twice and sorts by the time it was made.
+/// A name that is never used twice and sorts by the time it was made. It says by which view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Id(u128);
+pub(crate) struct Id {
+    number: u128,
+    view: View,
+}
 
 impl Id {
-    pub(crate) fn new(microseconds: u64, random: u64) -> Id {
+    pub(crate) fn new(microseconds: u64, random: u64, view: View) -> Id {
         let time = u128::from(microseconds) & ((1 << 52) - 1);
-        Id(time << 28 | u128::from(random) & ((1 << 28) - 1))
+        Id { number: time << 28 | u128::from(random) & ((1 << 28) - 1), view }
+    }
+
+    /// The view by which its maker saw the directory.
+    pub(crate) fn view(self) -> View {
+        self.view
+    }
+
+    fn push(self, text: &mut String) {
+        push_digits(text, self.number, ID_LEN);
+        text.push('-');
+        push_digits(text, self.view.0.into(), NUMBER_LEN);
+    }
+
+    fn decode<'a>(parts: &mut impl Iterator<Item = &'a str>) -> Option<Id> {
+        let id = digits(parts.next()?, ID_LEN)?;
+        Some(Id { number: id, view: View(number(parts.next()?)?) })
     }
 }
 
@@ -129,7 +176,7 @@ impl EntryName {
     }
 
     pub(crate) fn encode(self) -> String {
-        let mut text = String::with_capacity(48);
+        let mut text = String::with_capacity(56);
         let number = |text: &mut String, value: u32| {
             text.push('-');
             push_digits(text, u128::from(value), NUMBER_LEN);
@@ -142,7 +189,7 @@ impl EntryName {
             EntryName::Instance { taking: Taking::Full, .. } => "f-",
             EntryName::Claim(_) => "c-",
         });
-        push_digits(&mut text, self.id().0, ID_LEN);
+        self.id().push(&mut text);
         if let EntryName::Server { incarnation, .. } | EntryName::Instance { incarnation, .. } = self {
             text.push('-');
             push_digits(&mut text, u128::from(incarnation.0), INCARNATION_LEN);
@@ -162,7 +209,7 @@ impl EntryName {
     pub(crate) fn decode(text: &str) -> Option<EntryName> {
         let mut parts = text.split('-');
         let kind = parts.next()?;
-        let id = Id(digits(parts.next()?, ID_LEN)?);
+        let id = Id::decode(&mut parts)?;
         let mut incarnation = || digits(parts.next()?, INCARNATION_LEN).and_then(|n| u64::try_from(n).ok());
         let leaf = match kind {
             "t" => EntryName::Temporary(id),
@@ -320,14 +367,17 @@ mod tests {
         assert_eq!(directory_name(&"A".repeat(42), 42), "a".repeat(42));
         let one = directory_name(&"A".repeat(43), 42);
         let two = directory_name(&("A".repeat(42) + "B"), 42);
-        assert_eq!((one.len(), two.len()), (41, 41));
+        assert_eq!((one.len(), two.len()), (33, 33));
         assert!(one.starts_with('~') && one != two);
+        // The bits of `printf %043d 0 | tr 0 A | sha256sum`, five to a digit.
+        assert_eq!(one, "~1w0771dpz7abfvnjej30bbz1n62a18xz");
         assert_eq!(one, directory_name(&"A".repeat(43), 100).replace(&"a".repeat(43), &one), "stable");
     }
 
     fn any_leaf() -> impl Strategy<Value = EntryName> {
-        (0..6, any::<(u64, u64, u64, u32, u32)>()).prop_map(|(kind, (time, random, incarnation, a, b))| {
-            let (id, incarnation) = (Id::new(time, random), Incarnation::new(incarnation));
+        let numbers = any::<(u64, u64, u32, u64, u32, u32)>();
+        (0..6, numbers).prop_map(|(kind, (time, random, view, incarnation, a, b))| {
+            let (id, incarnation) = (Id::new(time, random, View(view)), Incarnation::new(incarnation));
             let instance = |taking| EntryName::Instance { id, incarnation, inbound: a, outbound: b, taking };
             match kind {
                 0 => EntryName::Temporary(id),
@@ -358,11 +408,11 @@ mod tests {
         fn leaves_are_read_back(leaf in any_leaf()) {
             let text = leaf.encode();
             prop_assert_eq!(EntryName::decode(&text), Some(leaf));
-            prop_assert!(text.len() <= 43, "room in a socket's path");
+            prop_assert!(text.len() <= 51, "room in a socket's path");
         }
 
         #[test]
-        fn what_is_read_is_what_would_be_written(text in "[tsinfc]-[0-9a-z-]{0,45}") {
+        fn what_is_read_is_what_would_be_written(text in "[tsinfc]-[0-9a-z-]{0,53}") {
             if let Some(leaf) = EntryName::decode(&text) {
                 prop_assert_eq!(leaf.encode(), text);
             }
@@ -390,7 +440,7 @@ mod tests {
 
     #[test]
     fn only_a_socket_that_lives_on_is_named_full() {
-        let (id, incarnation) = (Id::new(1, 2), Incarnation::new(3));
+        let (id, incarnation) = (Id::new(1, 2, View::LOCAL), Incarnation::new(3));
         let named = |taking| EntryName::Instance { id, incarnation, inbound: 4, outbound: 5, taking };
         assert_eq!(named(Taking::One).full(), None);
         assert_eq!(named(Taking::Next).full(), Some(named(Taking::Full)));
@@ -405,10 +455,11 @@ mod tests {
 
     #[test]
     fn identifiers_sort_by_time() {
-        let leaf = |time, random| EntryName::Temporary(Id::new(time, random)).encode();
+        let id = |time, random, view| Id::new(time, random, View(view));
+        let leaf = |time, random| EntryName::Temporary(id(time, random, 0)).encode();
         assert!(leaf(1, u64::MAX) < leaf(2, 0));
         assert!(leaf(999, 5) < leaf(1000, 4));
-        assert!(Id::new(1, u64::MAX) < Id::new(2, 0));
+        assert!(id(1, u64::MAX, 9) < id(2, 0, 8), "the view comes last");
     }
 
     #[test]
@@ -419,7 +470,7 @@ mod tests {
 
     #[test]
     fn foreign_files_are_not_ours() {
-        let id = "0".repeat(16);
+        let id = format!("{}-0000000", "0".repeat(16));
         for text in
             ["", "t", "t-", "header", "t-abc", "x-0", ".lock", "i", &format!("t-{id}-"), &format!("u-{id}")]
         {
@@ -427,12 +478,41 @@ mod tests {
         }
         assert!(EntryName::decode(&format!("t-{id}")).is_some());
         assert_eq!(EntryName::decode(&format!("s-{id}-00000000-zzzzzzz")), None, "more than 32 bits");
-        assert_eq!(EntryName::decode(&format!("t-{}", "u".repeat(16))), None, "not a digit");
+        assert_eq!(EntryName::decode(&format!("t-{}-0000000", "u".repeat(16))), None, "not a digit");
+    }
+
+    #[test]
+    fn a_garbled_view_is_no_view() {
+        let with_view = |view: &str| EntryName::decode(&format!("t-{}-{view}", "0".repeat(16)));
+        for view in
+            ["", "0", "000000", "00000000", "000000u", "-000000", "+000001", "0000000-", "4000000", "A"]
+        {
+            assert_eq!(with_view(view), None, "{view}");
+        }
+        assert_eq!(EntryName::decode(&format!("t-{}", "0".repeat(16))), None, "as version 1 wrote it");
+        assert_eq!(with_view("0000000").unwrap().id().view(), View::LOCAL);
+        assert_eq!(with_view("3zzzzzz").unwrap().id().view(), View(u32::MAX));
+    }
+
+    #[test]
+    fn only_the_same_known_view_proves_death() {
+        let mount = View::of_mount("boot", 7);
+        let other = [View::of_mount("boot", 8), View::of_mount("another boot", 7)];
+        let all = [View::LOCAL, View::OVERLAY, View::UNKNOWN, mount, other[0], other[1]];
+        for one in all {
+            for two in all {
+                let expected = one == two && one != View::UNKNOWN;
+                assert_eq!(one.proves_death_by(two), expected, "{one:?} {two:?}");
+            }
+        }
+        assert_eq!(mount, View::of_mount("boot", 7));
+        assert!((0..9999).all(|device| View::of_mount("", device) > View::UNKNOWN));
     }
 
     #[test]
     fn another_version_is_told_apart() {
-        assert_eq!(Header::decode("pipework 2\nwhatever"), Err(Unreadable::Version(2)));
+        assert_eq!(Header::decode("pipework 1\nwhatever"), Err(Unreadable::Version(1)));
+        assert_eq!(Header::decode("pipework 3\nwhatever"), Err(Unreadable::Version(3)));
         assert_eq!(Header::decode("pipework x\n"), Err(Unreadable::Malformed));
         assert_eq!(Header::decode(""), Err(Unreadable::Malformed));
     }

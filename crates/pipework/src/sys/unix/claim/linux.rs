@@ -34,7 +34,7 @@ pub(in crate::sys::unix) fn claim(
     leaf: EntryName,
     socket: &OwnedFd,
 ) -> io::Result<Claim> {
-    match rustix::net::connect(socket, &directory.address(leaf)?) {
+    match directory.connect(socket, leaf)? {
         Ok(()) => {
             take_name(directory, leaf);
             Ok(Claim::Taken)
@@ -61,7 +61,7 @@ pub(in crate::sys::unix) fn queue(
     // Zero would be for ever.
     sockopt::set_socket_timeout(socket, Timeout::Send, Some(time.max(Duration::from_micros(1))))?;
     rustix::io::ioctl_fionbio(socket, false)?;
-    let claim = match rustix::net::connect(socket, &directory.address(leaf)?) {
+    let claim = match directory.connect(socket, leaf)? {
         Ok(()) => {
             // Where the server has renewed it meanwhile, it has seen us, or else the next who tries marks the name.
             take_name(directory, leaf);
@@ -208,7 +208,7 @@ mod tests {
         let trial = Trial::new();
         // As a client that may not change the directory.
         let quiet = os::new_socket(SocketType::STREAM).unwrap();
-        rustix::net::connect(&quiet, &trial.directory.address(trial.name()).unwrap()).unwrap();
+        trial.directory.connect(&quiet, trial.name()).unwrap().unwrap();
         assert!(trial.is_shown_as_listening());
         assert_eq!(trial.claim(trial.name()).0, Claim::Lost);
         assert!(!trial.is_shown_as_listening());

@@ -46,7 +46,7 @@ pub(in crate::sys::unix) fn claim(
     socket: &OwnedFd,
 ) -> io::Result<Claim> {
     let Some(_lock) = Lock::take(directory, leaf)? else { return Ok(Claim::Lost) };
-    match rustix::net::connect(socket, &directory.address(leaf)?) {
+    match directory.connect(socket, leaf)? {
         Ok(()) => {}
         Err(Errno::AGAIN | Errno::CONNREFUSED | Errno::NOENT) => return Ok(Claim::Lost),
         Err(error) => return Err(error.into()),
@@ -134,7 +134,7 @@ impl Drop for Lock {
 mod tests {
     use super::{
         super::super::{
-            name::{namespace::NameDir, permission::Permission},
+            name::{directory::Rest, namespace::NameDir, permission::Permission},
             os,
             server::listening_socket::{ListeningSocket, bind_aside},
         },
@@ -142,7 +142,7 @@ mod tests {
     };
     use crate::{
         access::Access,
-        model::dir_format::{Id, Incarnation, Taking},
+        model::dir_format::{Id, Incarnation, Taking, View},
     };
     use rustix::net::SocketType;
     use std::{
@@ -240,12 +240,12 @@ mod tests {
     #[test]
     fn cleaning_spares_the_files_of_what_lives() {
         let trial = Trial::new();
-        let (directory, id) = (&trial.directory, Id::new(1, 1));
+        let (directory, id) = (&trial.directory, Id::new(1, 1, View::LOCAL));
         let server = EntryName::Server { id, incarnation: Incarnation::new(7), process: std::process::id() };
         let liveness = bind_aside(directory, EntryName::Temporary(id), &trial.permission).unwrap();
         directory.publish(EntryName::Temporary(id), server).unwrap();
         let (listening, leaf) = trial.listen();
-        assert!(directory.clean().unwrap(), "a live server is there");
+        assert_eq!(directory.clean().unwrap(), Rest::Served);
         let (claim, _socket) = trial.claim(leaf);
         assert_eq!(claim, Claim::Taken);
         let (other, leaf) = trial.listen();
@@ -255,7 +255,7 @@ mod tests {
         prepare(directory, leaf).unwrap();
         drop(liveness);
         assert!(names.contains(&file_of(leaf)) && trial.names().contains(&file_of(leaf)));
-        assert!(!directory.clean().unwrap());
+        assert_eq!(directory.clean().unwrap(), Rest::Nothing);
         assert_eq!(trial.names(), [""; 0]);
     }
 }

@@ -60,7 +60,7 @@ pub(crate) fn wait(name: &PipeName, timeout: Option<Duration>) -> io::Result<()>
     let mut limit: Option<WaitLimit> = None;
     let mut watch: Option<DirectoryWatch> = None;
     loop {
-        let (mut is_there, mut default_timeout) = (false, Duration::ZERO);
+        let (mut is_there, mut default_timeout, mut unknown) = (false, Duration::ZERO, None);
         for directory in directories(name, &mut watch)? {
             let Some(header) = directory.header()? else { continue };
             let listing = directory.listing()?;
@@ -69,13 +69,17 @@ pub(crate) fn wait(name: &PipeName, timeout: Option<Duration>) -> io::Result<()>
                     return Ok(());
                 }
             }
-            if !is_there && directory.is_served(&listing, header.incarnation)? {
-                is_there = true;
-                default_timeout = Duration::from_millis(header.default_timeout_ms.into());
+            match directory.is_served(&listing, header.incarnation) {
+                Ok(true) if !is_there => {
+                    is_there = true;
+                    default_timeout = Duration::from_millis(header.default_timeout_ms.into());
+                }
+                Ok(_) => {}
+                Err(error) => unknown = Some(error),
             }
         }
         if !is_there {
-            return Err(absent(name));
+            return Err(unknown.unwrap_or_else(|| absent(name)));
         }
         let limit = limit.get_or_insert_with(|| {
             let is_default = timeout == Some(Duration::ZERO);

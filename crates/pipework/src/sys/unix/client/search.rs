@@ -72,16 +72,23 @@ impl<'a> Search<'a> {
 
     /// Looks again where the name was found.
     pub(super) fn search_again(&mut self) -> io::Result<Attempt> {
-        let (found, mut outcome) = (std::mem::take(&mut self.found), Attempt::Absent);
+        let (found, mut outcome) = (std::mem::take(&mut self.found), Ok(Attempt::Absent));
         for pipe in &found {
-            match self.in_pipe(pipe)? {
-                Attempt::Absent => {}
-                Attempt::Busy => outcome = Attempt::Busy,
-                open => return Ok(open),
+            match self.in_pipe(pipe) {
+                Ok(Attempt::Absent) => {}
+                Ok(Attempt::Busy) => outcome = Ok(Attempt::Busy),
+                // Whether it lives can't be seen from here. Another one of the name may be in reach.
+                Err(error) if error == PipeErrorKind::Unsupported => {
+                    outcome = outcome.and_then(|so_far| match so_far {
+                        Attempt::Absent => Err(error),
+                        other => Ok(other),
+                    });
+                }
+                open_or_error => return open_or_error,
             }
         }
         self.found = found;
-        Ok(outcome)
+        outcome
     }
 
     /// Tries these instances, which have just begun to listen where the name was found.

@@ -2,16 +2,19 @@
 
 use super::{
     super::{address, os},
-    namespace::{self, NameDir},
+    namespace::{self, NameDir, identity},
+    view,
 };
 use crate::{
     error::{PipeErrorKind, context, fail},
-    model::dir_format::{self, EntryName, HEADER, HEADER_LEN_MAX, Header, Id, Incarnation, LOCK, Unreadable},
+    model::dir_format::{
+        self, EntryName, HEADER, HEADER_LEN_MAX, Header, Id, Incarnation, LOCK, Unreadable, VERSION, View,
+    },
 };
 use rustix::{
-    fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, Stat, Timespec, Timestamps},
+    fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, Timespec, Timestamps},
     io::Errno,
-    net::{SocketAddrUnix, SocketType},
+    net::SocketType,
 };
 use std::{
     fs::File,
@@ -43,6 +46,29 @@ pub(crate) struct Listing {
     pub(crate) instances: Vec<EntryName>,
     /// Files of ours that are only means to an end.
     rest: Vec<EntryName>,
+}
+
+/// What is known of the process that bound a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Alive,
+    /// Proved: it may be removed.
+    Dead,
+    /// It bound the socket by another view of the directory, by which alone the socket can be reached.
+    Unknown,
+    /// There is no such socket any more.
+    Gone,
+}
+
+/// What a pipe's directory holds after the dead were removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// A live server.
+    Served,
+    /// Something of another view or version.
+    Unknown,
+    /// Nothing of ours.
+    Nothing,
 }
 
 /// A server process of a pipe.
@@ -123,7 +149,7 @@ impl NameDir {
         }
         if let Ok(lock) = self.lock_for(directory)
             && matches!(lock.try_take(), Ok(true))
-            && matches!(directory.clean(), Ok(false))
+            && matches!(directory.clean(), Ok(Rest::Nothing))
         {
             self.remove_directory(directory);
         }
@@ -136,6 +162,17 @@ impl NameDir {
         } else {
             Lock::open(&directory.fd, &directory.path)
         }
+    }
+
+    /// Whether an empty directory here can be one that root is about to give to another user: root makes it, and then
+    /// changes its owner. Nobody takes an hour between the two.
+    pub(crate) fn may_be_a_gift(&self, directory: &Directory) -> bool {
+        const LONG: Duration = Duration::from_secs(60 * 60);
+        let is_old = || {
+            let changed = File::from(directory.fd.try_clone().ok()?).metadata().ok()?.modified().ok()?;
+            changed.elapsed().ok().map(|age| age > LONG)
+        };
+        namespace::my_user() == 0 && self.is_open && is_old() != Some(true)
     }
 
     /// Removes the directory of a pipe if it is empty and ours to remove.
@@ -260,14 +297,17 @@ impl Directory {
             Unreadable::Malformed => fail(PipeErrorKind::Corrupt, format!("the header of {path} can't be read")),
             Unreadable::Version(version) => fail(
                 PipeErrorKind::Unsupported,
-                format!("{path} is a pipe of version {version}, and this program speaks version 1; update the older"),
+                format!(
+                    "{path} is a pipe of version {version}, and this program speaks version {VERSION}; update the \
+                     older, or remove the directory if no server of it runs"
+                ),
             ),
         })
     }
 
     /// Writes the header aside and puts it into place; under the lock.
     pub(crate) fn write_header(&self, header: &Header, for_others: bool) -> io::Result<()> {
-        let temporary = EntryName::Temporary(new_id()?).encode();
+        let temporary = EntryName::Temporary(self.new_id()?).encode();
         let mode = Mode::from_bits_truncate(if for_others { 0o644 } else { 0o600 });
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let making = || format!("making the pipe in {}", self.path.display());
@@ -337,16 +377,35 @@ impl Directory {
         Ok(servers)
     }
 
-    /// Whether one server of this incarnation lives.
+    /// Whether one server of this incarnation lives. An error where that can't be seen.
     pub(crate) fn is_served(&self, listing: &Listing, of: Incarnation) -> io::Result<bool> {
+        let mut is_unknown = false;
         for leaf in &listing.servers {
-            if matches!(leaf, EntryName::Server { incarnation, .. } if *incarnation == of)
-                && self.is_alive(*leaf)?
-            {
-                return Ok(true);
+            if matches!(leaf, EntryName::Server { incarnation, .. } if *incarnation == of) {
+                match self.life(*leaf)? {
+                    Life::Alive => return Ok(true),
+                    Life::Unknown => is_unknown = true,
+                    Life::Dead | Life::Gone => {}
+                }
             }
         }
-        Ok(false)
+        if is_unknown { Err(self.of_another_view()) } else { Ok(false) }
+    }
+
+    /// The view by which this process sees the directory.
+    fn view(&self) -> View {
+        let (device, _) = self.identity;
+        view::of(self.fd.as_fd(), device)
+    }
+
+    pub(crate) fn of_another_view(&self) -> io::Error {
+        let path = self.path.display();
+        let text = format!(
+            "{path} has sockets that were made by another view of this directory (over NFS, FUSE or an overlay, or \
+             below one): from here it can't be seen whether their server lives; use the path that the server uses, or \
+             remove {path} if no server of it runs"
+        );
+        fail(PipeErrorKind::Unsupported, text)
     }
 
     /// Notes how many instances a server process has, as the time of its liveness socket's last change: one system
@@ -359,46 +418,84 @@ impl Directory {
         Ok(rustix::fs::utimensat(&self.fd, server.encode(), &times, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
-    /// Whether the process that bound a socket lives; takes no place of it.
-    ///
-    /// A datagram socket can't connect to a stream socket, and the kernel says so only after it found a live one.
+    /// Whether the process that bound a socket is known to live; takes no place of it.
     pub(crate) fn is_alive(&self, leaf: EntryName) -> io::Result<bool> {
+        Ok(self.life(leaf)? == Life::Alive)
+    }
+
+    /// A datagram socket can't connect to a stream socket, and the kernel says so only after it found a live one.
+    fn life(&self, leaf: EntryName) -> io::Result<Life> {
         let probe = os::new_socket(SocketType::DGRAM)?;
-        match rustix::net::connect(&probe, &self.address(leaf)?) {
-            Err(Errno::PROTOTYPE) => Ok(true),
-            Err(Errno::CONNREFUSED | Errno::NOENT | Errno::NOTSOCK) => Ok(false),
+        match self.connect(&probe, leaf)? {
+            Err(Errno::PROTOTYPE) => Ok(Life::Alive),
+            Err(Errno::CONNREFUSED | Errno::NOTSOCK) => {
+                let is_proved = self.view().proves_death_by(leaf.id().view());
+                Ok(if is_proved { Life::Dead } else { Life::Unknown })
+            }
+            Err(Errno::NOENT) => Ok(Life::Gone),
             // Connected: no socket of ours. Or not for us to know: then it is not for us to clean either.
-            Ok(()) | Err(Errno::ACCESS | Errno::PERM) => Ok(true),
+            Ok(()) | Err(Errno::ACCESS | Errno::PERM) => Ok(Life::Alive),
             Err(error) => Err(context(format!("looking at {}", self.path.display()), error)),
         }
     }
 
-    /// Removes what dead processes left, if all of it is ours; says whether anything lives. Under the lock.
-    pub(crate) fn clean(&self) -> io::Result<bool> {
+    /// Removes what is proved dead; says what remains. Under the lock.
+    pub(crate) fn clean(&self) -> io::Result<Rest> {
         let listing = self.listing()?;
-        let mut is_served = false;
+        let mut remains = Rest::Nothing;
         let (claims, rest): (Vec<EntryName>, Vec<EntryName>) =
             listing.rest.iter().partition(|leaf| matches!(leaf, EntryName::Claim(_)));
         for leaf in listing.servers.iter().chain(&listing.instances).chain(&rest) {
-            let is_dead = !self.is_alive(*leaf)?;
-            if is_dead {
-                self.unlink(&leaf.encode());
-                self.unlink_claim(*leaf);
-            } else if matches!(leaf, EntryName::Server { .. }) {
-                is_served = true;
+            match self.life(*leaf)? {
+                Life::Dead => {
+                    self.unlink(&leaf.encode());
+                    self.unlink_claim(*leaf);
+                }
+                Life::Alive if matches!(leaf, EntryName::Server { .. }) => remains = Rest::Served,
+                Life::Unknown if remains == Rest::Nothing => remains = Rest::Unknown,
+                Life::Alive | Life::Unknown | Life::Gone => {}
             }
         }
-        if !is_served {
+        if remains == Rest::Nothing {
+            // The files of another version have names that this one does not know.
+            if self.header().is_err_and(|error| error == PipeErrorKind::Unsupported) {
+                return Ok(Rest::Unknown);
+            }
             self.unlink(HEADER);
             // They are no sockets, so one can't ask whether they live: they do while a server may have use for them.
             claims.iter().for_each(|claim| self.unlink(&claim.encode()));
         }
-        Ok(is_served)
+        Ok(remains)
     }
 
-    /// The address of a socket here, whatever the length of the directory's path.
-    pub(crate) fn address(&self, leaf: EntryName) -> io::Result<SocketAddrUnix> {
-        address::address(&self.fd, &self.path, &leaf.encode())
+    /// Whether a process that can't be seen from here made a file here.
+    pub(crate) fn has_unknown(&self) -> io::Result<bool> {
+        let Listing { servers, instances, rest } = self.listing()?;
+        let view = self.view();
+        for leaf in servers.iter().chain(&instances).chain(&rest) {
+            if !view.proves_death_by(leaf.id().view()) && self.life(*leaf)? == Life::Unknown {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Connects a socket to one here, whatever the length of the directory's path.
+    pub(crate) fn connect(&self, socket: &OwnedFd, leaf: EntryName) -> io::Result<rustix::io::Result<()>> {
+        let connect = |address: &_| rustix::net::connect(socket, address);
+        address::with_address(&self.fd, &self.path, &leaf.encode(), connect)
+    }
+
+    /// Binds a socket here.
+    pub(crate) fn bind(&self, socket: &OwnedFd, leaf: EntryName) -> io::Result<rustix::io::Result<()>> {
+        let bind = |address: &_| rustix::net::bind(socket, address);
+        address::with_address(&self.fd, &self.path, &leaf.encode(), bind)
+    }
+
+    /// An identifier that was never used before, for a file here.
+    pub(crate) fn new_id(&self) -> io::Result<Id> {
+        let time = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros();
+        Ok(Id::new(u64::try_from(time).unwrap_or(0), os::random()?, self.view()))
     }
 
     /// Removes a name that is known to be ours.
@@ -418,17 +515,6 @@ impl Directory {
     pub(crate) fn publish(&self, from: EntryName, to: EntryName) -> rustix::io::Result<()> {
         rustix::fs::renameat(&self.fd, from.encode(), &self.fd, to.encode())
     }
-}
-
-/// An identifier that was never used before.
-pub(crate) fn new_id() -> io::Result<Id> {
-    let time = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros();
-    Ok(Id::new(u64::try_from(time).unwrap_or(0), os::random()?))
-}
-
-pub(in crate::sys::unix) fn identity(stat: &Stat) -> (u64, u64) {
-    #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss, reason = "the types differ between systems")]
-    (stat.st_dev as u64, stat.st_ino as u64)
 }
 
 pub(in crate::sys::unix) fn refused(path: &Path, error: Errno) -> io::Error {

@@ -20,8 +20,8 @@ pub(crate) fn list() -> io::Result<Vec<PipeEntry>> {
         for leaf in leaves(&name_dir)? {
             // An entry that can't be opened, or is no pipe, is not listed.
             if let Ok(Some(directory)) = name_dir.open_directory(&leaf) {
-                // Root gives a name away by making its directory and then changing its owner: not in between.
-                if !directory.is_empty().unwrap_or(true) {
+                // Empty is also what a process left that was killed while it ended the pipe.
+                if !directory.is_empty().unwrap_or(true) || !name_dir.may_be_a_gift(&directory) {
                     name_dir.sweep(&directory);
                 }
                 let found = directory.header().and_then(|header| entry(&directory, header.as_ref()));

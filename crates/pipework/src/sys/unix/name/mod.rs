@@ -5,3 +5,4 @@ pub(super) mod list;
 pub(super) mod lookup;
 pub(super) mod namespace;
 pub(super) mod permission;
+pub(super) mod view;

@@ -15,6 +15,8 @@ use std::{
 const SYSTEM_DIR: &str = "/run/pipework";
 /// Names the one root to use, and no other.
 const DIR_VARIABLE: &str = "PIPEWORK_DIR";
+/// The mode that lets other users look pipes up: they open the directory, and watch it.
+const OPEN: Mode = Mode::RWXU.union(Mode::RGRP).union(Mode::XGRP).union(Mode::ROTH).union(Mode::XOTH);
 
 /// A directory of names.
 #[derive(Debug)]
@@ -32,6 +34,11 @@ impl NameDir {
         let (path, dir) = (self.path.clone(), self.dir.try_clone()?);
         Ok(NameDir { path, dir, is_mine: self.is_mine, is_open: self.is_open })
     }
+
+    /// The same for one directory, however its path is spelled.
+    pub(crate) fn identity(&self) -> io::Result<(u64, u64)> {
+        Ok(identity(&rustix::fs::fstat(&self.dir)?))
+    }
 }
 
 /// A place where a root is or would be.
@@ -40,8 +47,18 @@ struct Candidate {
     path: PathBuf,
     /// Whether the parent must exist and be ours: another program has to make it.
     parent_is_mine: bool,
-    /// Whether a directory of another user there is passed over rather than an error: anybody can make one.
-    may_be_foreign: bool,
+    on_distrust: OnDistrust,
+}
+
+/// What becomes of a place that can't be trusted with names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnDistrust {
+    /// The user has asked for this place and no other.
+    Fail,
+    /// What another user has put there must not keep this one from all other places. What is the user's own can be mended.
+    PassOverForeign,
+    /// Names are looked up elsewhere too.
+    PassOver,
 }
 
 /// The user whose rights this process has.
@@ -52,12 +69,15 @@ pub(crate) fn my_user() -> u32 {
 /// The trusted roots that exist, in the order in which names are looked up, and every place that was looked at.
 pub(crate) fn existing() -> io::Result<(Vec<NameDir>, Vec<PathBuf>)> {
     let mut name_dirs: Vec<NameDir> = Vec::new();
+    let mut identities = Vec::new();
     let mut places = Vec::new();
     for candidate in private_candidates().into_iter().chain(system_candidate()) {
-        if let Some(name_dir) = candidate.open()?
-            && name_dirs.iter().all(|other| other.path != name_dir.path)
-        {
-            name_dirs.push(name_dir);
+        if let Some(name_dir) = candidate.open()? {
+            let identity = name_dir.identity()?;
+            if !identities.contains(&identity) {
+                identities.push(identity);
+                name_dirs.push(name_dir);
+            }
         }
         if !places.contains(&candidate.path) {
             places.push(candidate.path);
@@ -73,28 +93,31 @@ pub(crate) fn places() -> Vec<PathBuf> {
 
 /// The root in which this process creates pipes for this user; made if it is missing.
 pub(crate) fn private() -> io::Result<NameDir> {
+    let mut reasons = Vec::new();
     for candidate in private_candidates() {
         if candidate.applies() {
-            return candidate.make();
+            if let Some(name_dir) = candidate.make()? {
+                return Ok(name_dir);
+            }
+            reasons.push(format!("{} is another user's", candidate.path.display()));
         }
     }
-    Err(fail(
-        PipeErrorKind::AccessDenied,
-        "there is no directory in which a pipe could be made; set PIPEWORK_DIR",
-    ))
+    let text = format!(
+        "there is no directory in which a pipe could be made ({}); set PIPEWORK_DIR to a directory of yours",
+        reasons.join(", ")
+    );
+    Err(fail(PipeErrorKind::AccessDenied, text))
 }
 
 /// The root in which pipes for other users are created.
 pub(crate) fn shared() -> io::Result<NameDir> {
-    let candidate = match private_candidates().pop() {
-        Some(candidate) if env::var_os(DIR_VARIABLE).is_some() && !ignores_environment() => candidate,
-        _ => Candidate { path: SYSTEM_DIR.into(), parent_is_mine: false, may_be_foreign: false },
-    };
+    let path = named_directory().unwrap_or_else(|| SYSTEM_DIR.into());
+    let candidate = Candidate { path, parent_is_mine: false, on_distrust: OnDistrust::Fail };
     if my_user() == 0 && candidate.path == Path::new(SYSTEM_DIR) {
-        make_directory(&candidate.path, Mode::from_bits_truncate(0o755))?;
+        make_directory(&candidate.path, OPEN)?;
     }
+    let path = candidate.path.display();
     let name_dir = candidate.open()?.ok_or_else(|| {
-        let path = candidate.path.display();
         fail(
             PipeErrorKind::AccessDenied,
             format!(
@@ -103,11 +126,10 @@ pub(crate) fn shared() -> io::Result<NameDir> {
         )
     })?;
     if !name_dir.is_open {
-        let path = name_dir.path.display();
         return Err(fail(
             PipeErrorKind::AccessDenied,
             format!(
-                "other users can't reach {path}: let them with chmod 0711 {path}, or take another directory"
+                "other users can't read {path}: let them with chmod 0755 {path}, or take another directory"
             ),
         ));
     }
@@ -116,35 +138,48 @@ pub(crate) fn shared() -> io::Result<NameDir> {
 
 /// The place where a root of this process is or would be, without making it.
 pub(crate) fn private_path() -> Option<PathBuf> {
-    private_candidates().into_iter().find(Candidate::applies).map(|candidate| candidate.path)
+    let is_passed_over =
+        |candidate: &Candidate| candidate.on_distrust != OnDistrust::Fail && candidate.is_foreign();
+    private_candidates()
+        .into_iter()
+        .find(|candidate| candidate.applies() && !is_passed_over(candidate))
+        .map(|candidate| candidate.path)
+}
+
+/// The one directory that the environment names. An empty variable is as none.
+fn named_directory() -> Option<PathBuf> {
+    directory_in(DIR_VARIABLE)
+}
+
+fn directory_in(variable: &str) -> Option<PathBuf> {
+    let named = if ignores_environment() { None } else { env::var_os(variable) };
+    named.filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 fn private_candidates() -> Vec<Candidate> {
     let user = my_user();
-    let named = if ignores_environment() { None } else { env::var_os(DIR_VARIABLE) };
-    if let Some(path) = named.filter(|path| !path.is_empty()) {
-        return vec![Candidate { path: path.into(), parent_is_mine: false, may_be_foreign: false }];
+    if let Some(path) = named_directory() {
+        return vec![Candidate { path, parent_is_mine: false, on_distrust: OnDistrust::Fail }];
     }
-    let mut candidates = Vec::new();
-    let session = if ignores_environment() { None } else { env::var_os("XDG_RUNTIME_DIR") };
-    if let Some(session) = session.map(PathBuf::from).filter(|path| path.is_absolute()) {
-        candidates.push(Candidate {
+    let of_session = directory_in("XDG_RUNTIME_DIR").filter(|path| path.is_absolute());
+    let of_user = PathBuf::from(format!("/run/user/{user}"));
+    let sessions = of_session.into_iter().chain([of_user]);
+    let mut candidates: Vec<Candidate> = sessions
+        .map(|session| Candidate {
             path: session.join("pipework"),
             parent_is_mine: true,
-            may_be_foreign: false,
-        });
-    }
-    let path = PathBuf::from(format!("/run/user/{user}/pipework"));
-    candidates.push(Candidate { path, parent_is_mine: true, may_be_foreign: false });
+            on_distrust: OnDistrust::PassOverForeign,
+        })
+        .collect();
     let path = PathBuf::from(format!("/tmp/pipework-{user}"));
-    candidates.push(Candidate { path, parent_is_mine: false, may_be_foreign: true });
+    candidates.push(Candidate { path, parent_is_mine: false, on_distrust: OnDistrust::PassOverForeign });
     candidates
 }
 
 fn system_candidate() -> Option<Candidate> {
-    let named = env::var_os(DIR_VARIABLE).is_some_and(|path| !path.is_empty()) && !ignores_environment();
     let path = PathBuf::from(SYSTEM_DIR);
-    (!named).then_some(Candidate { path, parent_is_mine: false, may_be_foreign: true })
+    let candidate = Candidate { path, parent_is_mine: false, on_distrust: OnDistrust::PassOver };
+    named_directory().is_none().then_some(candidate)
 }
 
 pub(crate) fn ignores_environment() -> bool {
@@ -162,15 +197,13 @@ impl Candidate {
         parent.is_some_and(|parent| parent.st_uid == my_user())
     }
 
-    fn make(&self) -> io::Result<NameDir> {
-        if let Some(name_dir) = self.open()? {
-            return Ok(name_dir);
+    /// The root, made if it is missing; `None` where another user was quicker.
+    fn make(&self) -> io::Result<Option<NameDir>> {
+        if self.open()?.is_none() {
+            make_directory(&self.path, Mode::RWXU)?;
         }
-        make_directory(&self.path, Mode::RWXU)?;
-        self.open()?.ok_or_else(|| {
-            let path = self.path.display();
-            fail(PipeErrorKind::AccessDenied, format!("{path} belongs to another user; set PIPEWORK_DIR"))
-        })
+        // One of root's holds names that root has given away; only who asks for it wants to create there.
+        Ok(self.open()?.filter(|name_dir| name_dir.is_mine || self.on_distrust == OnDistrust::Fail))
     }
 
     /// Opens the root, if it is there and can be trusted.
@@ -197,17 +230,33 @@ impl Candidate {
         if others_may_write(&stat) {
             return self.distrust("others may write into it: chmod go-w");
         }
-        let is_open = mode_of(&stat).contains(Mode::XOTH);
+        let is_open = mode_of(&stat).contains(Mode::ROTH | Mode::XOTH);
         Ok(Some(NameDir { path: self.path.clone(), dir, is_mine: stat.st_uid == user, is_open }))
     }
 
+    /// Passes over what another user has put there, with or without pipes in it.
     fn distrust(&self, why: &str) -> io::Result<Option<NameDir>> {
-        if self.may_be_foreign {
-            return Ok(None);
-        }
         let path = self.path.display();
-        Err(fail(PipeErrorKind::AccessDenied, format!("{path} can't be trusted with pipes: {why}")))
+        match self.on_distrust {
+            OnDistrust::PassOver => Ok(None),
+            OnDistrust::PassOverForeign if self.is_foreign() => Ok(None),
+            _ => Err(fail(PipeErrorKind::AccessDenied, format!("{path} can't be trusted with pipes: {why}"))),
+        }
     }
+
+    /// Whether what is there is not this user's, or not to be seen.
+    fn is_foreign(&self) -> bool {
+        match rustix::fs::statat(CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat.st_uid != my_user(),
+            Err(error) => error != Errno::NOENT,
+        }
+    }
+}
+
+/// The same for one file or directory by all of its names.
+pub(in crate::sys::unix) fn identity(stat: &Stat) -> (u64, u64) {
+    #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss, reason = "the types differ between systems")]
+    (stat.st_dev as u64, stat.st_ino as u64)
 }
 
 /// The permission bits.
@@ -220,8 +269,14 @@ pub(crate) fn others_may_write(stat: &Stat) -> bool {
     mode_of(stat).intersects(Mode::WGRP | Mode::WOTH)
 }
 
+/// Makes a directory with just this mode, also where the umask takes bits away.
 fn make_directory(path: &Path, mode: Mode) -> io::Result<()> {
-    match rustix::fs::mkdirat(CWD, path, mode) {
+    let made = rustix::fs::mkdirat(CWD, path, mode).and_then(|()| {
+        let stat = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)?;
+        let is_right = mode_of(&stat).contains(mode);
+        if is_right { Ok(()) } else { rustix::fs::chmodat(CWD, path, mode, AtFlags::empty()) }
+    });
+    match made {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(error) => Err(context(format!("making {}, where pipes live", path.display()), error)),
     }

@@ -10,7 +10,10 @@ use crate::{
     error::{PipeErrorKind, context, fail, fail_from},
     model::dir_format::EntryName,
 };
-use rustix::fs::{AtFlags, CWD, Gid, Mode};
+use rustix::{
+    fs::{AtFlags, CWD, Gid, Mode},
+    io::Errno,
+};
 use std::{fmt::Write, io, os::fd::OwnedFd, path::Path};
 
 const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -105,15 +108,24 @@ impl Permission {
             let group = Some(Gid::from_raw(group));
             rustix::fs::chownat(CWD, path, None, group, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| {
                 let text = format!("this user may not give a pipe to `{}`; be a member of it", self.text);
-                fail_from(PipeErrorKind::AccessDenied, text, error)
+                self.unmapped(error).unwrap_or_else(|| fail_from(PipeErrorKind::AccessDenied, text, error))
             })?;
         }
         if let Some(acl) = &self.acl {
             os::set_access_list(path, acl).map_err(|error| {
-                context("the file system keeps no access control list for the pipe", error)
+                let text = "the file system keeps no access control list for the pipe";
+                self.unmapped(error).unwrap_or_else(|| context(text, error))
             })?;
         }
         Ok(())
+    }
+
+    /// The error where the kernel can't express one of the ids.
+    fn unmapped(&self, error: Errno) -> Option<io::Error> {
+        (error == Errno::INVAL).then(|| {
+            let text = format!("one of the ids in `{}` is not mapped into this user namespace", self.text);
+            fail_from(PipeErrorKind::Invalid, text, error)
+        })
     }
 }
 

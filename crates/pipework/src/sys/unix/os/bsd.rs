@@ -1,10 +1,11 @@
 #![expect(unsafe_code, reason = "socket options and kernel queues that no library offers soundly")]
 //! The BSDs and the systems of Apple.
 
+use super::FileSystem;
 use crate::error::{PipeErrorKind, fail};
 use rustix::{
     event::{PollFlags, kqueue},
-    fs::{AtFlags, CWD, Mode},
+    fs::{AtFlags, CWD, Mode, StatFs},
     io::Errno,
     net::{RecvFlags, SendFlags},
 };
@@ -46,6 +47,20 @@ pub(crate) fn futex_wait(_: &AtomicU32, _: u32, _: Duration) -> bool {
 
 /// No thread sleeps at words here.
 pub(crate) fn futex_wake(_: &AtomicU32) {}
+
+/// The kind of a file system.
+pub(crate) fn kind_of(file_system: &StatFs) -> FileSystem {
+    const LOCAL: [&[u8]; 6] = [b"apfs", b"ffs", b"hfs", b"tmpfs", b"ufs", b"zfs"];
+    #[allow(clippy::cast_sign_loss, reason = "characters")]
+    let name: Vec<u8> =
+        file_system.f_fstypename.iter().map(|byte| *byte as u8).take_while(|byte| *byte != 0).collect();
+    if LOCAL.contains(&name.as_slice()) { FileSystem::Local } else { FileSystem::Other }
+}
+
+/// These systems have no such number in common.
+pub(crate) fn boot() -> Option<String> {
+    None
+}
 
 /// The events with which `poll` reports that the other end is gone.
 #[cfg(target_os = "freebsd")]

@@ -1,9 +1,10 @@
 #![expect(unsafe_code, reason = "system calls that no library offers soundly")]
 //! Linux.
 
+use super::FileSystem;
 use rustix::{
     event::{EventfdFlags, epoll, eventfd},
-    fs::{FileType, Mode, OFlags, XattrFlags},
+    fs::{FileType, Mode, OFlags, StatFs, XattrFlags},
     io::Errno,
     net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, accept_with, socket_with},
     thread::futex,
@@ -53,7 +54,61 @@ pub(crate) fn set_mode_after_bind(path: &Path, mode: Mode) -> rustix::io::Result
     if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) != FileType::Socket {
         return Err(Errno::NOTSOCK);
     }
-    rustix::fs::chmod(format!("/proc/self/fd/{}", file.as_raw_fd()), mode)
+    match rustix::fs::chmod(format!("/proc/thread-self/fd/{}", file.as_raw_fd()), mode) {
+        // No usable /proc.
+        Err(Errno::NOENT | Errno::ACCESS) => set_mode_of(&file, mode),
+        outcome => outcome,
+    }
+}
+
+/// Sets the mode of the file of a descriptor that was opened without rights to the file; Linux 6.6.
+fn set_mode_of(file: &OwnedFd, mode: Mode) -> rustix::io::Result<()> {
+    // SAFETY: the path is an empty C string that lives for ever, which the kernel only reads; the other arguments are
+    // numbers.
+    let outcome = unsafe {
+        libc::syscall(libc::SYS_fchmodat2, file.as_raw_fd(), c"".as_ptr(), mode.bits(), libc::AT_EMPTY_PATH)
+    };
+    if outcome == 0 {
+        return Ok(());
+    }
+    Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::NOSYS))
+}
+
+/// The kind of a file system.
+pub(crate) fn kind_of(file_system: &StatFs) -> FileSystem {
+    /// ext2 to ext4, XFS, Btrfs, F2FS, ZFS, bcachefs, tmpfs, ramfs, JFS, ReiserFS, NILFS2, UBIFS and JFFS2, by the numbers
+    /// of `linux/magic.h` and of those file systems.
+    const LOCAL: [u32; 13] = [
+        0xef53,
+        0x5846_5342,
+        0x9123_683e,
+        0xf2f5_2010,
+        0x2fc1_2fc1,
+        0xca45_1a4e,
+        0x0102_1994,
+        0x8584_58f6,
+        0x3153_464a,
+        0x5265_4973,
+        0x3434,
+        0x2405_1905,
+        0x72b6,
+    ];
+    const OVERLAY: u32 = 0x794c_7630;
+    #[allow(
+        clippy::cast_sign_loss,
+        clippy::cast_possible_truncation,
+        reason = "the types differ between systems"
+    )]
+    match file_system.f_type as u32 {
+        OVERLAY => FileSystem::Overlay,
+        number if LOCAL.contains(&number) => FileSystem::Local,
+        _ => FileSystem::Other,
+    }
+}
+
+/// Distinguishes this run of the kernel from all others; needs `/proc`.
+pub(crate) fn boot() -> Option<String> {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()
 }
 
 /// Sets an access control list, encoded as in `linux/posix_acl_xattr.h`.

@@ -11,13 +11,33 @@ use bsd as kernel;
 
 pub(crate) use kernel::{
     Event, HANGUP, HAS_FUTEX, PEEK_SHOWS_DESCRIPTORS, PollSet, RECEIVE_FLAGS, SEND_FLAGS, Timer, accept,
-    credentials, futex_wait, futex_wake, groups, is_privileged_start, keep_from_children, new_socket,
+    boot, credentials, futex_wait, futex_wake, groups, is_privileged_start, keep_from_children, new_socket,
     process_handle, processor, raise_no_signal, set_access_list, set_mode_after_bind, set_mode_before_bind,
     unread_bytes,
 };
 
 use crate::error::context;
-use std::io;
+use std::{io, os::fd::BorrowedFd, path::Path};
+
+/// Whether a file system shows the same files, with the same inodes, by every path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileSystem {
+    Local,
+    /// Linux's overlayfs, which shows the files of others with inodes of its own.
+    Overlay,
+    /// One of the network, or of a program (FUSE), or one that is not known.
+    Other,
+}
+
+/// The file system of a directory.
+pub(crate) fn file_system(dir: BorrowedFd<'_>) -> FileSystem {
+    rustix::fs::fstatfs(dir).map_or(FileSystem::Other, |file_system| kernel::kind_of(&file_system))
+}
+
+/// The file system at a path.
+pub(crate) fn file_system_at(path: &Path) -> FileSystem {
+    rustix::fs::statfs(path).map_or(FileSystem::Other, |file_system| kernel::kind_of(&file_system))
+}
 
 /// 64 random bits.
 pub(crate) fn random() -> io::Result<u64> {

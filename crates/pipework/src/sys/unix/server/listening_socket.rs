@@ -2,10 +2,7 @@
 
 use super::super::{
     claim,
-    name::{
-        directory::{self, Directory},
-        permission::Permission,
-    },
+    name::{directory::Directory, permission::Permission},
     os,
 };
 use crate::{
@@ -46,7 +43,7 @@ impl ListeningSocket {
         permission: &Permission,
     ) -> io::Result<ListeningSocket> {
         loop {
-            let (id, ending) = (directory::new_id()?, claim::Ending::new()?);
+            let (id, ending) = (directory.new_id()?, claim::Ending::new()?);
             let leaf = EntryName::Instance { id, incarnation, inbound, outbound, taking };
             let socket = bind_aside(directory, EntryName::Temporary(id), permission)?;
             // From here on the drop cleans up what has the final name.
@@ -145,7 +142,7 @@ impl ListeningSocket {
             return Err(Errno::NOENT.into());
         };
         let new = EntryName::Instance {
-            id: directory::new_id()?,
+            id: self.directory.new_id()?,
             incarnation,
             inbound,
             outbound,
@@ -207,7 +204,8 @@ pub(crate) fn bind_aside(
 ) -> io::Result<OwnedFd> {
     let socket = os::new_socket(SocketType::STREAM).map_err(|error| context("making a socket", error))?;
     permission.prepare(&socket)?;
-    rustix::net::bind(&socket, &directory.address(leaf)?)
+    directory
+        .bind(&socket, leaf)?
         .map_err(|error| context(format!("making a socket in {}", directory.path.display()), error))?;
     match permission.apply(directory, leaf) {
         Ok(()) => Ok(socket),

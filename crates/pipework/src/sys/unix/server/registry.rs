@@ -4,7 +4,7 @@ use super::{
     super::{
         claim,
         name::{
-            directory::{self, Directory, Lock},
+            directory::{self, Directory, Lock, Rest},
             namespace::{self, NameDir},
             permission::Permission,
         },
@@ -127,27 +127,33 @@ fn create_in(
 ) -> io::Result<(InstanceSlot, ListeningSocket)> {
     let folded = spec.name.folded();
     let (mut name_dirs, _) = namespace::existing()?;
-    if name_dirs.iter().all(|name_dir| name_dir.path != home.path) {
+    // By what they are: another process may spell their paths otherwise.
+    let identity = home.identity()?;
+    let is_home = |name_dir: &NameDir| name_dir.identity().is_ok_and(|other| other == identity);
+    if !name_dirs.iter().any(is_home) {
         name_dirs.push(home.try_clone()?);
     }
-    name_dirs.sort_by(|one, other| one.path.cmp(&other.path));
+    name_dirs.sort_by_cached_key(|name_dir| name_dir.identity().ok());
     let _locks = lock(&name_dirs, folded, lock_wait)?;
+    let mut unknown = None;
     for name_dir in name_dirs {
         let Some(directory) = name_dir.directory(folded)? else { continue };
         if directory.owner != namespace::my_user() {
             continue;
         }
-        if let Some(header) = directory.header()?
-            && directory.is_served(&directory.listing()?, header.incarnation)?
-        {
-            return if spec.first {
-                Err(taken(spec, &directory))
-            } else {
-                create_another(spec, name_dir, directory, header, takes)
-            };
+        let Some(header) = directory.header()? else { continue };
+        match directory.is_served(&directory.listing()?, header.incarnation) {
+            Ok(true) if spec.first => return Err(taken(spec, &directory)),
+            Ok(true) => return create_another(spec, name_dir, directory, header, takes),
+            Ok(false) => {}
+            // It may live by another view, and be reached from here in another of these directories.
+            Err(error) => unknown = Some(error),
         }
     }
-    create_first(spec, home.try_clone()?, folded, permission, takes)
+    match unknown {
+        Some(error) => Err(error),
+        None => create_first(spec, home.try_clone()?, folded, permission, takes),
+    }
 }
 
 /// Whether a creator waits for another.
@@ -168,7 +174,7 @@ impl LockWait {
     }
 }
 
-/// Locks everything that creators of this name could work on, in the order of their paths.
+/// Locks everything that creators of this name could work on, in an order that all have in common.
 fn lock(name_dirs: &[NameDir], folded: &str, lock_wait: LockWait) -> io::Result<Vec<Lock>> {
     let mut locks = Vec::with_capacity(name_dirs.len());
     for name_dir in name_dirs {
@@ -208,12 +214,24 @@ fn create_first(
         },
     };
     let directory = name_dir.make_directory(folded, permission.is_for_others())?;
-    directory.clean()?;
-    directory.write_header(&header, permission.is_for_others())?;
+    if directory.clean()? == Rest::Unknown {
+        return Err(directory.of_another_view());
+    }
     let (liveness, leaf) = ServedName::open(&directory, &header, &permission)?;
+    begin(&directory, &header, &permission).inspect_err(|_| directory.unlink(&leaf.encode()))?;
     let (directory, process) = (Arc::new(directory), std::process::id());
     let served = ServedName { name_dir, directory, header, permission, _liveness: liveness, leaf, process };
     listen(spec, InstanceSlot::first(served)?, takes)
+}
+
+/// Makes the pipe known to clients, once the server's liveness socket is there. The lock does not exclude a creator that
+/// sees the directory by another view. Of two such creators each publishes its socket before it looks, so one of them at
+/// least finds the other's; only one that finds none writes the header.
+fn begin(directory: &Directory, header: &Header, permission: &Permission) -> io::Result<()> {
+    if directory.has_unknown()? {
+        return Err(directory.of_another_view());
+    }
+    directory.write_header(header, permission.is_for_others())
 }
 
 /// Another instance of a name that is served, by this process or another.
@@ -284,7 +302,7 @@ impl ServedName {
         header: &Header,
         permission: &Permission,
     ) -> io::Result<(OwnedFd, EntryName)> {
-        let id = directory::new_id()?;
+        let id = directory.new_id()?;
         let leaf = EntryName::Server { id, incarnation: header.incarnation, process: std::process::id() };
         let liveness = bind_aside(directory, EntryName::Temporary(id), permission)?;
         let published = directory

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        name::{directory::Lock, namespace, permission::Permission},
+        name::{directory::Lock, namespace, permission::Permission, view},
         os,
     },
     is_alive, temporary_name,
@@ -118,6 +118,13 @@ fn check_replaceable(path: &Path) -> io::Result<()> {
         let text = format!("{path_text} was left by user {}; ask them, or root, to remove it", stat.st_uid);
         return Err(fail(PipeErrorKind::AccessDenied, text));
     }
+    if !view::proves_death(path.parent().unwrap_or(Path::new("/"))) {
+        let text = format!(
+            "{path_text} exists, and on its file system (of the network, FUSE or unknown) it can't be seen whether a \
+             process serves it; remove it if none does, or take a path on a local file system"
+        );
+        return Err(fail(PipeErrorKind::Unsupported, text));
+    }
     Ok(())
 }
 
@@ -134,7 +141,7 @@ fn stat(path: &Path) -> io::Result<Option<Stat>> {
 }
 
 fn identity(stat: &Stat) -> (u64, u64) {
-    super::super::name::directory::identity(stat)
+    namespace::identity(stat)
 }
 
 fn unlink(path: &Path) {
