@@ -30,6 +30,8 @@ mod network;
 mod overlapped;
 #[cfg(unix)]
 mod readiness;
+#[cfg(unix)]
+mod shortages;
 #[cfg(target_os = "linux")]
 mod signals;
 #[cfg(unix)]
@@ -104,6 +106,7 @@ pub(crate) fn cases_of_this_system() -> Vec<Case> {
     cases.extend(names::cases_of_this_system());
     cases.extend(network::cases());
     cases.extend(readiness::cases());
+    cases.extend(shortages::cases());
     cases.extend(sockets::cases());
     #[cfg(feature = "tokio")]
     cases.extend(tasks::cases_of_this_system());

@@ -95,6 +95,7 @@ impl Connection {
             Received::End if self.state.hung_up.swap(true, Ordering::AcqRel) => return Ok(false),
             Received::End => {}
             Received::TooMany => return Err(self.corrupt("several descriptors at once")),
+            Received::Lost => return Err(self.descriptor_lost()),
             Received::Bytes(len, attachment) => {
                 let is_disconnected_by_server =
                     bytes.iter().take(len).any(|byte| *byte == DISCONNECTED_BY_SERVER);
@@ -123,6 +124,7 @@ impl Connection {
                 self.rings.set(*rings).ok();
             }
             HelloOutcome::Corrupt(why) => return Err(self.corrupt(why)),
+            HelloOutcome::Lost => return Err(self.descriptor_lost()),
         }
         // An event loop that tried before has announced nothing in the memory, which was not there.
         self.readiness().try_again();

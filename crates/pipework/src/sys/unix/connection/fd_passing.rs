@@ -29,23 +29,50 @@ pub(crate) enum Received {
     Bytes(usize, Option<OwnedFd>),
     /// Several descriptors at once, which our ends never send; they are closed.
     TooMany,
+    /// The kernel took a descriptor out of the socket and threw it away: this process had no number for it.
+    Lost,
 }
 
 /// Receives without waiting, with at most one descriptor. Where there is no number left for a descriptor, the bytes
 /// stay where they are, so that nothing is lost: they come when a number is free.
+///
+/// Another thread may take the last number at any time. So where a look gets a copy of the descriptor, that copy is kept,
+/// and what is taken afterwards is bytes alone. On other systems a look only tries whether a number is left, and a
+/// descriptor may be [`Lost`](Received::Lost) between the look and the taking.
 pub(crate) fn receive_with(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<Received> {
-    match look(socket, buf)? {
-        // A look does not get past an urgent byte; a real receive does.
-        Received::Bytes(..) | Received::Nothing => receive(socket, buf, os::RECEIVE_FLAGS),
-        other => Ok(other),
+    let (len, descriptor) = match look(socket, buf)? {
+        Received::Bytes(len, descriptor) => (len, descriptor),
+        // A look does not get past an urgent byte, and a real receive does. Our ends never send one.
+        Received::Nothing if take_urgent_byte(socket) => return receive(socket, buf, os::RECEIVE_FLAGS),
+        other => return Ok(other),
+    };
+    // Nothing that came after the look: it may have a descriptor with it.
+    let (seen, _) = buf.split_at_mut(len.min(buf.len()));
+    if descriptor.is_none() {
+        return receive(socket, seen, os::RECEIVE_FLAGS);
+    }
+    match rustix::io::retry_on_intr(|| rustix::net::recv(socket, &mut *seen, os::RECEIVE_FLAGS)) {
+        Ok((0, _)) | Err(Errno::CONNRESET) => Ok(Received::End),
+        Ok((len, _)) => Ok(Received::Bytes(len, descriptor)),
+        Err(Errno::AGAIN) => Ok(Received::Nothing),
+        Err(error) => Err(error.into()),
     }
 }
 
-/// Receives without taking, and makes sure that there is a number for a descriptor.
+fn take_urgent_byte(socket: BorrowedFd<'_>) -> bool {
+    let flags = os::RECEIVE_FLAGS | rustix::net::RecvFlags::OOB;
+    rustix::io::retry_on_intr(|| rustix::net::recv(socket, &mut [0; 1], flags)).is_ok_and(|(len, _)| len > 0)
+}
+
+/// Receives without taking. Fails if there is no number for a descriptor.
 fn look(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<Received> {
     let flags = os::RECEIVE_FLAGS | rustix::net::RecvFlags::PEEK;
     if os::PEEK_SHOWS_DESCRIPTORS {
-        return receive(socket, buf, flags);
+        return match receive(socket, buf, flags)? {
+            // It is still in the socket.
+            Received::Lost => Err(no_number_left(Errno::MFILE)),
+            seen => Ok(seen),
+        };
     }
     match rustix::io::retry_on_intr(|| rustix::net::recv(socket, &mut *buf, flags)) {
         Ok((0, _)) | Err(Errno::CONNRESET) => Ok(Received::End),
@@ -84,7 +111,7 @@ fn receive(socket: BorrowedFd<'_>, buf: &mut [u8], flags: rustix::net::RecvFlags
         return Ok(Received::TooMany);
     }
     if is_cut {
-        return Err(no_number_left(Errno::MFILE));
+        return Ok(Received::Lost);
     }
     if let Some(first) = &first {
         os::keep_from_children(first)?;

@@ -95,6 +95,8 @@ pub(crate) enum HelloOutcome {
     Rings(Box<Rings>),
     /// Something else: the end of this connection.
     Corrupt(String),
+    /// Its memory, thrown away by the kernel.
+    Lost,
 }
 
 impl ServerHandshake {
@@ -148,6 +150,7 @@ impl ServerHandshake {
             match receive_with(socket, space)? {
                 Received::Nothing => return Ok(Some(HelloOutcome::Pending)),
                 Received::End => return Ok(Some(HelloOutcome::Gone)),
+                Received::Lost => return Ok(Some(HelloOutcome::Lost)),
                 Received::TooMany => {
                     return Ok(Some(HelloOutcome::Corrupt("a hello with more than one descriptor".into())));
                 }

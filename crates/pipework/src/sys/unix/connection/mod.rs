@@ -32,7 +32,7 @@ use super::{
     poll,
 };
 use crate::{
-    error::{PipeErrorKind, fail},
+    error::{PipeErrorKind, fail, fail_from},
     network::RemoteClient,
     options::{PipeEnd, PipeInfo},
     ring::{CloseState, Corrupt, Interest, Side, Wake},
@@ -43,7 +43,7 @@ use operation::Operation;
 use parking::Parking;
 use readiness::Readiness;
 use rings::{Rings, Shape};
-use rustix::{event::PollFlags, net::Shutdown};
+use rustix::{event::PollFlags, io::Errno, net::Shutdown};
 use spin::Spin;
 use std::{
     collections::VecDeque,
@@ -88,7 +88,7 @@ pub(crate) struct Connection {
     /// Memories of messages that were announced, or will be.
     pub(super) attachments: Mutex<VecDeque<OwnedFd>>,
     pub(super) state: Flags,
-    corrupt: OnceLock<String>,
+    failure: OnceLock<Failure>,
     /// Whether this end may spin at all.
     spins: AtomicBool,
     spin_for_data: Spin,
@@ -109,6 +109,15 @@ pub(crate) struct Connection {
 pub(crate) struct Rights {
     pub(crate) read: bool,
     pub(crate) write: bool,
+}
+
+/// Why this end has ended the connection.
+#[derive(Debug)]
+enum Failure {
+    /// The peer broke the protocol.
+    Corrupt(String),
+    /// The kernel threw away a descriptor that the peer sent.
+    DescriptorLost,
 }
 
 #[derive(Debug, Default)]
@@ -172,7 +181,7 @@ impl Connection {
             identity_deadline: None,
             attachments: Mutex::default(),
             state: Flags::default(),
-            corrupt: OnceLock::new(),
+            failure: OnceLock::new(),
             spins: AtomicBool::new(spin::is_wanted()),
             spin_for_data: Spin::default(),
             spin_for_space: Spin::default(),
@@ -196,8 +205,8 @@ impl Connection {
 
     /// Whether calls still mean something: not after a disconnect, nor after the other end broke the protocol.
     pub(super) fn check_usable(&self) -> io::Result<()> {
-        if let Some(why) = self.corrupt.get() {
-            return Err(corrupt_error(why));
+        if let Some(failure) = self.failure.get() {
+            return Err(failure.error());
         }
         let disconnected_by_server = match self.side {
             Side::Server => self.state.disconnected.load(Ordering::Acquire),
@@ -248,9 +257,19 @@ impl Connection {
 
     /// The other end broke the protocol: the end of this connection, and of no other.
     pub(super) fn corrupt(&self, why: impl Into<String>) -> io::Error {
-        let why = self.corrupt.get_or_init(|| why.into());
+        self.fail(|| Failure::Corrupt(why.into()))
+    }
+
+    /// The kernel threw away a descriptor that the peer sent. What it was for can't come any more, so this is the end of the
+    /// connection, for both ends.
+    pub(super) fn descriptor_lost(&self) -> io::Error {
+        self.fail(|| Failure::DescriptorLost)
+    }
+
+    fn fail(&self, failure: impl FnOnce() -> Failure) -> io::Error {
+        let failure = self.failure.get_or_init(failure);
         self.shut_down();
-        corrupt_error(why)
+        failure.error()
     }
 
     pub(super) fn checked<T>(&self, outcome: Result<T, Corrupt>) -> io::Result<T> {
@@ -436,6 +455,18 @@ impl<'a> LazyWaitLimit<'a> {
     }
 }
 
-fn corrupt_error(why: &str) -> io::Error {
-    fail(PipeErrorKind::Corrupt, format!("the other end broke the protocol ({why}); the connection is over"))
+impl Failure {
+    fn error(&self) -> io::Error {
+        match self {
+            Failure::Corrupt(why) => fail(
+                PipeErrorKind::Corrupt,
+                format!("the other end broke the protocol ({why}); the connection is over"),
+            ),
+            Failure::DescriptorLost => fail_from(
+                PipeErrorKind::Broken,
+                "the connection is over: this process had no number left for a descriptor that the peer sent",
+                Errno::MFILE,
+            ),
+        }
+    }
 }

@@ -27,8 +27,8 @@ pub(crate) const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NO
 /// How everything is received: never waiting, descriptors not inherited.
 pub(crate) const RECEIVE_FLAGS: RecvFlags = RecvFlags::DONTWAIT.union(RecvFlags::CMSG_CLOEXEC);
 
-/// A look at what waits in a socket shows copies of its descriptors.
-pub(crate) const PEEK_SHOWS_DESCRIPTORS: bool = true;
+/// A look at what waits in a socket gets copies of its descriptors. The portable build does without, as other kernels do.
+pub(crate) const PEEK_SHOWS_DESCRIPTORS: bool = !cfg!(pipework_portable);
 
 /// Keeps a descriptor that was received from being inherited; `RECEIVE_FLAGS` has done it.
 pub(crate) fn keep_from_children(_: &OwnedFd) -> io::Result<()> {
