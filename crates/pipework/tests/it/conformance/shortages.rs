@@ -10,11 +10,17 @@ use std::{
 use pipework::{ClientOptions, NamedPipe, NamedPipeBuilder, PipeMode, PipeStream};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{Case, long, plain};
-use crate::harness::unique;
+use super::{Case, every, expect_same, long, plain};
+use crate::{
+    harness::unique,
+    surface::{OpenSpec, Outcome, Spec, Surface},
+};
 
 pub(super) fn cases() -> Vec<Case> {
-    vec![long(plain("shortage", shortage_of_descriptors_loses_nothing_that_was_sent))]
+    vec![
+        long(plain("shortage", shortage_of_descriptors_loses_nothing_that_was_sent)),
+        every("shortage", shortage_of_file_size_is_an_error_and_no_signal),
+    ]
 }
 
 /// For what must come, however slow the machine is.
@@ -101,4 +107,40 @@ fn shortage_of_descriptors_loses_nothing_that_was_sent() {
     });
     // What could not be removed for want of a descriptor goes with the next listing.
     assert_eq!(pipework::list().unwrap().len(), 0);
+}
+
+/// The limit of `ulimit -f` counts for shared memory too, and going over it ends a process by a signal. The error names it,
+/// whether the memory is that of a connection, of a large message of either end, or the file of a new name.
+fn shortage_of_file_size_is_an_error_and_no_signal(here: &dyn Surface) {
+    let before = getrlimit(Resource::Fsize);
+    let set = |bytes| setrlimit(Resource::Fsize, Rlimit { current: bytes, maximum: before.maximum }).unwrap();
+    let expect_refused = |result: Outcome<()>, bytes: u64| {
+        let fault = result.expect_err("more than the limit");
+        assert_eq!(fault.io_kind, "FileTooLarge", "{fault}");
+        assert!(fault.text.contains("RLIMIT_FSIZE") && fault.text.contains(&bytes.to_string()), "{fault}");
+    };
+    let spec = Spec::new(&unique()).messages();
+    let open = OpenSpec { mode: PipeMode::Message, ..OpenSpec::new(&spec.name) };
+    set(Some(0));
+    expect_refused(here.create(&spec).map(drop), 0);
+    set(before.current);
+    let server = here.create(&spec).unwrap();
+    set(Some(4096));
+    expect_refused(here.open(&open).map(drop), 4096);
+    set(before.current);
+    let client = here.open(&open).unwrap();
+    server.connect().unwrap();
+    for (writer, reader) in [(server.end(), &*client), (&*client, server.end())] {
+        set(Some(100_000));
+        expect_refused(writer.write_message(&[7; 200_000]), 100_000);
+        // Nothing of it was sent, and what needs no file goes on.
+        writer.write_message(b"small").unwrap();
+        assert_eq!(reader.read_message(9).unwrap().as_deref(), Some(&b"small"[..]));
+        set(before.current);
+        thread::scope(|scope| {
+            let written = scope.spawn(|| writer.write_message(&[7; 200_000]));
+            expect_same(&reader.read_message(1 << 20).unwrap().unwrap(), &[7; 200_000]);
+            written.join().unwrap().unwrap();
+        });
+    }
 }

@@ -81,6 +81,7 @@ const OF_UNIX: &[Foreign] = &[
     ("input", "input_a_peer_of_another_protocol_ends_only_its_connection", PROTOCOL),
     ("input", "input_a_silent_peer_holds_up_nobody", PROTOCOL),
     ("shortage", "shortage_of_descriptors_loses_nothing_that_was_sent", DESCRIPTORS),
+    ("shortage", "shortage_of_file_size_is_an_error_and_no_signal", DESCRIPTORS),
     ("readiness", "readiness_of_reading", READINESS),
     ("readiness", "readiness_of_writing", READINESS),
     ("readiness", "readiness_tells_of_the_end", READINESS),

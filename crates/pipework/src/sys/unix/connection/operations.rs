@@ -2,11 +2,12 @@
 //! driver.
 
 #[cfg(feature = "tokio")]
-use super::task::TaskWait;
+use super::{task::TaskWait, write::ignore_unless_over};
 use super::{
     super::{end_options::EndOptions, peer::Peer},
     Connection, LazyWaitLimit,
     operation::Operation,
+    read::of_reply,
     write::Progress,
 };
 #[cfg(feature = "tokio")]
@@ -75,8 +76,8 @@ impl PipeEnd for Connection {
         let lock = self.parking.lock_direction(Operation::Read, &mut limit)?;
         self.block_on(Some(&lock), &mut limit, || self.attempt_transaction())?;
         self.write_message(request).map_err(of_transaction)?;
-        let reply = self.block_on(Some(&lock), &mut limit, || self.attempt_whole_message(len_max))?;
-        reply.ok_or_else(broken)
+        let reply = self.block_on(Some(&lock), &mut limit, || self.attempt_whole_message(len_max));
+        reply.map_err(of_reply)?.ok_or_else(broken)
     }
 
     fn peek(&self, buf: &mut [u8]) -> io::Result<Peek> {
@@ -209,7 +210,9 @@ impl PipeEnd for Connection {
             if published.is_settled {
                 return Ok(());
             }
-            poll_fn(|cx| self.poll_unlocked(cx, &mut wait, Operation::Write, || self.attempt_settled())).await
+            let settle = || self.attempt_settled();
+            let settled = poll_fn(|cx| self.poll_unlocked(cx, &mut wait, Operation::Write, settle)).await;
+            ignore_unless_over(settled)
         })
     }
 
@@ -224,8 +227,8 @@ impl PipeEnd for Connection {
             poll_fn(|cx| self.poll_holding(cx, &mut wait, &lock, || self.attempt_transaction())).await?;
             self.write_message_async(request).await.map_err(of_transaction)?;
             let take = || self.attempt_whole_message(len_max);
-            let reply = poll_fn(|cx| self.poll_holding(cx, &mut wait, &lock, take)).await?;
-            reply.ok_or_else(broken)
+            let reply = poll_fn(|cx| self.poll_holding(cx, &mut wait, &lock, take)).await;
+            reply.map_err(of_reply)?.ok_or_else(broken)
         })
     }
 

@@ -7,6 +7,7 @@ use super::{
     step::{On, Step},
 };
 use crate::{
+    error::{PipeErrorKind, context},
     message::{MessageRead, Peek},
     ring::{Consumer, Front},
     sys::errors::{
@@ -316,6 +317,15 @@ impl Connection {
         let read = read_memory(memory, left as u64 + taken, now, taken)?;
         drop(attachments);
         read.map(|()| len).map_err(|why| self.corrupt(why))
+    }
+}
+
+/// The failure of a transaction after its request was written. One of the system may pass, and whoever repeats the whole
+/// transaction then delivers the request twice.
+pub(super) fn of_reply(error: io::Error) -> io::Error {
+    match PipeErrorKind::of(&error) {
+        Some(_) => error,
+        None => context("the request was written; read its reply with `read_message`", error),
     }
 }
 

@@ -8,10 +8,9 @@ use super::{
     parking::{DirectionGuard, Sleeper},
     rings::Rings,
     step::{On, Step},
-    write::Progress,
+    write::{Progress, ends_pipe, ignore_unless_over},
 };
 use crate::{
-    error::PipeErrorKind,
     ring::{PIECE_LEN, WaitKind},
     sys::WaitLimit,
 };
@@ -53,18 +52,15 @@ impl Connection {
             let outcome = self.block_on(Some(&lock), &mut limit, || self.attempt_write(bufs, progress));
             let published = match outcome {
                 // Published counts as written (rule T1).
-                Err(error) if written > 0 && is_no_news_of_peer(&error) => return Ok(written),
+                Err(error) if written > 0 && !ends_pipe(&error) => return Ok(written),
                 outcome => outcome?,
             };
             written += published.len;
             if written < len {
                 continue;
             }
-            return match self.settle(published.is_settled, &lock, &mut limit) {
-                // Published data counts as written, whatever ends this wait.
-                Err(error) if is_no_news_of_peer(&error) => Ok(written),
-                outcome => outcome.map(|()| written),
-            };
+            let settled = self.settle(published.is_settled, &lock, &mut limit);
+            return ignore_unless_over(settled).map(|()| written);
         }
     }
 
@@ -195,9 +191,4 @@ impl Sleeper for SleepingThread<'_> {
         poll::wait(&[(connection.as_fd(), PollFlags::IN)], limit, None)?;
         connection.empty_doorbell().map(drop)
     }
-}
-
-/// Whether a wait was ended by its limit, or by a shortage of this process, and not by the pipe.
-fn is_no_news_of_peer(error: &io::Error) -> bool {
-    matches!(PipeErrorKind::of(error), None | Some(PipeErrorKind::TimedOut | PipeErrorKind::Aborted))
 }

@@ -9,7 +9,7 @@ use super::{
     step::{On, Space, Step},
 };
 use crate::{
-    error::context,
+    error::{PipeErrorKind, context},
     ring::MESSAGE_LEN_MAX,
     sys::errors::{closed, denied, no_messages, too_long, unread},
 };
@@ -26,6 +26,17 @@ pub(super) struct Published {
     pub(super) len: usize,
     /// Whether no more than the quota is unread, so that the write may return.
     pub(super) is_settled: bool,
+}
+
+/// The outcome of a wait for the reader of what was published: that counts as written (rule T1), so nothing but the end of
+/// the pipe is an error then. Whoever gets one writes again, and would deliver twice.
+pub(super) fn ignore_unless_over(outcome: io::Result<()>) -> io::Result<()> {
+    outcome.or_else(|error| if ends_pipe(&error) { Err(error) } else { Ok(()) })
+}
+
+/// Whether an error is the end of the pipe, and not that of a wait or a shortage of this process.
+pub(super) fn ends_pipe(error: &io::Error) -> bool {
+    !matches!(PipeErrorKind::of(error), None | Some(PipeErrorKind::TimedOut | PipeErrorKind::Aborted))
 }
 
 /// How far a write of several parts has come.

@@ -1,5 +1,6 @@
 //! Memory of two processes: sealed, so that neither can shrink it under the other.
 
+use super::super::os;
 use rustix::{
     fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, ftruncate, memfd_create},
     io::Errno,
@@ -16,6 +17,7 @@ fn seals() -> SealFlags {
 
 /// A new memory object of `len` bytes, all zero; pages are taken when they are touched.
 pub(in crate::sys::unix) fn create(len: usize) -> io::Result<OwnedFd> {
+    os::check_file_size(len)?;
     let fd = match memfd_create(
         "pipework",
         MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::NOEXEC_SEAL,

@@ -311,11 +311,13 @@ impl Directory {
         let mode = Mode::from_bits_truncate(if for_others { 0o644 } else { 0o600 });
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let making = || format!("making the pipe in {}", self.path.display());
+        let header = header.encode();
+        os::check_file_size(header.len()).map_err(|error| context(making(), error))?;
         let file = rustix::fs::openat(&self.fd, temporary.as_str(), flags, mode)
             .map_err(|error| context(making(), error))?;
         let written = rustix::fs::fchmod(&file, mode)
             .map_err(io::Error::from)
-            .and_then(|()| File::from(file).write_all(header.encode().as_bytes()))
+            .and_then(|()| File::from(file).write_all(header.as_bytes()))
             .and_then(|()| Ok(rustix::fs::renameat(&self.fd, temporary.as_str(), &self.fd, HEADER)?));
         written.map_err(|error| {
             self.unlink(&temporary);

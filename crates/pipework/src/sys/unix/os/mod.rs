@@ -17,6 +17,10 @@ pub(crate) use kernel::{
 };
 
 use crate::error::context;
+use rustix::{
+    io::Errno,
+    process::{Resource, getrlimit},
+};
 use std::{io, os::fd::BorrowedFd, path::Path};
 
 /// Whether a file system shows the same files, with the same inodes, by every path.
@@ -42,4 +46,18 @@ pub(crate) fn file_system_at(path: &Path) -> FileSystem {
 /// 64 random bits.
 pub(crate) fn random() -> io::Result<u64> {
     getrandom::u64().map_err(|error| context("asking the system for random bits", io::Error::other(error)))
+}
+
+/// Whether this process may make a file, or a memory object, of so many bytes. The kernel would not only refuse a larger
+/// one, but also raise a signal that ends the process (SIGXFSZ).
+pub(crate) fn check_file_size(len: usize) -> io::Result<()> {
+    match getrlimit(Resource::Fsize).current {
+        Some(limit) if limit < len as u64 => {
+            let text = format!(
+                "{len} bytes are more than the file size limit of this process, {limit} bytes (RLIMIT_FSIZE, `ulimit -f`)"
+            );
+            Err(context(text, Errno::FBIG))
+        }
+        _ => Ok(()),
+    }
 }

@@ -14,6 +14,7 @@ use std::{io, os::fd::OwnedFd};
 
 /// A new memory object of `len` bytes, all zero; pages are taken when they are touched.
 pub(in crate::sys::unix) fn create(len: usize) -> io::Result<OwnedFd> {
+    os::check_file_size(len)?;
     let flags = shm::OFlags::RDWR | shm::OFlags::CREATE | shm::OFlags::EXCL;
     loop {
         // The shortest limit of a system is 31 bytes.
