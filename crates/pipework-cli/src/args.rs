@@ -53,8 +53,11 @@ EXAMPLES
 The command reads what its client sends from stdin, and writes to the client through stdout. When
 the command exits, the client receives the rest of its output, and the connection is closed. When
 the client disconnects, the command's stdin ends (not before: a named pipe can't be half-closed),
-and after five seconds the command is killed. With --message each message is one line of the
-command, without the line end. With --direction in, the command shares the server's stdout.";
+and within five seconds the command is killed. With --message each message is one line of the
+command, without the line end. With --direction in, the command shares the server's stdout.
+
+On Unix the command leads a process group of its own, which ends with it: its processes get SIGTERM,
+and SIGKILL half a second later. A process that has to run on needs its own session (setsid).";
 
 const CONNECT_HELP: &str = "\
 EXAMPLES

@@ -4,15 +4,62 @@ use std::process;
 
 use crate::failure::{Failure, Status};
 
-/// From now on Ctrl-C calls `stop`, on a separate thread. A second Ctrl-C ends the process immediately.
+/// From now on Ctrl-C and termination signals call `stop`, on a separate thread. After the second call the process
+/// exits. A signal that was ignored when the process started stays ignored, as under `nohup` or in a background job of a
+/// script.
 pub(crate) fn watch(mut stop: impl FnMut() + Send + 'static) -> Result<(), Failure> {
     let mut interrupted = false;
-    ctrlc::set_handler(move || {
+    system::on_signal(move || {
+        stop();
         if interrupted {
             process::exit(Status::Interrupted as i32);
         }
         interrupted = true;
-        stop();
     })
     .map_err(|error| Failure::failed(format!("can't handle Ctrl-C: {error}")))
+}
+
+#[cfg(unix)]
+mod system {
+    #![expect(unsafe_code, reason = "no library returns the action of a signal")]
+
+    use std::{io, mem::MaybeUninit, ptr, thread};
+
+    use signal_hook::{
+        consts::{SIGHUP, SIGINT, SIGTERM},
+        iterator::Signals,
+    };
+
+    pub(super) fn on_signal(mut act: impl FnMut() + Send + 'static) -> io::Result<()> {
+        let mut caught = Vec::new();
+        for signal in [SIGHUP, SIGINT, SIGTERM] {
+            if !is_ignored(signal)? {
+                caught.push(signal);
+            }
+        }
+        let mut signals = Signals::new(caught)?;
+        let handle = move || signals.forever().for_each(|_| act());
+        thread::Builder::new().name("signals".to_owned()).spawn(handle).map(drop)
+    }
+
+    fn is_ignored(signal: i32) -> io::Result<bool> {
+        let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: a null pointer as the new action changes nothing. The other pointer is that of a local with room for the
+        // structure that the call writes.
+        if unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the structure was zeroed, which is a value of its integers and pointers, before the call wrote it.
+        let action = unsafe { action.assume_init() };
+        Ok(action.sa_sigaction == libc::SIG_IGN)
+    }
+}
+
+#[cfg(windows)]
+mod system {
+    use std::io;
+
+    pub(super) fn on_signal(act: impl FnMut() + Send + 'static) -> io::Result<()> {
+        ctrlc::set_handler(act).map_err(io::Error::other)
+    }
 }

@@ -6,6 +6,7 @@ mod cmd;
 mod failure;
 mod interrupt;
 mod output;
+mod stdio;
 
 use std::process::ExitCode;
 

@@ -2,16 +2,19 @@
 
 use std::{
     fmt,
-    io::{self, StdoutLock, Write},
+    io::{self, Write},
     process::ExitCode,
 };
 
-use crate::failure::{Failure, Status};
+use crate::{
+    failure::{Failure, Status},
+    stdio::{write_stderr, write_stdout},
+};
 
-/// Writes a result to stdout and flushes it, so that a reader gets it immediately.
-pub(crate) fn print(write: impl FnOnce(&mut StdoutLock<'static>) -> io::Result<()>) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    write(&mut stdout).and_then(|()| stdout.flush()).map_err(|error| Failure::stdout(&error))
+/// Writes a result to stdout in one piece, so that a reader gets it immediately.
+pub(crate) fn print(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> Result<(), Failure> {
+    let mut text = Vec::new();
+    write(&mut text).and_then(|()| write_stdout(&text)).map_err(|error| Failure::stdout(&error))
 }
 
 /// Reports a failure to the user, and returns the exit code.
@@ -27,12 +30,12 @@ pub(crate) fn report(failure: &Failure) -> ExitCode {
 
 /// Writes a message to stderr. If stderr is closed, the message is lost, and the command goes on.
 pub(crate) fn say(text: fmt::Arguments<'_>) {
-    writeln!(io::stderr().lock(), "pipework: {text}").ok();
+    write_stderr(format!("pipework: {text}\n").as_bytes()).ok();
 }
 
 /// Writes one more line of the message of [`say`].
 fn say_more(text: fmt::Arguments<'_>) {
-    writeln!(io::stderr().lock(), "  {text}").ok();
+    write_stderr(format!("  {text}\n").as_bytes()).ok();
 }
 
 /// The first `len` bytes, which a call that returned `len` has filled.

@@ -241,6 +241,19 @@ impl PipeStream {
         self.end.peer().map(Peer::new)
     }
 
+    /// Returns whether the peer still has its end open, without waiting and without reading.
+    ///
+    /// A peer that has closed or died may have left data to read ([rule B3](crate::rules#b3)). So this also detects the end of
+    /// a peer whose data is not read yet, and that of the reader of a pipe to which nothing is written. A peer that has only
+    /// half-closed a plain socket is connected.
+    ///
+    /// # Errors
+    /// `Listening` or `NotConnected` on a server end without a client. `Unsupported` for a remote pipe, on any system but
+    /// Windows.
+    pub fn is_connected(&self) -> io::Result<bool> {
+        self.end.is_connected()
+    }
+
     /// Creates another handle to the same end, as `File::try_clone` does. The end closes with the last handle.
     ///
     /// All handles share timeouts, canceller and read mode.

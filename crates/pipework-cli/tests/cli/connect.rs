@@ -1,6 +1,11 @@
 //! `pipework connect`, with an echo server.
 
-use std::io::{Write, pipe};
+use std::{
+    fs::File,
+    io::{Write, pipe},
+};
+#[cfg(unix)]
+use std::{io::Read, thread, time::Duration};
 
 use crate::harness::{Running, Test, TestDir, test};
 
@@ -18,6 +23,13 @@ pub(crate) fn tests() -> Vec<Test> {
         test(a_plain_socket_is_half_closed).only_on_unix("a path is not a pipe name"),
         test(an_absent_pipe_is_code_3_and_can_be_waited_for),
         test(a_busy_pipe_is_code_4),
+        test(a_busy_pipe_of_one_direction_is_code_4),
+        test(a_pipe_to_a_server_that_closes_ends_the_client),
+        test(an_unreadable_stdin_is_a_failure).only_on_unix("there a directory can't be opened as a file"),
+        #[cfg(unix)]
+        test(a_stdin_that_does_not_wait_loses_nothing),
+        #[cfg(unix)]
+        test(a_stdout_that_does_not_wait_loses_nothing),
         test(wrong_usage_is_code_2),
         test(a_closed_stdout_is_success),
     ]
@@ -147,6 +159,83 @@ fn a_busy_pipe_is_code_4() {
     let second = dir.run(["connect", hello, "--timeout", "50ms"]);
     second.failure(4, "hello");
     assert!(second.stderr.contains("--timeout"), "{second:?}");
+}
+
+fn a_busy_pipe_of_one_direction_is_code_4() {
+    for direction in ["in", "out"] {
+        let dir = TestDir::new();
+        let hello = &dir.pipe("hello");
+        let args = [hello, "--direction", direction, "--max-instances", "1", "--verbose"];
+        let mut server = dir.serve_with(&args, &["stay"]);
+        let _first = dir.connect(&[hello]);
+        server.stderr_line();
+        dir.run(["connect", hello, "--timeout", "50ms"]).failure(4, "hello");
+        dir.run(["connect", hello, "--wait", "--timeout", "50ms"]).failure(4, "hello");
+    }
+}
+
+/// The client waits for its stdin, which does not end.
+fn a_pipe_to_a_server_that_closes_ends_the_client() {
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let mut server = dir.serve_with(&[hello, "--direction", "in", "--verbose"], &["say", "x"]);
+    let (reader, _writer) = pipe().unwrap();
+    let mut command = dir.command(["connect", hello]);
+    command.stdin(reader);
+    let client = Running::start(command);
+    assert_eq!(server.stdout(1), b"x");
+    let ended = client.end();
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+}
+
+fn an_unreadable_stdin_is_a_failure() {
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let _server = dir.serve(&[hello]);
+    let mut command = dir.command(["connect", hello, "--stay"]);
+    command.stdin(File::open(dir.pipes()).unwrap());
+    Running::start(command).end().failure(1, "can't read stdin");
+}
+
+#[cfg(unix)]
+fn a_stdin_that_does_not_wait_loses_nothing() {
+    let dir = TestDir::new();
+    let (bytes, messages) = (&dir.pipe("bytes"), &dir.pipe("messages"));
+    let mut servers = [dir.serve(&[bytes, "--verbose"]), dir.serve(&[messages, "--message", "--verbose"])];
+    for (name, message) in [(bytes, None), (messages, Some("--message"))] {
+        let (reader, mut writer) = pipe().unwrap();
+        rustix::io::ioctl_fionbio(&reader, true).unwrap();
+        let mut command = dir.command(["connect", name].into_iter().chain(message));
+        command.stdin(reader);
+        let mut client = Running::start(command);
+        let server = &mut servers[usize::from(message.is_some())];
+        assert!(server.stderr_line().contains("connected"));
+        // It may be slower than this; then it finds the first part.
+        writer.write_all(b"half a ").unwrap();
+        thread::park_timeout(Duration::from_millis(100));
+        writer.write_all(b"line\n").unwrap();
+        assert_eq!(client.stdout(12), b"half a line\n");
+        drop(writer);
+        assert_eq!(client.end().success(), "");
+    }
+}
+
+#[cfg(unix)]
+fn a_stdout_that_does_not_wait_loses_nothing() {
+    let dir = TestDir::new();
+    let much = &dir.pipe("much");
+    let _server = dir.serve_with(&[much], &["say-bytes", "3000000"]);
+    let (mut reader, writer) = pipe().unwrap();
+    rustix::io::ioctl_fionbio(&writer, true).unwrap();
+    let mut command = dir.command(["connect", much, "--stay"]);
+    command.stdout(writer);
+    let client = Running::start(command);
+    // Until then it has filled the pipe, unless it is slower.
+    thread::park_timeout(Duration::from_millis(300));
+    let mut received = Vec::new();
+    reader.read_to_end(&mut received).unwrap();
+    assert_eq!(client.end().success(), "");
+    assert_eq!(received.len(), 3_000_000);
 }
 
 fn wrong_usage_is_code_2() {

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use crate::programs::program;
 
 /// A wait that takes longer than this fails.
-const TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One test.
 pub(crate) struct Test {
@@ -139,7 +139,8 @@ impl TestDir {
         TestDir::serving(self.command(line))
     }
 
-    fn serving(command: Command) -> Running {
+    /// Starts this `pipework serve`, and waits until it serves.
+    pub(crate) fn serving(command: Command) -> Running {
         let mut server = Running::start(command);
         let line = server.stderr_line();
         assert!(line.starts_with("pipework: serving "), "{line}");

@@ -1,6 +1,8 @@
 //! Ctrl-C and termination signals.
 
 use std::io::Write;
+#[cfg(unix)]
+use std::process::Stdio;
 
 use crate::harness::{Running, Test, TestDir, test};
 
@@ -9,6 +11,10 @@ pub(crate) fn tests() -> Vec<Test> {
         test(a_server_removes_its_name_and_reports_it),
         test(a_server_ends_its_commands),
         test(a_client_can_be_interrupted),
+        test(a_second_interruption_ends_commands_at_once)
+            .only_on_unix("there Ctrl-C reaches the command itself"),
+        #[cfg(unix)]
+        test(signals_that_were_ignored_stay_ignored),
     ]
 }
 
@@ -58,4 +64,35 @@ fn a_client_can_be_interrupted() {
     assert_eq!(client.stdout(1), b"x");
     client.interrupt();
     client.end().failure(130, "interrupted: 1 byte received");
+}
+
+fn a_second_interruption_ends_commands_at_once() {
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let server = dir.serve_with(&[hello], &["stay"]);
+    let mut client = dir.connect(&[hello, "--stay"]);
+    assert_eq!(client.stdout(5), b"here\n");
+    server.interrupt();
+    assert_eq!(client.end().code, Some(0));
+    server.interrupt();
+    // The command shares stderr, so that ends only when the command has exited too.
+    assert_eq!(server.end().code, Some(130));
+}
+
+/// As under `nohup`, and in a background job of a script.
+#[cfg(unix)]
+fn signals_that_were_ignored_stay_ignored() {
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let tool = env!("CARGO_BIN_EXE_pipework");
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "trap '' HUP INT; exec \"$@\"", "sh", tool, "serve", hello]);
+    command.env("PIPEWORK_DIR", dir.pipes()).env_remove("XDG_RUNTIME_DIR");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let server = TestDir::serving(command);
+    server.signal("HUP");
+    server.interrupt();
+    assert_eq!(dir.run_with(["connect", hello], b"still here").success(), "still here");
+    server.signal("TERM");
+    server.end().failure(130, "interrupted: 1 client served");
 }

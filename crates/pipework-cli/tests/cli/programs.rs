@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     io::{self, BufRead, Read, Write},
+    net::{Ipv4Addr, UdpSocket},
     process::{Command, ExitCode, Stdio},
     thread,
     time::Duration,
@@ -85,6 +86,21 @@ fn run(words: &[String]) -> io::Result<()> {
             let mut holder = Command::new(&line[0]);
             holder.args(&line[1..]).stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
             stdout.write_all(b"hi\n")?;
+        }
+        // Writes the number of a port, which stays taken until this process has ended.
+        ["hold-port"] => {
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+            writeln!(stdout, "{}", socket.local_addr()?.port())?;
+            stdout.flush()?;
+            thread::park_timeout(LONG);
+        }
+        // Leaves it to a process that it starts, and exits or waits to be killed.
+        ["let-hold-port", then] => {
+            let line = program(&["hold-port"]);
+            Command::new(&line[0]).args(&line[1..]).spawn()?;
+            if *then == "stay" {
+                thread::park_timeout(LONG);
+            }
         }
         ["hold", seconds] => thread::park_timeout(Duration::from_secs(seconds.parse().unwrap())),
         #[cfg(windows)]

@@ -1,9 +1,20 @@
 //! `pipework serve` with commands, options and several processes.
 
-use std::io::Write;
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io::Write,
+    net::{Ipv4Addr, UdpSocket},
+    thread,
+    time::{Duration, Instant},
+};
 
-use crate::harness::{Test, TestDir, is_wine, test};
+use crate::{
+    harness::{Running, TIMEOUT, Test, TestDir, is_wine, test},
+    programs::program,
+};
 
+const GROUPS: &str = "only the command itself is ended there";
 const FIRST: &str = "Wine creates another first instance of a name";
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -13,6 +24,13 @@ pub(crate) fn tests() -> Vec<Test> {
         test(lines_of_a_command_are_messages),
         test(a_client_that_disconnects_ends_the_commands_stdin),
         test(a_grandchild_that_keeps_stdout_open_delays_no_client),
+        test(a_client_that_left_ends_a_command_that_does_not_read),
+        test(a_client_that_left_ends_a_command_that_writes_nothing_more),
+        test(a_client_that_left_ends_a_command_of_a_plain_socket).only_on_unix("a path is not a pipe name"),
+        test(a_client_that_left_ends_what_its_command_started).only_on_unix(GROUPS),
+        test(a_client_that_left_ends_what_ignores_termination).only_on_unix(GROUPS),
+        test(a_command_that_exits_ends_what_it_started).only_on_unix(GROUPS),
+        test(a_command_is_started_without_ignored_signals).only_on_unix("Windows has no signals"),
         test(a_command_that_cannot_start_is_named),
         test(verbose_names_the_client),
         test(a_name_is_taken_once).skipped_if(is_wine(), FIRST),
@@ -68,6 +86,116 @@ fn a_grandchild_that_keeps_stdout_open_delays_no_client() {
     let hello = &dir.pipe("hello");
     let _server = dir.serve_with(&[hello], &["leave-holder", "20"]);
     assert_eq!(dir.run(["connect", hello, "--stay"]).success(), "hi\n");
+}
+
+/// The number of the port that a program holds, from its output.
+fn port(output: &mut Running) -> u16 {
+    let mut line = String::new();
+    while !line.ends_with('\n') {
+        line.push(output.stdout(1)[0].into());
+    }
+    line.trim_end().parse().unwrap()
+}
+
+/// Waits until the program that holds a port has ended.
+fn until_free(port: u16) {
+    let start = Instant::now();
+    while UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_err() {
+        assert!(start.elapsed() < TIMEOUT, "the program is not ended");
+        thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+/// A client that has more input than the pipe and the command's stdin take.
+fn client_with_much(dir: &TestDir, name: &str) -> Running {
+    let file = dir.file("much");
+    fs::write(&file, vec![b'x'; 3 << 20]).unwrap();
+    let mut command = dir.command(["connect", name]);
+    command.stdin(File::open(&file).unwrap());
+    Running::start(command)
+}
+
+/// The pipe has room for the next client, and the command has ended.
+fn a_client_that_left_ends_a_command_that_does_not_read() {
+    let dir = TestDir::new();
+    let (duplex, inbound) = (&dir.pipe("duplex"), &dir.pipe("in"));
+    let _server = dir.serve_with(&[duplex, "--max-instances", "1"], &["hold-port"]);
+    let mut reporting = dir.serve_with(&[inbound, "--direction", "in"], &["hold-port"]);
+    let (mut client, mut writer) = (client_with_much(&dir, duplex), client_with_much(&dir, inbound));
+    let (one, other) = (port(&mut client), port(&mut reporting));
+    client.kill();
+    writer.kill();
+    until_free(one);
+    until_free(other);
+    assert_ne!(port(&mut dir.connect(&[duplex])), 0);
+}
+
+fn a_client_that_left_ends_a_command_that_writes_nothing_more() {
+    let dir = TestDir::new();
+    let outbound = &dir.pipe("out");
+    let _server = dir.serve_with(&[outbound, "--direction", "out", "--max-instances", "1"], &["hold-port"]);
+    let mut client = dir.connect(&[outbound]);
+    let held = port(&mut client);
+    client.kill();
+    until_free(held);
+    assert_ne!(port(&mut dir.connect(&[outbound])), 0);
+}
+
+/// There the end of the input is not that of the client.
+fn a_client_that_left_ends_a_command_of_a_plain_socket() {
+    let dir = TestDir::new();
+    let path = dir.file("socket");
+    let path = path.to_str().unwrap();
+    let _server = dir.serve_with(&[path], &["hold-port"]);
+    let mut client = dir.connect(&[path]);
+    let held = port(&mut client);
+    client.kill();
+    until_free(held);
+}
+
+fn a_client_that_left_ends_what_its_command_started() {
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let _server = dir.serve_with(&[hello], &["let-hold-port", "stay"]);
+    let mut client = dir.connect(&[hello]);
+    let held = port(&mut client);
+    client.kill();
+    until_free(held);
+}
+
+fn a_client_that_left_ends_what_ignores_termination() {
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let shell = [OsString::from("sh"), "-c".into(), "trap '' TERM; \"$@\"; exit".into(), "sh".into()];
+    let line = ["serve", hello, "--"].map(OsString::from).into_iter().chain(shell);
+    let _server = TestDir::serving(dir.command(line.chain(program(&["hold-port"]))));
+    let mut client = dir.connect(&[hello]);
+    let held = port(&mut client);
+    client.kill();
+    until_free(held);
+}
+
+fn a_command_that_exits_ends_what_it_started() {
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let _server = dir.serve_with(&[hello], &["let-hold-port", "exit"]);
+    let mut client = dir.connect(&[hello, "--stay"]);
+    let held = port(&mut client);
+    until_free(held);
+    assert_eq!(client.end().code, Some(0));
+}
+
+/// Not even with SIGPIPE ignored, as the tool itself has it.
+fn a_command_is_started_without_ignored_signals() {
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let endless = "while echo yes; do :; done 2> /dev/null; echo still there >&2";
+    let mut server = dir.serve(&[hello, "--verbose", "--", "sh", "-c", endless]);
+    let mut client = dir.connect(&[hello]);
+    assert!(server.stderr_line().contains("client 1 connected"));
+    assert_eq!(client.stdout(4), b"yes\n");
+    client.kill();
+    assert_eq!(server.stderr_line(), "pipework: client 1 disconnected");
 }
 
 fn a_command_that_cannot_start_is_named() {

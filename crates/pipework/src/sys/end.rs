@@ -82,6 +82,9 @@ pub(crate) trait PipeEnd: Debug + Send + Sync {
         self.peer()
     }
 
+    /// Whether the peer has its end open, without waiting.
+    fn is_connected(&self) -> io::Result<bool>;
+
     /// Lets the threads and tasks of this end spin before they sleep, or not.
     #[cfg(unix)]
     fn set_spin(&self, _spins: bool) {}
@@ -247,6 +250,10 @@ impl End {
 
     pub(crate) fn peer(&self) -> io::Result<Peer> {
         self.current()?.peer()
+    }
+
+    pub(crate) fn is_connected(&self) -> io::Result<bool> {
+        self.current()?.is_connected()
     }
 
     /// Another handle to the same end, which stays with its connection.

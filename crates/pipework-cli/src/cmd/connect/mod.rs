@@ -1,20 +1,20 @@
 //! `pipework connect`: connects stdin and stdout to a pipe, in both directions at the same time.
 //!
 //! One thread sends, and the main thread receives. A read from stdin can't be cancelled, so the main thread never waits
-//! for the sender, unless clients only write to the pipe.
+//! for the sender, unless clients only write to the pipe. Then it also checks whether the server is there.
 
 mod credentials;
 mod hex;
 
 use std::{
-    io::{self, BufRead, Read, StdinLock, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{self, Receiver, Sender},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use pipework::{
@@ -28,6 +28,7 @@ use crate::{
     failure::{Failure, Status, timed_out},
     interrupt,
     output::{count, filled, print},
+    stdio::Stdin,
 };
 
 /// The maximum that is read from stdin, or printed, at a time.
@@ -35,6 +36,9 @@ const CHUNK_LEN: usize = 64 * 1024;
 
 /// How long to wait for more data after the end of stdin, if the pipe can't be half-closed.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// How often a client that only writes checks whether the server is there.
+const TICK: Duration = Duration::from_millis(500);
 
 /// How long a write in progress may take to fail after the server has closed.
 const WRITE_FAILURE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -97,11 +101,11 @@ fn open(
     let mut options = ClientOptions::new();
     options.wait_absent(args.wait).canceller(interrupted);
     credentials::apply(&args.remote, name, &mut options)?;
-    match args.timeout {
-        Some(timeout) => _ = options.timeout(timeout),
-        None if args.wait => _ = options.timeout(Duration::MAX),
-        None => {}
+    let timeout = args.timeout.or(args.wait.then_some(Duration::MAX));
+    if let Some(timeout) = timeout {
+        options.timeout(timeout);
     }
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut receiving = options.clone();
     if args.message {
         receiving.read_mode(PipeMode::Message);
@@ -110,21 +114,49 @@ fn open(
         Ok(stream) => return Ok((stream, Direction::Duplex)),
         // The pipe may have one direction only.
         Err(error) if error == PipeErrorKind::AccessDenied => {
-            if let Ok(stream) = receiving.write(false).connect(name) {
-                return Ok((stream, Direction::Out));
+            let one_way = [(Direction::Out, receiving.write(false)), (Direction::In, options.read(false))];
+            match open_one_way(name, one_way, deadline) {
+                Some(Ok(opened)) => return Ok(opened),
+                Some(Err(error)) => error,
+                None => error,
             }
-            if let Ok(stream) = options.read(false).connect(name) {
-                return Ok((stream, Direction::In));
-            }
-            error
         }
         Err(error) => error,
     };
+    Err(not_opened(args, name, interrupted, error))
+}
+
+/// Opens the pipe in the one direction that it has, and waits for it as the options say. `None` if it is refused in both:
+/// then it is not a matter of the direction.
+fn open_one_way(
+    name: &PipeName,
+    one_way: [(Direction, &mut ClientOptions); 2],
+    deadline: Option<Instant>,
+) -> Option<io::Result<(PipeStream, Direction)>> {
+    for (direction, options) in one_way {
+        // The first attempt does not wait, so that a refusal is not waited for.
+        let opened = match options.open(name) {
+            Err(error) if error == PipeErrorKind::AccessDenied => continue,
+            Err(error) if error == PipeErrorKind::Busy || error == PipeErrorKind::Absent => {
+                if let Some(deadline) = deadline {
+                    options.timeout(deadline.saturating_duration_since(Instant::now()));
+                }
+                options.connect(name)
+            }
+            opened => opened,
+        };
+        return Some(opened.map(|stream| (stream, direction)));
+    }
+    None
+}
+
+/// Why the pipe could not be opened.
+fn not_opened(args: &ConnectArgs, name: &PipeName, interrupted: &Canceller, error: io::Error) -> Failure {
     if interrupted.is_cancelled() {
-        return Err(Failure::interrupted("not connected yet"));
+        return Failure::interrupted("not connected yet");
     }
     if error == PipeErrorKind::TimedOut {
-        return Err(timed_out(name));
+        return timed_out(name);
     }
     let no_messages = args.message && error == PipeErrorKind::Invalid;
     let (absent, denied) = match name.kind() {
@@ -139,7 +171,7 @@ fn open(
     };
     let failure =
         Failure::of_pipe(name, error).hint_if(Status::Absent, absent).hint_if(Status::Denied, denied);
-    Err(if no_messages { failure.hint("if this is a byte pipe, omit --message") } else { failure })
+    if no_messages { failure.hint("if this is a byte pipe, omit --message") } else { failure }
 }
 
 // ---------------------------------------------------------------------- sending
@@ -167,8 +199,7 @@ struct StdinSender {
 impl StdinSender {
     /// Sends all of stdin and waits until the server has read it. Then reports the result and wakes the receiver.
     fn run(self, message: bool) {
-        let stdin = io::stdin().lock();
-        let result = if message { self.send_lines(stdin) } else { self.send_bytes(stdin) };
+        let result = if message { self.send_lines(BufReader::new(Stdin)) } else { self.send_bytes(Stdin) };
         let end = || match self.on_eof {
             OnEof::HalfClose => self.stream.shutdown_write(),
             OnEof::Drain => self.stream.drain(),
@@ -184,22 +215,20 @@ impl StdinSender {
         self.ended.cancel();
     }
 
-    fn send_bytes(&self, mut stdin: StdinLock<'_>) -> io::Result<()> {
+    fn send_bytes(&self, mut stdin: impl Read) -> io::Result<()> {
         let mut buffer = vec![0; CHUNK_LEN];
         loop {
-            match stdin.read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(len) => self.write(|mut stream| stream.write_all(filled(&buffer, len)))?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+            match stdin.read(&mut buffer).map_err(unreadable)? {
+                0 => return Ok(()),
+                len => self.write(|mut stream| stream.write_all(filled(&buffer, len)))?,
             }
         }
     }
 
     /// Sends each line as a message, without the line end. An empty line is an empty message.
-    fn send_lines(&self, mut stdin: StdinLock<'_>) -> io::Result<()> {
+    fn send_lines(&self, mut stdin: impl BufRead) -> io::Result<()> {
         let mut line = Vec::new();
-        while stdin.read_until(b'\n', &mut line)? > 0 {
+        while stdin.read_until(b'\n', &mut line).map_err(unreadable)? > 0 {
             self.write(|stream| stream.write_message(line.strip_suffix(b"\n").unwrap_or(&line)))?;
             line.clear();
         }
@@ -212,6 +241,11 @@ impl StdinSender {
         self.writing.store(false, Ordering::Relaxed);
         Ok(())
     }
+}
+
+/// Stdin can't be read: a directory, or a terminal that is gone.
+fn unreadable(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("can't read stdin: {error}"))
 }
 
 // -------------------------------------------------------------------- receiving
@@ -249,13 +283,16 @@ impl PipeReceiver<'_> {
             }
             match PipeErrorKind::of(&error) {
                 Some(PipeErrorKind::Aborted) => {
+                    self.check_sent()?;
                     if self.idle == Some(Duration::ZERO) {
-                        return self.finish();
+                        return Ok(());
                     }
                     self.stream.set_canceller(Some(self.interrupted));
                     self.stream.set_read_timeout(self.idle)?;
                 }
                 Some(PipeErrorKind::TimedOut) => return self.finish(),
+                // The server's close is no error of a read: the connection to a remote server was lost.
+                Some(PipeErrorKind::Broken) => return Err(error.into()),
                 _ if is_gone(&error) => return self.finish(),
                 _ => return Err(error.into()),
             }
@@ -284,18 +321,33 @@ impl PipeReceiver<'_> {
         }
     }
 
-    /// Waits for the sender, on a pipe that clients only write to.
-    fn wait_for_sender(&self) -> Result<(), Failure> {
-        match self.sent.recv() {
+    /// The sender has ended, and has reported its result.
+    fn check_sent(&mut self) -> Result<(), Failure> {
+        match self.sent.try_recv() {
             Ok(result) => self.check(result),
-            Err(_) => Ok(()),
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => Ok(()),
+        }
+    }
+
+    /// Waits for the sender, on a pipe that clients only write to. The sender may wait for stdin while the server closes.
+    fn wait_for_sender(&self) -> Result<(), Failure> {
+        loop {
+            match self.sent.recv_timeout(TICK) {
+                Ok(result) => return self.check(result),
+                Err(RecvTimeoutError::Timeout) if matches!(self.stream.is_connected(), Ok(false)) => {
+                    return self.finish();
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
         }
     }
 
     fn check(&self, result: io::Result<()>) -> Result<(), Failure> {
         match result {
             Err(_) if self.interrupted.is_cancelled() => Err(self.interruption()),
-            Err(error) if is_gone(&error) => {
+            // A lost connection to a remote server has a text of its own.
+            Err(error) if is_gone(&error) && error != PipeErrorKind::Broken => {
                 Err(Failure::failed("the server closed the pipe before it had read all of stdin"))
             }
             result => result.map_err(Failure::from),

@@ -1,12 +1,13 @@
 //! `pipework serve`: serves each client with an echo or with a command.
 
+mod command;
 mod relay;
 
 use std::{
     collections::HashMap,
     io::{self, Read, Write},
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{self, Sender},
     },
     thread,
@@ -19,7 +20,10 @@ use pipework::{
 
 use crate::{
     args::{Direction, ServeArgs},
-    cmd::serve::relay::{Event, Relay},
+    cmd::serve::{
+        command::RunningCommand,
+        relay::{Event, Relay},
+    },
     failure::{Failure, Status},
     interrupt,
     output::{count, filled, say},
@@ -37,14 +41,21 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     }
     let name = PipeName::new(&args.name)?;
     let interrupted = Canceller::new()?;
+    let relays = Arc::new(Relays::default());
     interrupt::watch({
-        let interrupted = interrupted.clone();
-        move || interrupted.cancel()
+        let (interrupted, relays) = (interrupted.clone(), Arc::clone(&relays));
+        move || {
+            // After the second one the process exits, and Ctrl-C reaches no command by itself.
+            if interrupted.is_cancelled() {
+                relays.kill_commands();
+            }
+            interrupted.cancel();
+        }
     })?;
     let listener = listen(args, &name).map_err(|error| Failure::of_pipe(&name, error))?;
     listener.set_canceller(Some(&interrupted));
     let half_close = matches!(name.kind(), PipeNameKind::Socket(_));
-    let server = Server { args, half_close, relays: Mutex::default() };
+    let server = Server { args, half_close, relays };
     say(format_args!("serving {name} ({}) at {}", server.describe(), name.location()?.display()));
 
     let served = server.serve(listener);
@@ -88,16 +99,53 @@ struct Server<'a> {
     args: &'a ServeArgs,
     /// Whether clients can half-close the connection: on Unix domain sockets.
     half_close: bool,
-    relays: Mutex<Relays>,
+    relays: Arc<Relays>,
 }
 
 /// The relays of all clients.
 #[derive(Default)]
-struct Relays {
+struct Relays(Mutex<RunningRelays>);
+
+#[derive(Default)]
+struct RunningRelays {
     /// Whether the server is stopping: no more relays start.
     stopping: bool,
-    /// The event channel of each running relay, by the client's number.
-    running: HashMap<usize, Sender<Event>>,
+    /// The event channel and the command of each running relay, by the client's number.
+    running: HashMap<usize, (Sender<Event>, Arc<RunningCommand>)>,
+}
+
+impl Relays {
+    /// Adds a relay, unless the server is stopping.
+    fn add(&self, number: usize, events: Sender<Event>, command: Arc<RunningCommand>) -> bool {
+        let mut relays = self.lock();
+        if !relays.stopping {
+            relays.running.insert(number, (events, command));
+        }
+        !relays.stopping
+    }
+
+    fn remove(&self, number: usize) {
+        self.lock().running.remove(&number);
+    }
+
+    fn stop(&self) {
+        let mut relays = self.lock();
+        relays.stopping = true;
+        for (events, _) in relays.running.values() {
+            // A relay whose channel is closed has ended already.
+            events.send(Event::Stop).ok();
+        }
+    }
+
+    fn kill_commands(&self) {
+        for (_, command) in self.lock().running.values() {
+            command.kill();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, RunningRelays> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Server<'_> {
@@ -127,13 +175,7 @@ impl Server<'_> {
             }
             // Remove the name first, so that no more clients connect.
             drop(listener);
-            let mut relays = self.relays.lock().unwrap_or_else(PoisonError::into_inner);
-            relays.stopping = true;
-            for relay in relays.running.values() {
-                // A relay whose channel is closed has ended already.
-                relay.send(Event::Stop).ok();
-            }
-            drop(relays);
+            self.relays.stop();
             served
         })
     }
@@ -159,16 +201,12 @@ impl Server<'_> {
 
     fn relay(&self, number: usize, stream: PipeStream) -> io::Result<()> {
         let (events, inbox) = mpsc::channel();
-        {
-            let mut relays = self.relays.lock().unwrap_or_else(PoisonError::into_inner);
-            if relays.stopping {
-                return Ok(());
-            }
-            relays.running.insert(number, events.clone());
+        let relay = Relay::start(self.args, stream, self.half_close, &events)?;
+        if self.relays.add(number, events, relay.command()) {
+            relay.run(&inbox);
+            self.relays.remove(number);
         }
-        let result = Relay::start(self.args, stream, self.half_close, &events).map(|relay| relay.run(&inbox));
-        self.relays.lock().unwrap_or_else(PoisonError::into_inner).running.remove(&number);
-        result
+        Ok(())
     }
 }
 

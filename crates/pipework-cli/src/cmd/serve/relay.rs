@@ -1,9 +1,12 @@
 //! One client and the command that serves it.
 //!
 //! Three threads work for the relay: one moves input (pipe to stdin), one moves output (stdout to pipe), and one waits
-//! for the process. They send events to the relay, which acts on them. Only the relay owns the pipe; the movers borrow
-//! it for one call at a time. So a mover that is blocked by the command (a grandchild may keep its stdout open forever)
-//! keeps no pipe open.
+//! for the command. They send events to the relay, which acts on them. Only the relay owns the pipe; the movers borrow
+//! it for one call at a time. So a mover that is blocked by the command (a daemon may keep its stdout open forever) keeps
+//! no pipe open.
+//!
+//! A mover that is blocked by the command does not see that the client disconnects, and a pipe without input has no mover
+//! that could. So the relay itself checks that, at each [`TICK`].
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -18,22 +21,28 @@ use std::{
 };
 
 use pipework::{Canceller, MessageRead, PipeStream};
-use shared_child::SharedChild;
 
 use crate::{
     args::{Direction, ServeArgs},
-    cmd::serve::CHUNK_LEN,
+    cmd::serve::{CHUNK_LEN, command::RunningCommand},
     output::filled,
 };
 
 /// The longest line that is sent as one message; a longer line becomes several messages.
 const LINE_LEN_MAX: u64 = 64 << 20;
 
-/// How long a command may run after its client has disconnected.
-const GRACE: Duration = Duration::from_secs(5);
+/// How often the relay checks whether the client is connected.
+const TICK: Duration = Duration::from_millis(500);
 
-/// How long a command may run after the server was asked to stop.
-const GRACE_AT_STOP: Duration = Duration::from_secs(1);
+/// How long a command may run after its client has disconnected, until it is asked to end. With a [`TICK`] to notice
+/// that, and [`GRACE_TO_END`], it is killed within five seconds.
+const GRACE: Duration = Duration::from_secs(4);
+
+/// How long a command may run after the server was asked to stop, until it is asked to end.
+const GRACE_AT_STOP: Duration = Duration::from_millis(500);
+
+/// How long a command may run after it was asked to end, until it is killed.
+const GRACE_TO_END: Duration = Duration::from_millis(500);
 
 /// How long stdout may be silent after the command has exited. Then another process is assumed to keep it open.
 const LINGER: Duration = Duration::from_secs(1);
@@ -53,11 +62,14 @@ pub(super) enum Event {
 
 /// One client and its command.
 pub(super) struct Relay {
-    stream: Arc<PipeStream>,
+    /// `None` once the connection has ended.
+    stream: Option<Arc<PipeStream>>,
     /// Cancels the movers' waits on the pipe.
     canceller: Canceller,
-    child: Arc<SharedChild>,
+    command: Arc<RunningCommand>,
     output: Option<Arc<OutputState>>,
+    /// When the command is asked to end, once its client has disconnected or the server stops.
+    terminate_at: Option<Instant>,
 }
 
 /// The progress of the output mover.
@@ -83,70 +95,87 @@ impl Relay {
         command.args(arguments);
         command.stdin(if args.direction == Direction::Out { Stdio::null() } else { Stdio::piped() });
         command.stdout(if args.direction == Direction::In { Stdio::inherit() } else { Stdio::piped() });
-        let child = SharedChild::spawn(&mut command).map_err(|error| {
+        let command = RunningCommand::start(&mut command).map_err(|error| {
             io::Error::new(error.kind(), format!("can't start `{}`: {error}", program.to_string_lossy()))
         })?;
-        let (stream, child) = (Arc::new(stream), Arc::new(child));
+        let (stream, command) = (Some(Arc::new(stream)), Arc::new(command));
         // From here on dropping the relay ends the command.
-        let mut relay = Relay { stream, canceller, child, output: None };
+        let mut relay = Relay { stream, canceller, command, output: None, terminate_at: None };
         relay.start_threads(args.message, half_close, events)?;
         Ok(relay)
     }
 
+    pub(super) fn command(&self) -> Arc<RunningCommand> {
+        Arc::clone(&self.command)
+    }
+
     fn start_threads(&mut self, message: bool, half_close: bool, events: &Sender<Event>) -> io::Result<()> {
-        let new_mover =
-            || Mover { stream: Arc::downgrade(&self.stream), message, half_close, events: events.clone() };
-        if let Some(stdin) = self.child.take_stdin() {
+        let stream = self.stream.as_ref().map_or_else(Weak::new, Arc::downgrade);
+        let new_mover = || Mover { stream: stream.clone(), message, half_close, events: events.clone() };
+        if let Some(stdin) = self.command.take_stdin() {
             let mover = new_mover();
             Builder::new().spawn(move || mover.move_input(stdin))?;
         }
-        if let Some(stdout) = self.child.take_stdout() {
+        if let Some(stdout) = self.command.take_stdout() {
             let (mover, state) = (new_mover(), Arc::new(OutputState::default()));
             let moving = Arc::clone(&state);
             Builder::new().spawn(move || mover.move_output(stdout, &moving))?;
             self.output = Some(state);
         }
-        let (watched, events) = (Arc::clone(&self.child), events.clone());
+        let (watched, events) = (self.command(), events.clone());
         Builder::new().spawn(move || {
-            // An error means that there is no process to wait for.
-            watched.wait().ok();
+            watched.wait_until_exited();
             events.send(Event::Exited).ok();
         })?;
         Ok(())
     }
 
     /// Runs until the command has exited and the client has its output, or until a timeout.
-    pub(super) fn run(self, events: &Receiver<Event>) {
+    pub(super) fn run(mut self, events: &Receiver<Event>) {
         let mut output_open = self.output.is_some();
         let mut exited = false;
-        let mut kill_at: Option<Instant> = None;
-        loop {
-            let event = match (kill_at, exited) {
-                (Some(kill_at), _) => events.recv_timeout(kill_at.saturating_duration_since(Instant::now())),
-                (None, true) => events.recv_timeout(LINGER),
-                (None, false) => events.recv().map_err(RecvTimeoutError::from),
-            };
-            match event {
+        let mut terminated = false;
+        let mut output_moved = Instant::now();
+        while !(exited && !output_open) {
+            let now = Instant::now();
+            match self.terminate_at {
+                Some(at) if now >= at + GRACE_TO_END => break,
+                Some(at) if now >= at && !terminated => {
+                    terminated = true;
+                    self.command.terminate();
+                }
+                _ => {}
+            }
+            if !exited || self.output_moves() {
+                output_moved = now;
+            } else if now >= output_moved + LINGER {
+                break;
+            }
+            match events.recv_timeout(self.next_check(now, terminated)) {
                 Ok(Event::Exited) => exited = true,
                 Ok(Event::OutputEnded) => output_open = false,
-                Ok(Event::Disconnected) => {
-                    // The output has no reader any more.
-                    output_open = false;
-                    kill_at.get_or_insert_with(|| Instant::now() + GRACE);
-                }
+                Ok(Event::Disconnected) => output_open = self.disconnected(),
+                Err(RecvTimeoutError::Timeout) if self.has_left() => output_open = self.disconnected(),
                 Ok(Event::Stop) => {
                     // Ends the movers; the end of the input mover closes the command's stdin.
                     self.canceller.cancel();
                     output_open = false;
-                    kill_at = Some(Instant::now() + GRACE_AT_STOP);
+                    self.terminate_at = Some(Instant::now() + GRACE_AT_STOP);
                 }
-                Err(RecvTimeoutError::Timeout) if kill_at.is_none() && self.output_moves() => {}
-                Err(_) => break,
-            }
-            if exited && !output_open {
-                break;
+                Err(_) => {}
             }
         }
+    }
+
+    /// Limits the time of the command. The output has no reader any more, so it is not open.
+    fn disconnected(&mut self) -> bool {
+        self.terminate_at.get_or_insert_with(|| Instant::now() + GRACE);
+        false
+    }
+
+    /// Whether the client has disconnected unnoticed by the movers.
+    fn has_left(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| matches!(stream.is_connected(), Ok(false)))
     }
 
     /// Whether output was sent since the last check, or waits for the client.
@@ -154,15 +183,24 @@ impl Relay {
         let Some(state) = &self.output else { return false };
         state.moved.swap(false, Ordering::Relaxed) || !state.waits_for_command.load(Ordering::Relaxed)
     }
+
+    /// How long to wait for an event.
+    fn next_check(&self, now: Instant, terminated: bool) -> Duration {
+        let Some(at) = self.terminate_at else { return TICK };
+        let at = if terminated { at + GRACE_TO_END } else { at };
+        at.saturating_duration_since(now).min(TICK)
+    }
 }
 
 impl Drop for Relay {
-    /// Cancels the movers' waits, so that the relay is the last owner of the pipe, and kills the command if it runs.
+    /// Ends the connection, and then what still runs of the command.
     fn drop(&mut self) {
+        // The movers' waits end, so that the relay is the last owner of the pipe.
         self.canceller.cancel();
-        // Both do nothing if the command has exited.
-        self.child.kill().ok();
-        self.child.wait().ok();
+        self.stream = None;
+        let now = Instant::now();
+        let kill_at = self.terminate_at.map_or(now, |at| at) + GRACE_TO_END;
+        self.command.end(kill_at.min(now + GRACE_TO_END));
     }
 }
 

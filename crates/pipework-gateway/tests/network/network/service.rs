@@ -19,6 +19,7 @@ pub(crate) const CASES: &[(&str, Exclusive)] = &[
     ("a_second_gateway_names_the_running_one", second),
     ("wrong_configurations_are_reported", wrong_configurations),
     ("sighup_reloads_the_configuration", reload),
+    ("a_signal_that_was_ignored_stays_ignored", ignored),
     ("it_keeps_one_capability", capabilities),
     ("directories_that_others_can_access_are_refused", directories),
     ("names_can_be_granted_while_it_runs", grants),
@@ -121,6 +122,16 @@ fn reload() {
     let other = "connections-per-caller = 2\nrun-dir = \"/run/elsewhere\"\nlog = \"info\"\n";
     fixture.reload(other, "configuration reloaded");
     assert_eq!(client::impacket(&fixture, user, &["opens", "reloaded"]), ["open"]);
+}
+
+/// The fixture's gateway is a background job of a script, for which the shell ignores SIGINT.
+fn ignored() {
+    let mut fixture = Fixture::with_config("");
+    fixture.gateway.signal("INT");
+    fixture.reload("", "configuration reloaded");
+    fixture.gateway.signal("TERM");
+    assert_eq!(fixture.gateway.wait(), Some(0));
+    assert_eq!(fixture.gateway.log().matches("stopping").count(), 1);
 }
 
 fn capabilities() {

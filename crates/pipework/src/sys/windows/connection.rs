@@ -140,6 +140,11 @@ impl Connection {
         handle_info::info(self.pipe.as_handle())
     }
 
+    pub(super) fn is_connected(&self) -> io::Result<bool> {
+        self.pipe
+            .within(self.generation, || Ok(handle_info::state(self.pipe.as_handle())? == State::Connected))
+    }
+
     /// Returns the peer. What was learned once stays available after the peer has gone (rule A3).
     pub(super) fn peer(&self) -> io::Result<Peer> {
         let mut known = self.peer.lock().unwrap_or_else(PoisonError::into_inner);

@@ -63,6 +63,10 @@ impl PipeEnd for Connection {
         Connection::info(self)
     }
 
+    fn is_connected(&self) -> io::Result<bool> {
+        Connection::is_connected(self)
+    }
+
     fn peer(&self) -> io::Result<Peer> {
         Connection::peer(self)
     }

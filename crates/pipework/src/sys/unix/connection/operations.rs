@@ -100,6 +100,11 @@ impl PipeEnd for Connection {
         Ok(Connection::info(self))
     }
 
+    fn is_connected(&self) -> io::Result<bool> {
+        self.poll_hangup();
+        Ok(!self.is_over())
+    }
+
     fn peer(&self) -> io::Result<Peer> {
         self.await_identity(&self.options.read_limit())?;
         Connection::peer(self)

@@ -162,6 +162,10 @@ impl PipeEnd for RemoteEnd {
         Err(unsupported("`info`"))
     }
 
+    fn is_connected(&self) -> io::Result<bool> {
+        Err(unsupported("`is_connected`"))
+    }
+
     /// The server's host; SMB does not report the user that serves the pipe.
     fn peer(&self) -> io::Result<Peer> {
         let session = &self.pipe.session;

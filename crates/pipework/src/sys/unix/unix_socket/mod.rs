@@ -375,6 +375,12 @@ impl PipeEnd for SocketEnd {
         })
     }
 
+    /// The socket hangs up when the peer closes, not when it only shuts down its sending direction.
+    fn is_connected(&self) -> io::Result<bool> {
+        let seen = poll::now(self.as_fd(), PollFlags::empty());
+        Ok(!seen.intersects(PollFlags::HUP | PollFlags::ERR))
+    }
+
     fn peer(&self) -> io::Result<Peer> {
         Peer::of(self.as_fd())
     }

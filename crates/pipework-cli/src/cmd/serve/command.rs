@@ -1,0 +1,161 @@
+//! The command of one client, and the processes that it starts.
+//!
+//! On Unix the command leads a process group, which ends with it. A process that has left the group, such as a daemon, is
+//! no part of the command any more.
+
+use std::{
+    io,
+    process::{ChildStdin, ChildStdout, Command},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use shared_child::SharedChild;
+
+/// A command that was started.
+#[derive(Debug)]
+pub(super) struct RunningCommand {
+    child: SharedChild,
+    /// Whether the command and its group have ended. Then their number may be another's.
+    ended: Mutex<bool>,
+}
+
+impl RunningCommand {
+    pub(super) fn start(command: &mut Command) -> io::Result<RunningCommand> {
+        system::lead_a_group(command);
+        Ok(RunningCommand { child: SharedChild::spawn(command)?, ended: Mutex::new(false) })
+    }
+
+    pub(super) fn take_stdin(&self) -> Option<ChildStdin> {
+        self.child.take_stdin()
+    }
+
+    pub(super) fn take_stdout(&self) -> Option<ChildStdout> {
+        self.child.take_stdout()
+    }
+
+    /// Waits until the command has exited. Processes that it started may run on.
+    pub(super) fn wait_until_exited(&self) {
+        system::wait_until_exited(&self.child);
+    }
+
+    /// Asks all processes of the command to end, where the system can do that.
+    pub(super) fn terminate(&self) {
+        if !*self.ended() {
+            system::terminate(&self.child);
+        }
+    }
+
+    /// Kills all processes of the command.
+    pub(super) fn kill(&self) {
+        if !*self.ended() {
+            system::kill(&self.child);
+        }
+    }
+
+    /// Ends what still runs of the command: gently, and by force from `kill_at` on.
+    pub(super) fn end(&self, kill_at: Instant) {
+        system::end(&self.child, kill_at);
+        *self.ended() = true;
+    }
+
+    fn ended(&self) -> MutexGuard<'_, bool> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(unix)]
+mod system {
+    use std::{
+        os::unix::process::CommandExt,
+        process::Command,
+        thread,
+        time::{Duration, Instant},
+    };
+
+    use rustix::{
+        io::Errno,
+        process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid},
+    };
+    use shared_child::SharedChild;
+
+    /// How often a group is checked for processes that are left. Nothing signals the end of a grandchild.
+    const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+    pub(super) fn lead_a_group(command: &mut Command) {
+        command.process_group(0);
+    }
+
+    /// Leaves the command a zombie, so that its number stays that of its group until `end`.
+    pub(super) fn wait_until_exited(child: &SharedChild) {
+        let Some(id) = id(child) else { return };
+        let exited = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        while matches!(waitid(WaitId::Pid(id), exited), Err(Errno::INTR)) {}
+    }
+
+    pub(super) fn terminate(child: &SharedChild) {
+        signal(child, Signal::TERM);
+    }
+
+    pub(super) fn kill(child: &SharedChild) {
+        signal(child, Signal::KILL);
+    }
+
+    pub(super) fn end(child: &SharedChild, kill_at: Instant) {
+        let by_force = Instant::now() >= kill_at;
+        signal(child, if by_force { Signal::KILL } else { Signal::TERM });
+        if by_force {
+            child.wait().ok();
+            return;
+        }
+        let mut has_exited = false;
+        while Instant::now() < kill_at {
+            // The number stays the group's as long as one process is in it.
+            has_exited = has_exited || !matches!(child.try_wait(), Ok(None));
+            if has_exited && id(child).is_none_or(|group| test_kill_process_group(group).is_err()) {
+                return;
+            }
+            thread::park_timeout(POLL_INTERVAL);
+        }
+        signal(child, Signal::KILL);
+        child.wait().ok();
+    }
+
+    /// An error means that no process is left, or that it has become another user's.
+    fn signal(child: &SharedChild, signal: Signal) {
+        if let Some(group) = id(child) {
+            kill_process_group(group, signal).ok();
+        }
+    }
+
+    fn id(child: &SharedChild) -> Option<Pid> {
+        i32::try_from(child.id()).ok().and_then(Pid::from_raw)
+    }
+}
+
+/// A process has no group here that could be ended: only the command itself is.
+#[cfg(windows)]
+mod system {
+    use std::{process::Command, time::Instant};
+
+    use shared_child::SharedChild;
+
+    pub(super) fn lead_a_group(_command: &mut Command) {}
+
+    pub(super) fn wait_until_exited(child: &SharedChild) {
+        // An error means that there is no process to wait for.
+        child.wait().ok();
+    }
+
+    pub(super) fn terminate(_child: &SharedChild) {}
+
+    pub(super) fn kill(child: &SharedChild) {
+        // It does nothing if the command has exited.
+        child.kill().ok();
+    }
+
+    pub(super) fn end(child: &SharedChild, _kill_at: Instant) {
+        kill(child);
+        child.wait().ok();
+    }
+}
