@@ -148,6 +148,9 @@ pub(crate) struct Gateway {
 /// The environment variable that limits the open files of a gateway.
 pub(crate) const OPEN_FILES: &str = "OPEN_FILES";
 
+/// The environment variable that, as `ignore`, lets a gateway start with SIGHUP and SIGINT ignored.
+pub(crate) const SIGNALS: &str = "SIGNALS";
+
 /// Runs the gateway, and kills it when standard input is closed. Exits with the gateway's exit code.
 const GUARD: &str = r#"
 log=$1
@@ -155,7 +158,8 @@ shift
 [ -z "$OPEN_FILES" ] || ulimit -n "$OPEN_FILES"
 # The shell redirects the standard input of background jobs, so they use descriptor 3.
 exec 3<&0
-"$@" 2>>"$log" </dev/null 3<&- &
+# The shell lets background jobs ignore SIGINT.
+env "--${SIGNALS:-default}-signal=HUP,INT" "$@" 2>>"$log" </dev/null 3<&- &
 gateway=$!
 echo $gateway
 (cat >/dev/null; kill $gateway 2>/dev/null) <&3 >/dev/null &

@@ -9,9 +9,10 @@ use std::{
 use super::{
     Exclusive,
     client::{self, ClientProcess, DISCONNECTED},
-    fixture::{Directories, Fixture, Gateway, command},
+    fixture::{Directories, Fixture, Gateway, SIGNALS, command},
     samba::{Samba, Setup},
     server::{Behavior, Server, ServerPlan},
+    wait_until,
 };
 
 pub(crate) const CASES: &[(&str, Exclusive)] = &[
@@ -124,14 +125,17 @@ fn reload() {
     assert_eq!(client::impacket(&fixture, user, &["opens", "reloaded"]), ["open"]);
 }
 
-/// The fixture's gateway is a background job of a script, for which the shell ignores SIGINT.
+/// As under `nohup`, and in a background job of a script.
 fn ignored() {
-    let mut fixture = Fixture::with_config("");
-    fixture.gateway.signal("INT");
-    fixture.reload("", "configuration reloaded");
-    fixture.gateway.signal("TERM");
-    assert_eq!(fixture.gateway.wait(), Some(0));
-    assert_eq!(fixture.gateway.log().matches("stopping").count(), 1);
+    let (samba, directories) = (Samba::start(&Setup::default()), Directories::new());
+    let mut gateway = Gateway::start_with(&samba.conf(), &directories, &[], &[(SIGNALS, "ignore")]);
+    gateway.signal("HUP");
+    gateway.signal("INT");
+    let _server = Server::start(&directories.pipes(), &ServerPlan::new("after", true, Behavior::Echo));
+    wait_until("the pipe is exported", || samba.np().join("after").is_symlink());
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait(), Some(0));
+    assert!(!gateway.log().contains("reloaded"), "{}", gateway.log());
 }
 
 fn capabilities() {
