@@ -11,6 +11,7 @@ mod client;
 mod connection;
 mod delegation;
 mod end;
+mod fork;
 mod mapping;
 mod name;
 mod os;

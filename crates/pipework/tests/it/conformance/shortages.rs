@@ -41,7 +41,9 @@ fn message_pair(quota: u32) -> io::Result<(NamedPipe, PipeStream)> {
 fn repeat<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
-            Err(error) if !is_gone(&error) && error.to_string().contains("os error 24") => thread::yield_now(),
+            Err(error) if !is_gone(&error) && error.to_string().contains("os error 24") => {
+                thread::yield_now()
+            }
             outcome => return outcome,
         }
     }

@@ -1,6 +1,7 @@
 #![expect(unsafe_code, reason = "the runtime takes descriptors by their numbers")]
 //! Waiting in the runtime's reactor, at a descriptor that is registered when a task first waits at it.
 
+use super::super::fork::Origin;
 use crate::{
     error::context,
     sys::waiters::{Waiter, Waiters},
@@ -38,7 +39,7 @@ struct Registrations {
     registered: Mutex<Vec<(Id, Registered)>>,
     /// The process that made it: a forked child must not take the parent's descriptor out of the reactor,
     /// which they share.
-    process: u32,
+    origin: Origin,
 }
 
 type Registered = AsyncFd<Share<dyn Descriptor>>;
@@ -107,7 +108,7 @@ impl Reactor {
             Box::new(Registrations {
                 waiters: Arc::default(),
                 registered: Mutex::default(),
-                process: std::process::id(),
+                origin: Origin::current(),
             })
         })
     }
@@ -117,7 +118,7 @@ impl Drop for Registrations {
     fn drop(&mut self) {
         let registered = self.registered.get_mut().unwrap_or_else(PoisonError::into_inner);
         let registered = std::mem::take(registered);
-        if std::process::id() != self.process {
+        if !self.origin.is_here() {
             let _left_to_the_parent = ManuallyDrop::new(registered);
             return;
         }

@@ -27,6 +27,7 @@ mod write;
 use super::{
     super::{WaitLimit, errors::disconnected},
     end_options::EndOptions,
+    fork::Origin,
     os,
     peer::Peer,
     poll,
@@ -101,7 +102,7 @@ pub(crate) struct Connection {
     /// On a server, the instance's slot among those of the name, which the connection keeps.
     slot: Mutex<Option<Arc<dyn Debug + Send + Sync>>>,
     /// The process that made this end: a forked child must not end it.
-    process: u32,
+    origin: Origin,
 }
 
 /// The rights of an end.
@@ -189,7 +190,7 @@ impl Connection {
             made: Instant::now(),
             seen_alive: AtomicUsize::new(0),
             slot: Mutex::default(),
-            process: std::process::id(),
+            origin: Origin::current(),
         }
     }
 
@@ -426,7 +427,7 @@ impl AsFd for Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         // In a forked child the connection is still the parent's.
-        if std::process::id() != self.process {
+        if !self.origin.is_here() {
             return;
         }
         if let Some(rings) = self.rings.get()

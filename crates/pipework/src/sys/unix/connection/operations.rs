@@ -1,8 +1,6 @@
 //! The operations of a connection, on each of its surfaces: the checks that come first, the attempt, and its
 //! driver.
 
-#[cfg(feature = "tokio")]
-use super::{task::TaskWait, write::ignore_unless_over};
 use super::{
     super::{end_options::EndOptions, peer::Peer},
     Connection, LazyWaitLimit,
@@ -10,6 +8,8 @@ use super::{
     read::of_reply,
     write::Progress,
 };
+#[cfg(feature = "tokio")]
+use super::{task::TaskWait, write::ignore_unless_over};
 #[cfg(feature = "tokio")]
 use crate::sys::end::Work;
 use crate::{

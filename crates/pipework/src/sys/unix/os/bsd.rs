@@ -15,7 +15,7 @@ use std::{
     mem::MaybeUninit,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::Path,
-    sync::atomic::AtomicU32,
+    sync::atomic::{AtomicU32, AtomicU64},
     time::Duration,
 };
 
@@ -32,6 +32,11 @@ pub(crate) const RECEIVE_FLAGS: RecvFlags = RecvFlags::DONTWAIT.union(RecvFlags:
 /// How everything is received: never waiting. `keep_from_children` does the rest.
 #[cfg(target_vendor = "apple")]
 pub(crate) const RECEIVE_FLAGS: RecvFlags = RecvFlags::DONTWAIT;
+
+/// A word that the kernel zeroes in a forked child: not by a call that is the same on these systems.
+pub(crate) fn word_wiped_on_fork() -> Option<&'static AtomicU64> {
+    None
+}
 
 /// A look at what waits in a socket shows no descriptors: these kernels would put their own pointers there instead.
 pub(crate) const PEEK_SHOWS_DESCRIPTORS: bool = false;

@@ -6,6 +6,7 @@ use rustix::{
     event::{EventfdFlags, epoll, eventfd},
     fs::{FileType, Mode, OFlags, StatFs, XattrFlags},
     io::Errno,
+    mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap},
     net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, accept_with, socket_with},
     thread::futex,
     time::{
@@ -18,7 +19,8 @@ use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     path::Path,
-    sync::atomic::AtomicU32,
+    ptr,
+    sync::atomic::{AtomicU32, AtomicU64},
     time::Duration,
 };
 
@@ -26,6 +28,22 @@ use std::{
 pub(crate) const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 /// How everything is received: never waiting, descriptors not inherited.
 pub(crate) const RECEIVE_FLAGS: RecvFlags = RecvFlags::DONTWAIT.union(RecvFlags::CMSG_CLOEXEC);
+
+/// A word that the kernel zeroes in a forked child, also in one of a bare `clone`. `None` before Linux 4.14.
+pub(crate) fn word_wiped_on_fork() -> Option<&'static AtomicU64> {
+    let (len, access) = (size_of::<AtomicU64>(), ProtFlags::READ | ProtFlags::WRITE);
+    // SAFETY: a null hint makes the kernel choose a free place, so no existing memory is touched.
+    let base = unsafe { mmap_anonymous(ptr::null_mut(), len, access, MapFlags::PRIVATE) }.ok()?;
+    // SAFETY: the page is the one that was just mapped, and nothing refers to it yet. The advice changes what children see.
+    if unsafe { madvise(base, len, Advice::LinuxWipeOnFork) }.is_err() {
+        // SAFETY: the page is the one that was just mapped, and nothing refers to it.
+        unsafe { munmap(base, len) }.ok();
+        return None;
+    }
+    // SAFETY: a mapping begins on a page, so it is aligned. It is readable and writable for the length of the word, zeroed, which
+    // is a value of the word, and never unmapped. It is reached through this reference only.
+    Some(unsafe { &*base.cast::<AtomicU64>() })
+}
 
 /// A look at what waits in a socket gets copies of its descriptors. The portable build does without, as other kernels do.
 pub(crate) const PEEK_SHOWS_DESCRIPTORS: bool = !cfg!(pipework_portable);

@@ -1,3 +1,4 @@
+#![expect(unsafe_code, reason = "a handler of forks")]
 //! What differs between kernels and is not part of the design: sockets' flags, credentials, events, readiness.
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -21,7 +22,12 @@ use rustix::{
     io::Errno,
     process::{Resource, getrlimit},
 };
-use std::{io, os::fd::BorrowedFd, path::Path};
+use std::{
+    io,
+    os::fd::BorrowedFd,
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 /// Whether a file system shows the same files, with the same inodes, by every path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,4 +66,21 @@ pub(crate) fn check_file_size(len: usize) -> io::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// A word that is zero at first, and zero again in each process that is forked from this one.
+pub(crate) fn word_zeroed_on_fork() -> &'static AtomicU64 {
+    kernel::word_wiped_on_fork().unwrap_or_else(word_zeroed_by_handler)
+}
+
+/// Such a word, by a handler of the C library, which only its own `fork` calls.
+fn word_zeroed_by_handler() -> &'static AtomicU64 {
+    static WORD: AtomicU64 = AtomicU64::new(0);
+    extern "C" fn zero() {
+        WORD.store(0, Ordering::Relaxed);
+    }
+    // SAFETY: the handler is a function of this library, without arguments, that only stores to a static atomic: it may run in
+    // a child whose parent has threads. It fails only without memory, and then a child takes itself for its parent.
+    unsafe { libc::pthread_atfork(None, None, Some(zero)) };
+    &WORD
 }

@@ -5,6 +5,7 @@
 //! answer. The kept thread stays away while such threads come and go, and takes over when none has come for a
 //! moment.
 
+use super::super::fork::Origin;
 use crate::error::{PipeErrorKind, context, fail};
 use ::tokio::{
     runtime::{Builder, Handle, Runtime},
@@ -33,7 +34,7 @@ const GRACE: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(super) struct Background {
     /// The process that has the thread. A forked child has this memory and no such thread.
-    process: u32,
+    origin: Origin,
     runtime: Runtime,
     shift: Mutex<Shift>,
     changed: Condvar,
@@ -76,7 +77,7 @@ impl Background {
     fn start() -> io::Result<Arc<Background>> {
         let runtime = Builder::new_current_thread().enable_io().enable_time().thread_name(NAME).build()?;
         let background = Arc::new(Background {
-            process: std::process::id(),
+            origin: Origin::current(),
             runtime,
             shift: Mutex::default(),
             changed: Condvar::new(),
@@ -145,7 +146,7 @@ impl Background {
     }
 
     fn checked(&self) -> io::Result<&Background> {
-        if self.process == std::process::id() {
+        if self.origin.is_here() {
             return Ok(self);
         }
         let text = "this process was forked from one with remote pipes, and lacks the thread that runs them: \

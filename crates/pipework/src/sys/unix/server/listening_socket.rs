@@ -2,6 +2,7 @@
 
 use super::super::{
     claim,
+    fork::Origin,
     name::{directory::Directory, permission::Permission},
     os,
 };
@@ -30,7 +31,7 @@ pub(crate) struct ListeningSocket {
     directory: Arc<Directory>,
     ending: claim::Ending,
     /// The process that made it: a forked child must not take its name away.
-    process: u32,
+    origin: Origin,
 }
 
 impl ListeningSocket {
@@ -55,7 +56,7 @@ impl ListeningSocket {
                 taking,
                 directory: Arc::clone(directory),
                 ending,
-                process: std::process::id(),
+                origin: Origin::current(),
             };
             let prepared = rustix::net::listen(&listening.socket, claim::BACKLOG)
                 .map_err(io::Error::from)
@@ -190,7 +191,7 @@ impl AsFd for ListeningSocket {
 
 impl Drop for ListeningSocket {
     fn drop(&mut self) {
-        if std::process::id() == self.process {
+        if self.origin.is_here() {
             self.remove_name();
         }
     }

@@ -3,6 +3,7 @@
 use super::{
     super::{
         claim,
+        fork::Origin,
         name::{
             directory::{self, Directory, Lock, Rest},
             namespace::{self, NameDir},
@@ -42,7 +43,7 @@ pub(crate) struct ServedName {
     /// The proof of life of this process: bound, never listening.
     _liveness: OwnedFd,
     leaf: EntryName,
-    process: u32,
+    origin: Origin,
 }
 
 /// A place among the instances of a pipe; given back when it is dropped.
@@ -219,8 +220,8 @@ fn create_first(
     }
     let (liveness, leaf) = ServedName::open(&directory, &header, &permission)?;
     begin(&directory, &header, &permission).inspect_err(|_| directory.unlink(&leaf.encode()))?;
-    let (directory, process) = (Arc::new(directory), std::process::id());
-    let served = ServedName { name_dir, directory, header, permission, _liveness: liveness, leaf, process };
+    let (directory, origin) = (Arc::new(directory), Origin::current());
+    let served = ServedName { name_dir, directory, header, permission, _liveness: liveness, leaf, origin };
     listen(spec, InstanceSlot::first(served)?, takes)
 }
 
@@ -266,8 +267,8 @@ fn create_another(
     // The first instance decided who may open the pipe.
     let permission = Permission::from_text(&header.access)?;
     let (liveness, leaf) = ServedName::open(&directory, &header, &permission)?;
-    let (directory, process) = (Arc::new(directory), std::process::id());
-    let served = ServedName { name_dir, directory, header, permission, _liveness: liveness, leaf, process };
+    let (directory, origin) = (Arc::new(directory), Origin::current());
+    let served = ServedName { name_dir, directory, header, permission, _liveness: liveness, leaf, origin };
     listen(spec, InstanceSlot::first(served)?, takes)
 }
 
@@ -341,8 +342,8 @@ impl InstanceSlot {
 
     /// One more place of a pipe that this process serves already.
     fn another(is_it: impl Fn(&ServedName) -> bool) -> io::Result<Option<InstanceSlot>> {
-        let (mut all, process) = (served(), std::process::id());
-        let entry = all.iter_mut().find(|entry| entry.served.process == process && is_it(&entry.served));
+        let mut all = served();
+        let entry = all.iter_mut().find(|entry| entry.served.origin.is_here() && is_it(&entry.served));
         let Some(entry) = entry else { return Ok(None) };
         entry.served.directory.note_count(entry.served.leaf, entry.instances + 1)?;
         entry.instances += 1;
@@ -386,7 +387,7 @@ impl Drop for NameHold {
 /// Changes the numbers of a pipe, and ends it where nothing is left of it in this process. In a forked child nothing is
 /// given back: it is the parent's.
 fn give_back(pipe: &Arc<ServedName>, change: impl FnOnce(&mut Entry)) {
-    if std::process::id() != pipe.process {
+    if !pipe.origin.is_here() {
         return;
     }
     let mut all = served();

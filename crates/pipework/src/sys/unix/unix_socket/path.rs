@@ -2,6 +2,7 @@
 
 use super::{
     super::{
+        fork::Origin,
         name::{directory::Lock, namespace, permission::Permission, view},
         os,
     },
@@ -27,13 +28,13 @@ const BACKLOG: i32 = 128;
 pub(crate) struct SocketPath {
     path: PathBuf,
     identity: Option<(u64, u64)>,
-    process: u32,
+    origin: Origin,
 }
 
 impl SocketPath {
     /// A path that another process has taken, which is left alone.
     pub(in crate::sys::unix) fn of_another(path: PathBuf) -> SocketPath {
-        SocketPath { path, identity: None, process: std::process::id() }
+        SocketPath { path, identity: None, origin: Origin::current() }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -45,7 +46,7 @@ impl Drop for SocketPath {
     fn drop(&mut self) {
         // Only what is still ours, and not in a forked child. No process takes it over while we live, so what
         // is ours now is ours in the next line too.
-        if std::process::id() == self.process
+        if self.origin.is_here()
             && self.identity.is_some()
             && stat(&self.path).ok().flatten().map(|stat| identity(&stat)) == self.identity
         {
@@ -73,7 +74,7 @@ pub(crate) fn bind(path: &Path, permission: &Permission) -> io::Result<(OwnedFd,
     unlink(&aside);
     outcome?;
     let identity = stat(path)?.map(|stat| identity(&stat));
-    Ok((socket, SocketPath { path: path.to_owned(), identity, process: std::process::id() }))
+    Ok((socket, SocketPath { path: path.to_owned(), identity, origin: Origin::current() }))
 }
 
 /// Gives the socket its path, replacing one that a dead process of this user left.
