@@ -20,6 +20,7 @@ mod refresh;
 mod relay;
 mod samba;
 mod signals;
+mod smbd_case;
 mod socket;
 mod target;
 mod threads;

@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 use super::{
     acceptor::ListenerChange,
     directories::{LinkOutcome, NpDir, RunDir, remove_file},
-    names::export_name,
+    names::export_names,
     refresh::{RefreshSignal, Wake},
     target::{Target, accepts_remote},
     watch::PipeDirWatch,
@@ -170,11 +170,14 @@ fn select_targets(
 ) -> BTreeMap<String, Target> {
     let mut targets = BTreeMap::new();
     for pipe in pipes.into_iter().filter(accepts_remote) {
-        match export_name(&pipe.name, |name| np_dir.path_len(name)) {
-            Ok(name) => {
-                // Two pipes whose names differ in case only can have one export name. The first one wins.
-                let target = Target::new(pipe, name.clone());
-                targets.entry(name).or_insert(target);
+        match export_names(&pipe.name, |name| np_dir.path_len(name)) {
+            Ok(files) => {
+                let label = files.first().cloned().unwrap_or_default();
+                let target = Target::new(pipe, label);
+                for file in files {
+                    // Two directories of pipes can have the same name. A local client gets the first one too.
+                    targets.entry(file).or_insert_with(|| target.clone());
+                }
             }
             Err(error) => {
                 warnings.insert(format!("{:?} is not exported: {error}", pipe.name.to_string()));

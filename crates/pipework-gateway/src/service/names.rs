@@ -4,6 +4,8 @@ use std::fmt;
 
 use pipework::{PipeName, PipeNameKind};
 
+use super::smbd_case;
+
 /// The longest path of a Unix socket: `sun_path` without the NUL.
 const SOCKET_PATH_LEN_MAX: usize = 107;
 
@@ -71,40 +73,78 @@ impl fmt::Display for NameError {
     }
 }
 
-/// Returns the file name that smbd looks up when a remote client opens a pipe: the pipe's name in lower case.
-/// `path_len` returns the length of the path that a file name has.
-pub(crate) fn export_name(name: &PipeName, path_len: impl Fn(&str) -> usize) -> Result<String, NameError> {
-    let PipeNameKind::Local(name) = name.kind() else { return Err(NameError::NotLocal) };
-    let name: String = name.chars().map(to_lowercase).collect();
-    if name.contains(['/', '\0']) || name == "." || name == ".." {
-        return Err(NameError::NotAFileName);
+/// Returns the file names that smbd looks up when a remote client opens a pipe. `path_len` returns the length of the
+/// path that a file name has.
+///
+/// The first is for the name as the server spells it. smbd leaves some capitals as they are, so the name in small
+/// letters and the name in capitals can be other files. Each name belongs to one pipe: see [`is_same_pipe`].
+pub(crate) fn export_names(
+    name: &PipeName,
+    path_len: impl Fn(&str) -> usize,
+) -> Result<Vec<String>, NameError> {
+    let PipeNameKind::Local(given) = name.kind() else { return Err(NameError::NotLocal) };
+    let mut files = vec![lookup_name(given, &path_len)?];
+    for map in [to_small, to_capital] {
+        let spelling: String = given.chars().map(map).collect();
+        // Another spelling that smbd can't look up is reached by the spellings that it can.
+        let file = lookup_name(&spelling, &path_len).ok().filter(|_| is_same_pipe(name, &spelling));
+        files.extend(file.filter(|file| !files.contains(file)));
     }
-    if RESERVED_NAMES.contains(&name.as_str()) {
-        return Err(NameError::Reserved);
-    }
-    if path_len(&name) > SOCKET_PATH_LEN_MAX {
-        return Err(NameError::TooLong);
-    }
-    Ok(name)
+    Ok(files)
 }
 
-/// Unicode's simple case mapping: one character for one character.
-fn to_lowercase(char: char) -> char {
-    let mut mapped = char.to_lowercase();
-    match (mapped.next(), mapped.next()) {
-        (Some(one), None) => one,
-        _ => char,
+/// Returns the file name that smbd looks up when a remote client asks for this spelling.
+fn lookup_name(spelling: &str, path_len: impl Fn(&str) -> usize) -> Result<String, NameError> {
+    let file: String = spelling.chars().map(smbd_case::to_lowercase).collect();
+    if file.contains(['/', '\0']) || file == "." || file == ".." {
+        return Err(NameError::NotAFileName);
     }
+    if RESERVED_NAMES.contains(&file.as_str()) {
+        return Err(NameError::Reserved);
+    }
+    if path_len(&file) > SOCKET_PATH_LEN_MAX {
+        return Err(NameError::TooLong);
+    }
+    Ok(file)
+}
+
+/// Whether a spelling names this pipe. Then no other pipe has the file name of the spelling: letters that smbd puts into
+/// one are one for the library too.
+fn is_same_pipe(name: &PipeName, spelling: &str) -> bool {
+    PipeName::new(format!(r"\\.\pipe\{spelling}")).is_ok_and(|other| other == *name)
+}
+
+fn to_small(letter: char) -> char {
+    single(letter.to_lowercase()).unwrap_or(letter)
+}
+
+fn to_capital(letter: char) -> char {
+    single(letter.to_uppercase()).unwrap_or(letter)
+}
+
+/// The letter, unless the mapping has several.
+fn single(mut mapped: impl Iterator<Item = char>) -> Option<char> {
+    let first = mapped.next();
+    first.filter(|_| mapped.next().is_none())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn exported(name: &str) -> Result<String, NameError> {
+    fn pipe(name: &str) -> PipeName {
         // With the prefix: without it, a name that begins with a slash is the path of a Unix socket.
-        let name = PipeName::new(format!(r"\\.\pipe\{name}")).unwrap();
-        export_name(&name, |name| "/run/samba/ncalrpc/np/".len() + name.len())
+        PipeName::new(format!(r"\\.\pipe\{name}")).unwrap()
+    }
+
+    fn all_exported(name: &str) -> Result<Vec<String>, NameError> {
+        export_names(&pipe(name), |name| "/run/samba/ncalrpc/np/".len() + name.len())
+    }
+
+    fn exported(name: &str) -> Result<String, NameError> {
+        let files = all_exported(name)?;
+        assert_eq!(files.len(), 1, "{files:?}");
+        Ok(files[0].clone())
     }
 
     #[test]
@@ -113,6 +153,33 @@ mod tests {
         assert_eq!(exported("GRÜSSE"), Ok("grüsse".into()));
         assert_eq!(exported(r"Back\Slash"), Ok(r"back\slash".into()));
         assert_eq!(exported("..."), Ok("...".into()));
+    }
+
+    #[test]
+    fn a_name_has_a_file_for_each_spelling_that_smbd_tells_apart() {
+        // smbd puts Ă into lower case, and not Ș.
+        assert_eq!(all_exported("Știri Ă"), Ok(vec!["Știri ă".into(), "știri ă".into()]));
+        assert_eq!(all_exported("știri"), Ok(vec!["știri".into(), "Știri".into()]));
+        assert_eq!(all_exported("ȘȚ-șț"), Ok(vec!["ȘȚ-șț".into(), "șț-șț".into(), "ȘȚ-ȘȚ".into()]));
+        // Beyond the Basic Multilingual Plane, case counts for smbd and for the library.
+        assert_eq!(all_exported("\u{10400}"), Ok(vec!["\u{10400}".into()]));
+        // The Ohm sign is not the letter Ω for the library, so its small letter belongs to another pipe.
+        assert_eq!(all_exported("\u{2126}"), Ok(vec!["\u{2126}".into()]));
+        // A spelling that is reserved is left out.
+        assert_eq!(all_exported("\u{17f}poolss"), Ok(vec!["\u{17f}poolss".into()]));
+    }
+
+    #[test]
+    fn letters_that_are_one_for_smbd_are_one_for_the_library() {
+        let letters = ('\u{1}'..=char::MAX).filter(|letter| !r"\/".contains(*letter));
+        let changed: Vec<char> =
+            letters.filter(|letter| smbd_case::to_lowercase(*letter) != *letter).collect();
+        assert_eq!(changed.len(), 635);
+        for letter in changed {
+            let small = smbd_case::to_lowercase(letter);
+            assert!(is_same_pipe(&pipe(&letter.to_string()), &small.to_string()), "{letter:?} {small:?}");
+            assert_eq!(smbd_case::to_lowercase(small), small, "{letter:?}");
+        }
     }
 
     #[test]

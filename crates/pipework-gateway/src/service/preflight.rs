@@ -13,7 +13,7 @@ use super::{
     config::Config,
     directories,
     failure::{EXIT_FAILED, Failure},
-    names::export_name,
+    names::export_names,
     samba::{self, SmbConf, TestparmError},
     target::accepts_remote,
 };
@@ -239,11 +239,13 @@ fn list_exports(config: &Config) -> Vec<Finding> {
 fn describe_export(config: &Config, pipe: &PipeEntry) -> Finding {
     let np_dir = samba::find_np_dir(config).unwrap_or_default();
     let name = pipe.name.to_string();
-    match export_name(&pipe.name, |name| np_dir.join(name).as_os_str().len()) {
-        Ok(file) => {
+    match export_names(&pipe.name, |name| np_dir.join(name).as_os_str().len()) {
+        Ok(files) => {
             let kind = if pipe.mode == Some(PipeMode::Message) { "messages" } else { "bytes" };
             let owner = pipe.owner.as_deref().unwrap_or("unknown");
-            Finding::good(format!("exported: {name:?} ({kind}, owner {owner:?}), as {file:?}"))
+            let files: Vec<String> = files.iter().map(|file| format!("{file:?}")).collect();
+            let files = files.join(" and ");
+            Finding::good(format!("exported: {name:?} ({kind}, owner {owner:?}), as {files}"))
         }
         Err(error) => {
             Finding::missing(format!("not exported: {name:?}: {error}"), "give the pipe another name")

@@ -11,6 +11,8 @@ mod pipework_client;
 mod samba;
 mod server;
 mod service;
+#[path = "../../src/service/smbd_case.rs"]
+mod smbd_case;
 mod transfer;
 mod two_hosts;
 

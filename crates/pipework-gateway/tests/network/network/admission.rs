@@ -1,6 +1,17 @@
 //! Which clients reach which pipes, and what the servers learn of them.
 
-use std::{fs, os::unix::fs::MetadataExt};
+use std::{
+    fs,
+    io::{self, Read, Write},
+    os::unix::{
+        fs::{MetadataExt, symlink},
+        net::{UnixListener, UnixStream},
+    },
+    thread,
+};
+
+use pipework::{ClientOptions, Credentials};
+use pipework_gateway::npa;
 
 use super::{
     Shared,
@@ -9,6 +20,7 @@ use super::{
     matrix,
     samba::{Samba, Setup, User},
     server::{Behavior, Server, ServerPlan},
+    smbd_case,
 };
 
 pub(crate) const CASES: &[(&str, Shared)] = &[
@@ -19,6 +31,8 @@ pub(crate) const CASES: &[(&str, Shared)] = &[
     ("a_local_pipe_is_not_exported", local_only),
     ("names_that_are_not_exported_are_not_found", unknown_names),
     ("names_are_case_insensitive", any_case),
+    ("names_with_capitals_that_smbd_leaves_are_found", capitals_that_stay),
+    ("smbd_lowers_the_letters_of_the_table", letters_of_smbd),
     ("names_of_samba_s_pipes_are_not_exported", reserved_names),
     ("foreign_files_are_not_touched", foreign_files),
     ("connections_per_account_are_limited", limits),
@@ -178,6 +192,59 @@ fn any_case(fixture: &Fixture) {
         ["transact 5"]
     );
     matrix::note("impacket", "any", "unusual case, ü, \\ in a name", "found");
+}
+
+fn capitals_that_stay(fixture: &Fixture) {
+    for (name, spellings) in [
+        ("Știri-Țară", ["Știri-Țară", "știri-țară", "ȘTIRI-ȚARĂ"]),
+        ("\u{10d0}-\u{1c90}", ["\u{10d0}-\u{1c90}", "\u{10d0}-\u{10d0}", "\u{1c90}-\u{1c90}"]),
+    ] {
+        let _server = fixture.serve(&ServerPlan::new(name, true, Behavior::Echo));
+        for spelling in spellings {
+            let lines = client::impacket(fixture, fixture.samba.user(), &["transact", spelling, "5"]);
+            assert_eq!(lines, ["transact 5"], "{name} as {spelling}");
+        }
+    }
+    matrix::note("impacket", "any", "Ș, Ț, Georgian in a name", "found");
+}
+
+/// Opens names with every letter that has another case, and serves each where the gateway would export it.
+fn letters_of_smbd(fixture: &Fixture) {
+    let has_case = |letter: &char| {
+        !letter.is_ascii() && (letter.to_lowercase().ne([*letter]) || letter.to_uppercase().ne([*letter]))
+    };
+    let letters: Vec<char> = ('A'..='Z').chain(('\u{80}'..=char::MAX).filter(has_case)).collect();
+    assert!(letters.len() > 2800, "{}", letters.len());
+    let socket = fixture.directories.path("letters");
+    let listener = UnixListener::bind(&socket).unwrap();
+    thread::spawn(move || listener.incoming().try_for_each(|client| admit(&client?)));
+    let user = fixture.samba.user();
+    let mut options = ClientOptions::new();
+    options.credentials(Credentials::password(&user.name, &user.password)).remote_port(fixture.samba.port());
+    // One session for all of them.
+    let _held = fixture.serve(&ServerPlan::new("beside-letters", false, Behavior::Wait));
+    let _session = options.connect(r"\\127.0.0.1\pipe\beside-letters").unwrap();
+    for letters in letters.chunks(12) {
+        let name: String = letters.iter().collect();
+        let file: String = letters.iter().copied().map(smbd_case::to_lowercase).collect();
+        let link = fixture.samba.np().join(format!("letters-{file}"));
+        symlink(&socket, &link).unwrap();
+        let opened = options.open(format!(r"\\127.0.0.1\pipe\letters-{name}"));
+        assert!(opened.is_ok(), "smbd looks for other letters than {file}: {opened:?}");
+        fs::remove_file(&link).unwrap();
+    }
+}
+
+/// Lets any client in.
+fn admit(mut socket: &UnixStream) -> io::Result<()> {
+    let mut prefix = [0; npa::PREFIX_LEN];
+    socket.read_exact(&mut prefix)?;
+    let len = npa::request_len(prefix).map_err(io::Error::other)?;
+    let mut request = prefix.to_vec();
+    request.resize(len, 0);
+    socket.read_exact(&mut request[npa::PREFIX_LEN..])?;
+    let level = npa::parse(&request).map_err(io::Error::other)?.level;
+    socket.write_all(&npa::reply(level, false))
 }
 
 fn reserved_names(fixture: &Fixture) {
