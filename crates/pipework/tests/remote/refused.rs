@@ -11,6 +11,8 @@ use std::{
     fs,
     io::{self, Read, Write},
     net::{Ipv4Addr, TcpListener},
+    os::unix::net::{UnixListener, UnixStream},
+    process::Command,
     thread,
     time::Duration,
 };
@@ -33,6 +35,8 @@ pub(crate) const CASES: &[Case] = &[
     ("a_server_that_is_none_is_told", a_server_that_is_none_is_told),
     ("without_a_ticket_there_is_no_identity", without_a_ticket_there_is_no_identity),
     ("smbd_killed_ends_its_pipes", smbd_killed_ends_its_pipes),
+    ("a_pipe_with_a_full_queue_is_busy", a_pipe_with_a_full_queue_is_busy),
+    ("a_share_that_is_closed_ends_its_pipes", a_share_that_is_closed_ends_its_pipes),
 ];
 
 fn a_wrong_password_is_told_from_a_refusal(place: &Place) {
@@ -282,4 +286,42 @@ fn smbd_killed_ends_its_pipes(_: &Place) {
     }
     let error = place.options().open(place.address("x")).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{error}");
+}
+
+/// smbd connects to the pipe's socket without waiting, and reports a full queue with a status of its own.
+fn a_pipe_with_a_full_queue_is_busy(place: &Place) {
+    let name = unique();
+    let path = place.np.join(name.to_lowercase());
+    let socket = UnixListener::bind(&path).unwrap();
+    // A second call changes the length of the queue.
+    rustix::net::listen(&socket, 0).unwrap();
+    let queued = UnixStream::connect(&path).unwrap();
+    let error = place.options().open(place.address(&name)).unwrap_err();
+    assert!(error == PipeErrorKind::Busy, "{error}");
+    let waited = place.options().timeout(Duration::from_millis(50)).connect(place.address(&name));
+    let error = waited.unwrap_err();
+    assert!(error == PipeErrorKind::TimedOut && error.to_string().contains("was busy"), "{error}");
+    drop((socket, queued));
+    fs::remove_file(path).unwrap();
+}
+
+/// The administrator closes the share of pipes: its pipes end, and the next one has a new session.
+fn a_share_that_is_closed_ends_its_pipes(_: &Place) {
+    let samba = Samba::start(&Setup::default());
+    let place = Place::of(&samba);
+    let (client, server) = open(&place, Kind::Messages);
+    let (mut writer, _silent) = open(&place, Kind::Bytes);
+    let mut close = Command::new("smbcontrol");
+    close.arg("--configfile").arg(samba.conf()).args(["smbd", "close-share", "IPC$"]);
+    assert!(close.status().unwrap().success());
+    // smbd closes the sockets of the share's pipes.
+    let mut server = server;
+    assert_eq!(server.read_message(), None);
+    for ended in [client.read_message(9).map(drop), writer.write(b"x").map(drop)] {
+        let error = ended.unwrap_err();
+        assert!(error == PipeErrorKind::Broken, "{error}");
+    }
+    let (mut client, mut server) = open(&place, Kind::Bytes);
+    client.write_all(b"anew").unwrap();
+    assert_eq!(server.read_exactly(4), b"anew");
 }

@@ -5,7 +5,7 @@ use crate::{
     samba::{Samba, Setup},
     server::{Kind, Served},
 };
-use pipework::{ClientOptions, Credentials, PipeErrorKind};
+use pipework::{ClientOptions, Credentials, PipeErrorKind, PipeStream};
 use std::{
     fs,
     io::{Read, Write},
@@ -16,7 +16,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) const CASES: &[Case] = &[("tickets_sign_in", tickets_sign_in)];
+pub(crate) const CASES: &[Case] = &[
+    ("tickets_sign_in", tickets_sign_in),
+    ("a_ticket_with_a_pac_is_refused_with_the_remedy", a_ticket_with_a_pac_is_refused_with_the_remedy),
+    ("pipes_outlive_the_ticket_of_their_session", pipes_outlive_the_ticket_of_their_session),
+];
 
 /// Where everything of the realm is; set in the process that calls.
 const REALM_VARIABLE: &str = "PIPEWORK_REMOTE_REALM";
@@ -25,20 +29,34 @@ const REALM: &str = "PIPE.TEST";
 const PROGRAMS: [&str; 4] = ["krb5kdc", "kdb5_util", "kadmin.local", "kinit"];
 const START: Duration = Duration::from_secs(20);
 
+/// The password of the realm's user.
+const PASSWORD: &str = "of-the-realm";
+
 fn tickets_sign_in(_: &Place) {
+    with_realm("tickets_sign_in", false, sign_in);
+}
+
+fn a_ticket_with_a_pac_is_refused_with_the_remedy(_: &Place) {
+    with_realm("a_ticket_with_a_pac_is_refused_with_the_remedy", true, sign_in_with_pac);
+}
+
+fn pipes_outlive_the_ticket_of_their_session(_: &Place) {
+    with_realm("pipes_outlive_the_ticket_of_their_session", false, outlive_tickets);
+}
+
+/// Runs a case in a process that has a realm in its environment: smbd and the library find it there.
+fn with_realm(name: &str, pac: bool, case: fn(&Path)) {
     if let Some(realm) = std::env::var_os(REALM_VARIABLE) {
-        return call(Path::new(&realm));
+        return case(Path::new(&realm));
     }
     if let Some(missing) = PROGRAMS.iter().find(|program| !runs(program)) {
         skip(&format!("{missing} is not installed (apt-get install krb5-kdc krb5-admin-server krb5-user)"));
     }
-    let realm = Realm::new();
-    // smbd and the library find the realm by their environment, which is that of a process from its beginning.
-    again("tickets_sign_in", &realm.environment());
+    again(name, &Realm::new(pac).environment());
 }
 
-/// Serves and calls, in a process that has the realm in its environment.
-fn call(realm: &Path) {
+/// An smbd that takes tickets of the realm, and a user of both.
+fn serve(realm: &Path) -> (Samba, String) {
     let keytab = realm.join("keytab");
     let mut samba = Samba::start(&Setup {
         global: vec![
@@ -49,10 +67,86 @@ fn call(realm: &Path) {
         ..Setup::default()
     });
     let user = samba.add_user("of no use with tickets").name;
-    let password = "of-the-realm";
-    kadmin(&format!("addprinc -pw {password} {user}"));
+    kadmin(&format!("addprinc -pw {PASSWORD} {user}"));
     kadmin("addprinc -randkey cifs/localhost");
     kadmin(&format!("ktadd -k {} cifs/localhost", keytab.display()));
+    (samba, user)
+}
+
+fn kinit(user: &str, lifetime: &str) {
+    run(Command::new("kinit").args(["-l", lifetime, user]), &format!("{PASSWORD}\n"));
+}
+
+fn sign_in_with_pac(realm: &Path) {
+    let (samba, user) = serve(realm);
+    kinit(&user, "1h");
+    let error = ClientOptions::new().remote_port(samba.port()).open(r"\\localhost\pipe\x").unwrap_err();
+    assert!(error == PipeErrorKind::AccessDenied, "{error}");
+    assert!(error.to_string().contains("disable_pac = true"), "{error}");
+}
+
+fn outlive_tickets(realm: &Path) {
+    /// `LIFETIME`, and a second more.
+    const OVER: Duration = Duration::from_secs(7);
+    const LIFETIME: &str = "6s";
+    let (samba, user) = serve(realm);
+    let (np, name) = (samba.np(), unique());
+    let served = Served::new(&np, &name, Kind::Bytes);
+    let start = Instant::now();
+    kinit(&user, LIFETIME);
+    let address = format!(r"\\localhost\pipe\{name}");
+    let open = |require_encryption: bool| {
+        let mut options = ClientOptions::new();
+        options.remote_port(samba.port()).require_encryption(require_encryption).open(&address)
+    };
+    let opened = [false, true].map(|encrypted| {
+        thread::scope(|scope| {
+            let accepting = scope.spawn(|| served.accept());
+            (open(encrypted).unwrap(), accepting.join().unwrap(), encrypted)
+        })
+    });
+    thread::scope(|scope| {
+        // A read that waits goes on waiting.
+        let reading: Vec<_> = opened.iter().map(|(client, ..)| scope.spawn(|| read_late(client))).collect();
+        while start.elapsed() < OVER {
+            thread::park_timeout(OVER.saturating_sub(start.elapsed()));
+        }
+        for (client, _, encrypted) in &opened {
+            let mut client = client;
+            for error in [client.write(b"refused").unwrap_err(), open(*encrypted).map(drop).unwrap_err()] {
+                assert!(error == PipeErrorKind::AccessDenied, "{error}");
+                assert!(
+                    error.to_string().contains("expired") && error.to_string().contains("kinit"),
+                    "{error}"
+                );
+            }
+        }
+        kinit(&user, "1h");
+        for (client, server, encrypted) in &opened {
+            let mut client = client;
+            client.write_all(b"by the new ticket").unwrap();
+            let mut written = [0; 17];
+            (&server.socket).read_exact(&mut written).unwrap();
+            assert_eq!(&written, b"by the new ticket");
+            (&server.socket).write_all(b"late").unwrap();
+            let accepting = scope.spawn(|| served.accept());
+            open(*encrypted).unwrap();
+            accepting.join().unwrap();
+        }
+        assert!(reading.into_iter().all(|thread| thread.join().unwrap() == *b"late"));
+    });
+    assert_eq!(samba.connection_count(), 2, "the sessions are the same");
+}
+
+fn read_late(mut client: &PipeStream) -> [u8; 4] {
+    let mut data = [0; 4];
+    client.read_exact(&mut data).unwrap();
+    data
+}
+
+/// Signs in and uses a pipe.
+fn sign_in(realm: &Path) {
+    let (samba, user) = serve(realm);
     let (np, name) = (samba.np(), unique());
     let mut options = ClientOptions::new();
     options.remote_port(samba.port());
@@ -63,7 +157,7 @@ fn call(realm: &Path) {
     assert!(error == PipeErrorKind::AccessDenied, "{error}");
     assert!(error.to_string().contains("kinit"), "{error}");
 
-    run(Command::new("kinit").arg(&user), &format!("{password}\n"));
+    kinit(&user, "1h");
     for require_encryption in [false, true] {
         options.credentials(Credentials::current()).require_encryption(require_encryption);
         let served = Served::new(&np, &name, Kind::Bytes);
@@ -90,7 +184,8 @@ struct Realm {
 }
 
 impl Realm {
-    fn new() -> Realm {
+    /// `pac`: whether its tickets say what a domain knows of their owner, as they do unless it is configured otherwise.
+    fn new(pac: bool) -> Realm {
         let dir = tempfile::Builder::new().prefix("pipework-realm-").tempdir().unwrap();
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let path = |leaf: &str| dir.path().join(leaf).display().to_string();
@@ -102,12 +197,12 @@ impl Realm {
             ),
         )
         .unwrap();
-        // A server that belongs to no domain takes no tickets with what a domain says of their owner.
+        let disable_pac = if pac { "" } else { "disable_pac = true" };
         fs::write(
             path("kdc.conf"),
             format!(
                 "[realms]\n {REALM} = {{\n  database_name = {}\n  key_stash_file = {}\n  acl_file = {}\n  kdc_listen = \
-                 127.0.0.1:{port}\n  kdc_tcp_listen = 127.0.0.1:{port}\n  disable_pac = true\n }}\n[logging]\n kdc = \
+                 127.0.0.1:{port}\n  kdc_tcp_listen = 127.0.0.1:{port}\n  {disable_pac}\n }}\n[logging]\n kdc = \
                  FILE:{}\n",
                 path("principal"),
                 path("stash"),

@@ -8,11 +8,16 @@ use super::{
 use crate::error::{PipeErrorKind, context, fail, fail_from};
 use smb2::{
     Error, Session, Tree,
+    auth::KerberosAuthenticator,
     client::{Cipher, Connection},
     crypto::kdf::PreauthHasher,
-    types::{Dialect, TreeId, flags::Capabilities},
+    msg::session_setup::{SessionSetupRequest, SessionSetupRequestFlags},
+    types::{
+        Command, Dialect, TreeId,
+        flags::{Capabilities, SecurityMode},
+    },
 };
-use std::io;
+use std::{fmt, io};
 
 /// The share of pipes.
 const SHARE: &str = "IPC$";
@@ -80,6 +85,43 @@ async fn sign_in_with_tickets(connection: &mut Connection, target: &Target) -> R
     signed_in.map_err(Failure::SigningIn)
 }
 
+/// Signs in again in a session whose ticket has ended. Its pipes stay open, and its keys stay in use (MS-SMB2 3.3.5.5.3),
+/// so the answer proves the server as any other does.
+pub(super) async fn sign_in_again(connection: &Connection, target: &Target) -> io::Result<()> {
+    if matches!(target.identity, Identity::Password { .. }) {
+        connection.mark_dead();
+        let text = format!("{} has ended the session, which a password can't renew", target.server);
+        return Err(fail(PipeErrorKind::Broken, text));
+    }
+    let (credentials, tickets) = tickets::credentials()?;
+    let mut authenticator = KerberosAuthenticator::new(credentials);
+    let asked = authenticator.authenticate_from_ccache(&tickets, &target.host()).await;
+    asked.map_err(|error| expired(target, error))?;
+    let request = SessionSetupRequest {
+        flags: SessionSetupRequestFlags::default(),
+        security_mode: SecurityMode::new(SecurityMode::SIGNING_ENABLED),
+        capabilities: Capabilities::default(),
+        channel: 0,
+        previous_session_id: 0,
+        security_buffer: authenticator.token().unwrap_or_default().to_vec(),
+    };
+    let answer = connection.execute(Command::SessionSetup, &request, None).await;
+    let answer = answer.map_err(|error| expired(target, error))?;
+    match answer.header.status.0 {
+        0 => Ok(()),
+        status => Err(expired(target, reason(status).unwrap_or("the server refused the new ticket"))),
+    }
+}
+
+/// The error of a session whose ticket has ended, and that has no new one. Its pipes stay open.
+pub(super) fn expired(target: &Target, why: impl fmt::Display) -> io::Error {
+    let text = format!(
+        "the Kerberos ticket for {} has expired, and signing in again failed ({why}): call `kinit`, then try again",
+        target.server
+    );
+    fail(PipeErrorKind::AccessDenied, text)
+}
+
 fn check_can_encrypt(connection: &Connection, target: &Target) -> io::Result<()> {
     cipher(connection).map(drop).ok_or_else(|| not_encrypted(target))
 }
@@ -126,6 +168,9 @@ pub(super) fn refused(target: &Target, failure: Failure, broke: Option<io::Error
     let (kind, why) = match &error {
         Error::Protocol { status, .. } => match reason(status.0) {
             Some(why) => (PipeErrorKind::AccessDenied, why.to_owned()),
+            None if matches!(status.0, NETWORK_BUSY | REQUEST_NOT_ACCEPTED | INSUFFICIENT_RESOURCES) => {
+                (PipeErrorKind::Busy, "it takes no more sessions now".to_owned())
+            }
             None => return io::Error::other(format!("{what} at {server}: {error}")),
         },
         Error::GuestSessionRefused { .. } => (
@@ -148,6 +193,10 @@ pub(super) fn refused(target: &Target, failure: Failure, broke: Option<io::Error
     fail(kind, format!("{what} at {server}: {why}"))
 }
 
+const INSUFFICIENT_RESOURCES: u32 = 0xC000_009A;
+const NETWORK_BUSY: u32 = 0xC000_00BF;
+const REQUEST_NOT_ACCEPTED: u32 = 0xC000_00D0;
+
 /// The reason that a status gives for a refused identity.
 fn reason(status: u32) -> Option<&'static str> {
     Some(match status {
@@ -159,6 +208,10 @@ fn reason(status: u32) -> Option<&'static str> {
         0xC000_0234 => "the account is locked out",
         0xC000_015B => "the account may not sign in over the network",
         0xC000_0022 | 0xC000_00CA => "access was refused",
+        0xC000_00A8 => {
+            "it does not accept the ticket, which says more of its owner (a PAC) than a server without a domain reads: set \
+             `disable_pac = true` in the KDC's kdc.conf, or let the server join a domain"
+        }
         0xC000_0133 => "the clocks differ too much",
         _ => return None,
     })

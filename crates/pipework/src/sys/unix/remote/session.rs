@@ -10,6 +10,7 @@ use super::{
 use crate::error::{PipeErrorKind, fail, fail_from};
 use ::tokio::{sync::Mutex as AsyncMutex, time};
 use smb2::{
+    Frame,
     client::Connection,
     msg::{echo::EchoRequest, logoff::LogoffRequest, tree_disconnect::TreeDisconnectRequest},
     pack::Pack,
@@ -38,8 +39,10 @@ pub(super) struct Session {
     pub(super) connection: Connection,
     link: Arc<TcpLink>,
     tree: TreeId,
-    server: String,
+    target: Target,
     address: SocketAddr,
+    /// How often it was signed in. Locked while that happens, so requests wait for it.
+    sign_ins: AsyncMutex<u32>,
 }
 
 /// The session of a key, if there is one. The lock is held while one signs in; the others wait for it.
@@ -82,7 +85,8 @@ impl Session {
         connection.set_keepalive(None);
         connection.set_send_timeout(Some(SEND_PATIENCE));
         connection.set_credit_wait_timeout(CREDIT_PATIENCE);
-        Ok(Session { connection, link, tree, server: target.server.clone(), address })
+        let (target, sign_ins) = (target.clone(), AsyncMutex::new(1));
+        Ok(Session { connection, link, tree, target, address, sign_ins })
     }
 
     /// The remote host.
@@ -95,10 +99,37 @@ impl Session {
     }
 
     /// One request and its answer, whatever its status.
-    pub(super) async fn ask(&self, command: Command, body: &dyn Pack, len: usize) -> io::Result<smb2::Frame> {
+    ///
+    /// A server refuses every request of a session whose ticket has ended, and keeps its pipes. So the session signs in
+    /// again, and sends the request again.
+    pub(super) async fn ask(&self, command: Command, body: &dyn Pack, len: usize) -> io::Result<Frame> {
+        let sign_in = *self.sign_ins.lock().await;
+        match self.send(command, body, len).await {
+            Err(smb2::Error::SessionExpired) => {
+                self.sign_in_again(sign_in).await?;
+                self.send(command, body, len).await.map_err(|error| self.lost(&error))
+            }
+            Ok(answer) if ends_session(answer.header.status.0) => {
+                self.connection.mark_dead();
+                Err(self.loss())
+            }
+            answered => answered.map_err(|error| self.lost(&error)),
+        }
+    }
+
+    async fn send(&self, command: Command, body: &dyn Pack, len: usize) -> smb2::Result<Frame> {
         let charge = CreditCharge(charge_of(len));
-        let asked = self.connection.execute_with_credits(command, body, Some(self.tree), charge).await;
-        asked.map_err(|error| self.lost(&error))
+        self.connection.execute_with_credits(command, body, Some(self.tree), charge).await
+    }
+
+    /// Signs in again, unless another request has done that since the sign-in of this number.
+    async fn sign_in_again(&self, expired: u32) -> io::Result<()> {
+        let mut sign_ins = self.sign_ins.lock().await;
+        if *sign_ins == expired {
+            login::sign_in_again(&self.connection, &self.target).await?;
+            *sign_ins += 1;
+        }
+        Ok(())
     }
 
     /// How many bytes one request may carry at present, of those that were granted by the server.
@@ -111,10 +142,13 @@ impl Session {
 
     /// Ends the session: whatever is wrong with it, its pipes are over.
     fn lost(&self, error: &smb2::Error) -> io::Error {
+        if matches!(error, smb2::Error::SessionExpired) {
+            return login::expired(&self.target, "the new ticket has ended too");
+        }
         self.connection.mark_dead();
         match error {
             smb2::Error::SignatureInvalid { .. } | smb2::Error::InvalidData { .. } => {
-                let text = format!("{} broke the protocol: {error}", self.server);
+                let text = format!("{} broke the protocol: {error}", self.target.server);
                 fail(PipeErrorKind::Corrupt, text)
             }
             _ => self.loss(),
@@ -123,12 +157,19 @@ impl Session {
 
     /// Why a pipe of this session is over when the session is.
     pub(super) fn loss(&self) -> io::Error {
-        let text = format!("the connection to {} was lost", self.server);
+        let text = format!("the connection to {} was lost", self.target.server);
         match self.link.failure() {
             Some(failure) => fail_from(PipeErrorKind::Broken, text, failure),
             None => fail(PipeErrorKind::Broken, text),
         }
     }
+}
+
+/// Whether a status says that the server has ended this session, or its share of pipes.
+fn ends_session(status: u32) -> bool {
+    const NETWORK_NAME_DELETED: u32 = 0xC000_00C9;
+    const USER_SESSION_DELETED: u32 = 0xC000_0203;
+    matches!(status, NETWORK_NAME_DELETED | USER_SESSION_DELETED)
 }
 
 /// The payload that one credit pays for.
@@ -177,6 +218,6 @@ impl Drop for Session {
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Session({}, {})", self.server, self.address)
+        write!(f, "Session({}, {})", self.target.server, self.address)
     }
 }

@@ -212,7 +212,8 @@ async fn true_end(session: &Session, file_id: FileId) -> Over {
     match session.ask(Command::Ioctl, &request, 0).await {
         Ok(answer) if is_unknown(answer.header.status.0) => Over::Closed,
         Ok(_) => Over::Disconnected,
-        Err(_) => Over::Lost,
+        Err(error) if error == PipeErrorKind::Broken => Over::Lost,
+        Err(_) => Over::Closed,
     }
 }
 
@@ -272,6 +273,8 @@ const PIPE_BUSY: u32 = 0xC000_00AE;
 const PIPE_DISCONNECTED: u32 = 0xC000_00B0;
 const PIPE_CLOSING: u32 = 0xC000_00B1;
 const PIPE_BROKEN: u32 = 0xC000_014B;
+/// The name's socket has a full queue, says Samba.
+const NETWORK_BUSY: u32 = 0xC000_00BF;
 const CONNECTION_DISCONNECTED: u32 = 0xC000_020C;
 const CONNECTION_RESET: u32 = 0xC000_020D;
 const CONNECTION_REFUSED: u32 = 0xC000_0236;
@@ -312,7 +315,7 @@ fn not_opened(name: &PipeName, status: u32) -> io::Error {
             PipeErrorKind::AccessDenied,
             "the pipe was closed before it was open: its server does not admit this account, or has just ended",
         ),
-        PIPE_NOT_AVAILABLE | INSTANCE_NOT_AVAILABLE | PIPE_BUSY => {
+        PIPE_NOT_AVAILABLE | INSTANCE_NOT_AVAILABLE | PIPE_BUSY | NETWORK_BUSY => {
             (PipeErrorKind::Busy, "no instance of it listens now")
         }
         _ => return unexpected(&format!("opening {name}"), status),
