@@ -7,26 +7,33 @@
 mod bytes;
 mod close_reason;
 mod messages;
+mod smbd_process;
 mod smbd_socket;
 mod transfer;
 
 use std::{pin::pin, time::Duration};
 
 use pipework::{PipeMode, tokio::NamedPipeClient};
-use tokio::{net::UnixStream, time::Instant};
-use tracing::info;
+use tokio::{
+    net::UnixStream,
+    time::{self, Instant},
+};
+use tracing::{info, warn};
 
 use super::{
     admission::{Connection, OpenAttempt},
     socket::is_send_queue_empty,
 };
 use close_reason::CloseReason;
+use smbd_process::SmbdProcess;
 use transfer::{ByteCounts, Relay};
 
-/// The delay between smbd's last read and the close of its socket. smbd discards data that it has not yet sent to its
-/// client.
-const LINGER: Duration = Duration::from_millis(100);
-/// The first and the longest interval at which the send queue of smbd's socket is polled.
+/// How long smbd may take from its last read to the answer to its client. smbd discards data if its socket is closed in
+/// between. A stopped process needs as long as it is stopped.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time that smbd gets for its answer if the gateway can't see its process.
+const UNSEEN_ANSWER_TIME: Duration = Duration::from_secs(1);
+/// The first and the longest interval at which smbd's socket and process are polled.
 const POLL_INTERVAL_MIN: Duration = Duration::from_millis(1);
 const POLL_INTERVAL_MAX: Duration = Duration::from_millis(50);
 
@@ -104,18 +111,29 @@ async fn run_directions(
     }
 }
 
-/// Waits until smbd has read everything, and a little longer, or has closed its socket.
+/// Waits until smbd has read everything and has answered its client, or has closed its socket.
 async fn drain_to_smbd(socket: &UnixStream) {
     let drain = async {
-        let mut interval = POLL_INTERVAL_MIN;
-        while matches!(is_send_queue_empty(socket), Ok(false)) {
-            tokio::time::sleep(interval).await;
-            interval = (interval * 2).min(POLL_INTERVAL_MAX);
+        poll_until(|| !matches!(is_send_queue_empty(socket), Ok(false))).await;
+        let smbd = SmbdProcess::observe(socket);
+        let has_answered = || smbd.as_ref().and_then(SmbdProcess::has_answered) != Some(false);
+        if time::timeout(ANSWER_TIMEOUT, poll_until(has_answered)).await.is_err() {
+            warn!("smbd has not run for {ANSWER_TIMEOUT:?}; its client may lose the last bytes");
         }
-        tokio::time::sleep(LINGER).await;
+        if smbd.is_none_or(|smbd| smbd.has_answered().is_none()) {
+            time::sleep(UNSEEN_ANSWER_TIME).await;
+        }
     };
     tokio::select! {
         () = drain => {}
         () = smbd_socket::wait_for_close(socket) => {}
+    }
+}
+
+async fn poll_until(holds: impl Fn() -> bool) {
+    let mut interval = POLL_INTERVAL_MIN;
+    while !holds() {
+        time::sleep(interval).await;
+        interval = (interval * 2).min(POLL_INTERVAL_MAX);
     }
 }

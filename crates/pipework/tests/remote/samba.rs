@@ -170,8 +170,7 @@ impl Samba {
         let start = Instant::now();
         while self.connection_count() > 0 {
             assert!(start.elapsed() < STOP, "a connection can't be killed");
-            let ids = self.processes().into_iter().filter(|id| has_connection(*id, self.port));
-            let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
+            let ids: Vec<String> = self.connection_processes().iter().map(u32::to_string).collect();
             run(Command::new("kill").arg("-KILL").args(ids), "").ok();
             thread::yield_now();
         }
@@ -181,6 +180,11 @@ impl Samba {
     pub(crate) fn stop_answering(&self) {
         let ids: Vec<String> = self.processes().iter().map(u32::to_string).collect();
         run(Command::new("kill").arg("-STOP").args(ids), "").expect("they can be stopped");
+    }
+
+    /// The processes that serve connections.
+    pub(crate) fn connection_processes(&self) -> Vec<u32> {
+        self.processes().into_iter().filter(|id| has_connection(*id, self.port)).collect()
     }
 
     /// How many TCP connections there are to it.

@@ -33,6 +33,9 @@ pub(crate) fn missing() -> Option<String> {
     if !works("smbclient", &["--version"]) {
         return Some("smbclient is not installed (apt-get install --no-install-recommends smbclient)".into());
     }
+    if !works("strace", &["-V"]) {
+        return Some("strace is not installed (apt-get install --no-install-recommends strace)".into());
+    }
     if !works(PYTHON, &["-c", "import impacket"]) {
         let text = "impacket is not installed (apt-get install --no-install-recommends python3-impacket)";
         return Some(text.into());

@@ -1,7 +1,9 @@
 //! This project's library as the remote client.
 
 use std::{
+    fs,
     io::{Read, Write},
+    process::{Child, Command, Stdio},
     sync::Barrier,
     thread,
     time::Duration,
@@ -32,6 +34,7 @@ pub(crate) const CASES: &[(&str, Shared)] = &[
 ];
 
 pub(crate) const FAILURES: &[(&str, Exclusive)] = &[
+    ("an_smbd_that_is_held_up_at_the_close_loses_nothing", smbd_held_up),
     ("pipework_sees_the_end_after_a_killed_server", server_killed),
     ("pipework_sees_the_end_after_a_killed_gateway", gateway_killed),
     ("pipework_sees_an_error_after_a_killed_smbd", smbd_killed),
@@ -93,6 +96,58 @@ fn streams(fixture: &Fixture) {
         assert_eq!(server.line(), format!("done took {len} bytes, right"));
     }
     matrix::note(CLIENT, "bytes", "1 B to 16 MiB one way, then close", "all of it, then the end");
+}
+
+/// smbd looks for the end between its read of the last bytes and the answer to its client. There it is stopped.
+fn smbd_held_up() {
+    const LEN: usize = 1000;
+    let fixture = Fixture::new(&Setup::default(), &[]);
+    let beside = ServerPlan::new("beside-held-up", false, Behavior::Wait);
+    let _beside = fixture.serve(&beside);
+    let session = open(&fixture, &beside);
+    let _tracer = Tracer::slow_down(&fixture.samba.connection_processes(), Duration::from_millis(250));
+    for messages in [false, true] {
+        let name = if messages { "held-up-messages" } else { "held-up-bytes" };
+        let plan = ServerPlan { len: LEN, ..ServerPlan::new(name, messages, Behavior::Give) };
+        let _server = fixture.serve(&plan);
+        let mut pipe = open(&fixture, &plan);
+        let mut back = Vec::new();
+        if messages {
+            let messages = std::iter::from_fn(|| pipe.read_message(LEN).unwrap());
+            back.extend(messages.last().unwrap());
+        } else {
+            pipe.read_to_end(&mut back).unwrap();
+        }
+        assert!(back == pattern(LEN), "{name}: {} bytes", back.len());
+    }
+    drop(session);
+}
+
+/// A strace that stops processes for a while after each read from a socket.
+struct Tracer(Child);
+
+impl Tracer {
+    fn slow_down(processes: &[u32], delay: Duration) -> Tracer {
+        assert!(!processes.is_empty());
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-o", "/dev/null", "-e", "trace=readv", "-e"]);
+        strace.arg(format!("inject=readv:delay_exit={}", delay.as_micros()));
+        strace.args(processes.iter().flat_map(|process| ["-p".to_owned(), process.to_string()]));
+        let tracer = Tracer(strace.stderr(Stdio::null()).spawn().expect("strace"));
+        let is_traced = |process: &u32| {
+            let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+            status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
+        };
+        wait_until("strace is attached", || processes.iter().all(is_traced));
+        tracer
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
 }
 
 fn messages(fixture: &Fixture) {
