@@ -12,8 +12,9 @@
 //!
 //! - **Busy pipes**: smbd has no reply for "busy". The client of a busy pipe waits in the gateway. The gateway closes
 //!   the connection if no instance becomes free before the timeout.
-//! - **Message length**: a message has 1 to 65,535 bytes, because Samba stores its length in 16 bits. An empty
-//!   message from the server is dropped, with a warning in the log. A longer one closes the connection.
+//! - **Message length**: a message has 1 to 65,535 bytes, because Samba stores its length in 16 bits. smbd
+//!   drops an empty one of the client. An empty one of the server fails one read of the client, except for this
+//!   project's library, which reads an empty message. A longer one closes the connection.
 //! - **Peek and flush**: Samba refuses both.
 //! - **Disconnect**: it closes the connection. Data that a server discards with `disconnect` may already be on its
 //!   way to the client.

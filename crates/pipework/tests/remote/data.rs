@@ -19,6 +19,7 @@ pub(crate) const CASES: &[Case] = &[
         "messages_that_are_empty_or_too_long_are_never_sent",
         messages_that_are_empty_or_too_long_are_never_sent,
     ),
+    ("an_empty_message_of_the_server_is_a_message", an_empty_message_of_the_server_is_a_message),
     ("messages_are_read_in_parts_and_as_bytes", messages_are_read_in_parts_and_as_bytes),
     ("transact_asks_and_is_answered", transact_asks_and_is_answered),
     ("transact_of_two_threads_never_mixes_up", transact_of_two_threads_never_mixes_up),
@@ -105,6 +106,35 @@ fn messages_that_are_empty_or_too_long_are_never_sent(place: &Place) {
     assert!(client.write(&long).unwrap_err() == PipeErrorKind::Invalid);
     assert_eq!(client.write(b"next").unwrap(), 4);
     assert_eq!(server.read_message().unwrap(), b"next");
+}
+
+fn an_empty_message_of_the_server_is_a_message(place: &Place) {
+    let (mut client, mut server) = open(place, Kind::Messages);
+    for message in [&b""[..], b"one", b"", b"", b"two", b""] {
+        server.write_message(message);
+    }
+    for message in [&b""[..], b"one", b"", b""] {
+        assert_eq!(client.read_message(9).unwrap().unwrap(), message);
+    }
+    // A byte read skips it.
+    client.set_read_mode(PipeMode::Byte).unwrap();
+    let mut two = [0; 3];
+    client.read_exact(&mut two).unwrap();
+    assert_eq!(&two, b"two");
+    client.set_read_mode(PipeMode::Message).unwrap();
+    assert_eq!(client.read_message(9).unwrap().unwrap(), b"");
+    thread::scope(|scope| {
+        let answering = scope.spawn(|| {
+            assert_eq!(server.read_message().unwrap(), b"question");
+            server.write_message(b"");
+        });
+        assert_eq!(client.transact(b"question", 9).unwrap(), b"");
+        answering.join().unwrap();
+    });
+    server.write_message(b"");
+    drop(server);
+    assert_eq!(client.read_message(9).unwrap().unwrap(), b"");
+    assert_eq!(client.read_message(9).unwrap(), None);
 }
 
 fn messages_are_read_in_parts_and_as_bytes(place: &Place) {

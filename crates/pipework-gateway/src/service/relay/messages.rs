@@ -1,11 +1,11 @@
 //! The two directions of a message pipe.
 //!
-//! On smbd's socket each message follows its length, 16 bits in little-endian order. smbd treats a length of zero as
-//! an error.
+//! On smbd's socket each message follows its length, 16 bits in little-endian order. An empty message from the server
+//! fails the read of smbd's client that takes it, with STATUS_IO_DEVICE_ERROR, and the pipe goes on. smbd itself sends
+//! no empty message.
 
 use pipework::{MessageRead, is_gone};
 use tokio::task::consume_budget;
-use tracing::warn;
 
 use super::{
     close_reason::CloseReason,
@@ -67,10 +67,6 @@ pub(super) async fn to_client(relay: &Relay<'_>) -> CloseReason {
         };
         consume_budget().await;
         let len = match relay.pipe.read_message_into(space).await {
-            Ok(MessageRead::Whole(0)) => {
-                warn!(pipe = ?relay.target.label, "dropped an empty message from the server, which smbd can't carry");
-                continue;
-            }
             Ok(MessageRead::Whole(len)) => len,
             Ok(MessageRead::Part(_)) => return CloseReason::MessageTooLong,
             Ok(MessageRead::End) => return CloseReason::ServerClosed,

@@ -50,6 +50,10 @@ def read_exactly(connection, tree, pipe, length):
     return b"".join(parts)
 
 
+# By this status smbd reports an empty message.
+IO_DEVICE_ERROR = 0xC0000185
+
+
 def read_to_the_end(connection, tree, pipe):
     parts = []
     try:
@@ -179,8 +183,15 @@ def ask_and_take(connection, tree, name, *_):
     """Writes one message, then reads until the pipe ends."""
     pipe = connection.openFile(tree, name)
     connection.writeFile(tree, pipe, b"go")
-    parts, status = read_to_the_end(connection, tree, pipe)
-    print("took %s, then %#x" % (" ".join(str(len(part)) for part in parts), status))
+    took = []
+    while True:
+        parts, status = read_to_the_end(connection, tree, pipe)
+        took += [str(len(part)) for part in parts]
+        # Only this read has failed.
+        if status != IO_DEVICE_ERROR:
+            break
+        took.append("%#x" % status)
+    print("took %s, then %#x" % (" ".join(took), status))
     connection.closeFile(tree, pipe)
 
 

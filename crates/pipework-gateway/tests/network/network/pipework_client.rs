@@ -161,6 +161,14 @@ fn messages(fixture: &Fixture) {
     for len in lengths {
         assert!(pipe.read_message(1 << 20).unwrap().unwrap() == pattern(len), "{len}");
     }
+    let odd = ServerPlan::new("our-odd", true, Behavior::Odd);
+    let _odd = fixture.serve(&odd);
+    let from_odd = open(fixture, &odd);
+    from_odd.write_message(b"go").unwrap();
+    let received: Vec<usize> =
+        std::iter::from_fn(|| from_odd.read_message(1 << 20).unwrap()).map(|message| message.len()).collect();
+    assert_eq!(received, [0, 1, 65_535]);
+    matrix::note(CLIENT, "messages", "an empty one from the server", "an empty message");
     for len in [0, 65_536] {
         let refused = pipe.write_message(&vec![0; len]).unwrap_err();
         assert!(refused == PipeErrorKind::Invalid, "{len}: {refused}");

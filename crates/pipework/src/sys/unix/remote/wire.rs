@@ -244,6 +244,9 @@ fn received(answer: &Frame, data: impl FnOnce(&Frame) -> io::Result<Vec<u8>>) ->
     if let Some(over) = over_of(status) {
         return Received::Over(over);
     }
+    if status == IO_DEVICE_ERROR {
+        return Received::Data { data: Vec::new(), is_end: true };
+    }
     if !matches!(status, SUCCESS | BUFFER_OVERFLOW) {
         return Received::Failed(unexpected("reading", status));
     }
@@ -267,6 +270,8 @@ const MESSAGE_TOO_LONG: u32 = 0xC000_002F;
 const OBJECT_NAME_INVALID: u32 = 0xC000_0033;
 const OBJECT_NAME_NOT_FOUND: u32 = 0xC000_0034;
 const OBJECT_PATH_NOT_FOUND: u32 = 0xC000_003A;
+/// The message is empty, says Samba.
+const IO_DEVICE_ERROR: u32 = 0xC000_0185;
 const INSTANCE_NOT_AVAILABLE: u32 = 0xC000_00AB;
 const PIPE_NOT_AVAILABLE: u32 = 0xC000_00AC;
 const PIPE_BUSY: u32 = 0xC000_00AE;
