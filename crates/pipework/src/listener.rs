@@ -13,7 +13,7 @@ use std::{
     ffi::OsStr,
     io,
     path::Path,
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -62,14 +62,14 @@ pub(crate) enum Source {
     Instances {
         current: Mutex<Option<sys::Instance>>,
         /// Keeps the name when, at the maximum, the last instance closes before the next one is created.
-        _name: sys::NameHold,
+        name: sys::NameHold,
     },
-    /// A plain socket.
-    Socket(sys::SocketListener),
+    /// A plain socket; another one after its path was restored.
+    Socket(Mutex<Arc<sys::SocketListener>>),
 }
 
 /// What one look for a client finds.
-pub(crate) enum Look<'a> {
+pub(crate) enum Look {
     /// A client, at an instance of its own.
     Client(sys::Instance),
     /// A client of a plain socket.
@@ -79,7 +79,7 @@ pub(crate) enum Look<'a> {
     /// This instance has a client whose identity is not known yet.
     Unknown(sys::Instance),
     /// No client: this plain socket listens.
-    NobodyAt(&'a sys::SocketListener),
+    NobodyAt(Arc<sys::SocketListener>),
     /// The pipe has all of its instances.
     Full,
     /// Another process creates an instance, so there can't be one now; a client that is there waits for it.
@@ -143,16 +143,18 @@ impl Listener {
     /// A listener of a socket that another process or other code has bound.
     pub(crate) fn over_plain(path: &Path, socket: sys::SocketListener) -> io::Result<Listener> {
         let spec = NamedPipeBuilder::new(path).spec()?;
-        let source = Source::Socket(socket);
+        let source = Source::Socket(Mutex::new(Arc::new(socket)));
         Ok(Listener { spec, source, canceller: Mutex::new(None), accept_readiness: OnceLock::new() })
     }
 
     pub(crate) fn new(mut spec: Spec) -> io::Result<Listener> {
         let source = match spec.name.kind() {
-            PipeNameKind::Socket(path) => Source::Socket(sys::SocketListener::bind(path, &spec.access)?),
+            PipeNameKind::Socket(path) => {
+                Source::Socket(Mutex::new(Arc::new(sys::SocketListener::bind(path, &spec.access)?)))
+            }
             _ => {
                 let instance = sys::Instance::create_for_listener(&spec)?;
-                Source::Instances { _name: instance.hold_name(), current: Mutex::new(Some(instance)) }
+                Source::Instances { name: instance.hold_name(), current: Mutex::new(Some(instance)) }
             }
         };
         // The instances that follow the first one.
@@ -187,6 +189,21 @@ impl Listener {
         *self.canceller() = canceller.cloned();
     }
 
+    /// Returns how often the name was restored after something had removed it.
+    ///
+    /// A cleaner of temporary files, the end of a login session, or `rm` can remove the files of a pipe that is being served.
+    /// A listener that waits for a client notices it within a few seconds and creates the name anew
+    /// ([rule N9](crate::rules#n9)). If another process serves the name by then, accepting returns `NameTaken`.
+    ///
+    /// # Platform-specific behavior
+    /// On Windows nothing can remove a name, and this is always 0.
+    pub fn restorations(&self) -> u64 {
+        match &self.source {
+            Source::Instances { name, .. } => name.restorations(),
+            Source::Socket(current) => lock(current).restorations(),
+        }
+    }
+
     /// Returns the name of the pipe.
     pub fn name(&self) -> &PipeName {
         &self.spec.name
@@ -202,7 +219,7 @@ impl Listener {
     /// Looks for a client until the limit is reached.
     fn accept_within(&self, limit: &WaitLimit) -> io::Result<PipeStream> {
         if let Some(accept_readiness) = self.accept_readiness.get() {
-            accept_readiness.arm();
+            accept_readiness.arm()?;
         }
         // One look does not wait for the identity of a client.
         let may_wait = limit.check().is_ok();
@@ -212,8 +229,8 @@ impl Listener {
                 Look::Client(instance) => return Ok(self.hand_out(instance.into_end())),
                 Look::ClientAt(end) => return Ok(self.hand_out(end)),
                 Look::Nobody(instance) | Look::Unknown(instance) => match instance.connect(limit) {
-                    // The next look decides what a client that came and left means.
-                    Err(error) if error == PipeErrorKind::NoData => {}
+                    // The next look decides what a client that came and left means, and restores a name that was removed.
+                    Err(error) if error == PipeErrorKind::NoData || error == PipeErrorKind::Absent => {}
                     outcome => outcome?,
                 },
                 Look::NobodyAt(listener) => listener.wait(limit)?,
@@ -237,11 +254,9 @@ impl Listener {
     pub(crate) fn look(
         &self,
         mut is_known: impl FnMut(&sys::Instance) -> io::Result<bool>,
-    ) -> io::Result<Look<'_>> {
+    ) -> io::Result<Look> {
         let current = match &self.source {
-            Source::Socket(listener) => {
-                return Ok(listener.try_accept()?.map_or(Look::NobodyAt(listener), Look::ClientAt));
-            }
+            Source::Socket(current) => return self.look_at_socket(&mut lock(current)),
             Source::Instances { current, .. } => current,
         };
         // Others may look at the same time: each step is whole, and of two only one replaces an instance.
@@ -259,6 +274,11 @@ impl Listener {
                 Ok(()) => false,
                 Err(error) if error == PipeErrorKind::NoData => true,
                 Err(error) if error == PipeErrorKind::TimedOut => return Ok(Look::Nobody(instance)),
+                // Its name was removed. Creating the next one restores it.
+                Err(error) if error == PipeErrorKind::Absent => {
+                    *current = None;
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             if !is_known(&instance)? {
@@ -283,6 +303,24 @@ impl Listener {
                 return Ok(Look::Client(instance));
             }
         }
+    }
+
+    /// The same at a plain socket.
+    fn look_at_socket(&self, current: &mut Arc<sys::SocketListener>) -> io::Result<Look> {
+        if let Some(client) = current.try_accept()? {
+            return Ok(Look::ClientAt(client));
+        }
+        if current.is_lost() {
+            // Before its path was removed one may have come.
+            if let Some(client) = current.try_accept()? {
+                return Ok(Look::ClientAt(client));
+            }
+            *current = Arc::new(current.restore(&self.spec.access)?);
+            if let Some(accept_readiness) = self.accept_readiness.get() {
+                accept_readiness.follow_socket(current)?;
+            }
+        }
+        Ok(Look::NobodyAt(Arc::clone(current)))
     }
 
     /// Creates the instance that listens, where none does.
@@ -312,7 +350,7 @@ impl Listener {
     }
 
     /// Another process creates an instance; the descriptor signals when another look is due.
-    fn locked(&self) -> Look<'_> {
+    fn locked(&self) -> Look {
         if let Some(accept_readiness) = self.accept_readiness.get() {
             // Without a timer the next client signals.
             accept_readiness.follow_lock(LOCKED_PAUSE).ok();

@@ -166,11 +166,12 @@ impl ClientOptionsExt for crate::tokio::ClientOptions {
 fn accept_readiness_of(listener: &Listener) -> io::Result<&AcceptReadiness> {
     if listener.accept_readiness.get().is_none() {
         let accept_readiness = AcceptReadiness::new()?;
-        // Under the lock of the instance, so that no replacement is missed.
-        let current = match &listener.source {
-            Source::Socket(listener) => {
-                accept_readiness.follow_socket(listener)?;
-                None
+        // Another thread may be quicker; then its gate serves. Under the lock, so that no replacement is missed.
+        match &listener.source {
+            Source::Socket(current) => {
+                let current = lock(current);
+                accept_readiness.follow_socket(&current)?;
+                listener.accept_readiness.set(accept_readiness).ok();
             }
             Source::Instances { current, .. } => {
                 let current = lock(current);
@@ -178,12 +179,9 @@ fn accept_readiness_of(listener: &Listener) -> io::Result<&AcceptReadiness> {
                     Some(instance) => accept_readiness.follow(instance)?,
                     None => accept_readiness.follow_places(Watch::new(listener.name())?)?,
                 }
-                Some(current)
+                listener.accept_readiness.set(accept_readiness).ok();
             }
-        };
-        // Another thread may have been quicker; then its gate serves.
-        listener.accept_readiness.set(accept_readiness).ok();
-        drop(current);
+        }
     }
     listener.accept_readiness.get().ok_or_else(|| io::Error::other("the descriptor was not made"))
 }

@@ -55,6 +55,10 @@ pub(super) trait InstanceBackend: Debug + Send + Sync {
         listening: &mut Option<Arc<ListeningSocket>>,
         options: &Arc<EndOptions>,
     ) -> io::Result<Option<Connection>>;
+    /// Whether clients can find where it listens, where something else than the server may take that away.
+    fn check_name(&self, _listening: &ListeningSocket) -> io::Result<()> {
+        Ok(())
+    }
     /// Waits until `accept` may have something to do.
     fn wait(&self, listening: &ListeningSocket, limit: &WaitLimit) -> io::Result<()>;
     /// Waits until the identity of the client is known, where it is not known at once.
@@ -119,6 +123,9 @@ impl Instance {
             current.note(client);
         }
         self.accept(&mut current)?;
+        if let (Connect::Wait, Some(listening)) = (current.machine.connect(), &current.listening) {
+            self.backend().check_name(listening)?;
+        }
         if let (Connect::Already, Ok(generation)) = (current.machine.connect(), current.machine.usable())
             && let Some(connection) = &current.connection
             && self.backend().has_left(connection)?

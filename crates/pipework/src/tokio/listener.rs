@@ -119,6 +119,14 @@ impl Listener {
         Poll::Ready(accepted)
     }
 
+    /// Returns how often the name was restored after something had removed it; see [`Listener::restorations`] of the blocking
+    /// listener.
+    ///
+    /// [`Listener::restorations`]: crate::Listener::restorations
+    pub fn restorations(&self) -> u64 {
+        self.listener.restorations()
+    }
+
     /// Returns the name of the pipe.
     pub fn name(&self) -> &PipeName {
         self.listener.name()
@@ -145,7 +153,7 @@ impl Listener {
                 Look::Nobody(instance) => accepting.poll_client(cx, &instance),
                 // The look has registered the task.
                 Look::Unknown(_) => Poll::Pending,
-                Look::NobodyAt(listener) => accepting.poll_path(cx, listener),
+                Look::NobodyAt(listener) => accepting.poll_path(cx, &listener),
                 Look::Full => accepting.poll_place(cx, self.listener.name()),
                 Look::Locked => accepting.poll_lock(cx),
             };

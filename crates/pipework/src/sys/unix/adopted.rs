@@ -13,15 +13,15 @@ use crate::{
 };
 use rustix::{
     io::Errno,
-    net::{AddressFamily, SocketAddrUnix, SocketType, getpeername, getsockname, sockopt},
+    net::{AddressFamily, SocketType, getpeername, getsockname, sockopt},
 };
 use std::{
     env,
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     io,
     os::{
         fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
-        unix::{ffi::OsStringExt, net::UnixStream},
+        unix::net::{UnixListener, UnixStream},
     },
     path::{self, PathBuf},
     process,
@@ -131,12 +131,13 @@ fn check_listening(socket: BorrowedFd<'_>) -> io::Result<PathBuf> {
     if !is_listening(socket)? {
         return Err(fail(PipeErrorKind::Invalid, "the socket does not listen"));
     }
-    let address = local_address(socket)?;
-    let Some(path) = address.path_bytes() else {
+    // Not by `rustix`, which panics where the path fills the address, so that no zero ends it.
+    let address = UnixListener::from(socket.try_clone_to_owned()?).local_addr()?;
+    let Some(path) = address.as_pathname() else {
         let text = "the socket listens at no path, and so has no name here";
         return Err(fail(PipeErrorKind::Unsupported, text));
     };
-    path::absolute(OsString::from_vec(path.to_vec()))
+    path::absolute(path)
 }
 
 fn check_stream(socket: BorrowedFd<'_>) -> io::Result<()> {
@@ -160,10 +161,6 @@ fn is_listening(socket: BorrowedFd<'_>) -> io::Result<bool> {
 #[cfg(target_vendor = "apple")]
 fn is_listening(socket: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(getpeername(socket).is_err())
-}
-
-fn local_address(socket: BorrowedFd<'_>) -> io::Result<SocketAddrUnix> {
-    Ok(SocketAddrUnix::try_from(getsockname(socket)?)?)
 }
 
 #[cfg(test)]

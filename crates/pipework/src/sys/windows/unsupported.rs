@@ -19,6 +19,14 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(crate) struct NameHold;
 
+impl NameHold {
+    /// Nothing can remove a name here.
+    #[expect(clippy::unused_self, reason = "as on other systems")]
+    pub(crate) fn restorations(&self) -> u64 {
+        0
+    }
+}
+
 /// No single handle signals that a listener has a client, so there is no value of this type.
 #[derive(Debug)]
 pub(crate) enum AcceptReadiness {}
@@ -36,7 +44,7 @@ impl AcceptReadiness {
         match *self {}
     }
 
-    pub(crate) fn arm(&self) {
+    pub(crate) fn arm(&self) -> io::Result<()> {
         match *self {}
     }
 }
@@ -52,6 +60,18 @@ impl SocketListener {
     }
 
     pub(crate) fn try_accept(&self) -> io::Result<Option<super::End>> {
+        match *self {}
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn restore(&self, _access: &Access) -> io::Result<SocketListener> {
+        match *self {}
+    }
+
+    pub(crate) fn restorations(&self) -> u64 {
         match *self {}
     }
 

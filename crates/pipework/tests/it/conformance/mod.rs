@@ -31,6 +31,7 @@ mod overlapped;
 #[cfg(unix)]
 mod readiness;
 #[cfg(unix)]
+mod removal;
 mod shortages;
 #[cfg(target_os = "linux")]
 mod signals;
@@ -106,6 +107,7 @@ pub(crate) fn cases_of_this_system() -> Vec<Case> {
     cases.extend(names::cases_of_this_system());
     cases.extend(network::cases());
     cases.extend(readiness::cases());
+    cases.extend(removal::cases());
     cases.extend(shortages::cases());
     cases.extend(sockets::cases());
     #[cfg(feature = "tokio")]
@@ -113,6 +115,8 @@ pub(crate) fn cases_of_this_system() -> Vec<Case> {
     cases.extend(users::cases());
     #[cfg(target_os = "linux")]
     cases.extend(signals::cases());
+    #[cfg(target_os = "linux")]
+    cases.extend(removal::cases_of_linux());
     cases
 }
 

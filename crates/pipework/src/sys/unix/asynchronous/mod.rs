@@ -6,6 +6,7 @@
 mod anonymous;
 mod create_open;
 pub(super) mod delay;
+pub(super) mod name_check;
 pub(super) mod reactor;
 
 pub(crate) use super::client::task::connect;

@@ -7,7 +7,10 @@
 //! has taken the dead one.
 
 use super::{
-    super::{name::directory::Directory, os::Event},
+    super::{
+        name::directory::Directory,
+        os::{self, Event},
+    },
     Claim,
 };
 use crate::{error::context, model::dir_format::EntryName};
@@ -31,7 +34,7 @@ pub(in crate::sys::unix) const SERVES_OTHERS: bool = false;
 /// Makes what clients need to claim the instance, before they can see it.
 pub(in crate::sys::unix) fn prepare(directory: &Directory, leaf: EntryName) -> io::Result<()> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mode = Mode::RUSR | Mode::WUSR;
+    let mode = Mode::RUSR | Mode::WUSR | os::SPARED;
     rustix::fs::openat(&directory.fd, file_of(leaf), flags, mode)
         // The umask may have taken bits away.
         .and_then(|file| rustix::fs::fchmod(file, mode))

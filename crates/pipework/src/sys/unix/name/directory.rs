@@ -12,7 +12,7 @@ use crate::{
     },
 };
 use rustix::{
-    fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, Timespec, Timestamps},
+    fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, Stat, Timespec, Timestamps},
     io::Errno,
     net::SocketType,
 };
@@ -79,6 +79,11 @@ pub(crate) struct Server {
     pub(crate) instances: u32,
 }
 
+/// The part of a file's time that stands for one instance: a microsecond, since not every file system keeps less.
+const NANOSECONDS_OF_ONE: i64 = 1_000;
+/// The most that fit into a second, and more than a process may have descriptors.
+const COUNT_MAX: u32 = 999_999;
+
 impl NameDir {
     /// The directory of a pipe, if there is one.
     pub(crate) fn directory(&self, folded: &str) -> io::Result<Option<Directory>> {
@@ -141,6 +146,15 @@ impl NameDir {
         }
     }
 
+    /// Whether this directory is still in its place. Seen from the descriptor, since the process may have changed its root.
+    pub(crate) fn still_has(&self, directory: &Directory) -> bool {
+        let Some(leaf) = directory.path.file_name() else { return true };
+        match rustix::fs::statat(&self.dir, leaf, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => identity(&stat) == directory.identity,
+            Err(error) => error != Errno::NOENT,
+        }
+    }
+
     /// Removes what dead processes left of a pipe, and all of it if no process serves it, unless a creator is
     /// at work: then that one, or the next, does.
     pub(crate) fn sweep(&self, directory: &Directory) {
@@ -199,7 +213,7 @@ impl Lock {
     /// The lock of everything in `name_dir`, or of the one directory in it that is ours.
     pub(crate) fn open(dir: impl AsFd, path: &Path) -> io::Result<Lock> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(dir, LOCK, flags, Mode::RUSR | Mode::WUSR)
+        let file = rustix::fs::openat(dir, LOCK, flags, Mode::RUSR | Mode::WUSR | os::SPARED)
             .map_err(|error| context(format!("opening the lock of {}", path.display()), error))?;
         Ok(Lock { file })
     }
@@ -281,6 +295,16 @@ impl Drop for Lock {
 }
 
 impl Directory {
+    pub(crate) fn try_clone(&self) -> io::Result<Directory> {
+        let (path, fd) = (self.path.clone(), self.fd.try_clone()?);
+        Ok(Directory { path, fd, owner: self.owner, identity: self.identity })
+    }
+
+    /// Whether there is such an entry, as far as this process can see.
+    pub(crate) fn may_have(&self, leaf: &str) -> bool {
+        !matches!(rustix::fs::statat(&self.fd, leaf, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT))
+    }
+
     /// The header; `None` where no pipe was made.
     pub(crate) fn header(&self) -> io::Result<Option<Header>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -308,7 +332,7 @@ impl Directory {
     /// Writes the header aside and puts it into place; under the lock.
     pub(crate) fn write_header(&self, header: &Header, for_others: bool) -> io::Result<()> {
         let temporary = EntryName::Temporary(self.new_id()?).encode();
-        let mode = Mode::from_bits_truncate(if for_others { 0o644 } else { 0o600 });
+        let mode = Mode::from_bits_truncate(if for_others { 0o644 } else { 0o600 }) | os::SPARED;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let making = || format!("making the pipe in {}", self.path.display());
         let header = header.encode();
@@ -373,7 +397,7 @@ impl Directory {
                 && self.is_alive(*leaf)?
                 && let Ok(stat) = rustix::fs::statat(&self.fd, leaf.encode(), AtFlags::SYMLINK_NOFOLLOW)
             {
-                servers.push(Server { process, instances: u32::try_from(stat.st_mtime).unwrap_or(u32::MAX) });
+                servers.push(Server { process, instances: self.noted_count(&stat)? });
             }
         }
         Ok(servers)
@@ -410,14 +434,48 @@ impl Directory {
         fail(PipeErrorKind::Unsupported, text)
     }
 
-    /// Notes how many instances a server process has, as the time of its liveness socket's last change: one system
+    /// Notes how many instances a server process has, in the time of its liveness socket's last change: one system
     /// call that needs no lock, and that a reader of the directory sees whole.
+    ///
+    /// The count is the microseconds of that time. The seconds are those of now, since a cleaner removes files that look
+    /// old. Both times are set, because file systems in user space keep none that is set alone.
     pub(crate) fn note_count(&self, server: EntryName, instances: u32) -> io::Result<()> {
-        let times = Timestamps {
-            last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
-            last_modification: Timespec { tv_sec: instances.into(), tv_nsec: 0 },
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let time = Timespec {
+            tv_sec: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(instances.min(COUNT_MAX)) * NANOSECONDS_OF_ONE,
         };
+        let times = Timestamps { last_access: time, last_modification: time };
         Ok(rustix::fs::utimensat(&self.fd, server.encode(), &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Reads back what was noted; an error where the file system has not kept it.
+    pub(crate) fn check_count(&self, server: EntryName, instances: u32) -> io::Result<()> {
+        let stat = rustix::fs::statat(&self.fd, server.encode(), AtFlags::SYMLINK_NOFOLLOW)?;
+        if self.noted_count(&stat).ok() == Some(instances) {
+            return Ok(());
+        }
+        let text = format!(
+            "the file system of {} keeps no file times, in which the instances of a pipe are counted: set \
+             PIPEWORK_DIR to a directory on another one",
+            self.path.display()
+        );
+        Err(fail(PipeErrorKind::Unsupported, text))
+    }
+
+    /// The number of instances that a server process noted at its liveness socket.
+    fn noted_count(&self, stat: &Stat) -> io::Result<u32> {
+        let nanoseconds = i64::try_from(stat.st_mtime_nsec).unwrap_or(-1);
+        match u32::try_from(nanoseconds / NANOSECONDS_OF_ONE) {
+            Ok(count) if nanoseconds % NANOSECONDS_OF_ONE == 0 => Ok(count),
+            _ => {
+                let text = format!(
+                    "the number of instances of {} can't be read: something has changed the time of its socket",
+                    self.path.display()
+                );
+                Err(fail(PipeErrorKind::Corrupt, text))
+            }
+        }
     }
 
     /// Whether the process that bound a socket is known to live; takes no place of it.

@@ -92,7 +92,7 @@ impl Permission {
 
     /// Sets the mode of a socket that is not yet bound, where the system can: its file never lets in more than that.
     pub(crate) fn prepare(&self, socket: &OwnedFd) -> io::Result<()> {
-        Ok(os::set_mode_before_bind(socket, self.mode)?)
+        Ok(os::set_mode_before_bind(socket, self.mode | os::SPARED)?)
     }
 
     /// Sets the rest on a bound socket whose name no client knows yet.
@@ -102,7 +102,7 @@ impl Permission {
 
     /// The same, by path.
     pub(crate) fn apply_at(&self, path: &Path) -> io::Result<()> {
-        os::set_mode_after_bind(path, self.mode)
+        os::set_mode_after_bind(path, self.mode | os::SPARED)
             .map_err(|error| context("setting the mode of the pipe", error))?;
         if let Some(group) = self.group {
             let group = Some(Gid::from_raw(group));

@@ -163,6 +163,13 @@ pub(crate) fn raise_no_signal(socket: &OwnedFd) {
     rustix::net::sockopt::set_socket_nosigpipe(socket, true).ok();
 }
 
+/// The bit in the mode of a file that keeps cleaners of temporary files away from it; these systems have none, and
+/// only root may set the sticky bit on a file there.
+pub(crate) const SPARED: Mode = Mode::empty();
+
+/// Opens a directory to find files in it, also one that can't be read, where the system can.
+pub(crate) const PATH_ONLY: OFlags = OFlags::empty();
+
 /// Sets the mode that a socket's file will have. These systems keep it with the file alone, so the mode is set when
 /// there is one.
 pub(crate) fn set_mode_before_bind(_: &OwnedFd, _: Mode) -> rustix::io::Result<()> {

@@ -48,6 +48,13 @@ pub(crate) fn word_wiped_on_fork() -> Option<&'static AtomicU64> {
 /// A look at what waits in a socket gets copies of its descriptors. The portable build does without, as other kernels do.
 pub(crate) const PEEK_SHOWS_DESCRIPTORS: bool = !cfg!(pipework_portable);
 
+/// The bit in the mode of a file that keeps systemd-tmpfiles from removing it, however old it is: the sticky bit, as
+/// the XDG base directory specification says.
+pub(crate) const SPARED: Mode = Mode::SVTX;
+
+/// Opens a directory to find files in it, also one that can't be read.
+pub(crate) const PATH_ONLY: OFlags = OFlags::PATH;
+
 /// Keeps a descriptor that was received from being inherited; `RECEIVE_FLAGS` has done it.
 pub(crate) fn keep_from_children(_: &OwnedFd) -> io::Result<()> {
     Ok(())
@@ -64,7 +71,7 @@ pub(crate) fn set_mode_before_bind(socket: &OwnedFd, mode: Mode) -> rustix::io::
 /// Sets the mode of the file of a socket that was just bound: the umask has taken bits away, and may have taken some
 /// that were wanted.
 pub(crate) fn set_mode_after_bind(path: &Path, mode: Mode) -> rustix::io::Result<()> {
-    if mode == Mode::RUSR | Mode::WUSR {
+    if mode == (Mode::RUSR | Mode::WUSR | SPARED) {
         return Ok(());
     }
     // Not by path: where others may write, it could have become a link to another file.
@@ -153,7 +160,10 @@ pub(crate) fn is_privileged_start() -> bool {
 
 /// The processor on which this thread runs just now, where the system says it cheaply.
 pub(crate) fn processor() -> Option<u64> {
-    Some(rustix::thread::sched_getcpu() as u64)
+    // SAFETY: it takes nothing, writes to no memory of ours, and returns a number.
+    let processor = unsafe { libc::sched_getcpu() };
+    // Negative where the kernel can't say it. (`rustix` panics there, or returns a number that nothing has written.)
+    u64::try_from(processor).ok()
 }
 
 /// Process, user and group of the other end, as they were when it connected or began to listen. No process is known

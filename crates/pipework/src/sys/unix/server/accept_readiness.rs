@@ -5,12 +5,13 @@ use super::super::{
     os::{PollSet, Timer},
     unix_socket::SocketListener,
 };
+use super::NAME_CHECK_PERIOD;
 use crate::sys::Instance;
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
     sync::{Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How often to look for a free slot at least: the system does not report a killed process.
@@ -24,6 +25,8 @@ pub(crate) struct AcceptReadiness {
     poll_set: PollSet,
     /// Signals a free slot, while the pipe has all of its instances.
     places: Mutex<Option<Places>>,
+    /// Signals that it is time to look whether the name is still there, and since when it counts.
+    name_check: Mutex<(Timer, Instant)>,
 }
 
 #[derive(Debug)]
@@ -34,7 +37,10 @@ enum Places {
 
 impl AcceptReadiness {
     pub(crate) fn new() -> io::Result<AcceptReadiness> {
-        Ok(AcceptReadiness { poll_set: PollSet::new()?, places: Mutex::new(None) })
+        let (poll_set, name_check) = (PollSet::new()?, Timer::new(NAME_CHECK_PERIOD)?);
+        poll_set.add(name_check.as_fd())?;
+        let name_check = Mutex::new((name_check, Instant::now()));
+        Ok(AcceptReadiness { poll_set, places: Mutex::new(None), name_check })
     }
 
     /// From now on this instance listens.
@@ -78,8 +84,15 @@ impl AcceptReadiness {
     }
 
     /// Before the last look for a client: from now on the descriptor signals.
-    pub(crate) fn arm(&self) {
+    pub(crate) fn arm(&self) -> io::Result<()> {
+        let mut name_check = self.name_check.lock().unwrap_or_else(PoisonError::into_inner);
+        if name_check.1.elapsed() >= NAME_CHECK_PERIOD {
+            let timer = Timer::new(NAME_CHECK_PERIOD)?;
+            self.poll_set.add(timer.as_fd())?;
+            *name_check = (timer, Instant::now());
+        }
         self.poll_set.refresh();
+        Ok(())
     }
 }
 

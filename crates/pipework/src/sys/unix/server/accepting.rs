@@ -3,6 +3,7 @@
 use super::super::{
     asynchronous::{
         delay::Delay,
+        name_check::NameCheckWait,
         reactor::{OwnsFd, register},
     },
     connection::task::TaskWait,
@@ -10,7 +11,7 @@ use super::super::{
     unix_socket::SocketListener,
 };
 use crate::{name::PipeName, sys::Instance};
-use ::tokio::io::{Interest, unix::AsyncFd};
+use ::tokio::io::{Interest, Ready, unix::AsyncFd};
 use std::{
     io,
     os::fd::{AsRawFd, RawFd},
@@ -30,6 +31,7 @@ const PAUSE_LOCKED: Duration = Duration::from_millis(1);
 #[derive(Debug, Default)]
 pub(crate) struct Accepting {
     wait: TaskWait,
+    name_check: NameCheckWait,
     places: Option<Places>,
     pause: Option<Delay>,
 }
@@ -65,7 +67,8 @@ impl Accepting {
         if is_over {
             return Poll::Ready(Ok(()));
         }
-        listening.reactor.poll(&listening.socket, Interest::READABLE, Interest::READABLE).map_ok(drop)
+        let polled = listening.reactor.poll(&listening.socket, Interest::READABLE, Interest::READABLE);
+        self.or_name_check(cx, polled)
     }
 
     /// Waits until it is known whether the client of this instance speaks for a remote client; not for long.
@@ -92,7 +95,20 @@ impl Accepting {
         listener: &SocketListener,
     ) -> Poll<io::Result<()>> {
         listener.reactor.join(&mut self.wait.waiter, cx);
-        listener.reactor.poll(&listener.socket, Interest::READABLE, Interest::READABLE).map_ok(drop)
+        let polled = listener.reactor.poll(&listener.socket, Interest::READABLE, Interest::READABLE);
+        self.or_name_check(cx, polled)
+    }
+
+    /// What was polled for, or the time to look whether the name is still there.
+    fn or_name_check(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<Ready>>,
+    ) -> Poll<io::Result<()>> {
+        match polled {
+            Poll::Ready(outcome) => Poll::Ready(outcome.map(drop)),
+            Poll::Pending => self.name_check.poll(cx).map(Ok),
+        }
     }
 
     /// Waits until a place under the name may be free.

@@ -7,6 +7,7 @@ use super::{
         end_options::EndOptions,
         poll,
     },
+    NAME_CHECK_PERIOD,
     listening_socket::ListeningSocket,
     registry::{self, InstanceSlot, LockWait, NameHold, Takes},
 };
@@ -20,6 +21,7 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 /// The state of an instance that all of its connections share.
@@ -29,6 +31,8 @@ pub(crate) struct Backend {
     quotas: (u32, u32),
     /// The socket at which it listened, for the instance that follows.
     renewable: Mutex<Option<Arc<ListeningSocket>>>,
+    /// When its name was last known to be there.
+    named_at: Mutex<Instant>,
     /// Last, so that the instance's names are gone when its place is given back, which may end the pipe.
     slot: Arc<InstanceSlot>,
 }
@@ -83,8 +87,13 @@ impl Instance {
             max_instances: header.max_instances,
             accept_remote: header.accept_remote,
         };
-        let backend =
-            Backend { shape, quotas: (inbound, outbound), renewable: Mutex::default(), slot: Arc::new(slot) };
+        let backend = Backend {
+            shape,
+            quotas: (inbound, outbound),
+            renewable: Mutex::default(),
+            named_at: Mutex::new(Instant::now()),
+            slot: Arc::new(slot),
+        };
         Instance::new(backend, spec.mode, Some(listening))
     }
 
@@ -137,10 +146,19 @@ impl InstanceBackend for Backend {
         Ok(Some(Connection::server(socket, self.shape, Arc::clone(options), slot)))
     }
 
+    fn check_name(&self, listening: &ListeningSocket) -> io::Result<()> {
+        if self.unchecked_for() >= NAME_CHECK_PERIOD {
+            self.slot.served.check_name(listening)?;
+            *self.named_at() = Instant::now();
+        }
+        Ok(())
+    }
+
     fn wait(&self, listening: &ListeningSocket, limit: &WaitLimit) -> io::Result<()> {
         let fds = [Some(listening.as_fd()), listening.ended()];
         let fds: Vec<_> = fds.into_iter().flatten().map(|fd| (fd, PollFlags::IN)).collect();
-        poll::wait(&fds, limit, None).map(drop)
+        let next_check = NAME_CHECK_PERIOD.saturating_sub(self.unchecked_for());
+        poll::wait(&fds, limit, Some(next_check)).map(drop)
     }
 
     fn await_identity(&self, connection: &Connection, limit: &WaitLimit) -> io::Result<()> {
@@ -171,6 +189,16 @@ impl InstanceBackend for Backend {
 }
 
 impl Backend {
+    /// How long no look has found its name.
+    fn unchecked_for(&self) -> Duration {
+        self.named_at().elapsed()
+    }
+
+    fn named_at(&self) -> MutexGuard<'_, Instant> {
+        // It is replaced as a whole.
+        self.named_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn renewable(&self) -> MutexGuard<'_, Option<Arc<ListeningSocket>>> {
         // It is replaced as a whole.
         self.renewable.lock().unwrap_or_else(PoisonError::into_inner)

@@ -82,8 +82,7 @@ impl ListeningSocket {
         if self.is_renewed() {
             return self.accept_queued();
         }
-        let ready = super::super::poll::now(self.socket.as_fd(), rustix::event::PollFlags::IN);
-        if ready.is_empty() {
+        if !self.has_client() {
             return Ok(None);
         }
         claim::end_queue(self.socket.as_fd());
@@ -114,6 +113,21 @@ impl ListeningSocket {
     /// Whether its socket goes on to the instance that follows.
     pub(crate) fn is_renewed(&self) -> bool {
         self.taking == Taking::Next
+    }
+
+    /// Whether it has its name in this directory, or its client was taken.
+    pub(super) fn is_named_in(&self, directory: &Directory) -> bool {
+        // Held, so that it is not renamed meanwhile.
+        let current = self.leaf();
+        let Some(leaf) = *current else { return true };
+        let names = [Some(leaf), leaf.full()];
+        self.directory.identity == directory.identity
+            && names.into_iter().flatten().any(|name| directory.may_have(&name.encode()))
+    }
+
+    /// Whether a client waits for the server to take it.
+    pub(super) fn has_client(&self) -> bool {
+        !super::super::poll::now(self.socket.as_fd(), rustix::event::PollFlags::IN).is_empty()
     }
 
     /// Takes no client any more, though others may still wait at it: they have to look elsewhere for the next one.
@@ -155,7 +169,7 @@ impl ListeningSocket {
             outcome => outcome?,
         }
         // A client that came since, by the old name, could not mark the new one.
-        if !super::super::poll::now(self.socket.as_fd(), rustix::event::PollFlags::IN).is_empty()
+        if self.has_client()
             && let Some(full) = new.full()
         {
             self.directory.publish(new, full).ok();

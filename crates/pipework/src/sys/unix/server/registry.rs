@@ -15,14 +15,18 @@ use super::{
 };
 use crate::{
     error::{PipeErrorKind, fail},
-    model::dir_format::{EntryName, Header, Incarnation, Taking},
+    model::dir_format::{EntryName, HEADER, Header, Incarnation, Taking},
     name::PipeNameKind,
     options::{PipeMode, Spec},
 };
 use std::{
     io,
     os::fd::OwnedFd,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// How many clients the socket of an instance is for.
@@ -36,14 +40,23 @@ pub(crate) enum Takes {
 /// A pipe that this process serves.
 #[derive(Debug)]
 pub(crate) struct ServedName {
-    name_dir: NameDir,
-    pub(crate) directory: Arc<Directory>,
     pub(crate) header: Header,
     pub(crate) permission: Permission,
+    /// Its files: others, after it was restored.
+    published: Mutex<Arc<Published>>,
+    /// How often it was restored.
+    restorations: AtomicU64,
+    origin: Origin,
+}
+
+/// The files by which a pipe of this process is found.
+#[derive(Debug)]
+struct Published {
+    name_dir: NameDir,
+    directory: Arc<Directory>,
     /// The proof of life of this process: bound, never listening.
     _liveness: OwnedFd,
     leaf: EntryName,
-    origin: Origin,
 }
 
 /// A place among the instances of a pipe; given back when it is dropped.
@@ -110,10 +123,7 @@ fn create_here(spec: &Spec, takes: Takes) -> Option<(InstanceSlot, ListeningSock
     }
     let (places, leaf) = (namespace::places(), directory::name_of(spec.name.folded()));
     let is_it = |served: &ServedName| {
-        served.is_unlimited()
-            && is_alike(spec, &served.header)
-            && served.directory.path.file_name().is_some_and(|name| name == leaf.as_str())
-            && places.contains(&served.name_dir.path)
+        served.is_unlimited() && is_alike(spec, &served.header) && served.published().is_at(&places, &leaf)
     };
     listen(spec, InstanceSlot::another(is_it).ok()??, takes).ok()
 }
@@ -136,6 +146,7 @@ fn create_in(
     }
     name_dirs.sort_by_cached_key(|name_dir| name_dir.identity().ok());
     let _locks = lock(&name_dirs, folded, lock_wait)?;
+    let lost = ServedName::lost(folded);
     let mut unknown = None;
     for name_dir in name_dirs {
         let Some(directory) = name_dir.directory(folded)? else { continue };
@@ -144,17 +155,52 @@ fn create_in(
         }
         let Some(header) = directory.header()? else { continue };
         match directory.is_served(&directory.listing()?, header.incarnation) {
-            Ok(true) if spec.first => return Err(taken(spec, &directory)),
-            Ok(true) => return create_another(spec, name_dir, directory, header, takes),
+            Ok(true) => {
+                if let Some(lost) = &lost {
+                    lost.follow(spec, &name_dir, &directory, &header)?;
+                }
+                if spec.first {
+                    return Err(taken(spec, &directory));
+                }
+                return create_another(spec, name_dir, directory, header, takes);
+            }
             Ok(false) => {}
             // It may live by another view, and be reached from here in another of these directories.
             Err(error) => unknown = Some(error),
         }
     }
-    match unknown {
-        Some(error) => Err(error),
-        None => create_first(spec, home.try_clone()?, folded, permission, takes),
+    if let Some(error) = unknown {
+        return Err(error);
     }
+    let home = home.try_clone()?;
+    let Some(lost) = lost else { return create_first(spec, home, folded, permission, takes) };
+    let directory = lost.begin_again(&home, folded)?;
+    if spec.first {
+        return Err(taken(spec, &directory));
+    }
+    create_another(spec, home, directory, lost.header.clone(), takes)
+}
+
+/// The directory of a pipe that no process serves, with nothing in it.
+fn make_directory(name_dir: &NameDir, folded: &str, permission: &Permission) -> io::Result<Directory> {
+    let directory = name_dir.make_directory(folded, permission.is_for_others())?;
+    if directory.clean()? == Rest::Unknown {
+        return Err(directory.of_another_view());
+    }
+    Ok(directory)
+}
+
+/// Makes the pipe known to clients, once the server's liveness socket is there. The lock does not exclude a creator that
+/// sees the directory by another view. Of two such creators each publishes its socket before it looks, so one of them at
+/// least finds the other's; only one that finds none writes the header.
+fn begin(published: &Published, header: &Header, permission: &Permission) -> io::Result<()> {
+    let directory = &published.directory;
+    let outcome = match directory.has_unknown() {
+        Ok(true) => Err(directory.of_another_view()),
+        Ok(false) => directory.write_header(header, permission.is_for_others()),
+        Err(error) => Err(error),
+    };
+    outcome.inspect_err(|_| directory.unlink(&published.leaf.encode()))
 }
 
 /// Whether a creator waits for another.
@@ -214,25 +260,10 @@ fn create_first(
             }
         },
     };
-    let directory = name_dir.make_directory(folded, permission.is_for_others())?;
-    if directory.clean()? == Rest::Unknown {
-        return Err(directory.of_another_view());
-    }
-    let (liveness, leaf) = ServedName::open(&directory, &header, &permission)?;
-    begin(&directory, &header, &permission).inspect_err(|_| directory.unlink(&leaf.encode()))?;
-    let (directory, origin) = (Arc::new(directory), Origin::current());
-    let served = ServedName { name_dir, directory, header, permission, _liveness: liveness, leaf, origin };
-    listen(spec, InstanceSlot::first(served)?, takes)
-}
-
-/// Makes the pipe known to clients, once the server's liveness socket is there. The lock does not exclude a creator that
-/// sees the directory by another view. Of two such creators each publishes its socket before it looks, so one of them at
-/// least finds the other's; only one that finds none writes the header.
-fn begin(directory: &Directory, header: &Header, permission: &Permission) -> io::Result<()> {
-    if directory.has_unknown()? {
-        return Err(directory.of_another_view());
-    }
-    directory.write_header(header, permission.is_for_others())
+    let directory = make_directory(&name_dir, folded, &permission)?;
+    let published = Published::new(name_dir, directory, &header, &permission)?;
+    begin(&published, &header, &permission)?;
+    listen(spec, InstanceSlot::first(ServedName::new(header, permission, published)), takes)
 }
 
 /// Another instance of a name that is served, by this process or another.
@@ -259,17 +290,16 @@ fn create_another(
         }
     }
     let is_it = |served: &ServedName| {
-        served.directory.identity == directory.identity && served.header.incarnation == header.incarnation
+        served.published().directory.identity == directory.identity
+            && served.header.incarnation == header.incarnation
     };
     if let Some(slot) = InstanceSlot::another(is_it)? {
         return listen(spec, slot, takes);
     }
     // The first instance decided who may open the pipe.
     let permission = Permission::from_text(&header.access)?;
-    let (liveness, leaf) = ServedName::open(&directory, &header, &permission)?;
-    let (directory, origin) = (Arc::new(directory), Origin::current());
-    let served = ServedName { name_dir, directory, header, permission, _liveness: liveness, leaf, origin };
-    listen(spec, InstanceSlot::first(served)?, takes)
+    let published = Published::new(name_dir, directory, &header, &permission)?;
+    listen(spec, InstanceSlot::first(ServedName::new(header, permission, published)), takes)
 }
 
 /// Whether an instance can be one of a pipe with this header (rule N3). The pipe decides whether remote
@@ -296,21 +326,32 @@ fn taken(spec: &Spec, directory: &Directory) -> io::Error {
     fail(PipeErrorKind::NameTaken, text)
 }
 
-impl ServedName {
-    /// Makes the liveness socket of this process.
-    fn open(
-        directory: &Directory,
+fn taken_meanwhile(spec: &Spec, directory: &Directory) -> io::Error {
+    let text = format!(
+        "the name {} was removed while this process served it, and another process serves it now, in {}",
+        spec.name,
+        directory.path.display()
+    );
+    fail(PipeErrorKind::NameTaken, text)
+}
+
+impl Published {
+    /// Makes the liveness socket of this process, with one instance noted at it.
+    fn new(
+        name_dir: NameDir,
+        directory: Directory,
         header: &Header,
         permission: &Permission,
-    ) -> io::Result<(OwnedFd, EntryName)> {
+    ) -> io::Result<Published> {
         let id = directory.new_id()?;
         let leaf = EntryName::Server { id, incarnation: header.incarnation, process: std::process::id() };
-        let liveness = bind_aside(directory, EntryName::Temporary(id), permission)?;
+        let liveness = bind_aside(&directory, EntryName::Temporary(id), permission)?;
         let published = directory
-            .note_count(EntryName::Temporary(id), 0)
+            .note_count(EntryName::Temporary(id), 1)
+            .and_then(|()| directory.check_count(EntryName::Temporary(id), 1))
             .and_then(|()| Ok(directory.publish(EntryName::Temporary(id), leaf)?));
         match published {
-            Ok(()) => Ok((liveness, leaf)),
+            Ok(()) => Ok(Published { name_dir, directory: Arc::new(directory), _liveness: liveness, leaf }),
             Err(error) => {
                 directory.unlink(&EntryName::Temporary(id).encode());
                 Err(error)
@@ -318,9 +359,129 @@ impl ServedName {
         }
     }
 
+    /// Whether it is the pipe with this directory name, in one of these places.
+    fn is_at(&self, places: &[PathBuf], leaf: &str) -> bool {
+        self.directory.path.file_name().is_some_and(|name| name == leaf)
+            && places.contains(&self.name_dir.path)
+    }
+
+    /// Whether all of it is there. What can't be seen is taken to be there.
+    fn is_there(&self) -> bool {
+        self.name_dir.still_has(&self.directory)
+            && self.directory.may_have(HEADER)
+            && self.directory.may_have(&self.leaf.encode())
+    }
+
+    fn note_count(&self, instances: u32) -> io::Result<()> {
+        self.directory.note_count(self.leaf, instances)
+    }
+}
+
+impl ServedName {
+    fn new(header: Header, permission: Permission, published: Published) -> ServedName {
+        ServedName {
+            header,
+            permission,
+            published: Mutex::new(Arc::new(published)),
+            restorations: AtomicU64::new(0),
+            origin: Origin::current(),
+        }
+    }
+
+    fn published(&self) -> Arc<Published> {
+        // It is replaced as a whole.
+        Arc::clone(&self.published.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A pipe of this process whose name something has removed. One that this process ended is not among its pipes any
+    /// more.
+    fn lost(folded: &str) -> Option<Arc<ServedName>> {
+        let (places, leaf) = (namespace::places(), directory::name_of(folded));
+        let all = served();
+        let mut mine = all.iter().map(|entry| &entry.served).filter(|served| served.origin.is_here());
+        mine.find(|served| {
+            let published = served.published();
+            published.is_at(&places, &leaf) && !published.is_there()
+        })
+        .cloned()
+    }
+
+    /// Joins the pipe that another process has restored; an error where another one has taken its name. Under the lock.
+    fn follow(
+        &self,
+        spec: &Spec,
+        name_dir: &NameDir,
+        directory: &Directory,
+        header: &Header,
+    ) -> io::Result<()> {
+        if self.header.incarnation != header.incarnation {
+            return Err(taken_meanwhile(spec, directory));
+        }
+        let (name_dir, directory) = (name_dir.try_clone()?, directory.try_clone()?);
+        self.restore(Published::new(name_dir, directory, &self.header, &self.permission)?)
+    }
+
+    /// Makes the pipe anew, which no process serves. Under the lock.
+    fn begin_again(&self, name_dir: &NameDir, folded: &str) -> io::Result<Directory> {
+        let directory = make_directory(name_dir, folded, &self.permission)?;
+        let fresh =
+            Published::new(name_dir.try_clone()?, directory.try_clone()?, &self.header, &self.permission)?;
+        begin(&fresh, &self.header, &self.permission)?;
+        self.restore(fresh)?;
+        Ok(directory)
+    }
+
+    /// Takes these files for its own.
+    fn restore(&self, fresh: Published) -> io::Result<()> {
+        let all = served();
+        let instances = all.iter().find(|entry| std::ptr::eq(&*entry.served, self)).map(|e| e.instances);
+        let noted = fresh.note_count(instances.unwrap_or(0));
+        if let Err(error) = noted {
+            fresh.directory.unlink(&fresh.leaf.encode());
+            return Err(error);
+        }
+        let old = std::mem::replace(
+            &mut *self.published.lock().unwrap_or_else(PoisonError::into_inner),
+            Arc::new(fresh),
+        );
+        // It may be what was left of it.
+        old.directory.unlink(&old.leaf.encode());
+        self.restorations.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether clients can find this socket of it: an error where something has removed the name. In a forked child it is
+    /// left to the parent.
+    pub(crate) fn check_name(&self, listening: &ListeningSocket) -> io::Result<()> {
+        let published = self.published();
+        if !self.origin.is_here()
+            || (published.is_there() && listening.is_named_in(&published.directory))
+            // Its client was quicker than what removed the name, or another thread has just restored it.
+            || listening.has_client()
+            || !Arc::ptr_eq(&published, &self.published())
+        {
+            return Ok(());
+        }
+        Err(self.removed())
+    }
+
+    fn removed(&self) -> io::Error {
+        let text = format!(
+            "the name of the pipe {} was removed from {} while this process listened, by a cleaner of temporary files, a \
+             logout or `rm`: no client can find this instance. Create it anew, or use a Listener, which restores its name",
+            self.header.name,
+            self.published().directory.path.display()
+        );
+        fail(PipeErrorKind::Absent, text)
+    }
+
     /// A listening socket with these quotas.
     pub(crate) fn listen(&self, quotas: (u32, u32), taking: Taking) -> io::Result<ListeningSocket> {
-        ListeningSocket::open(&self.directory, self.header.incarnation, quotas, taking, &self.permission)
+        let published = self.published();
+        let directory = &published.directory;
+        let listening =
+            ListeningSocket::open(directory, self.header.incarnation, quotas, taking, &self.permission);
+        listening.map_err(|error| if published.is_there() { error } else { self.removed() })
     }
 
     /// Whether another instance needs no permission: their number is not limited.
@@ -330,14 +491,11 @@ impl ServedName {
 }
 
 impl InstanceSlot {
-    /// The first place of this process.
-    fn first(served: ServedName) -> io::Result<InstanceSlot> {
+    /// The first place of this process, which is noted already.
+    fn first(served: ServedName) -> InstanceSlot {
         let served = Arc::new(served);
         self::served().push(Entry { served: Arc::clone(&served), instances: 1, holds: 0 });
-        // From here on the drop gives the place back, also where the note fails.
-        let slot = InstanceSlot { served };
-        slot.served.directory.note_count(slot.served.leaf, 1)?;
-        Ok(slot)
+        InstanceSlot { served }
     }
 
     /// One more place of a pipe that this process serves already.
@@ -345,7 +503,7 @@ impl InstanceSlot {
         let mut all = served();
         let entry = all.iter_mut().find(|entry| entry.served.origin.is_here() && is_it(&entry.served));
         let Some(entry) = entry else { return Ok(None) };
-        entry.served.directory.note_count(entry.served.leaf, entry.instances + 1)?;
+        entry.served.published().note_count(entry.instances + 1)?;
         entry.instances += 1;
         Ok(Some(InstanceSlot { served: Arc::clone(&entry.served) }))
     }
@@ -372,9 +530,16 @@ impl Drop for InstanceSlot {
     fn drop(&mut self) {
         give_back(&self.served, |entry| {
             entry.instances -= 1;
-            // It fails only where the name was removed: then there is nothing to note.
-            entry.served.directory.note_count(entry.served.leaf, entry.instances).ok();
+            // It fails only where the name was removed: who restores it notes the number.
+            entry.served.published().note_count(entry.instances).ok();
         });
+    }
+}
+
+impl NameHold {
+    /// How often the name was restored after something had removed it.
+    pub(crate) fn restorations(&self) -> u64 {
+        self.served.restorations.load(Ordering::Relaxed)
     }
 }
 
@@ -399,6 +564,7 @@ fn give_back(pipe: &Arc<ServedName>, change: impl FnOnce(&mut Entry)) {
         }
     }
     all.swap_remove(index);
-    pipe.directory.unlink(&pipe.leaf.encode());
-    pipe.name_dir.sweep(&pipe.directory);
+    let published = pipe.published();
+    published.directory.unlink(&published.leaf.encode());
+    published.name_dir.sweep(&published.directory);
 }

@@ -17,6 +17,7 @@ use super::{
     os::{self, PollSet},
     peer::{self, Peer},
     poll,
+    server::NAME_CHECK_PERIOD,
 };
 use crate::{
     access::Access,
@@ -42,8 +43,8 @@ use std::{
         unix::net::UnixStream,
     },
     path::Path,
-    sync::{Arc, OnceLock},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::{Duration, Instant},
 };
 
 /// One end of a connected plain socket.
@@ -456,6 +457,9 @@ pub(crate) struct SocketListener {
     /// Shared with the reactors that it is registered with.
     pub(super) socket: Arc<OwnedFd>,
     place: path::SocketPath,
+    /// When its path was last known to be there.
+    named_at: Mutex<Instant>,
+    restorations: u64,
     /// Where the tasks of a runtime wait.
     #[cfg(feature = "tokio")]
     pub(super) reactor: super::asynchronous::Reactor,
@@ -473,9 +477,51 @@ impl SocketListener {
         SocketListener {
             socket: Arc::new(socket),
             place,
+            named_at: Mutex::new(Instant::now()),
+            restorations: 0,
             #[cfg(feature = "tokio")]
             reactor: super::asynchronous::Reactor::default(),
         }
+    }
+
+    /// Whether something has removed its path, so that no client finds it.
+    pub(crate) fn is_lost(&self) -> bool {
+        if self.unchecked_for() < NAME_CHECK_PERIOD {
+            return false;
+        }
+        let is_lost = self.place.is_lost();
+        if !is_lost {
+            *self.named_at() = Instant::now();
+        }
+        is_lost
+    }
+
+    /// Another listener at the same path, unless another server has taken that meanwhile.
+    pub(crate) fn restore(&self, access: &Access) -> io::Result<SocketListener> {
+        let path = self.place.path();
+        let restored = SocketListener::bind(path, access).map_err(|error| {
+            let text =
+                format!("{} was removed while this process listened, and can't be restored", path.display());
+            match PipeErrorKind::of(&error) {
+                Some(kind) => fail_from(kind, text, error),
+                None => context(text, error),
+            }
+        })?;
+        Ok(SocketListener { restorations: self.restorations + 1, ..restored })
+    }
+
+    /// How often the path was restored.
+    pub(crate) fn restorations(&self) -> u64 {
+        self.restorations
+    }
+
+    fn unchecked_for(&self) -> Duration {
+        self.named_at().elapsed()
+    }
+
+    fn named_at(&self) -> MutexGuard<'_, Instant> {
+        // It is replaced as a whole.
+        self.named_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a client if one is queued.
@@ -497,7 +543,8 @@ impl SocketListener {
     /// Waits until a client may be queued, or the limit is reached.
     pub(crate) fn wait(&self, limit: &WaitLimit) -> io::Result<()> {
         limit.check()?;
-        poll::wait(&[(self.socket.as_fd(), PollFlags::IN)], limit, None).map(drop)
+        let next_check = NAME_CHECK_PERIOD.saturating_sub(self.unchecked_for());
+        poll::wait(&[(self.socket.as_fd(), PollFlags::IN)], limit, Some(next_check)).map(drop)
     }
 }
 
@@ -505,9 +552,4 @@ impl AsFd for SocketListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-/// A unique name beside a path.
-pub(super) fn temporary_name() -> io::Result<String> {
-    Ok(format!(".{:08x}", os::random()? & 0xffff_ffff))
 }

@@ -6,15 +6,16 @@ use super::{
         name::{directory::Lock, namespace, permission::Permission, view},
         os,
     },
-    is_alive, temporary_name,
+    address, is_alive,
 };
 use crate::error::{PipeErrorKind, context, fail};
 use rustix::{
-    fs::{AtFlags, CWD, FileType, Stat},
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat},
     io::Errno,
     net::{SocketAddrUnix, SocketType},
 };
 use std::{
+    ffi::OsString,
     io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -27,18 +28,45 @@ const BACKLOG: i32 = 128;
 #[derive(Debug)]
 pub(crate) struct SocketPath {
     path: PathBuf,
-    identity: Option<(u64, u64)>,
+    /// `None` at a path of another process.
+    file: Option<SocketFile>,
     origin: Origin,
+}
+
+/// The file of a socket of ours.
+#[derive(Debug)]
+struct SocketFile {
+    /// Its directory, which can be looked at when the process has changed its root.
+    dir: OwnedFd,
+    leaf: OsString,
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    /// Whether it is where it was made.
+    fn is_there(&self) -> rustix::io::Result<bool> {
+        match rustix::fs::statat(&self.dir, &self.leaf, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(identity(&stat) == self.identity),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl SocketPath {
     /// A path that another process has taken, which is left alone.
     pub(in crate::sys::unix) fn of_another(path: PathBuf) -> SocketPath {
-        SocketPath { path, identity: None, origin: Origin::current() }
+        SocketPath { path, file: None, origin: Origin::current() }
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether something has removed the socket that this process has put there.
+    pub(super) fn is_lost(&self) -> bool {
+        let file = self.file.as_ref().filter(|_| self.origin.is_here());
+        file.is_some_and(|file| file.is_there() == Ok(false))
     }
 }
 
@@ -47,59 +75,61 @@ impl Drop for SocketPath {
         // Only what is still ours, and not in a forked child. No process takes it over while we live, so what
         // is ours now is ours in the next line too.
         if self.origin.is_here()
-            && self.identity.is_some()
-            && stat(&self.path).ok().flatten().map(|stat| identity(&stat)) == self.identity
+            && let Some(file) = &self.file
+            && file.is_there() == Ok(true)
         {
-            unlink(&self.path);
+            rustix::fs::unlinkat(&file.dir, &file.leaf, AtFlags::empty()).ok();
         }
     }
 }
 
-/// Binds and listens beside the path, then links the socket to it: that fails where something is.
+/// Binds at the path, which fails where something is, and listens when the permission is in force: until then the kernel
+/// refuses every client.
+///
+/// The path is the one that the kernel lists, so cleaners of temporary files can see that the socket is in use.
 pub(crate) fn bind(path: &Path, permission: &Permission) -> io::Result<(OwnedFd, SocketPath)> {
     let making = || format!("listening at {}", path.display());
     let socket = os::new_socket(SocketType::STREAM).map_err(|error| context(making(), error))?;
     permission.prepare(&socket)?;
-    let place = path.parent().unwrap_or(Path::new("/"));
-    let aside = place.join(temporary_name()?);
-    let address = SocketAddrUnix::new(&aside).map_err(|_| {
-        let text = format!("{} is too long for the path of a socket", path.display());
-        fail(PipeErrorKind::Invalid, text)
-    })?;
-    rustix::net::bind(&socket, &address).map_err(|error| refused(path, error))?;
-    let outcome = permission
-        .apply_at(&aside)
-        .and_then(|()| Ok(rustix::net::listen(&socket, BACKLOG)?))
-        .and_then(|()| take(path, &aside));
-    unlink(&aside);
-    outcome?;
-    let identity = stat(path)?.map(|stat| identity(&stat));
-    Ok((socket, SocketPath { path: path.to_owned(), identity, origin: Origin::current() }))
+    let address = address(path)?;
+    let (parent, leaf) = (path.parent().unwrap_or(Path::new("/")), path.file_name().unwrap_or_default());
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | os::PATH_ONLY;
+    let dir = rustix::fs::open(parent, flags, Mode::empty()).map_err(|error| refused(path, error))?;
+    take(path, &socket, &address)?;
+    let Some(stat) = stat(path)? else {
+        return Err(context(making(), Errno::NOENT));
+    };
+    // From here on the drop removes it.
+    let file = SocketFile { dir, leaf: leaf.to_owned(), identity: identity(&stat) };
+    let place = SocketPath { path: path.to_owned(), file: Some(file), origin: Origin::current() };
+    permission.apply_at(path)?;
+    rustix::net::listen(&socket, BACKLOG).map_err(|error| context(making(), error))?;
+    Ok((socket, place))
 }
 
-/// Gives the socket its path, replacing one that a dead process of this user left.
-fn take(path: &Path, aside: &Path) -> io::Result<()> {
-    if link(aside, path)? {
+/// Binds the socket, in place of one that a dead process of this user left.
+fn take(path: &Path, socket: &OwnedFd, address: &SocketAddrUnix) -> io::Result<()> {
+    if bind_free(path, socket, address)? {
         return Ok(());
     }
     check_replaceable(path)?;
     // Of several that find the same dead socket one replaces it; the others look again, and find that one alive.
     let _lock = Lock::beside(path)?;
-    if !link(aside, path)? {
+    if !bind_free(path, socket, address)? {
         check_replaceable(path)?;
         unlink(path);
-        if !link(aside, path)? {
+        if !bind_free(path, socket, address)? {
             return Err(taken(path));
         }
     }
     Ok(())
 }
 
-fn link(from: &Path, to: &Path) -> io::Result<bool> {
-    match rustix::fs::linkat(CWD, from, CWD, to, AtFlags::empty()) {
+fn bind_free(path: &Path, socket: &OwnedFd, address: &SocketAddrUnix) -> io::Result<bool> {
+    match rustix::net::bind(socket, address) {
         Ok(()) => Ok(true),
-        Err(Errno::EXIST) => Ok(false),
-        Err(error) => Err(refused(to, error)),
+        Err(Errno::ADDRINUSE) => Ok(false),
+        Err(error) => Err(refused(path, error)),
     }
 }
 
