@@ -75,8 +75,13 @@ impl Other {
     /// The same, with something changed about how it is started.
     pub(crate) fn spawn_with(surface: &dyn Surface, change: impl FnOnce(&mut Command)) -> Other {
         let mut command = this_program();
-        command.env(PEER_VARIABLE, surface.name()).stdin(Stdio::piped()).stdout(Stdio::piped());
         change(&mut command);
+        Other::spawn_by(surface, command)
+    }
+
+    /// The same by a command that prepares the place, and then becomes this program.
+    pub(crate) fn spawn_by(surface: &dyn Surface, mut command: Command) -> Other {
+        command.env(PEER_VARIABLE, surface.name()).stdin(Stdio::piped()).stdout(Stdio::piped());
         Other { process: Arc::new(Process::start(surface.name(), command)) }
     }
 
@@ -111,6 +116,14 @@ impl Other {
     #[cfg(unix)]
     pub(crate) fn umask(&self, mask: u32) {
         self.process.call(Words::new().word("umask").number(mask)).unwrap();
+    }
+
+    /// The names of the pipes that it lists.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn list(&self) -> Outcome<Vec<String>> {
+        let reply = self.process.call(Words::new().word("list"))?;
+        let mut line = Line::new(&reply);
+        Ok((0..line.number::<usize>()).map(|_| line.text()).collect())
     }
 
     fn slot(&self, request: Words) -> Outcome<Slot> {
@@ -480,6 +493,11 @@ impl Things {
             "wait" => {
                 let name = words.text();
                 self.surface.wait(&name, words.maybe(Line::duration)).map(nothing)
+            }
+            #[cfg(target_os = "linux")]
+            "list" => {
+                let names: Vec<String> = pipework::list()?.iter().map(|pipe| pipe.name.to_string()).collect();
+                Ok(names.iter().fold(Words::new().len(names.len()), |words, name| words.text(name)))
             }
             #[cfg(unix)]
             "umask" => {

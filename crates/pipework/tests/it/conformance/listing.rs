@@ -26,7 +26,11 @@ pub(super) fn cases() -> Vec<Case> {
 /// What is no pipe of this system.
 #[cfg(unix)]
 pub(super) fn cases_of_this_system() -> Vec<Case> {
-    vec![plain("list", list_leaves_plain_sockets_out)]
+    vec![
+        plain("list", list_leaves_plain_sockets_out),
+        plain("list", list_removes_an_empty_directory),
+        every("list", list_leaves_another_version_alone),
+    ]
 }
 
 #[track_caller]
@@ -164,4 +168,52 @@ fn list_leaves_plain_sockets_out() {
     let listener = NamedPipeBuilder::new(&path).listen().unwrap();
     assert_eq!(list().unwrap().len(), 0);
     drop(listener);
+}
+
+/// As a process leaves it that is killed after it has removed the last file. Root may be about to give it away.
+#[cfg(unix)]
+fn list_removes_an_empty_directory() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = pipes_dir().join("empty");
+    std::fs::create_dir(&directory).unwrap();
+    assert!(list().unwrap().is_empty() && !directory.exists());
+    std::fs::set_permissions(pipes_dir(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::create_dir(&directory).unwrap();
+    assert!(list().unwrap().is_empty());
+    assert_eq!(directory.exists(), rustix::process::geteuid().is_root());
+    if directory.exists() {
+        let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 60 * 60);
+        std::fs::File::open(&directory).unwrap().set_modified(long_ago).unwrap();
+        assert!(list().unwrap().is_empty() && !directory.exists());
+    }
+}
+
+/// It is refused, for nobody knows what lives there; that program refuses this version's header likewise.
+#[cfg(unix)]
+fn list_leaves_another_version_alone(here: &dyn Surface) {
+    use super::expect_refused;
+    let name = unique();
+    let server = here.create(&Spec::new(&name)).unwrap();
+    let location = entry(&name).location;
+    let header = std::fs::read_to_string(location.join("header")).unwrap();
+    assert!(header.starts_with("pipework 2\n"), "{header}");
+    drop(server);
+    for version in ["1", "3"] {
+        std::fs::create_dir(&location).unwrap();
+        std::fs::write(location.join("header"), header.replacen('2', version, 1)).unwrap();
+        std::fs::write(location.join("s-cran39tbfhe2vd32-sepjrk0p-0000sdn"), "").unwrap();
+        let fault = list().unwrap_err();
+        assert!(fault == PipeErrorKind::Unsupported, "{fault}");
+        for fault in [
+            expect_refused(here.open(&OpenSpec::new(&name)), PipeErrorKind::Unsupported),
+            expect_refused(here.create(&Spec::new(&name)), PipeErrorKind::Unsupported),
+            expect_refused(here.listen(&Spec::new(&name)), PipeErrorKind::Unsupported),
+            expect_refused(here.wait(&name, None), PipeErrorKind::Unsupported),
+        ] {
+            let text = format!("is a pipe of version {version}, and this program speaks version 2");
+            assert!(fault.text.contains(&text), "{fault}");
+        }
+        assert_eq!(std::fs::read_dir(&location).unwrap().count(), 2, "nothing was removed");
+        std::fs::remove_dir_all(&location).unwrap();
+    }
 }

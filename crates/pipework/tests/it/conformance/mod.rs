@@ -39,6 +39,8 @@ mod signals;
 mod sockets;
 #[cfg(unix)]
 mod users;
+#[cfg(target_os = "linux")]
+mod views;
 
 use std::{any::type_name, fmt, time::Duration};
 
@@ -117,6 +119,8 @@ pub(crate) fn cases_of_this_system() -> Vec<Case> {
     cases.extend(signals::cases());
     #[cfg(target_os = "linux")]
     cases.extend(removal::cases_of_linux());
+    #[cfg(target_os = "linux")]
+    cases.extend(views::cases());
     cases
 }
 

@@ -21,6 +21,7 @@ const AHEAD: &str =
 const NOT_AHEAD: &str = "not on this system: no async write is started without room";
 const SIGNALS: &str = "not on this system: no thread can look for a signal that was raised";
 const FULL: &str = "not on this system: the case fills the socket of an end, which only Linux can find";
+const NAMESPACES: &str = "not on this system: the case makes a mount namespace, as root of Linux can";
 const HOLDS: &str = "not on this system: a name lives as long as it has an instance";
 const EMPTY_ROOM: &str = "not on this system: empty messages take no room";
 const EMPTY: &str = "not on this system: peek does not distinguish an empty message from none";
@@ -84,6 +85,8 @@ const OF_UNIX: &[Foreign] = &[
     ("listener", "listener_times_out_while_another_process_creates", CREATORS),
     ("listener", "listener_threads_wait_apart_while_another_process_creates", CREATORS),
     ("list", "list_leaves_plain_sockets_out", SOCKETS),
+    ("list", "list_removes_an_empty_directory", FILES),
+    ("list", "list_leaves_another_version_alone", FILES),
     ("input", "input_a_directory_that_is_a_symlink_is_refused", FILES),
     ("input", "input_a_directory_open_to_writing_is_refused", FILES),
     ("input", "input_a_directory_of_another_user_is_refused", FILES),
@@ -155,6 +158,21 @@ const OF_LINUX: &[Foreign] = &[
     ("B5", "b5_writing_to_a_closed_end_raises_no_signal", SIGNALS),
     ("P2", "p2_writing_without_a_reader_raises_no_signal", SIGNALS),
     ("readiness", "readiness_of_a_large_message_and_a_full_socket", FULL),
+    ("N6", "n6_without_proc_pipes_are_seen_and_stay", NAMESPACES),
+    ("N6", "n6_without_proc_a_long_path_is_unsupported_and_stays", NAMESPACES),
+    ("N6", "n6_a_thread_needs_no_first_thread", NAMESPACES),
+    ("N6", "n6_another_view_removes_nothing", NAMESPACES),
+    ("N6", "n6_what_an_overlay_left_is_removed_by_the_next", NAMESPACES),
+    ("N6", "n6_a_bind_mount_is_no_other_view", NAMESPACES),
+    ("N6", "n6_fuse_removes_only_what_fuse_made", NAMESPACES),
+    ("socket", "socket_by_fuse_is_not_replaced", NAMESPACES),
+    ("A4", "a4_one_directory_by_two_paths_is_one", NAMESPACES),
+    ("A4", "a4_what_another_user_put_in_the_way_is_passed_over", NAMESPACES),
+    ("A4", "a4_where_no_place_is_left_the_remedy_is_named", NAMESPACES),
+    ("A4", "a4_an_empty_variable_is_no_variable", NAMESPACES),
+    ("A5", "a5_a_narrow_umask_does_not_narrow_the_directory_of_all_users", NAMESPACES),
+    ("A5", "a5_what_is_advised_suffices", USERS),
+    ("A5", "a5_an_id_that_is_not_mapped_is_named", NAMESPACES),
 ];
 
 /// Async cases of Linux only.
