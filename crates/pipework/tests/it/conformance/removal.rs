@@ -4,7 +4,7 @@ use std::{
     fs,
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
-    thread,
+    thread::{self, ScopedJoinHandle},
     time::{Duration, SystemTime},
 };
 
@@ -231,20 +231,15 @@ fn n9_all_processes_restore_their_part_of_a_name(here: &dyn Surface) {
             .map(|(there, listener)| there.blocked(scope, || listener.accept()))
             .collect();
         fs::remove_dir_all(directory_of(&name)).unwrap();
-        // Each of them has one instance, which takes one client.
-        let clients: Vec<_> =
-            accepting.iter().map(|_| here.connect(&returning(&name).timeout(super::HOUR)).unwrap()).collect();
-        let of_both = || pipework::list().unwrap().first().is_some_and(|entry| entry.servers.len() == 2);
-        wait_until(of_both);
-        drop(clients);
-        let more: Vec<_> = std::iter::from_fn(|| {
-            let waiting = accepting.iter().any(|accepting| !accepting.is_finished());
-            waiting.then(|| here.connect(&returning(&name).timeout(super::HOUR)).unwrap())
-        })
-        .collect();
-        drop(more);
+        let mut clients = Vec::new();
+        wait_until(|| {
+            clients.extend(here.open(&OpenSpec::new(&name)));
+            accepting.iter().all(ScopedJoinHandle::is_finished)
+        });
         accepting.into_iter().for_each(|accepting| drop(accepting.join().unwrap().unwrap()));
     });
+    let servers = pipework::list().unwrap().into_iter().map(|entry| entry.servers.len());
+    assert_eq!(servers.collect::<Vec<_>>(), [2]);
 }
 
 /// What its server ends is not made anew by anything.
@@ -374,9 +369,8 @@ fn n9_tmpfiles_leaves_live_names() {
         if idle.exists() && also_idle.exists() {
             skip(&format!("this systemd-tmpfiles cleans nothing here: {cleaning:?}"));
         }
-        for address in [name.as_str(), path.to_str().unwrap()] {
-            pipework::connect(address).unwrap();
-        }
+        let _clients =
+            [name.as_str(), path.to_str().unwrap()].map(|address| pipework::connect(address).unwrap());
         NamedPipe::wait(&other, Some(Duration::ZERO)).unwrap();
         drop((listener.accept().unwrap(), socket.accept().unwrap()));
         fs::remove_file(&idle).ok();

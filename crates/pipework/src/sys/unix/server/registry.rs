@@ -123,7 +123,11 @@ fn create_here(spec: &Spec, takes: Takes) -> Option<(InstanceSlot, ListeningSock
     }
     let (places, leaf) = (namespace::places(), directory::name_of(spec.name.folded()));
     let is_it = |served: &ServedName| {
-        served.is_unlimited() && is_alike(spec, &served.header) && served.published().is_at(&places, &leaf)
+        let published = served.published();
+        served.is_unlimited()
+            && is_alike(spec, &served.header)
+            && published.is_at(&places, &leaf)
+            && published.is_there()
     };
     listen(spec, InstanceSlot::another(is_it).ok()??, takes).ok()
 }
