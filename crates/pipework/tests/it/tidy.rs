@@ -49,10 +49,10 @@ fn verdict(faults: Vec<String>) -> Result<(), Failed> {
 // ------------------------------------------------------------------ rules and cases
 
 /// The rules, where the rule book is not at hand.
-const RULES: [&str; 40] = [
-    "N1", "N2", "N3", "N4", "N5", "N6", "N7", "N8", "C1", "C2", "C3", "C4", "C5", "C6", "C7", "B1", "B2",
-    "B3", "B4", "B5", "B6", "M1", "M2", "M3", "M4", "M5", "F1", "F2", "F3", "F4", "T1", "T2", "T3", "A1",
-    "A2", "A3", "A4", "A5", "P1", "P2",
+const RULES: [&str; 41] = [
+    "N1", "N2", "N3", "N4", "N5", "N6", "N7", "N8", "N9", "C1", "C2", "C3", "C4", "C5", "C6", "C7", "B1",
+    "B2", "B3", "B4", "B5", "B6", "M1", "M2", "M3", "M4", "M5", "F1", "F2", "F3", "F4", "T1", "T2", "T3",
+    "A1", "A2", "A3", "A4", "A5", "P1", "P2",
 ];
 
 /// Whether this build has the async surface.

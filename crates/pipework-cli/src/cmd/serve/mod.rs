@@ -11,6 +11,7 @@ use std::{
         mpsc::{self, Sender},
     },
     thread,
+    time::Duration,
 };
 
 use pipework::{
@@ -33,6 +34,12 @@ use crate::{
 const MESSAGE_LEN_MAX: usize = 64 << 20;
 
 const CHUNK_LEN: usize = 64 * 1024;
+
+/// How often to look whether the name was restored.
+const REPORT_PERIOD: Duration = Duration::from_secs(1);
+
+/// How long to wait before another try to accept a client.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     if args.command.is_empty() && args.direction != Direction::Duplex {
@@ -161,7 +168,8 @@ impl Server<'_> {
     fn serve(&self, listener: Listener) -> usize {
         thread::scope(|scope| {
             let mut served = 0_usize;
-            for client in &listener {
+            let mut clients = Clients { listener: &listener, restorations: 0, last_error: None };
+            while let Some(client) = clients.next() {
                 match client {
                     Ok(stream) => {
                         served = served.saturating_add(1);
@@ -170,7 +178,7 @@ impl Server<'_> {
                             say(format_args!("can't serve client {served}: {error}"));
                         }
                     }
-                    Err(error) => say(format_args!("can't accept a client: {error}")),
+                    Err(error) => clients.report(&error),
                 }
             }
             // Remove the name first, so that no more clients connect.
@@ -207,6 +215,48 @@ impl Server<'_> {
             self.relays.remove(number);
         }
         Ok(())
+    }
+}
+
+/// The clients of a listener, and what happens to its name meanwhile.
+struct Clients<'a> {
+    listener: &'a Listener,
+    /// How many restorations of the name were reported.
+    restorations: u64,
+    /// The error that was reported last: it may come again with each try.
+    last_error: Option<String>,
+}
+
+impl Clients<'_> {
+    /// Waits for the next client, or an error. `None` after Ctrl-C.
+    fn next(&mut self) -> Option<io::Result<PipeStream>> {
+        loop {
+            if self.last_error.is_some() {
+                thread::park_timeout(PAUSE_AFTER_ERROR);
+            }
+            let client = self.listener.accept_timeout(REPORT_PERIOD);
+            if self.listener.restorations() > self.restorations {
+                self.restorations = self.listener.restorations();
+                say(format_args!("the name {} was removed; it is restored", self.listener.name()));
+            }
+            match client {
+                Err(error) if error == PipeErrorKind::Aborted => return None,
+                Err(error) if error == PipeErrorKind::TimedOut => self.last_error = None,
+                Err(error) => return Some(Err(error)),
+                Ok(client) => {
+                    self.last_error = None;
+                    return Some(Ok(client));
+                }
+            }
+        }
+    }
+
+    fn report(&mut self, error: &io::Error) {
+        let error = error.to_string();
+        if self.last_error.as_ref() != Some(&error) {
+            say(format_args!("can't accept a client: {error}"));
+        }
+        self.last_error = Some(error);
     }
 }
 

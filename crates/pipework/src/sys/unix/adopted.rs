@@ -166,6 +166,7 @@ fn is_listening(socket: BorrowedFd<'_>) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsRawFd;
 
     fn count(pid: &str, count: &str) -> io::Result<RawFd> {
         passed_count(Some(pid.as_ref()), Some(count.as_ref()), 17)
@@ -187,6 +188,28 @@ mod tests {
         for wrong in ["", "two", "-1", "99999999999", "2000000"] {
             assert!(count("17", wrong).unwrap_err() == PipeErrorKind::Invalid, "{wrong}");
         }
+    }
+
+    /// Without the zero that ends every other path.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[test]
+    fn a_path_that_fills_the_address_is_read() {
+        let place = tempfile::tempdir().unwrap();
+        // SAFETY: an address is integers, for which all zeros are valid.
+        let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+        address.sun_family = libc::sa_family_t::try_from(libc::AF_UNIX).unwrap();
+        let room = address.sun_path.len() - place.path().as_os_str().len() - 1;
+        let path = place.path().join("s".repeat(room));
+        for (to, from) in std::iter::zip(&mut address.sun_path, path.as_os_str().as_encoded_bytes()) {
+            *to = libc::c_char::from_ne_bytes([*from]);
+        }
+        let socket = super::os::new_socket(SocketType::STREAM).unwrap();
+        let len = libc::socklen_t::try_from(size_of::<libc::sockaddr_un>()).unwrap();
+        // SAFETY: the pointer is to `len` bytes, all of them written, which live through the call.
+        let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), len) };
+        assert_eq!(bound, 0, "{}", io::Error::last_os_error());
+        rustix::net::listen(&socket, 1).unwrap();
+        assert_eq!(check_listening(socket.as_fd()).unwrap(), path);
     }
 
     #[test]

@@ -1,11 +1,10 @@
 //! The one descriptor that signals that a listener has a client, for foreign event loops.
 
 use super::super::{
-    name::lookup::Watch,
+    name::{check::NAME_CHECK_PERIOD, lookup::Watch},
     os::{PollSet, Timer},
     unix_socket::SocketListener,
 };
-use super::NAME_CHECK_PERIOD;
 use crate::sys::Instance;
 use std::{
     io,

@@ -5,9 +5,9 @@ use super::{
     super::{
         connection::{Connection, rings::Shape},
         end_options::EndOptions,
+        name::check::NameFound,
         poll,
     },
-    NAME_CHECK_PERIOD,
     listening_socket::ListeningSocket,
     registry::{self, InstanceSlot, LockWait, NameHold, Takes},
 };
@@ -21,7 +21,6 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
 };
 
 /// The state of an instance that all of its connections share.
@@ -32,7 +31,7 @@ pub(crate) struct Backend {
     /// The socket at which it listened, for the instance that follows.
     renewable: Mutex<Option<Arc<ListeningSocket>>>,
     /// When its name was last known to be there.
-    named_at: Mutex<Instant>,
+    name_found: NameFound,
     /// Last, so that the instance's names are gone when its place is given back, which may end the pipe.
     slot: Arc<InstanceSlot>,
 }
@@ -91,7 +90,7 @@ impl Instance {
             shape,
             quotas: (inbound, outbound),
             renewable: Mutex::default(),
-            named_at: Mutex::new(Instant::now()),
+            name_found: NameFound::now(),
             slot: Arc::new(slot),
         };
         Instance::new(backend, spec.mode, Some(listening))
@@ -147,9 +146,9 @@ impl InstanceBackend for Backend {
     }
 
     fn check_name(&self, listening: &ListeningSocket) -> io::Result<()> {
-        if self.unchecked_for() >= NAME_CHECK_PERIOD {
+        if self.name_found.is_check_due() {
             self.slot.served.check_name(listening)?;
-            *self.named_at() = Instant::now();
+            self.name_found.note();
         }
         Ok(())
     }
@@ -157,8 +156,7 @@ impl InstanceBackend for Backend {
     fn wait(&self, listening: &ListeningSocket, limit: &WaitLimit) -> io::Result<()> {
         let fds = [Some(listening.as_fd()), listening.ended()];
         let fds: Vec<_> = fds.into_iter().flatten().map(|fd| (fd, PollFlags::IN)).collect();
-        let next_check = NAME_CHECK_PERIOD.saturating_sub(self.unchecked_for());
-        poll::wait(&fds, limit, Some(next_check)).map(drop)
+        poll::wait(&fds, limit, Some(self.name_found.time_left())).map(drop)
     }
 
     fn await_identity(&self, connection: &Connection, limit: &WaitLimit) -> io::Result<()> {
@@ -189,16 +187,6 @@ impl InstanceBackend for Backend {
 }
 
 impl Backend {
-    /// How long no look has found its name.
-    fn unchecked_for(&self) -> Duration {
-        self.named_at().elapsed()
-    }
-
-    fn named_at(&self) -> MutexGuard<'_, Instant> {
-        // It is replaced as a whole.
-        self.named_at.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn renewable(&self) -> MutexGuard<'_, Option<Arc<ListeningSocket>>> {
         // It is replaced as a whole.
         self.renewable.lock().unwrap_or_else(PoisonError::into_inner)

@@ -13,11 +13,10 @@ use super::{
         errors::{broken, denied, unread},
     },
     end_options::EndOptions,
-    name::{namespace, permission::Permission},
+    name::{check::NameFound, namespace, permission::Permission},
     os::{self, PollSet},
     peer::{self, Peer},
     poll,
-    server::NAME_CHECK_PERIOD,
 };
 use crate::{
     access::Access,
@@ -43,8 +42,8 @@ use std::{
         unix::net::UnixStream,
     },
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::{Duration, Instant},
+    sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 /// One end of a connected plain socket.
@@ -458,7 +457,7 @@ pub(crate) struct SocketListener {
     pub(super) socket: Arc<OwnedFd>,
     place: path::SocketPath,
     /// When its path was last known to be there.
-    named_at: Mutex<Instant>,
+    name_found: NameFound,
     restorations: u64,
     /// Where the tasks of a runtime wait.
     #[cfg(feature = "tokio")]
@@ -477,7 +476,7 @@ impl SocketListener {
         SocketListener {
             socket: Arc::new(socket),
             place,
-            named_at: Mutex::new(Instant::now()),
+            name_found: NameFound::now(),
             restorations: 0,
             #[cfg(feature = "tokio")]
             reactor: super::asynchronous::Reactor::default(),
@@ -486,12 +485,12 @@ impl SocketListener {
 
     /// Whether something has removed its path, so that no client finds it.
     pub(crate) fn is_lost(&self) -> bool {
-        if self.unchecked_for() < NAME_CHECK_PERIOD {
+        if !self.name_found.is_check_due() {
             return false;
         }
         let is_lost = self.place.is_lost();
         if !is_lost {
-            *self.named_at() = Instant::now();
+            self.name_found.note();
         }
         is_lost
     }
@@ -515,15 +514,6 @@ impl SocketListener {
         self.restorations
     }
 
-    fn unchecked_for(&self) -> Duration {
-        self.named_at().elapsed()
-    }
-
-    fn named_at(&self) -> MutexGuard<'_, Instant> {
-        // It is replaced as a whole.
-        self.named_at.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes a client if one is queued.
     pub(in crate::sys::unix) fn accept_queued(&self) -> io::Result<Option<SocketEnd>> {
         loop {
@@ -543,8 +533,8 @@ impl SocketListener {
     /// Waits until a client may be queued, or the limit is reached.
     pub(crate) fn wait(&self, limit: &WaitLimit) -> io::Result<()> {
         limit.check()?;
-        let next_check = NAME_CHECK_PERIOD.saturating_sub(self.unchecked_for());
-        poll::wait(&[(self.socket.as_fd(), PollFlags::IN)], limit, Some(next_check)).map(drop)
+        let next_check = Some(self.name_found.time_left());
+        poll::wait(&[(self.socket.as_fd(), PollFlags::IN)], limit, next_check).map(drop)
     }
 }
 

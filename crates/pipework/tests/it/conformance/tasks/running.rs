@@ -137,9 +137,12 @@ fn tasks_that_wait_keep_no_thread() {
 fn tasks_wait_at_no_descriptor_of_their_own() {
     current_thread().block_on(async {
         let (server, client) = message_pair(100);
-        let listener = Listener::bind(unique()).unwrap();
+        let (first, listener) = (Listener::bind(unique()).unwrap(), Listener::bind(unique()).unwrap());
         // The server's half of the memory is mapped by its first look, and its client is taken.
         would_block(server.try_read(&mut [0; 9]));
+        // All tasks that accept share one timer.
+        let mut accepting = pin!(first.accept());
+        assert!(poll_until_asleep(accepting.as_mut()).await.is_pending());
         let before = Resources::count();
         let (mut one, mut two) = (pin!(server.read_message(9)), pin!(client.readable()));
         let (mut three, mut four) = (pin!(client.read_message(9)), pin!(listener.accept()));

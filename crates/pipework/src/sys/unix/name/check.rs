@@ -1,0 +1,41 @@
+//! When a server looks whether its name is still there: something else than its server may remove it.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How often a server that waits looks: often enough for a person who waits, and no more than a few microseconds of work
+/// each time.
+pub(in crate::sys::unix) const NAME_CHECK_PERIOD: Duration = Duration::from_secs(2);
+
+/// When a name was found last.
+#[derive(Debug)]
+pub(in crate::sys::unix) struct NameFound {
+    at: Mutex<Instant>,
+}
+
+impl NameFound {
+    pub(in crate::sys::unix) fn now() -> NameFound {
+        NameFound { at: Mutex::new(Instant::now()) }
+    }
+
+    /// How long to wait before the next look; zero once it is due.
+    pub(in crate::sys::unix) fn time_left(&self) -> Duration {
+        NAME_CHECK_PERIOD.saturating_sub(self.at().elapsed())
+    }
+
+    pub(in crate::sys::unix) fn is_check_due(&self) -> bool {
+        self.time_left().is_zero()
+    }
+
+    /// It was found again.
+    pub(in crate::sys::unix) fn note(&self) {
+        *self.at() = Instant::now();
+    }
+
+    fn at(&self) -> MutexGuard<'_, Instant> {
+        // It is replaced as a whole.
+        self.at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
