@@ -24,6 +24,8 @@ mod timeouts;
 mod descriptors;
 #[cfg(windows)]
 mod handles;
+#[cfg(target_os = "linux")]
+mod injected;
 #[cfg(unix)]
 mod network;
 #[cfg(windows)]
@@ -121,6 +123,8 @@ pub(crate) fn cases_of_this_system() -> Vec<Case> {
     cases.extend(removal::cases_of_linux());
     #[cfg(target_os = "linux")]
     cases.extend(views::cases());
+    #[cfg(target_os = "linux")]
+    cases.extend(injected::cases());
     cases
 }
 

@@ -20,6 +20,7 @@ const AHEAD: &str =
     "not on this system: it reports room by completing a write, so one write beyond the room is started";
 const NOT_AHEAD: &str = "not on this system: no async write is started without room";
 const SIGNALS: &str = "not on this system: no thread can look for a signal that was raised";
+const FILTER: &str = "not on this system: no filter makes system calls fail";
 const FULL: &str = "not on this system: the case fills the socket of an end, which only Linux can find";
 const NAMESPACES: &str = "not on this system: the case makes a mount namespace, as root of Linux can";
 const HOLDS: &str = "not on this system: a name lives as long as it has an instance";
@@ -155,6 +156,10 @@ const OF_WINDOWS_TASKS: &[Foreign] = &[
 /// Cases of Linux only.
 const OF_LINUX: &[Foreign] = &[
     ("N9", "n9_tmpfiles_leaves_live_names", FILES),
+    ("shortage", "shortage_of_anything_sends_a_message_once_or_fails", FILTER),
+    ("shortage", "shortage_of_memory_loses_no_wake_up", FILTER),
+    #[cfg(feature = "tokio")]
+    ("shortage", "shortage_of_memory_loses_no_wake_up_of_a_task", FILTER),
     ("B5", "b5_writing_to_a_closed_end_raises_no_signal", SIGNALS),
     ("P2", "p2_writing_without_a_reader_raises_no_signal", SIGNALS),
     ("readiness", "readiness_of_a_large_message_and_a_full_socket", FULL),

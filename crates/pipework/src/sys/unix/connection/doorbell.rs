@@ -1,5 +1,7 @@
 //! The socket of a connection: doorbell, proof of life, and channel for descriptors.
 
+#[cfg(feature = "tokio")]
+use super::super::poll;
 use super::{
     super::os,
     Connection,
@@ -7,12 +9,17 @@ use super::{
     handshake::HelloOutcome,
 };
 use crate::ring::Side;
+#[cfg(feature = "tokio")]
+use crate::sys::WaitLimit;
 use rustix::{io::Errno, net::RecvFlags};
+#[cfg(feature = "tokio")]
+use std::sync::Arc;
 use std::{
     collections::VecDeque,
     io,
     os::fd::{AsFd, OwnedFd},
     sync::{MutexGuard, PoisonError, atomic::Ordering},
+    time::Duration,
 };
 
 /// A wake-up, and nothing more.
@@ -28,10 +35,47 @@ const DOORBELL_LEN: usize = 64;
 /// that rings without end must not hold up a deadline.
 const ROUNDS_MAX: usize = 32;
 
+/// When to ring again after the kernel had no memory for it.
+pub(super) const RING_AGAIN: Duration = Duration::from_millis(1);
+
+/// Whether it rang, or need not ring: a full socket has rung already, and a closed one has no peer to wake.
+fn ring(socket: &OwnedFd, byte: u8) -> bool {
+    let rung = rustix::io::retry_on_intr(|| rustix::net::send(socket, &[byte], os::SEND_FLAGS));
+    !matches!(rung, Err(Errno::NOBUFS | Errno::NOMEM))
+}
+
+/// Rings until the kernel has memory for it, on a thread that the runtime has for calls that block.
+#[cfg(feature = "tokio")]
+fn ring_later(socket: &Arc<OwnedFd>) {
+    let Ok(runtime) = ::tokio::runtime::Handle::try_current() else { return };
+    let socket = Arc::clone(socket);
+    drop(runtime.spawn_blocking(move || {
+        while !ring(&socket, BELL) {
+            poll::wait(&[], &WaitLimit::default(), Some(RING_AGAIN)).ok();
+        }
+    }));
+}
+
 impl Connection {
     pub(super) fn ring(&self, byte: u8) {
-        // A full socket has rung already, and a closed one has no peer to wake.
-        rustix::io::retry_on_intr(|| rustix::net::send(&self.socket, &[byte], os::SEND_FLAGS)).ok();
+        if ring(&self.socket, byte) {
+            return;
+        }
+        // A thread rings again before it returns or sleeps, an event loop when it tries again, and a task leaves that to its
+        // runtime.
+        self.state.owes_ring.store(true, Ordering::Relaxed);
+        self.readiness().try_again();
+        #[cfg(feature = "tokio")]
+        ring_later(&self.socket);
+    }
+
+    /// Rings again if the kernel had no memory for it; whether nothing is owed any more.
+    pub(super) fn pay_ring(&self) -> bool {
+        // A load, since something is owed hardly ever.
+        if self.state.owes_ring.load(Ordering::Relaxed) && ring(&self.socket, BELL) {
+            self.state.owes_ring.store(false, Ordering::Relaxed);
+        }
+        !self.state.owes_ring.load(Ordering::Relaxed)
     }
 
     /// Empties the doorbell: takes wake-ups, descriptors, the hello, and the news that the other end is gone. Whether

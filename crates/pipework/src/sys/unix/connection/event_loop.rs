@@ -19,6 +19,7 @@ impl Connection {
         operation: Operation,
         mut attempt: impl FnMut() -> io::Result<Step<T>>,
     ) -> io::Result<T> {
+        self.pay_ring();
         let lock = match self.parking.try_lock_direction(operation) {
             Some(lock) => lock,
             // Where another thread or task has the direction, its release wakes the event loop. Armed before that is asked

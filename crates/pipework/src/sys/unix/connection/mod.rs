@@ -129,6 +129,8 @@ pub(super) struct Flags {
     pub(super) disconnected_by_server: AtomicBool,
     /// This server end disconnected its client.
     disconnected: AtomicBool,
+    /// The kernel had no memory for a wake-up of the peer.
+    owes_ring: AtomicBool,
 }
 
 impl Connection {

@@ -3,6 +3,7 @@
 use super::{
     super::{os, poll},
     Connection, LazyWaitLimit,
+    doorbell::RING_AGAIN,
     fd_passing::DESCRIPTORS_PAUSE,
     operation::Operation,
     parking::{DirectionGuard, Sleeper},
@@ -82,13 +83,13 @@ impl Connection {
     ) -> io::Result<T> {
         loop {
             let on = match self.step(lock, &mut attempt)? {
-                Step::Done(value) => return Ok(value),
+                Step::Done(value) => return Ok(self.ring_within(limit, value)),
                 Step::Blocked(on) => on,
             };
             match on {
                 On::Data | On::Space(_) => {
                     if let Some(value) = self.spin_or_sleep(lock, on, limit, &mut attempt)? {
-                        return Ok(value);
+                        return Ok(self.ring_within(limit, value));
                     }
                 }
                 On::Hello | On::Attachment => self.sleep(on, limit.get())?,
@@ -102,6 +103,16 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Rings what is owed, before a call returns this value, until the limit is reached: what was published is published.
+    fn ring_within<T>(&self, limit: &mut LazyWaitLimit<'_>, value: T) -> T {
+        while !self.pay_ring() && limit.get().check().is_ok() {
+            if poll::wait(&[], limit.get(), Some(RING_AGAIN)).is_err() {
+                break;
+            }
+        }
+        value
     }
 
     /// Spins for what the peer publishes, while that pays, and else sleeps. `None`: another attempt is due.
@@ -139,6 +150,10 @@ impl Connection {
 
     /// Sleeps until what an attempt needs may have come, or the limit is reached.
     fn sleep(&self, on: On, limit: &WaitLimit) -> io::Result<()> {
+        if !self.pay_ring() {
+            limit.check()?;
+            return poll::wait(&[], limit, Some(RING_AGAIN)).map(drop);
+        }
         self.parking.sleep(&mut SleepingThread { connection: self, rings: self.rings_known(), on }, limit)
     }
 }

@@ -1,0 +1,242 @@
+//! System calls that fail. A filter of the kernel makes every call of one number fail in one thread, and the case looks at
+//! what its ends make of that.
+
+use std::{io::Read, sync::mpsc, thread, time::Duration};
+
+use pipework::{ClientOptions, NamedPipeBuilder, PipeErrorKind, PipeMode, os::unix::PipeStreamExt};
+use seccompiler::{SeccompAction, SeccompFilter, apply_filter};
+
+use super::{Case, every, long, pair, plain};
+use crate::{
+    harness::{blocked, skip, unique, wait_until},
+    surface::{End, Fault, Outcome, Spec, Surface},
+};
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        long(every("shortage", shortage_of_anything_sends_a_message_once_or_fails)),
+        plain("shortage", shortage_of_memory_loses_no_wake_up),
+        #[cfg(feature = "tokio")]
+        plain("shortage", shortage_of_memory_loses_no_wake_up_of_a_task),
+    ]
+}
+
+/// From now on calls with these numbers fail in this thread.
+fn fail_calls(numbers: &[i64], error: i32) {
+    let rules = numbers.iter().map(|number| (*number, Vec::new())).collect();
+    let error = SeccompAction::Errno(error.unsigned_abs());
+    let arch = std::env::consts::ARCH.try_into();
+    let Ok(arch) = arch else { skip("the filter is not for this processor") };
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, error, arch).unwrap();
+    let program: seccompiler::BpfProgram = filter.try_into().unwrap();
+    if apply_filter(&program).is_err() {
+        skip("needs a kernel that filters system calls");
+    }
+}
+
+/// A call that fails: its name, its numbers, its error.
+type Failing = (&'static str, &'static [i64], i32);
+
+/// The system calls of reading and writing, each with what the kernel documents of it.
+const FAILING: &[Failing] = &[
+    ("nothing", &[], 0),
+    ("send", &[libc::SYS_sendto], libc::ENOBUFS),
+    ("send", &[libc::SYS_sendto], libc::ENOMEM),
+    ("sendmsg", &[libc::SYS_sendmsg], libc::ENOBUFS),
+    ("sendmsg", &[libc::SYS_sendmsg], libc::ENOMEM),
+    ("sendmsg", &[libc::SYS_sendmsg], libc::ETOOMANYREFS),
+    ("recvmsg", &[libc::SYS_recvmsg], libc::ENOMEM),
+    ("recvmsg", &[libc::SYS_recvmsg], libc::EMFILE),
+    ("recv", &[libc::SYS_recvfrom], libc::ENOMEM),
+    #[cfg(target_arch = "x86_64")]
+    ("poll", &[libc::SYS_poll, libc::SYS_ppoll], libc::ENOMEM),
+    #[cfg(not(target_arch = "x86_64"))]
+    ("poll", &[libc::SYS_ppoll], libc::ENOMEM),
+    ("memfd_create", &[libc::SYS_memfd_create], libc::EMFILE),
+    ("memfd_create", &[libc::SYS_memfd_create], libc::ENOMEM),
+    ("ftruncate", &[libc::SYS_ftruncate], libc::EFBIG),
+    ("fcntl", &[libc::SYS_fcntl], libc::EMFILE),
+    ("pwrite", &[libc::SYS_pwrite64], libc::ENOSPC),
+    ("timerfd_create", &[libc::SYS_timerfd_create], libc::EMFILE),
+];
+
+/// One kind of write.
+struct Write {
+    name: &'static str,
+    mode: PipeMode,
+    len: usize,
+    call: fn(&dyn End, &[u8]) -> Outcome<usize>,
+}
+
+const QUOTA: usize = 4096;
+
+fn writes() -> Vec<Write> {
+    let message = |end: &dyn End, data: &[u8]| end.write_message(data).map(|()| data.len());
+    let vectored = |end: &dyn End, data: &[u8]| {
+        let (one, other) = data.split_at(data.len() / 3);
+        end.write_vectored(&[one, other])
+    };
+    let transact = |end: &dyn End, data: &[u8]| end.transact(data, 100).map(|_| data.len());
+    let attempt = |end: &dyn End, data: &[u8]| end.tries().map_or(Ok(0), |tries| tries.try_write(data));
+    let of = |name, mode, len, call| Write { name, mode, len, call };
+    vec![
+        of("write, bytes", PipeMode::Byte, 100, |end, data| end.write(data)),
+        of("write, bytes over the quota", PipeMode::Byte, QUOTA + 1000, |end, data| end.write(data)),
+        of("write_vectored, bytes", PipeMode::Byte, 100, vectored),
+        of("try_write, bytes", PipeMode::Byte, 100, attempt),
+        of("write, a message", PipeMode::Message, 100, |end, data| end.write(data)),
+        of("write_message", PipeMode::Message, 100, message),
+        of("write_message over the quota", PipeMode::Message, QUOTA + 1000, message),
+        of("write_message, large", PipeMode::Message, 100_000, message),
+        of("write_vectored, a message", PipeMode::Message, 100, vectored),
+        of("try_write, a message", PipeMode::Message, 100, attempt),
+        of("try_write, a large message", PipeMode::Message, 100_000, attempt),
+        of("transact", PipeMode::Message, 100, transact),
+        of("transact, large", PipeMode::Message, 100_000, transact),
+    ]
+}
+
+/// Reads what was published by now, and answers a transaction; the bytes, and in how many messages.
+fn take_published(reader: &dyn End, write: &Write) -> (usize, usize) {
+    let (mut bytes, mut count) = (0, 0);
+    loop {
+        let Ok(seen) = reader.peek(0) else { break };
+        if write.mode == PipeMode::Message && seen.message_left.is_some() {
+            bytes += reader.read_message(1 << 20).unwrap().unwrap().len();
+            count += 1;
+            if write.name.starts_with("transact") {
+                reader.write_message(b"reply").unwrap();
+            }
+        } else if seen.available > 0 {
+            bytes += reader.read(&mut [0; 1000]).unwrap();
+        } else {
+            break;
+        }
+    }
+    (bytes, count)
+}
+
+/// Writes in a thread in which some calls fail, while the reader is late. What came of it, and what was published.
+fn write_where_calls_fail(
+    server: &dyn End,
+    client: &dyn End,
+    write: &Write,
+    failing: &Failing,
+) -> (Outcome<usize>, usize, usize) {
+    /// How late the reader is, and how long a write waits.
+    const LATE: Duration = Duration::from_millis(10);
+    const LIMIT: Duration = Duration::from_millis(60);
+    client.set_write_timeout(Some(LIMIT)).unwrap();
+    client.set_read_timeout(Some(LIMIT)).unwrap();
+    thread::scope(|scope| {
+        let (done, outcome) = mpsc::channel();
+        scope.spawn(move || {
+            let data = vec![7; write.len];
+            fail_calls(failing.1, failing.2);
+            done.send((write.call)(client, &data)).unwrap();
+        });
+        let (mut bytes, mut count) = (0, 0);
+        loop {
+            let over = outcome.recv_timeout(LATE);
+            let (more, messages) = take_published(server, write);
+            (bytes, count) = (bytes + more, count + messages);
+            if let Ok(over) = over {
+                return (over, bytes, count);
+            }
+        }
+    })
+}
+
+/// M1 and T1: the table of every write, in each state of the system. A message that was published is no error, unless the pipe
+/// is at its end: who got one would write it again. One that was not published is an error, and can be written again.
+fn shortage_of_anything_sends_a_message_once_or_fails(here: &dyn Surface) {
+    let mut wrong = Vec::new();
+    for write in writes() {
+        for failing in FAILING {
+            let mut spec = Spec::new(&unique());
+            (spec.in_len, spec.out_len, spec.mode) = (QUOTA as u32, QUOTA as u32, write.mode);
+            let (server, client) = pair(here, &spec);
+            if write.name.starts_with("try") && client.tries().is_none() {
+                continue;
+            }
+            let (outcome, bytes, count) = write_where_calls_fail(server.end(), &*client, &write, failing);
+            let is_waited_for = |fault: &Fault| *fault == PipeErrorKind::TimedOut;
+            let is_right = match &outcome {
+                Ok(len) => bytes == *len && (write.mode == PipeMode::Byte || count == 1),
+                // The request was written, and the error says so or is that of the wait for the reply.
+                Err(fault) if write.name.starts_with("transact") && count == 1 => {
+                    is_waited_for(fault) || fault.text.contains("the request was written")
+                }
+                // A future that is dropped when its time is over may have written, as one that waits for its reader.
+                Err(fault) => {
+                    bytes == 0 || (is_waited_for(fault) && here.name().starts_with("tokio") && count <= 1)
+                }
+            };
+            let error = match failing.2 {
+                0 => String::new(),
+                error => format!(" with {}", std::io::Error::from_raw_os_error(error)),
+            };
+            let returned = outcome.map_err(|fault| fault.text);
+            let row =
+                format!("{}: {} fails{error}: {bytes} bytes published, {returned:?}", write.name, failing.0);
+            println!("{row}");
+            if !is_right {
+                wrong.push(row);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A reader that sleeps hears of what was written, although the kernel had no memory for the wake-up at first: by the next
+/// call on the writer's end, whatever it is.
+fn shortage_of_memory_loses_no_wake_up() {
+    let name = unique();
+    let server = NamedPipeBuilder::new(&name).create().unwrap();
+    let client = ClientOptions::new().open(&name).unwrap();
+    server.connect().unwrap();
+    client.set_write_timeout(Some(Duration::from_millis(30))).unwrap();
+    for _ in 0..3 {
+        thread::scope(|scope| {
+            let reading = blocked(scope, || (&server).read(&mut [0; 9]).unwrap());
+            scope.spawn(|| {
+                fail_calls(&[libc::SYS_sendto], libc::ENOBUFS);
+                assert_eq!((&client).write(b"x").unwrap(), 1, "it was published");
+            });
+            // Nothing of its own to ring for.
+            wait_until(|| {
+                let tried = client.try_read(&mut [0; 9]);
+                assert_eq!(tried.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+                reading.is_finished()
+            });
+            assert_eq!(reading.join().unwrap(), 1);
+        });
+    }
+}
+
+/// The same of a task that wrote and does nothing else.
+#[cfg(feature = "tokio")]
+fn shortage_of_memory_loses_no_wake_up_of_a_task() {
+    use pipework::tokio::NamedPipeClient;
+    use tokio::{io::AsyncWriteExt, runtime::Builder};
+
+    let name = unique();
+    let server = NamedPipeBuilder::new(&name).create().unwrap();
+    let client = ClientOptions::new().open(&name).unwrap();
+    server.connect().unwrap();
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    // A thread for calls that block, which is there before any thread with the filter could start one.
+    runtime.block_on(runtime.spawn_blocking(|| {})).unwrap();
+    let mut client = {
+        let _context = runtime.enter();
+        NamedPipeClient::try_from(client).unwrap()
+    };
+    thread::scope(|scope| {
+        let reading = blocked(scope, || (&server).read(&mut [0; 9]).unwrap());
+        scope.spawn(|| {
+            fail_calls(&[libc::SYS_sendto], libc::ENOBUFS);
+            assert_eq!(runtime.block_on(client.write(b"x")).unwrap(), 1, "it was published");
+        });
+        assert_eq!(reading.join().unwrap(), 1);
+    });
+}
