@@ -46,6 +46,8 @@ pub(crate) struct Setup {
 #[derive(Debug)]
 pub(crate) struct Samba {
     guard: Child,
+    /// The first process of smbd, a child of the guard.
+    smbd: u32,
     /// While it is open, the guard waits.
     _leash: Option<ChildStdin>,
     dir: tempfile::TempDir,
@@ -91,17 +93,17 @@ impl Samba {
             fs::create_dir(dir.path().join(leaf)).expect("a directory of smbd");
         }
         let mut tried = 0;
-        let (guard, leash, port) = loop {
+        let (guard, smbd, leash, port) = loop {
             let port = free_port();
             fs::write(dir.path().join("smb.conf"), configuration(setup, dir.path(), port)).expect("smb.conf");
             match launch(dir.path(), port, setup.host.as_ref()) {
-                Ok((guard, leash)) => break (guard, leash, port),
+                Ok((guard, smbd, leash)) => break (guard, smbd, leash, port),
                 // Somebody else may have been quicker at the port.
                 Err(text) if tried == 2 => panic!("smbd does not start: {text}"),
                 Err(_) => tried += 1,
             }
         };
-        let mut samba = Samba { guard, _leash: Some(leash), dir, port, users: Vec::new() };
+        let mut samba = Samba { guard, smbd, _leash: Some(leash), dir, port, users: Vec::new() };
         samba.add_user("Pa55 word,$%&\"'ü");
         samba
     }
@@ -192,20 +194,20 @@ impl Samba {
         connections(self.port).len()
     }
 
-    /// Smbd's processes; not the guard.
+    /// Smbd's processes; not the guard, and not the programs that it runs: it waits for the end of one.
     fn processes(&self) -> Vec<u32> {
         let group = self.guard.id().to_string();
         let all = fs::read_dir("/proc").expect("/proc");
         let ids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-        ids.filter(|id| *id != self.guard.id())
-            .filter(|id| {
-                let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-                // After the program's name, which may have spaces: state, parent, group.
-                let rest = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
-                let mut words = rest.split_whitespace();
-                words.next().is_some_and(|state| state != "Z") && words.nth(1) == Some(&group)
-            })
-            .collect()
+        let is_smbd = |id: &u32| {
+            let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+            // After the program's name, which may have spaces: state, parent, group.
+            let rest = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
+            let words: Vec<&str> = rest.split_whitespace().take(3).collect();
+            let [state, parent, of_group] = words[..] else { return false };
+            state != "Z" && of_group == group && (*id == self.smbd || parent != group)
+        };
+        ids.filter(|id| *id != self.guard.id()).filter(is_smbd).collect()
     }
 }
 
@@ -218,8 +220,7 @@ impl Drop for Samba {
         let start = Instant::now();
         while let Ok(None) = self.guard.try_wait() {
             if start.elapsed() > STOP {
-                self.guard.kill().ok();
-                self.guard.wait().ok();
+                kill_group(&mut self.guard);
                 return;
             }
             thread::park_timeout(Duration::from_millis(5));
@@ -233,7 +234,7 @@ dir=$1
 host=$2
 ${host:+ip netns exec "$host"} smbd -F --no-process-group --configfile="$dir/smb.conf" </dev/null >"$dir/output" 2>&1 &
 smbd=$!
-echo started
+echo $smbd
 cat >/dev/null
 # The children first, for their parent to take note of.
 tries=0
@@ -263,7 +264,11 @@ rm -rf "$dir"
 
 /// Starts smbd and waits until it listens; else says why not. In a namespace nobody here can try that; but there it has made its
 /// place for pipes.
-fn launch(dir: &Path, port: u16, host: Option<&(String, Ipv4Addr)>) -> Result<(Child, ChildStdin), String> {
+fn launch(
+    dir: &Path,
+    port: u16,
+    host: Option<&(String, Ipv4Addr)>,
+) -> Result<(Child, u32, ChildStdin), String> {
     let mut guard = Command::new("sh")
         .args(["-c", GUARD, "guard"])
         .arg(dir)
@@ -277,6 +282,7 @@ fn launch(dir: &Path, port: u16, host: Option<&(String, Ipv4Addr)>) -> Result<(C
     let leash = guard.stdin.take().expect("it was piped");
     let mut line = String::new();
     BufReader::new(guard.stdout.take().expect("it was piped")).read_line(&mut line).ok();
+    let smbd = line.trim().parse().unwrap_or_default();
     let start = Instant::now();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     while start.elapsed() < START {
@@ -285,14 +291,19 @@ fn launch(dir: &Path, port: u16, host: Option<&(String, Ipv4Addr)>) -> Result<(C
             Some(_) => dir.join("ncalrpc/np").exists(),
         };
         if listens {
-            return Ok((guard, leash));
+            return Ok((guard, smbd, leash));
         }
         thread::park_timeout(Duration::from_millis(10));
     }
     let texts = ["output", "log"].map(|leaf| fs::read_to_string(dir.join(leaf)).unwrap_or_default());
-    guard.kill().ok();
-    guard.wait().ok();
+    kill_group(&mut guard);
     Err(texts.join("\n"))
+}
+
+/// Ends a guard by force, with the smbd that is in its group.
+fn kill_group(guard: &mut Child) {
+    run(Command::new("kill").args(["-KILL", "--"]).arg(format!("-{}", guard.id())), "").ok();
+    guard.wait().ok();
 }
 
 fn configuration(setup: &Setup, dir: &Path, port: u16) -> String {

@@ -8,8 +8,10 @@ use crate::{
 };
 use pipework::{Canceller, PipeErrorKind, PipeMode};
 use std::{
+    fs,
     io::{Read, Write},
     net::{Ipv4Addr, TcpListener},
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -21,6 +23,7 @@ pub(crate) const CASES: &[Case] = &[
     ("opening_ends_in_time", opening_ends_in_time),
     ("connect_waits_for_a_name", connect_waits_for_a_name),
     ("dropping_never_waits_and_loses_nothing", dropping_never_waits_and_loses_nothing),
+    ("an_smbd_that_was_stopped_ends_with_its_test", an_smbd_that_was_stopped_ends_with_its_test),
     ("a_server_that_vanished_is_noticed", a_server_that_vanished_is_noticed),
 ];
 
@@ -219,4 +222,18 @@ fn a_server_that_vanished_is_noticed(_: &Place) {
     });
     println!("noticed after {:?}", start.elapsed());
     drop(client);
+}
+
+fn an_smbd_that_was_stopped_ends_with_its_test(_: &Place) {
+    let samba = Samba::start(&Setup::default());
+    let (conf, user) = (samba.conf(), samba.user().name.clone());
+    samba.stop_answering();
+    drop(samba);
+    let conf = conf.to_str().unwrap();
+    let processes = fs::read_dir("/proc").unwrap();
+    let commands = processes.filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("cmdline")).ok());
+    let left: Vec<String> = commands.filter(|command| command.contains(conf)).collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert!(!Path::new(conf).exists());
+    assert!(!fs::read_to_string("/etc/passwd").unwrap().contains(&format!("{user}:")));
 }
