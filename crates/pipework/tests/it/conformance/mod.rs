@@ -22,6 +22,8 @@ mod timeouts;
 
 #[cfg(windows)]
 mod descriptors;
+#[cfg(unix)]
+mod forking;
 #[cfg(windows)]
 mod handles;
 #[cfg(target_os = "linux")]
@@ -105,6 +107,7 @@ pub(crate) fn cases() -> Vec<Case> {
 pub(crate) fn cases_of_this_system() -> Vec<Case> {
     let mut cases = anonymous::cases_of_this_system();
     cases.extend(bad_input::unix::cases());
+    cases.extend(forking::cases());
     cases.extend(listener::cases_of_this_system());
     cases.extend(listing::cases_of_this_system());
     cases.extend(messages::cases_of_this_system());

@@ -21,6 +21,8 @@ const AHEAD: &str =
 const NOT_AHEAD: &str = "not on this system: no async write is started without room";
 const SIGNALS: &str = "not on this system: no thread can look for a signal that was raised";
 const FILTER: &str = "not on this system: no filter makes system calls fail";
+const FORKS: &str = "not on this system: no process is forked";
+const NUMBERS: &str = "not on this system: it has no namespaces of process numbers";
 const FULL: &str = "not on this system: the case fills the socket of an end, which only Linux can find";
 const NAMESPACES: &str = "not on this system: the case makes a mount namespace, as root of Linux can";
 const HOLDS: &str = "not on this system: a name lives as long as it has an instance";
@@ -101,6 +103,7 @@ const OF_UNIX: &[Foreign] = &[
     ("input", "input_a_silent_peer_holds_up_nobody", PROTOCOL),
     ("shortage", "shortage_of_descriptors_loses_nothing_that_was_sent", DESCRIPTORS),
     ("shortage", "shortage_of_file_size_is_an_error_and_no_signal", DESCRIPTORS),
+    ("forking", "forking_a_child_gives_nothing_back", FORKS),
     ("readiness", "readiness_of_reading", READINESS),
     ("readiness", "readiness_of_writing", READINESS),
     ("readiness", "readiness_tells_of_the_end", READINESS),
@@ -162,6 +165,7 @@ const OF_LINUX: &[Foreign] = &[
     ("shortage", "shortage_of_memory_loses_no_wake_up_of_a_task", FILTER),
     ("B5", "b5_writing_to_a_closed_end_raises_no_signal", SIGNALS),
     ("P2", "p2_writing_without_a_reader_raises_no_signal", SIGNALS),
+    ("forking", "forking_a_child_with_the_number_of_its_parent_gives_nothing_back", NUMBERS),
     ("readiness", "readiness_of_a_large_message_and_a_full_socket", FULL),
     ("N6", "n6_without_proc_pipes_are_seen_and_stay", NAMESPACES),
     ("N6", "n6_without_proc_a_long_path_is_unsupported_and_stays", NAMESPACES),
