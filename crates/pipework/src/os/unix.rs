@@ -6,7 +6,7 @@ use std::{
         fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
         unix::net::{UnixListener, UnixStream},
     },
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use super::seal::Sealed;
 use crate::{
     AnonRead, AnonWrite, ClientOptions, Listener, Peer, PipeErrorKind, PipeStream, RemoteClient,
     listener::{Source, lock},
-    sys::{AcceptReadiness, End, SocketListener, Watch, anonymous::handle_from_raw},
+    sys::{AcceptReadiness, End, Instance, SocketListener, Watch, anonymous::handle_from_raw},
 };
 
 /// Use of an end in an event loop, such as epoll, mio, calloop or smol, and the spinning of threads.
@@ -105,7 +105,7 @@ impl PipeStreamExt for PipeStream {
     }
 }
 
-/// Use of a listener in an event loop.
+/// Use of a listener in an event loop, and in a forked child.
 pub trait ListenerExt: Sealed {
     /// Accepts a client without waiting. After `WouldBlock`, [`ready_fd`](Self::ready_fd) signals when to try again.
     ///
@@ -118,6 +118,41 @@ pub trait ListenerExt: Sealed {
     /// # Errors
     /// The system's error on first use, such as too many open files.
     fn ready_fd(&self) -> io::Result<BorrowedFd<'_>>;
+
+    /// Makes a forked child the owner of a listener that its parent has created, as a daemon needs that binds before it forks.
+    ///
+    /// Without this call a child owns nothing that it inherits: its drops close descriptors and remove no name, and a pipe
+    /// with a maximum of instances stays busy after its first client, because that instance is the parent's. After it, the
+    /// child is the server of the name, the listening instance is its own, and a client that has connected before is served.
+    /// In the process that has created the listener the call changes nothing.
+    ///
+    /// The parent should exit without dropping the listener, by [`std::process::exit`] for example. It may drop the listener of
+    /// a named pipe after the child has called this, but not that of a Unix domain socket, whose file is the child's then.
+    /// Until the parent does either, its instances count. Connections that the child inherits stay the parent's.
+    ///
+    /// # Errors
+    /// `Absent` if the name is gone because the parent has dropped the listener. The errors of
+    /// [`NamedPipeBuilder::listen`](crate::NamedPipeBuilder::listen) that concern the system.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use pipework::{Listener, os::unix::ListenerExt};
+    ///
+    /// # fn fork_and_exit_in_the_parent() {}
+    /// # fn main() -> std::io::Result<()> {
+    /// // Errors are visible in the terminal.
+    /// let mut listener = Listener::bind("daemon")?;
+    /// fork_and_exit_in_the_parent();
+    /// listener.adopt_after_fork()?;
+    /// for client in &listener {
+    ///     // ...
+    /// #   drop(client?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "daemonize")]
+    fn adopt_after_fork(&mut self) -> io::Result<()>;
 }
 
 impl ListenerExt for Listener {
@@ -130,6 +165,26 @@ impl ListenerExt for Listener {
 
     fn ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
         accept_readiness_of(self).map(AsFd::as_fd)
+    }
+
+    fn adopt_after_fork(&mut self) -> io::Result<()> {
+        match &mut self.source {
+            Source::Socket(current) => {
+                let mut current = lock(current);
+                if current.is_here() {
+                    return Ok(());
+                }
+                *current = Arc::new(current.adopt_after_fork()?);
+            }
+            Source::Instances { name, .. } if name.is_here() => return Ok(()),
+            Source::Instances { current, name } => {
+                let mut current = lock(current);
+                (*current, *name) = Instance::adopt(&self.spec, current.as_ref(), name)?;
+            }
+        }
+        // The parent waits at the one that both have.
+        self.accept_readiness = OnceLock::new();
+        Ok(())
     }
 }
 

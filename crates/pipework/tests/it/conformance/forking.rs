@@ -2,38 +2,67 @@
 #![allow(unsafe_code, reason = "a fork, which std does not offer")]
 
 use std::{
-    io::{Read, Write},
+    io::{Read, Write, pipe},
     panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
 };
 
-use pipework::{ClientOptions, Listener, NamedPipe};
+use pipework::{
+    ClientOptions, Listener, NamedPipe, NamedPipeBuilder, PipeErrorKind, PipeName, list,
+    os::unix::ListenerExt,
+};
 use rustix::process::{Pid, WaitOptions, waitpid};
 
 use super::{Case, plain};
 #[cfg(target_os = "linux")]
 use crate::harness::skip;
-use crate::harness::{beside_pipes, unique};
+use crate::harness::{beside_pipes, unique, wait_until};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
         plain("forking", forking_a_child_gives_nothing_back),
+        plain("forking", forking_a_daemon_adopts_its_parents_listener),
+        plain("forking", forking_a_daemon_serves_who_came_before),
+        plain("forking", forking_a_daemon_adopts_a_plain_socket),
+        plain("forking", forking_a_listener_is_adopted_before_it_is_dropped),
         #[cfg(target_os = "linux")]
         plain("forking", forking_a_child_with_the_number_of_its_parent_gives_nothing_back),
     ]
 }
 
-/// Runs this in a child process, and returns whether it succeeded.
-fn succeeds_in_a_child(work: impl FnOnce()) -> bool {
+/// A limit for what must come.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Runs this in a child process.
+fn fork(work: impl FnOnce()) -> Pid {
     // SAFETY: the case and its pipes have one thread. The child runs `work` and ends without returning.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let outcome = catch_unwind(AssertUnwindSafe(work));
-        // SAFETY: the call has no arguments but a number, and does not return.
-        unsafe { libc::_exit(outcome.is_err().into()) };
+        leave(outcome.is_err().into());
     }
-    let child = Pid::from_raw(child).filter(|_| child > 0).unwrap();
+    Pid::from_raw(child).filter(|_| child > 0).unwrap()
+}
+
+fn leave(code: i32) -> ! {
+    // SAFETY: the call takes a number, and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Runs this in a child process, and exits without a drop.
+fn fork_and_leave(work: impl FnOnce()) {
+    fork(work);
+    leave(0);
+}
+
+/// Waits for the end of a child process.
+fn has_succeeded(child: Pid) -> bool {
     let (_, status) = waitpid(Some(child), WaitOptions::empty()).unwrap().unwrap();
     status.exit_status() == Some(0)
+}
+
+fn succeeds_in_a_child(work: impl FnOnce()) -> bool {
+    has_succeeded(fork(work))
 }
 
 /// What a server has open: a listener with a client, an instance with a client, and a listener at a path.
@@ -85,6 +114,96 @@ fn forking_a_child_gives_nothing_back() {
     server.expect_whole();
     drop(server);
     assert!(ClientOptions::new().open(&name).is_err());
+}
+
+/// In a child: adopts a listener, serves this many clients one after the other, and drops it.
+fn adopt_and_greet(listener: &mut Option<Listener>, count: usize) {
+    let mut listener = listener.take().unwrap();
+    listener.adopt_after_fork().unwrap();
+    for _ in 0..count {
+        let mut stream = listener.accept_timeout(LONG).unwrap();
+        stream.write_all(b"hi").unwrap();
+        stream.drain().ok();
+    }
+}
+
+/// Connects, and expects the greeting.
+fn expect_greeting(name: &PipeName) {
+    let mut client = ClientOptions::new().timeout(LONG).connect(name).unwrap();
+    let mut text = [0; 2];
+    client.read_exact(&mut text).unwrap();
+    assert_eq!(&text, b"hi");
+}
+
+/// Waits until the daemon has ended, and nothing is left of its name.
+fn until_absent(name: &PipeName) {
+    wait_until(|| ClientOptions::new().open(name).is_err_and(|error| error == PipeErrorKind::Absent));
+}
+
+/// The parent exits at once, as that of a daemon does.
+fn forking_a_daemon_adopts_its_parents_listener() {
+    let name = PipeName::new(unique()).unwrap();
+    assert!(succeeds_in_a_child(|| {
+        let mut listener = Some(NamedPipeBuilder::new(&name).max_instances(1).listen().unwrap());
+        fork_and_leave(|| adopt_and_greet(&mut listener, 4));
+    }));
+    for _ in 0..3 {
+        expect_greeting(&name);
+    }
+    let entry = &list().unwrap()[0];
+    assert_eq!((entry.servers.len(), entry.max_instances), (1, 1), "{entry:?}");
+    assert_ne!(entry.servers, [std::process::id()]);
+    expect_greeting(&name);
+    until_absent(&name);
+}
+
+/// A client that connected before the fork, and one after the parent has dropped its listener.
+fn forking_a_daemon_serves_who_came_before() {
+    for max in [1, 255] {
+        let name = PipeName::new(unique()).unwrap();
+        let mut listener = Some(NamedPipeBuilder::new(&name).max_instances(max).listen().unwrap());
+        let mut early = ClientOptions::new().open(&name).unwrap();
+        let child = fork(|| adopt_and_greet(&mut listener, 2));
+        let mut text = [0; 2];
+        early.read_exact(&mut text).unwrap();
+        drop(early);
+        drop(listener);
+        expect_greeting(&name);
+        assert!(has_succeeded(child));
+        until_absent(&name);
+    }
+}
+
+fn forking_a_daemon_adopts_a_plain_socket() {
+    let path = beside_pipes("socket");
+    let name = PipeName::new(&path).unwrap();
+    assert!(succeeds_in_a_child(|| {
+        let mut listener = Some(Listener::bind(&path).unwrap());
+        fork_and_leave(|| adopt_and_greet(&mut listener, 2));
+    }));
+    expect_greeting(&name);
+    expect_greeting(&name);
+    wait_until(|| !path.exists());
+}
+
+fn forking_a_listener_is_adopted_before_it_is_dropped() {
+    let (name, path) = (unique(), beside_pipes("socket"));
+    for address in [name.as_ref(), path.as_os_str()] {
+        let mut listener = Listener::bind(address).unwrap();
+        // Where it was made, there is nothing to adopt.
+        listener.adopt_after_fork().unwrap();
+        let _client = ClientOptions::new().open(address).unwrap();
+        listener.accept().unwrap();
+        let (mut reader, mut writer) = pipe().unwrap();
+        let child = fork(|| {
+            reader.read_exact(&mut [0]).unwrap();
+            let error = listener.adopt_after_fork().unwrap_err();
+            assert!(error == PipeErrorKind::Absent, "{error}");
+        });
+        drop(listener);
+        writer.write_all(b"x").unwrap();
+        assert!(has_succeeded(child));
+    }
 }
 
 /// As the first process of a container may have one: both are process 1, each in its own namespace.

@@ -96,6 +96,19 @@ impl Instance {
         Instance::new(backend, spec.mode, Some(listening))
     }
 
+    /// In a forked child: the instance at which its parent listens, if it does, and a hold on the name, as this process's own.
+    pub(crate) fn adopt(
+        spec: &Spec,
+        current: Option<&Instance>,
+        hold: &NameHold,
+    ) -> io::Result<(Option<Instance>, NameHold)> {
+        let listening = current.and_then(Instance::listening);
+        let (hold, slot) = hold.adopt(listening.is_some())?;
+        let Some((slot, listening)) = slot.zip(listening) else { return Ok((None, hold)) };
+        let instance = Instance::over(spec, slot, Arc::new(listening.adopt()?));
+        Ok((Some(instance), hold))
+    }
+
     /// Keeps the name for as long as the hold lives.
     pub(crate) fn hold_name(&self) -> NameHold {
         self.backend().slot.hold_name()

@@ -130,6 +130,44 @@ impl ListeningSocket {
         !super::super::poll::now(self.socket.as_fd(), rustix::event::PollFlags::IN).is_empty()
     }
 
+    /// In a forked child: the same socket, under a name that is not the parent's to remove.
+    pub(super) fn adopt(&self) -> io::Result<ListeningSocket> {
+        let ending = claim::Ending::new()?;
+        let inherited = self.leaf().map_or(Ok(None), |old| self.rename_for_child(old));
+        let leaf = inherited.map_err(|error| context("publishing an inherited instance", error))?;
+        Ok(ListeningSocket {
+            socket: Arc::clone(&self.socket),
+            #[cfg(feature = "tokio")]
+            reactor: super::super::asynchronous::Reactor::default(),
+            leaf: Mutex::new(leaf),
+            taking: self.taking,
+            directory: Arc::clone(&self.directory),
+            ending,
+            origin: Origin::current(),
+        })
+    }
+
+    /// The new name; `None` where a client has come, so that the instance needs none any more.
+    fn rename_for_child(&self, old: EntryName) -> io::Result<Option<EntryName>> {
+        if self.is_renewed() {
+            return self.rename(old).map(Some);
+        }
+        let EntryName::Instance { incarnation, inbound, outbound, taking, .. } = old else {
+            return Err(Errno::NOENT.into());
+        };
+        let new =
+            EntryName::Instance { id: self.directory.new_id()?, incarnation, inbound, outbound, taking };
+        claim::prepare(&self.directory, new)?;
+        let renamed = self.directory.publish(old, new);
+        self.directory.unlink_claim(old);
+        if renamed.is_ok() && !self.has_client() {
+            return Ok(Some(new));
+        }
+        self.directory.unlink(&new.encode());
+        self.directory.unlink_claim(new);
+        if self.has_client() { Ok(None) } else { Err(Errno::NOENT.into()) }
+    }
+
     /// Takes no client any more, though others may still wait at it: they have to look elsewhere for the next one.
     pub(crate) fn end(&self) {
         claim::end_queue(self.socket.as_fd());

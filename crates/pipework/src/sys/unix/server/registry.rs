@@ -267,7 +267,7 @@ fn create_first(
     let directory = make_directory(&name_dir, folded, &permission)?;
     let published = Published::new(name_dir, directory, &header, &permission)?;
     begin(&published, &header, &permission)?;
-    listen(spec, InstanceSlot::first(ServedName::new(header, permission, published)), takes)
+    listen(spec, InstanceSlot::first(ServedName::new(header, permission, Arc::new(published))), takes)
 }
 
 /// Another instance of a name that is served, by this process or another.
@@ -303,7 +303,7 @@ fn create_another(
     // The first instance decided who may open the pipe.
     let permission = Permission::from_text(&header.access)?;
     let published = Published::new(name_dir, directory, &header, &permission)?;
-    listen(spec, InstanceSlot::first(ServedName::new(header, permission, published)), takes)
+    listen(spec, InstanceSlot::first(ServedName::new(header, permission, Arc::new(published))), takes)
 }
 
 /// Whether an instance can be one of a pipe with this header (rule N3). The pipe decides whether remote
@@ -382,11 +382,11 @@ impl Published {
 }
 
 impl ServedName {
-    fn new(header: Header, permission: Permission, published: Published) -> ServedName {
+    fn new(header: Header, permission: Permission, published: Arc<Published>) -> ServedName {
         ServedName {
             header,
             permission,
-            published: Mutex::new(Arc::new(published)),
+            published: Mutex::new(published),
             restorations: AtomicU64::new(0),
             origin: Origin::current(),
         }
@@ -541,6 +541,47 @@ impl Drop for InstanceSlot {
 }
 
 impl NameHold {
+    /// Whether this process made it, and not one that this process was forked from.
+    pub(crate) fn is_here(&self) -> bool {
+        self.served.origin.is_here()
+    }
+
+    /// In a forked child: a hold of this process on the name that its parent serves, and a place for the instance that
+    /// listens, if one does. Whatever the maximum: the instance is one of the parent's.
+    pub(super) fn adopt(&self, listens: bool) -> io::Result<(NameHold, Option<InstanceSlot>)> {
+        let ServedName { header, permission, .. } = &*self.served;
+        let inherited = self.served.published();
+        let (name_dir, directory) = (&inherited.name_dir, &inherited.directory);
+        let _lock = name_dir.lock_for(directory)?.take()?;
+        if !inherited.is_there() {
+            let text = format!(
+                "the name of the pipe {} is gone: its parent has dropped the listener before the child has adopted it",
+                header.name
+            );
+            return Err(fail(PipeErrorKind::Absent, text));
+        }
+        let fresh = Published::new(name_dir.try_clone()?, directory.try_clone()?, header, permission)?;
+        let fresh = Arc::new(fresh);
+        // From here on the drop ends it.
+        let served = ServedName::new(header.clone(), permission.clone(), Arc::clone(&fresh));
+        let served = Arc::new(served);
+        let mut all = self::served();
+        all.retain(|entry| !Arc::ptr_eq(&entry.served, &self.served));
+        all.push(Entry { served: Arc::clone(&served), instances: u32::from(listens), holds: 1 });
+        drop(all);
+        let hold = NameHold { served: Arc::clone(&served) };
+        let slot = listens.then_some(InstanceSlot { served });
+        fresh.note_count(u32::from(listens))?;
+        // The parent's proof of life has to be the parent's alone. Connections that were inherited too may keep the rest.
+        let (old, directory) = (inherited.leaf, Arc::clone(directory));
+        *self.served.published.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+        drop(inherited);
+        if directory.is_alive(old).is_ok_and(|is_alive| !is_alive) {
+            directory.unlink(&old.encode());
+        }
+        Ok((hold, slot))
+    }
+
     /// How often the name was restored after something had removed it.
     pub(crate) fn restorations(&self) -> u64 {
         self.served.restorations.load(Ordering::Relaxed)

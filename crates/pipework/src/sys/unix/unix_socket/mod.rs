@@ -483,6 +483,23 @@ impl SocketListener {
         }
     }
 
+    /// Whether this process made it, and not one that this process was forked from.
+    pub(crate) fn is_here(&self) -> bool {
+        self.place.is_here()
+    }
+
+    /// In a forked child: the listener of its parent, as this process's own.
+    pub(crate) fn adopt_after_fork(&self) -> io::Result<SocketListener> {
+        Ok(SocketListener {
+            socket: Arc::clone(&self.socket),
+            place: self.place.adopt()?,
+            named_at: Mutex::new(Instant::now()),
+            restorations: self.restorations,
+            #[cfg(feature = "tokio")]
+            reactor: super::asynchronous::Reactor::default(),
+        })
+    }
+
     /// Whether something has removed its path, so that no client finds it.
     pub(crate) fn is_lost(&self) -> bool {
         if !self.name_found.is_check_due() {

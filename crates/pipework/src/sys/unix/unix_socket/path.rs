@@ -59,6 +59,28 @@ impl SocketPath {
         SocketPath { path, file: None, origin: Origin::current() }
     }
 
+    pub(super) fn is_here(&self) -> bool {
+        self.origin.is_here()
+    }
+
+    /// In a forked child: the path that its parent has taken, as this process's own.
+    pub(super) fn adopt(&self) -> io::Result<SocketPath> {
+        let file = match &self.file {
+            Some(file) if file.is_there()? => {
+                Some(SocketFile { dir: file.dir.try_clone()?, leaf: file.leaf.clone(), ..*file })
+            }
+            Some(_) => {
+                let text = format!(
+                    "the socket {} is gone: its parent has dropped the listener before the child has adopted it",
+                    self.path.display()
+                );
+                return Err(fail(PipeErrorKind::Absent, text));
+            }
+            None => None,
+        };
+        Ok(SocketPath { path: self.path.clone(), file, origin: Origin::current() })
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
