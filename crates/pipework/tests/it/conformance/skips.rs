@@ -137,6 +137,7 @@ const OF_UNIX: &[Foreign] = &[
     ("socket", "socket_has_no_messages", SOCKETS),
     ("socket", "socket_can_be_half_closed", SOCKETS),
     ("socket", "socket_has_deadlines_and_cancellers", SOCKETS),
+    ("socket", "socket_write_reports_what_went_before_its_peer_left", SOCKETS),
     ("socket", "socket_knows_its_peer", SOCKETS),
     ("socket", "socket_is_for_its_owner_unless_told_otherwise", SOCKETS),
     ("socket", "socket_becomes_a_unix_stream", SOCKETS),

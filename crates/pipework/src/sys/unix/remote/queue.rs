@@ -6,8 +6,8 @@ use crate::{
 };
 use std::{collections::VecDeque, io, time::Duration};
 
-/// Some servers answer every read with no data once the pipe is over (impacket 0.13), and no client can tell that from
-/// empty messages. After so many in a row, reads are sent at a slower pace.
+/// Some servers answer every read with no data once the pipe is over (impacket 0.13), and no client can distinguish that
+/// from empty messages. After so many in a row, reads are sent at a slower pace.
 const EMPTY_READS_MAX: u32 = 64;
 const EMPTY_READ_PAUSE: Duration = Duration::from_millis(10);
 

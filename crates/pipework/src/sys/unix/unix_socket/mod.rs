@@ -493,7 +493,7 @@ impl SocketListener {
         Ok(SocketListener {
             socket: Arc::clone(&self.socket),
             place: self.place.adopt()?,
-            named_at: Mutex::new(Instant::now()),
+            name_found: NameFound::now(),
             restorations: self.restorations,
             #[cfg(feature = "tokio")]
             reactor: super::asynchronous::Reactor::default(),
