@@ -5,4 +5,5 @@ pub(super) mod accept_readiness;
 pub(super) mod accepting;
 pub(super) mod instance;
 pub(super) mod listening_socket;
+mod published;
 pub(super) mod registry;

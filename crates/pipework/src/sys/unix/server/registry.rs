@@ -11,18 +11,17 @@ use super::{
         },
         os,
     },
-    listening_socket::{ListeningSocket, bind_aside},
+    listening_socket::ListeningSocket,
+    published::Published,
 };
 use crate::{
     error::{PipeErrorKind, fail},
-    model::dir_format::{EntryName, HEADER, Header, Incarnation, Taking},
+    model::dir_format::{Header, Incarnation, Taking},
     name::PipeNameKind,
     options::{PipeMode, Spec},
 };
 use std::{
     io,
-    os::fd::OwnedFd,
-    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -47,16 +46,6 @@ pub(crate) struct ServedName {
     /// How often it was restored.
     restorations: AtomicU64,
     origin: Origin,
-}
-
-/// The files by which a pipe of this process is found.
-#[derive(Debug)]
-struct Published {
-    name_dir: NameDir,
-    directory: Arc<Directory>,
-    /// The proof of life of this process: bound, never listening.
-    _liveness: OwnedFd,
-    leaf: EntryName,
 }
 
 /// A place among the instances of a pipe; given back when it is dropped.
@@ -194,19 +183,6 @@ fn make_directory(name_dir: &NameDir, folded: &str, permission: &Permission) -> 
     Ok(directory)
 }
 
-/// Makes the pipe known to clients, once the server's liveness socket is there. The lock does not exclude a creator that
-/// sees the directory by another view. Of two such creators each publishes its socket before it looks, so one of them at
-/// least finds the other's; only one that finds none writes the header.
-fn begin(published: &Published, header: &Header, permission: &Permission) -> io::Result<()> {
-    let directory = &published.directory;
-    let outcome = match directory.has_unknown() {
-        Ok(true) => Err(directory.of_another_view()),
-        Ok(false) => directory.write_header(header, permission.is_for_others()),
-        Err(error) => Err(error),
-    };
-    outcome.inspect_err(|_| directory.unlink(&published.leaf.encode()))
-}
-
 /// Whether a creator waits for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LockWait {
@@ -266,7 +242,7 @@ fn create_first(
     };
     let directory = make_directory(&name_dir, folded, &permission)?;
     let published = Published::new(name_dir, directory, &header, &permission)?;
-    begin(&published, &header, &permission)?;
+    published.begin(&header, &permission)?;
     listen(spec, InstanceSlot::first(ServedName::new(header, permission, Arc::new(published))), takes)
 }
 
@@ -339,48 +315,6 @@ fn taken_meanwhile(spec: &Spec, directory: &Directory) -> io::Error {
     fail(PipeErrorKind::NameTaken, text)
 }
 
-impl Published {
-    /// Makes the liveness socket of this process, with one instance noted at it.
-    fn new(
-        name_dir: NameDir,
-        directory: Directory,
-        header: &Header,
-        permission: &Permission,
-    ) -> io::Result<Published> {
-        let id = directory.new_id()?;
-        let leaf = EntryName::Server { id, incarnation: header.incarnation, process: std::process::id() };
-        let liveness = bind_aside(&directory, EntryName::Temporary(id), permission)?;
-        let published = directory
-            .note_count(EntryName::Temporary(id), 1)
-            .and_then(|()| directory.check_count(EntryName::Temporary(id), 1))
-            .and_then(|()| Ok(directory.publish(EntryName::Temporary(id), leaf)?));
-        match published {
-            Ok(()) => Ok(Published { name_dir, directory: Arc::new(directory), _liveness: liveness, leaf }),
-            Err(error) => {
-                directory.unlink(&EntryName::Temporary(id).encode());
-                Err(error)
-            }
-        }
-    }
-
-    /// Whether it is the pipe with this directory name, in one of these places.
-    fn is_at(&self, places: &[PathBuf], leaf: &str) -> bool {
-        self.directory.path.file_name().is_some_and(|name| name == leaf)
-            && places.contains(&self.name_dir.path)
-    }
-
-    /// Whether all of it is there. What can't be seen is taken to be there.
-    fn is_there(&self) -> bool {
-        self.name_dir.still_has(&self.directory)
-            && self.directory.may_have(HEADER)
-            && self.directory.may_have(&self.leaf.encode())
-    }
-
-    fn note_count(&self, instances: u32) -> io::Result<()> {
-        self.directory.note_count(self.leaf, instances)
-    }
-}
-
 impl ServedName {
     fn new(header: Header, permission: Permission, published: Arc<Published>) -> ServedName {
         ServedName {
@@ -430,7 +364,7 @@ impl ServedName {
         let directory = make_directory(name_dir, folded, &self.permission)?;
         let fresh =
             Published::new(name_dir.try_clone()?, directory.try_clone()?, &self.header, &self.permission)?;
-        begin(&fresh, &self.header, &self.permission)?;
+        fresh.begin(&self.header, &self.permission)?;
         self.restore(fresh)?;
         Ok(directory)
     }
