@@ -177,6 +177,7 @@ const OF_LINUX: &[Foreign] = &[
     ("N6", "n6_a_thread_needs_no_first_thread", NAMESPACES),
     ("N6", "n6_another_view_removes_nothing", NAMESPACES),
     ("N6", "n6_what_an_overlay_left_is_removed_by_the_next", NAMESPACES),
+    ("N6", "n6_of_two_views_at_most_one_begins", NAMESPACES),
     ("N6", "n6_a_bind_mount_is_no_other_view", NAMESPACES),
     ("N6", "n6_fuse_removes_only_what_fuse_made", NAMESPACES),
     ("socket", "socket_by_fuse_is_not_replaced", NAMESPACES),

@@ -6,6 +6,8 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Barrier,
+    thread,
     time::Duration,
 };
 
@@ -28,6 +30,7 @@ pub(super) fn cases() -> Vec<Case> {
         every("N6", n6_a_thread_needs_no_first_thread),
         every("N6", n6_another_view_removes_nothing),
         every("N6", n6_what_an_overlay_left_is_removed_by_the_next),
+        every("N6", n6_of_two_views_at_most_one_begins),
         every("N6", n6_a_bind_mount_is_no_other_view),
         every("N6", n6_fuse_removes_only_what_fuse_made),
         every("socket", socket_by_fuse_is_not_replaced),
@@ -240,6 +243,41 @@ fn n6_what_an_overlay_left_is_removed_by_the_next(here: &dyn Surface) {
     drop(view.create(&Spec::new(&again)).unwrap());
     assert_eq!(view.list().unwrap(), [""; 0]);
     assert_eq!(files(&pipes_dir()).len(), 1, "only the lock");
+}
+
+/// N6: their locks do not exclude each other.
+fn n6_of_two_views_at_most_one_begins(here: &dyn Surface) {
+    let overlay = Overlay::new();
+    let sides = [overlay.process(here), Other::spawn(here)];
+    let mut begun = 0;
+    for _ in 0..100 {
+        let name = unique();
+        let start = Barrier::new(sides.len());
+        let create = |side: &Other| {
+            start.wait();
+            side.create(&Spec::new(&name))
+        };
+        let created: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = sides.iter().map(|side| scope.spawn(|| create(side).ok())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(created.iter().flatten().count() <= 1, "two servers of one name");
+        for (side, instance) in sides.iter().zip(&created) {
+            if let Some(instance) = instance {
+                let client = side.open(&OpenSpec::new(&name)).unwrap();
+                instance.connect().unwrap();
+                expect_alive(client.as_ref(), instance.end());
+                begun += 1;
+            }
+        }
+        drop(created);
+        // Each removes what it made.
+        for side in &sides {
+            side.list().unwrap();
+        }
+        assert_eq!(files(&pipes_dir()).len(), 1, "only the lock");
+    }
+    assert!(begun > 0, "one at least comes alone");
 }
 
 /// An overlay over the directory of pipes.
