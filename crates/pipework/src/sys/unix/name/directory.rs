@@ -2,17 +2,18 @@
 
 use super::{
     super::{address, os},
-    namespace::{self, NameDir, identity},
+    lock::Lock,
+    namespace::{self, NameDir, identity, refused},
     view,
 };
 use crate::{
     error::{PipeErrorKind, context, fail},
     model::dir_format::{
-        self, EntryName, HEADER, HEADER_LEN_MAX, Header, Id, Incarnation, LOCK, Unreadable, VERSION, View,
+        self, EntryName, HEADER, HEADER_LEN_MAX, Header, Id, Incarnation, Unreadable, VERSION, View,
     },
 };
 use rustix::{
-    fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, Stat, Timespec, Timestamps},
+    fs::{AtFlags, Dir, Mode, OFlags, Stat, Timespec, Timestamps},
     io::Errno,
     net::SocketType,
 };
@@ -20,8 +21,8 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     os::fd::{AsFd, OwnedFd},
-    path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime},
+    path::PathBuf,
+    time::{Duration, SystemTime},
 };
 
 /// A pipe's directory, opened and checked.
@@ -197,100 +198,6 @@ impl NameDir {
             // It fails where a foreign file lies in it, which is right.
             rustix::fs::unlinkat(&self.dir, leaf, AtFlags::REMOVEDIR).ok();
         }
-    }
-}
-
-/// Held by a server that creates or cleans; never by a client.
-#[derive(Debug)]
-pub(crate) struct Lock {
-    file: OwnedFd,
-}
-
-/// How long a creator waits for another: much longer than any creation takes.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
-
-impl Lock {
-    /// The lock of everything in `name_dir`, or of the one directory in it that is ours.
-    pub(crate) fn open(dir: impl AsFd, path: &Path) -> io::Result<Lock> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(dir, LOCK, flags, Mode::RUSR | Mode::WUSR | os::SPARED)
-            .map_err(|error| context(format!("opening the lock of {}", path.display()), error))?;
-        Ok(Lock { file })
-    }
-
-    /// The lock of a path, by a file beside it that is gone again when no process needs it.
-    pub(crate) fn beside(path: &Path) -> io::Result<PathLock> {
-        let mut leaf = std::ffi::OsString::from(".");
-        leaf.push(path.file_name().unwrap_or_default());
-        leaf.push(LOCK);
-        let path = path.with_file_name(leaf);
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        loop {
-            let file = rustix::fs::openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR)
-                .map_err(|error| refused(&path, error))?;
-            let lock = Lock { file }.take()?;
-            // Its last holder removed it while we waited? Then it locks nothing any more.
-            let mine = rustix::fs::fstat(&lock.file)?;
-            let there = rustix::fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW);
-            if there.is_ok_and(|there| identity(&there) == identity(&mine)) {
-                return Ok(PathLock { path, _lock: lock });
-            }
-        }
-    }
-
-    /// Takes it if it is free.
-    pub(crate) fn try_take(&self) -> io::Result<bool> {
-        match rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(true),
-            Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(false),
-            Err(error) => Err(context("locking the pipe's directory", error)),
-        }
-    }
-
-    /// Takes it, waiting for other creators: they hold it for microseconds, unless they were stopped.
-    pub(crate) fn take(self) -> io::Result<Lock> {
-        let begun = Instant::now();
-        let mut pause = Duration::from_micros(20);
-        while !self.try_take()? {
-            if begun.elapsed() > LOCK_TIMEOUT {
-                return Err(fail(
-                    PipeErrorKind::TimedOut,
-                    "another process has held the lock of the pipe's directory for 10 s; is one stopped in `create`?",
-                ));
-            }
-            pause_for(pause);
-            pause = (pause * 2).min(Duration::from_millis(2));
-        }
-        Ok(self)
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a file lock can't be waited for with a deadline, only tried again"
-)]
-fn pause_for(time: Duration) {
-    std::thread::sleep(time);
-}
-
-/// A lock that lies beside the path it is for.
-#[derive(Debug)]
-pub(crate) struct PathLock {
-    path: PathBuf,
-    _lock: Lock,
-}
-
-impl Drop for PathLock {
-    fn drop(&mut self) {
-        // While it is still held, so that no other process's file is removed.
-        rustix::fs::unlinkat(CWD, &self.path, AtFlags::empty()).ok();
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // Said aloud, since a forked child may still hold the descriptor.
-        rustix::fs::flock(&self.file, FlockOperation::Unlock).ok();
     }
 }
 
@@ -517,15 +424,35 @@ impl Directory {
             }
         }
         if remains == Rest::Nothing {
-            // The files of another version have names that this one does not know.
-            if self.header().is_err_and(|error| error == PipeErrorKind::Unsupported) {
+            if !self.remove_header()? {
                 return Ok(Rest::Unknown);
             }
-            self.unlink(HEADER);
             // They are no sockets, so one can't ask whether they live: they do while a server may have use for them.
             claims.iter().for_each(|claim| self.unlink(&claim.encode()));
         }
         Ok(remains)
+    }
+
+    /// Removes the header of a pipe without servers; says whether it was one. The lock does not exclude a server with
+    /// another view, which is there before its header is: so the header is taken away before the last look.
+    fn remove_header(&self) -> io::Result<bool> {
+        // The files of another version have names that this one does not know.
+        if self.header().is_err_and(|error| error == PipeErrorKind::Unsupported) {
+            return Ok(false);
+        }
+        let aside = EntryName::Temporary(self.new_id()?).encode();
+        match rustix::fs::renameat(&self.fd, HEADER, &self.fd, &aside) {
+            Ok(()) => {}
+            Err(Errno::NOENT) => return Ok(true),
+            Err(error) => return Err(refused(&self.path, error)),
+        }
+        let is_unserved = self.listing().is_ok_and(|listing| listing.servers.is_empty());
+        if is_unserved {
+            self.unlink(&aside);
+        } else {
+            rustix::fs::renameat(&self.fd, &aside, &self.fd, HEADER)?;
+        }
+        Ok(is_unserved)
     }
 
     /// Whether a process that can't be seen from here made a file here.
@@ -574,13 +501,5 @@ impl Directory {
     /// Gives a file its final name.
     pub(crate) fn publish(&self, from: EntryName, to: EntryName) -> rustix::io::Result<()> {
         rustix::fs::renameat(&self.fd, from.encode(), &self.fd, to.encode())
-    }
-}
-
-pub(in crate::sys::unix) fn refused(path: &Path, error: Errno) -> io::Error {
-    let text = format!("{}", path.display());
-    match error {
-        Errno::ACCESS | Errno::PERM => crate::error::fail_from(PipeErrorKind::AccessDenied, text, error),
-        _ => context(text, error),
     }
 }

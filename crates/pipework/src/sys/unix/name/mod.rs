@@ -3,6 +3,7 @@
 pub(super) mod check;
 pub(super) mod directory;
 pub(super) mod list;
+pub(super) mod lock;
 pub(super) mod lookup;
 pub(super) mod namespace;
 pub(super) mod permission;

@@ -259,6 +259,15 @@ pub(in crate::sys::unix) fn identity(stat: &Stat) -> (u64, u64) {
     (stat.st_dev as u64, stat.st_ino as u64)
 }
 
+/// The error of a call that the system refused at a path.
+pub(in crate::sys::unix) fn refused(path: &Path, error: Errno) -> io::Error {
+    let text = format!("{}", path.display());
+    match error {
+        Errno::ACCESS | Errno::PERM => crate::error::fail_from(PipeErrorKind::AccessDenied, text, error),
+        _ => context(text, error),
+    }
+}
+
 /// The permission bits.
 pub(crate) fn mode_of(stat: &Stat) -> Mode {
     Mode::from_raw_mode(stat.st_mode)

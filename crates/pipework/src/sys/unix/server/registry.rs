@@ -5,7 +5,8 @@ use super::{
         claim,
         fork::Origin,
         name::{
-            directory::{self, Directory, Lock, Rest},
+            directory::{self, Directory, Rest},
+            lock::Lock,
             namespace::{self, NameDir},
             permission::Permission,
         },

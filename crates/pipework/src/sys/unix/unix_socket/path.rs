@@ -3,7 +3,7 @@
 use super::{
     super::{
         fork::Origin,
-        name::{directory::Lock, namespace, permission::Permission, view},
+        name::{lock::Lock, namespace, permission::Permission, view},
         os,
     },
     address, is_alive,
@@ -203,5 +203,5 @@ fn unlink(path: &Path) {
 }
 
 fn refused(path: &Path, error: Errno) -> io::Error {
-    super::super::name::directory::refused(path, error)
+    namespace::refused(path, error)
 }
