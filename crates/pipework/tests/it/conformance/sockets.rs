@@ -9,6 +9,7 @@ use std::{
     },
     path::Path,
     process::{Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
 };
 
@@ -30,6 +31,9 @@ pub(super) fn cases() -> Vec<Case> {
         plain("socket", socket_file_goes_with_its_listener),
         plain("socket", socket_of_a_dead_server_is_replaced),
         plain("socket", socket_of_a_live_server_is_taken),
+        plain("socket", socket_of_racing_servers_is_of_exactly_one),
+        plain("socket", socket_admits_nobody_before_its_permission),
+        plain("socket", socket_is_listed_at_its_own_path),
         plain("socket", socket_never_replaces_another_file),
         plain("socket", socket_that_nobody_serves_is_absent),
         plain("socket", socket_has_no_instances),
@@ -337,6 +341,66 @@ fn socket_has_deadlines_and_cancellers() {
             expect(accepting.join().unwrap(), PipeErrorKind::Aborted);
         });
         assert!(listener.incoming().next().is_none());
+    });
+}
+
+/// Whether the path is free, or a dead server's socket lies there. None replaces the one that listens.
+fn socket_of_racing_servers_is_of_exactly_one() {
+    with_socket(|path| {
+        for round in 0..40 {
+            if round % 2 == 1 {
+                drop(UnixListener::bind(path).unwrap());
+            }
+            let mut outcomes = thread::scope(|scope| {
+                let racers: Vec<_> = (0..8).map(|_| scope.spawn(|| Listener::bind(path))).collect();
+                racers.into_iter().map(|racer| racer.join().unwrap()).collect::<Vec<_>>()
+            });
+            let winner = outcomes.remove(outcomes.iter().position(Result::is_ok).expect("one listens"));
+            for outcome in outcomes {
+                expect(outcome, PipeErrorKind::NameTaken);
+            }
+            let _client = pipework::connect(path).unwrap();
+            winner.unwrap().accept_timeout(super::HOUR).unwrap();
+        }
+    });
+}
+
+/// A5 in the first moment: the umask lets everybody in, and the file is there before it has its permission.
+fn socket_admits_nobody_before_its_permission() {
+    crate::harness::needs_root();
+    super::users::open_directory();
+    with_socket(|path| {
+        rustix::process::umask(rustix::fs::Mode::empty());
+        let done = AtomicBool::new(false);
+        let (user, group) = (super::users::ONE, super::users::ONE);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                // Of this thread alone.
+                let (user, group) =
+                    (rustix::process::Uid::from_raw(user), rustix::process::Gid::from_raw(group));
+                rustix::thread::set_thread_groups(&[]).unwrap();
+                rustix::thread::set_thread_res_gid(group, group, group).unwrap();
+                rustix::thread::set_thread_res_uid(user, user, user).unwrap();
+                while !done.load(Ordering::Relaxed) {
+                    UnixStream::connect(path).expect_err("another user is not let in");
+                }
+            });
+            for _ in 0..300 {
+                drop(NamedPipeBuilder::new(path).access(Access::owner().group("root")).listen().unwrap());
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    });
+}
+
+/// So that others see that it is in use: cleaners of temporary files, and people.
+fn socket_is_listed_at_its_own_path() {
+    let Ok(before) = fs::read_to_string("/proc/net/unix") else { skip("needs the kernel's list of sockets") };
+    with_socket(|path| {
+        assert!(!before.contains(path.to_str().unwrap()));
+        let _listener = Listener::bind(path).unwrap();
+        let list = fs::read_to_string("/proc/net/unix").unwrap();
+        assert!(list.lines().any(|line| line.ends_with(path.to_str().unwrap())), "{list}");
     });
 }
 

@@ -15,6 +15,8 @@ pub(super) struct Published {
     /// The proof of life of this process: bound, never listening.
     _liveness: OwnedFd,
     pub(super) leaf: EntryName,
+    /// How often the name was restored.
+    pub(super) restorations: u64,
 }
 
 impl Published {
@@ -33,7 +35,10 @@ impl Published {
             .and_then(|()| directory.check_count(EntryName::Temporary(id), 1))
             .and_then(|()| Ok(directory.publish(EntryName::Temporary(id), leaf)?));
         match published {
-            Ok(()) => Ok(Published { name_dir, directory: Arc::new(directory), _liveness: liveness, leaf }),
+            Ok(()) => {
+                let directory = Arc::new(directory);
+                Ok(Published { name_dir, directory, _liveness: liveness, leaf, restorations: 0 })
+            }
             Err(error) => {
                 directory.unlink(&EntryName::Temporary(id).encode());
                 Err(error)

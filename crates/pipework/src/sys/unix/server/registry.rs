@@ -23,10 +23,7 @@ use crate::{
 };
 use std::{
     io,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// How many clients the socket of an instance is for.
@@ -44,8 +41,6 @@ pub(crate) struct ServedName {
     pub(crate) permission: Permission,
     /// Its files: others, after it was restored.
     published: Mutex<Arc<Published>>,
-    /// How often it was restored.
-    restorations: AtomicU64,
     origin: Origin,
 }
 
@@ -318,13 +313,7 @@ fn taken_meanwhile(spec: &Spec, directory: &Directory) -> io::Error {
 
 impl ServedName {
     fn new(header: Header, permission: Permission, published: Arc<Published>) -> ServedName {
-        ServedName {
-            header,
-            permission,
-            published: Mutex::new(published),
-            restorations: AtomicU64::new(0),
-            origin: Origin::current(),
-        }
+        ServedName { header, permission, published: Mutex::new(published), origin: Origin::current() }
     }
 
     fn published(&self) -> Arc<Published> {
@@ -371,13 +360,15 @@ impl ServedName {
     }
 
     /// Takes these files for its own.
-    fn restore(&self, fresh: Published) -> io::Result<()> {
+    fn restore(&self, mut fresh: Published) -> io::Result<()> {
+        fresh.restorations = self.published().restorations + 1;
         let all = served();
-        let instances = all.iter().find(|entry| std::ptr::eq(&*entry.served, self)).map(|e| e.instances);
-        let noted = fresh.note_count(instances.unwrap_or(0));
-        if let Err(error) = noted {
+        // The name was ended meanwhile? Then this is not a name of it.
+        let entry = all.iter().find(|entry| std::ptr::eq(&*entry.served, self));
+        let noted = entry.map_or(Ok(false), |entry| fresh.note_count(entry.instances).map(|()| true));
+        if !matches!(noted, Ok(true)) {
             fresh.directory.unlink(&fresh.leaf.encode());
-            return Err(error);
+            return noted.map(drop);
         }
         let old = std::mem::replace(
             &mut *self.published.lock().unwrap_or_else(PoisonError::into_inner),
@@ -385,7 +376,6 @@ impl ServedName {
         );
         // It may be what was left of it.
         old.directory.unlink(&old.leaf.encode());
-        self.restorations.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -519,7 +509,7 @@ impl NameHold {
 
     /// How often the name was restored after something had removed it.
     pub(crate) fn restorations(&self) -> u64 {
-        self.served.restorations.load(Ordering::Relaxed)
+        self.served.published().restorations
     }
 }
 
