@@ -11,9 +11,13 @@ use std::{
     io::Write,
     net::{Ipv4Addr, TcpListener},
     pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::Poll,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, Interest},
@@ -28,6 +32,9 @@ pub(crate) const CASES: &[Case] = &[
     ("tasks_may_be_dropped_at_every_await", |place| run(dropped_at_every_await(place))),
     ("tasks_need_no_runtime_of_a_kind", need_no_runtime_of_a_kind),
 ];
+
+/// For what must come, however slow the machine is.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn run(case: impl Future<Output = ()>) {
     Builder::new_current_thread().enable_all().build().unwrap().block_on(case);
@@ -154,14 +161,22 @@ async fn dropped_at_every_await(place: &Place) {
     }
     // Writing: a message comes whole or not at all, and never twice.
     let mut server = writing.join().unwrap();
-    let reading = thread::spawn(move || {
-        let messages: Vec<_> = std::iter::from_fn(|| server.read_message()).collect();
-        messages
+    let count = Arc::new(AtomicUsize::new(0));
+    let reading = thread::spawn({
+        let count = Arc::clone(&count);
+        move || {
+            let messages = std::iter::from_fn(|| server.read_message());
+            messages.inspect(|_| _ = count.fetch_add(1, Ordering::Relaxed)).collect::<Vec<_>>()
+        }
     });
-    for round in 0..200_u32 {
+    // How many are handed over before they are dropped, the server's pace decides. So it goes on until they are many.
+    let (begun, mut round) = (Instant::now(), 0_u32);
+    while round < 200 || count.load(Ordering::Relaxed) < 100 {
+        assert!(begun.elapsed() < PATIENCE, "of {round} messages the server got {count:?}");
         let polls = usize::try_from(round % 4).unwrap();
         let message = [round.to_le_bytes().as_slice(), &[0; 5000]].concat();
         poll_and_drop(client.write_message(&message), polls).await.transpose().unwrap();
+        round += 1;
     }
     client.write_message(b"last").await.unwrap();
     drop(client);

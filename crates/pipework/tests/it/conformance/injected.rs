@@ -1,20 +1,36 @@
 //! System calls that fail. A filter of the kernel makes every call of one number fail in one thread, and the case looks at
 //! what its ends make of that.
 
-use std::{io::Read, sync::mpsc, thread, time::Duration};
+use std::{
+    io::{IoSlice, Read},
+    mem::MaybeUninit,
+    os::fd::{AsFd, OwnedFd},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use pipework::{ClientOptions, NamedPipeBuilder, PipeErrorKind, PipeMode, os::unix::PipeStreamExt};
+use rustix::{
+    net::{
+        AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+        sendmsg, socketpair,
+    },
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+    thread::{CapabilitySet, capabilities, set_capabilities},
+};
 use seccompiler::{SeccompAction, SeccompFilter, apply_filter};
 
-use super::{Case, every, long, pair, plain};
+use super::{Case, HOUR, every, expect, expect_alive, long, pair, plain};
 use crate::{
     harness::{blocked, skip, unique, wait_until},
-    surface::{End, Fault, Outcome, Spec, Surface},
+    surface::{End, Fault, Instance, OpenSpec, Outcome, Spec, Surface},
 };
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
         long(every("shortage", shortage_of_anything_sends_a_message_once_or_fails)),
+        every("shortage", shortage_of_descriptors_in_flight_ends_no_wait_early),
         plain("shortage", shortage_of_memory_loses_no_wake_up),
         #[cfg(feature = "tokio")]
         plain("shortage", shortage_of_memory_loses_no_wake_up_of_a_task),
@@ -186,6 +202,82 @@ fn shortage_of_anything_sends_a_message_once_or_fails(here: &dyn Surface) {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// More descriptors in flight than the kernel lets this user have: sent, and received by nobody until they are dropped.
+struct InFlight {
+    _sockets: Vec<(OwnedFd, OwnedFd)>,
+    before: Rlimit,
+}
+
+impl InFlight {
+    /// For this thread and those that it starts, which have the rights of root no more: for root the kernel does not count.
+    fn fill() -> InFlight {
+        const AT_ONCE: usize = 50;
+        const LIMIT: u64 = 100;
+        let sockets = (0..4).map(|_| {
+            let (one, other) =
+                socketpair(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).unwrap();
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            let descriptors = [one.as_fd(); AT_ONCE];
+            assert!(control.push(SendAncillaryMessage::ScmRights(&descriptors)));
+            sendmsg(&one, &[IoSlice::new(b"x")], &mut control, SendFlags::DONTWAIT).unwrap();
+            (one, other)
+        });
+        let sockets = sockets.collect();
+        let mut rights = capabilities(None).unwrap();
+        rights.effective.remove(CapabilitySet::SYS_RESOURCE | CapabilitySet::SYS_ADMIN);
+        set_capabilities(None, rights).unwrap();
+        let before = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(LIMIT), maximum: before.maximum }).unwrap();
+        InFlight { _sockets: sockets, before }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        setrlimit(Resource::Nofile, self.before).unwrap();
+    }
+}
+
+/// C4 and T1: an open does not wait for fewer, and says why. A connect waits, not a moment less than its limit, and keeps the
+/// instance that it has claimed.
+fn shortage_of_descriptors_in_flight_ends_no_wait_early(here: &dyn Surface) {
+    const LIMIT: Duration = Duration::from_millis(100);
+    let name = unique();
+    let server = here.create(&Spec { max_instances: 1, ..Spec::new(&name) }).unwrap();
+    let again = || {
+        expect(server.connect(), PipeErrorKind::NoData);
+        server.disconnect().unwrap();
+        // To listen again it need not wait.
+        expect_listening(&*server);
+    };
+    let in_flight = InFlight::fill();
+    let fault = here.open(&OpenSpec::new(&name)).map(drop).expect_err("no descriptor can be sent");
+    assert!(fault.kind.is_none() && fault.text.contains("in flight"), "{fault}");
+    again();
+    let begun = Instant::now();
+    let limited = OpenSpec { timeout: Some(LIMIT), ..OpenSpec::new(&name) };
+    expect(here.connect(&limited).map(drop), PipeErrorKind::TimedOut);
+    assert!(begun.elapsed() >= LIMIT, "{:?}", begun.elapsed());
+    again();
+    let client = thread::scope(|scope| {
+        let endless = OpenSpec { timeout: Some(HOUR), ..OpenSpec::new(&name) };
+        let connecting = scope.spawn(move || here.connect(&endless));
+        // There is one instance: the client that takes it has it for good.
+        server.connect().unwrap();
+        assert!(!connecting.is_finished(), "its hello can't be sent");
+        drop(in_flight);
+        connecting.join().unwrap().unwrap()
+    });
+    expect_alive(server.end(), &*client);
+}
+
+/// Lets the instance listen again.
+fn expect_listening(server: &dyn Instance) {
+    let listens = server.connect_timeout(Duration::from_millis(1));
+    expect(listens, PipeErrorKind::TimedOut);
 }
 
 /// A reader that sleeps hears of what was written, although the kernel had no memory for the wake-up at first: by the next

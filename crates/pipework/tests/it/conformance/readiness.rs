@@ -39,6 +39,7 @@ pub(super) fn cases() -> Vec<Case> {
         plain("readiness", readiness_of_a_large_message_before_the_end),
         plain("readiness", readiness_of_skipped_empty_messages),
         plain("readiness", readiness_without_a_quota),
+        plain("readiness", readiness_of_a_place_that_a_killed_process_leaves),
         plain("readiness", readiness_of_the_end_before_the_hello),
         plain("readiness", readiness_rests_while_a_thread_has_the_direction),
         #[cfg(target_os = "linux")]
@@ -168,6 +169,35 @@ fn readiness_of_accepting() {
         kept.push((listener.try_accept().unwrap(), client));
         assert_eq!(listener.ready_fd().unwrap().as_raw_fd(), ready.as_raw_fd());
     }
+}
+
+/// A killed process changes nothing in the directory of the pipe, and frees its instances all the same.
+fn readiness_of_a_place_that_a_killed_process_leaves() {
+    let spec = Spec { max_instances: 2, ..Spec::new(&unique()) };
+    let other = Other::spawn(&Blocking);
+    let theirs = other.create(&spec).unwrap();
+    let _client = ClientOptions::new().open(&spec.name).unwrap();
+    theirs.connect().unwrap();
+    let listener = NamedPipeBuilder::new(&spec.name).first(false).max_instances(2).listen().unwrap();
+    let ready = listener.ready_fd().unwrap();
+    let _second = ClientOptions::new().open(&spec.name).unwrap();
+    until_ready(ready);
+    let _server = listener.try_accept().unwrap();
+    // All instances have their clients. From here on the descriptor signals at most that it is time to look again.
+    expect_would_block(listener.try_accept());
+    other.kill();
+    let third = thread::scope(|scope| {
+        let third = scope.spawn(|| ClientOptions::new().connect(&spec.name).unwrap());
+        let server = loop {
+            until_ready(ready);
+            match listener.try_accept() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                accepted => break accepted.unwrap(),
+            }
+        };
+        (server, third.join().unwrap())
+    });
+    drop((third, theirs));
 }
 
 /// A message goes whole or not at all.

@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use pipework::{ClientOptions, NamedPipe, NamedPipeBuilder, PipeMode, PipeStream, is_gone};
+use pipework::{ClientOptions, NamedPipe, NamedPipeBuilder, PipeErrorKind, PipeMode, PipeStream, is_gone};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{Case, every, expect_same, long, plain};
+use super::{Case, every, expect, expect_same, long, pair, plain};
 use crate::{
     harness::unique,
     surface::{OpenSpec, Outcome, Spec, Surface},
@@ -19,6 +19,7 @@ use crate::{
 pub(super) fn cases() -> Vec<Case> {
     vec![
         long(plain("shortage", shortage_of_descriptors_loses_nothing_that_was_sent)),
+        every("shortage", shortage_of_descriptors_hides_no_disconnect),
         every("shortage", shortage_of_file_size_is_an_error_and_no_signal),
     ]
 }
@@ -109,6 +110,21 @@ fn shortage_of_descriptors_loses_nothing_that_was_sent() {
     });
     // What could not be removed for want of a descriptor goes with the next listing.
     assert_eq!(pipework::list().unwrap().len(), 0);
+}
+
+/// F2: a server that can't take the hello, and so has no memory in common with its client, disconnects it all the same.
+fn shortage_of_descriptors_hides_no_disconnect(here: &dyn Surface) {
+    let spec = Spec::new(&unique()).messages();
+    let (server, client) = pair(here, &spec);
+    let limit = getrlimit(Resource::Nofile);
+    let _taken = std::fs::File::open("/dev/null").unwrap();
+    setrlimit(Resource::Nofile, Rlimit { current: Some(4), maximum: limit.maximum }).unwrap();
+    server.disconnect().unwrap();
+    setrlimit(Resource::Nofile, limit).unwrap();
+    expect(client.read(&mut [0; 9]), PipeErrorKind::NotConnected);
+    expect(client.write(b"x"), PipeErrorKind::NotConnected);
+    expect(client.read_message(9), PipeErrorKind::NotConnected);
+    expect(client.peek(9), PipeErrorKind::NotConnected);
 }
 
 /// The limit of `ulimit -f` counts for shared memory too, and going over it ends a process by a signal. The error names it,

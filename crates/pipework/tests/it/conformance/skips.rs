@@ -102,6 +102,7 @@ const OF_UNIX: &[Foreign] = &[
     ("input", "input_a_peer_of_another_protocol_ends_only_its_connection", PROTOCOL),
     ("input", "input_a_silent_peer_holds_up_nobody", PROTOCOL),
     ("shortage", "shortage_of_descriptors_loses_nothing_that_was_sent", DESCRIPTORS),
+    ("shortage", "shortage_of_descriptors_hides_no_disconnect", DESCRIPTORS),
     ("shortage", "shortage_of_file_size_is_an_error_and_no_signal", DESCRIPTORS),
     ("forking", "forking_a_child_gives_nothing_back", FORKS),
     ("forking", "forking_a_daemon_adopts_its_parents_listener", FORKS),
@@ -122,6 +123,7 @@ const OF_UNIX: &[Foreign] = &[
     ("readiness", "readiness_of_skipped_empty_messages", READINESS),
     ("readiness", "readiness_rests_while_a_thread_has_the_direction", READINESS),
     ("readiness", "readiness_without_a_quota", READINESS),
+    ("readiness", "readiness_of_a_place_that_a_killed_process_leaves", READINESS),
     ("readiness", "readiness_of_the_end_before_the_hello", READINESS),
     ("socket", "socket_served_and_opened_by_path", SOCKETS),
     ("socket", "socket_served_to_std", SOCKETS),
@@ -153,6 +155,7 @@ const OF_UNIX_TASKS: &[Foreign] = &[
     ("tasks", "tasks_try_and_are_told_when_to_try_again", AHEAD),
     ("tasks", "tasks_are_told_of_room_for_what_they_tried", AHEAD),
     ("tasks", "tasks_accept_while_another_process_creates", CREATORS),
+    ("tasks", "tasks_at_a_silent_client_are_polled_for_news_only", PROTOCOL),
     ("tasks", "tasks_try_over_skipped_empty_messages", EMPTY_ROOM),
     ("tasks", "tasks_try_without_a_quota", AHEAD),
 ];
@@ -168,9 +171,8 @@ const OF_WINDOWS_TASKS: &[Foreign] = &[
 const OF_LINUX: &[Foreign] = &[
     ("N9", "n9_tmpfiles_leaves_live_names", FILES),
     ("shortage", "shortage_of_anything_sends_a_message_once_or_fails", FILTER),
+    ("shortage", "shortage_of_descriptors_in_flight_ends_no_wait_early", FILTER),
     ("shortage", "shortage_of_memory_loses_no_wake_up", FILTER),
-    #[cfg(feature = "tokio")]
-    ("shortage", "shortage_of_memory_loses_no_wake_up_of_a_task", FILTER),
     ("B5", "b5_writing_to_a_closed_end_raises_no_signal", SIGNALS),
     ("P2", "p2_writing_without_a_reader_raises_no_signal", SIGNALS),
     ("forking", "forking_a_child_with_the_number_of_its_parent_gives_nothing_back", NUMBERS),
@@ -194,7 +196,10 @@ const OF_LINUX: &[Foreign] = &[
 ];
 
 /// Async cases of Linux only.
-const OF_LINUX_TASKS: &[Foreign] = &[("tasks", "tasks_write_a_large_message_to_a_full_socket", FULL)];
+const OF_LINUX_TASKS: &[Foreign] = &[
+    ("tasks", "tasks_write_a_large_message_to_a_full_socket", FULL),
+    ("shortage", "shortage_of_memory_loses_no_wake_up_of_a_task", FILTER),
+];
 
 /// Cases of Windows only.
 const OF_WINDOWS: &[Foreign] = &[

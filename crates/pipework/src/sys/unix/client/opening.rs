@@ -9,7 +9,7 @@ use super::{
     },
     search::{Attempt, Search},
 };
-use crate::{error::PipeErrorKind, options::Request};
+use crate::options::Request;
 use std::{io, time::Duration};
 
 /// How long a client waits for one instance only. Most servers take theirs within a fraction of that; longer would leave
@@ -45,6 +45,8 @@ enum Stage {
     Watched,
     /// Tries what has changed since then.
     Changed(Change),
+    /// Says hello to the instance that it has claimed.
+    Hello,
 }
 
 /// The outcome of one step.
@@ -72,14 +74,18 @@ impl<'a> Opening<'a> {
 
     /// One attempt, with the watch that the driver keeps for it.
     pub(super) fn step(&mut self, watch: &mut Option<Watch>) -> io::Result<OpenStep> {
-        match self.advance(watch) {
-            // Too many descriptors of this user are in flight: others will receive theirs. Then it begins anew.
-            Err(error) if error == PipeErrorKind::TimedOut => {
-                (self.stage, self.why) = (Stage::Search, "was busy");
-                Ok(OpenStep::Blocked(OpenOn::Pause(DESCRIPTORS_PAUSE)))
-            }
-            outcome => outcome,
+        let outcome = self.advance(watch);
+        self.unless_claimed(outcome, OpenStep::Blocked(OpenOn::Pause(DESCRIPTORS_PAUSE)))
+    }
+
+    /// Where an instance is claimed, the error is that of its hello: too many descriptors of this user are in flight. Others
+    /// will receive theirs, and nobody else gets the instance meanwhile.
+    fn unless_claimed<T>(&mut self, outcome: io::Result<T>, claimed: T) -> io::Result<T> {
+        if outcome.is_ok() || !self.search.has_claimed() {
+            return outcome;
         }
+        (self.stage, self.why) = (Stage::Hello, "could not be sent a descriptor");
+        Ok(claimed)
     }
 
     fn advance(&mut self, watch: &mut Option<Watch>) -> io::Result<OpenStep> {
@@ -110,12 +116,17 @@ impl<'a> Opening<'a> {
                 }))
             }
             Stage::Changed(Change::Other) => self.search_all(watch, Stage::Watched, OpenOn::Change),
+            Stage::Hello => Ok(match self.search.say_hello()? {
+                Some(connection) => OpenStep::Open(Box::new(connection)),
+                None => OpenStep::Blocked(OpenOn::Pause(DESCRIPTORS_PAUSE)),
+            }),
         }
     }
 
     /// Waits in the queue of one instance.
     pub(super) fn wait_in_queue(&mut self, time: Duration) -> io::Result<Option<Connection>> {
-        self.search.in_queue(time)
+        let outcome = self.search.in_queue(time);
+        self.unless_claimed(outcome, None)
     }
 
     /// The changes that the watch has reported.

@@ -43,6 +43,15 @@ pub(super) struct Search<'a> {
     socket: Option<OwnedFd>,
     /// Memory for the next claim, made before it so that a refusal costs no instance.
     handshake: Option<ClientHandshake>,
+    /// The instance whose client this is, and that waits for the hello.
+    claimed: Option<Claimed>,
+}
+
+/// A claim of an instance, before the hello.
+struct Claimed {
+    socket: OwnedFd,
+    handshake: ClientHandshake,
+    may: Rights,
 }
 
 /// A pipe of the name.
@@ -53,7 +62,7 @@ struct Found {
 
 impl<'a> Search<'a> {
     pub(super) fn new(request: &'a Request, limit: &'a WaitLimit) -> Search<'a> {
-        Search { request, limit, found: Vec::new(), socket: None, handshake: None }
+        Search { request, limit, found: Vec::new(), socket: None, handshake: None, claimed: None }
     }
 
     /// Looks everywhere, from before which `watch` watches.
@@ -123,6 +132,30 @@ impl<'a> Search<'a> {
         }
         self.found = found;
         Ok(None)
+    }
+
+    /// Says hello to the instance that was claimed, if one was. An error leaves it claimed where the hello can be said later.
+    pub(super) fn say_hello(&mut self) -> io::Result<Option<Connection>> {
+        let Some(claimed) = self.claimed.take() else { return Ok(None) };
+        let hello = || format!("saying hello to {}", self.request.name);
+        let remote_client = self.request.remote_client.as_deref();
+        let sent = claimed.handshake.send(claimed.socket.as_fd(), remote_client);
+        if !sent.map_err(|error| context(hello(), error))? {
+            self.claimed = Some(claimed);
+            let text = format!(
+                "{}; this user has too many descriptors in flight, which were sent and not received yet",
+                hello()
+            );
+            return Err(context(text, Errno::TOOMANYREFS));
+        }
+        let Claimed { socket, handshake, may } = claimed;
+        let options = EndOptions::new(self.request.read_mode, self.limit.canceller().cloned());
+        Ok(Some(Connection::client(socket, handshake, may, Arc::new(options))))
+    }
+
+    /// Whether an instance was claimed, and its hello is still to be said.
+    pub(super) fn has_claimed(&self) -> bool {
+        self.claimed.is_some()
     }
 
     /// Tries every listening instance once, and looks again until a listing shows nothing untried: an instance that is
@@ -200,7 +233,9 @@ impl<'a> Search<'a> {
         };
         match claim {
             Ok(Claim::Taken) => {
-                open_claimed(directory, self.request, self.limit, socket, handshake, may).map(Some)
+                check_server(directory, self.request, &socket)?;
+                self.claimed = Some(Claimed { socket, handshake, may });
+                self.say_hello()
             }
             Ok(Claim::Lost) => {
                 (self.handshake, self.socket) = (Some(handshake), Some(socket));
@@ -211,23 +246,14 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The socket is connected: makes sure of the server, and says hello.
-fn open_claimed(
-    directory: &Directory,
-    request: &Request,
-    limit: &WaitLimit,
-    socket: OwnedFd,
-    handshake: ClientHandshake,
-    may: Rights,
-) -> io::Result<Connection> {
-    if !peer::accepts(&request.server, socket.as_fd(), directory.owner)? {
-        let (_, user, _) = os::credentials(socket.as_fd())?;
-        let text = format!("{} is served by user {user}, who is not the requested one", request.name);
-        return Err(fail(PipeErrorKind::AccessDenied, text));
+/// The socket is connected: makes sure of the server.
+fn check_server(directory: &Directory, request: &Request, socket: &OwnedFd) -> io::Result<()> {
+    if peer::accepts(&request.server, socket.as_fd(), directory.owner)? {
+        return Ok(());
     }
-    let options = EndOptions::new(request.read_mode, limit.canceller().cloned());
-    Connection::client(socket, handshake, may, Arc::new(options), request.remote_client.as_deref(), limit)
-        .map_err(|error| context(format!("saying hello to {}", request.name), error))
+    let (_, user, _) = os::credentials(socket.as_fd())?;
+    let text = format!("{} is served by user {user}, who is not the requested one", request.name);
+    Err(fail(PipeErrorKind::AccessDenied, text))
 }
 
 /// The rights that the client gets of those that it asked for (rule C5).

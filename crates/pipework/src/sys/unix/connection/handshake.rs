@@ -2,8 +2,7 @@
 //! any.
 
 use super::{
-    super::{delegation, memory, os, poll},
-    fd_passing::DESCRIPTORS_PAUSE,
+    super::{delegation, memory, os},
     fd_passing::{Received, receive_with, send_with},
     rings::{Rings, Shape},
 };
@@ -12,7 +11,6 @@ use crate::{
     model::hello::{HELLO_LEN, Hello, Refused},
     network::RemoteClient,
     ring::Side,
-    sys::WaitLimit,
 };
 use rustix::io::Errno;
 use std::{
@@ -45,29 +43,28 @@ impl ClientHandshake {
         self.shape.hello() == shape.hello()
     }
 
-    /// Says hello to the server, on behalf of the remote client if there is one.
+    /// Says hello to the server, on behalf of the remote client if there is one. `false` where too many descriptors of this
+    /// user are in flight: that passes when others take theirs.
     pub(crate) fn send(
-        self,
+        &self,
         socket: BorrowedFd<'_>,
         remote_client: Option<&RemoteClient>,
-        limit: &WaitLimit,
-    ) -> io::Result<Rings> {
+    ) -> io::Result<bool> {
         let remote_client = remote_client.map(delegation::encode).transpose()?.unwrap_or_default();
         let identity_len = u32::try_from(remote_client.len()).unwrap_or(u32::MAX);
         let hello = [&Hello { identity_len, ..self.shape.hello() }.encode()[..], &remote_client].concat();
-        loop {
-            match send_with(socket, &hello, self.fd.as_fd()) {
-                Ok(()) => return Ok(self.rings),
-                // The server went away meanwhile: the first call on this end says so.
-                Err(Errno::PIPE | Errno::CONNRESET) => return Ok(self.rings),
-                // Too many descriptors of this user are under way: others will take theirs.
-                Err(Errno::TOOMANYREFS) => {
-                    limit.check()?;
-                    poll::wait(&[], limit, Some(DESCRIPTORS_PAUSE))?;
-                }
-                Err(error) => return Err(error.into()),
-            }
+        match send_with(socket, &hello, self.fd.as_fd()) {
+            Ok(()) => Ok(true),
+            // The server went away meanwhile: the first call on this end says so.
+            Err(Errno::PIPE | Errno::CONNRESET) => Ok(true),
+            Err(Errno::TOOMANYREFS) => Ok(false),
+            Err(error) => Err(error.into()),
         }
+    }
+
+    /// The client's rings, once the hello was sent.
+    pub(crate) fn into_rings(self) -> Rings {
+        self.rings
     }
 }
 

@@ -1,6 +1,12 @@
 //! Threads and tasks at one and the same end, and a doorbell that is full.
 
-use crate::sys::asynchronous::AsyncEnd;
+use super::{
+    Connection,
+    parking::Sleeper,
+    step::{On, Step},
+};
+use crate::ring::{Interest as RingInterest, WaitKind};
+use crate::sys::{End, WaitLimit, asynchronous::AsyncEnd};
 use crate::{ClientOptions, NamedPipe, NamedPipeBuilder, PipeMode, PipeName, PipeStream};
 use ::tokio::{
     io::Interest,
@@ -289,5 +295,90 @@ fn a_large_message_waits_for_a_full_socket() {
         let read = timeout(LONG, task.read_message(1 << 20)).await.expect("it hears of room");
         assert_eq!(read.unwrap().unwrap(), large);
         writing.await.unwrap().unwrap();
+    });
+}
+
+/// The connection of an end that keeps it for good.
+fn connection(end: &End) -> Arc<Connection> {
+    let End::Connection(connection) = end else { panic!("no end of one connection: {end:?}") };
+    Arc::clone(connection)
+}
+
+/// A thread sleeps at the futex, and a task of its end goes to sleep at the socket: what comes wakes both. A thread that hears
+/// nothing would look again 10 ms later.
+#[test]
+fn a_task_that_falls_asleep_leaves_a_thread_its_wake_up() {
+    let (server, client, task) = both_ways(PipeMode::Byte, 1000);
+    let server = connection(&server.into_stream().into_end());
+    let client = connection(client.end());
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let _context = runtime.enter();
+    let (at_server, at_client) = (server.rings_now().unwrap().unwrap(), client.rings_known().unwrap());
+    at_client.wait_words.announce(RingInterest::Data, WaitKind::Futex);
+    let mut buf = [0; 9];
+    let mut reading = pin!(read(&task, &mut buf));
+    fall_asleep(reading.as_mut());
+    let wake = at_server.wait_words.must_wake(RingInterest::Data);
+    assert!(wake.futex && wake.socket, "{wake:?}");
+}
+
+/// A thread that polls the socket until it is let go.
+struct Polling {
+    is_released: AtomicBool,
+    polls: std::sync::mpsc::Sender<()>,
+    released: std::sync::mpsc::Receiver<()>,
+}
+
+impl Sleeper for Polling {
+    fn first_sleep(&self) -> WaitKind {
+        WaitKind::Poll
+    }
+
+    fn announce(&self, _: WaitKind) -> u64 {
+        0
+    }
+
+    fn is_ready(&mut self) -> std::io::Result<bool> {
+        Ok(*self.is_released.get_mut())
+    }
+
+    fn sleep_at_futex(&self, _: u64, _: &WaitLimit) -> WaitKind {
+        WaitKind::Poll
+    }
+
+    fn sleep_at_socket(&self, _: &WaitLimit) -> std::io::Result<()> {
+        self.polls.send(()).unwrap();
+        self.released.recv().unwrap();
+        self.is_released.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// A thread that polls the socket has yet to take the hello of a client that wrote and is gone. To another one that is not
+/// the end.
+#[test]
+fn the_end_is_not_read_before_a_hello_that_another_thread_takes() {
+    let (server, client, task) = both_ways(PipeMode::Byte, 1000);
+    let server = connection(&server.into_stream().into_end());
+    (&client).write_all(b"last words").unwrap();
+    let (polls, is_polling) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel();
+    let mut polling = Polling { is_released: AtomicBool::new(false), polls, released };
+    thread::scope(|scope| {
+        let server = &*server;
+        scope.spawn(move || server.parking.sleep(&mut polling, &WaitLimit::default()).unwrap());
+        is_polling.recv().unwrap();
+        drop((client, task));
+        while !server.poll_hangup() {
+            thread::yield_now();
+        }
+        let mut buf = [0; 99];
+        let mut read = || server.attempt_read(&mut [IoSliceMut::new(&mut buf)]);
+        assert_eq!(read().unwrap(), Step::Blocked(On::Hello));
+        release.send(()).unwrap();
+        while read().unwrap() == Step::Blocked(On::Hello) {
+            thread::yield_now();
+        }
+        assert_eq!(read().unwrap(), Step::Done(0), "the last words were read");
     });
 }

@@ -34,7 +34,6 @@ use super::{
 };
 use crate::{
     error::{PipeErrorKind, fail, fail_from},
-    network::RemoteClient,
     options::{PipeEnd, PipeInfo},
     ring::{CloseState, Corrupt, Interest, Side, Wake},
 };
@@ -134,21 +133,17 @@ pub(super) struct Flags {
 }
 
 impl Connection {
-    /// A client's end: the memory is offered right away.
+    /// A client's end, whose hello was sent.
     pub(crate) fn client(
         socket: OwnedFd,
         handshake: ClientHandshake,
         may: Rights,
         options: Arc<EndOptions>,
-        remote_client: Option<&RemoteClient>,
-        limit: &WaitLimit,
-    ) -> io::Result<Connection> {
-        let shape = *handshake.shape();
-        let rings = handshake.send(socket.as_fd(), remote_client, limit)?;
-        let connection = Connection::new(socket, Side::Client, shape, may, options);
+    ) -> Connection {
+        let connection = Connection::new(socket, Side::Client, *handshake.shape(), may, options);
         // No other thread has seen the connection yet, so the place is free.
-        connection.rings.set(rings).ok();
-        Ok(connection)
+        connection.rings.set(handshake.into_rings()).ok();
+        connection
     }
 
     /// A server's end: the memory comes with the client's first record.

@@ -114,9 +114,8 @@ impl Connection {
         // The server may have disconnected this client before the hello: that is known only now.
         self.check_usable()?;
         let nothing = Peek { copied: 0, available: 0, message_left: None };
-        let Some(rings) = self.rings_now()? else {
-            return if is_closed { Err(broken()) } else { Ok(nothing) };
-        };
+        let Step::Done(rings) = self.attempt_rings()? else { return Ok(nothing) };
+        let rings = rings.ok_or_else(broken)?;
         let mut consumer = rings.consumer()?;
         let front = self.checked(consumer.front())?;
         let available = usize::try_from(self.checked(consumer.available())?).unwrap_or(usize::MAX);
@@ -136,10 +135,16 @@ impl Connection {
     /// The rings; `None` when the peer has gone without a hello.
     pub(super) fn attempt_rings(&self) -> io::Result<Step<Option<&Rings>>> {
         self.check_usable()?;
+        if let Some(rings) = self.rings_known() {
+            return Ok(Step::Done(Some(rings)));
+        }
+        // Read before the socket: what was sent before the end is there when the end is seen.
         let is_closed = self.is_closed();
-        Ok(match self.rings_now()? {
+        let is_drained = self.parking.drain_now(|| self.empty_doorbell())?;
+        Ok(match self.rings_known() {
             Some(rings) => Step::Done(Some(rings)),
-            None if is_closed => Step::Done(None),
+            // Where another thread empties the socket, it may be about to take the hello.
+            None if is_closed && is_drained => Step::Done(None),
             None => Step::Blocked(On::Hello),
         })
     }
@@ -152,8 +157,13 @@ impl Connection {
         self.check_usable()?;
         // Read before the ring: what was written before the end is there when the end is seen.
         let is_closed = self.is_closed();
-        let Some(rings) = self.rings_now()? else {
-            return Ok(if is_closed { Step::Done(None) } else { Step::Blocked(On::Hello) });
+        let rings = match self.rings_known() {
+            Some(rings) => rings,
+            None => match self.attempt_rings()? {
+                Step::Done(Some(rings)) => rings,
+                Step::Done(None) => return Ok(Step::Done(None)),
+                Step::Blocked(on) => return Ok(Step::Blocked(on)),
+            },
         };
         for is_received in [false, true] {
             let taken = take(&mut *rings.consumer()?)?;

@@ -70,6 +70,7 @@ pub(super) fn cases_of_this_system() -> Vec<Case> {
         plain("tasks", tasks_try_and_are_told_when_to_try_again),
         plain("tasks", tasks_are_told_of_room_for_what_they_tried),
         plain("tasks", tasks_accept_while_another_process_creates),
+        plain("tasks", tasks_at_a_silent_client_are_polled_for_news_only),
     ]
 }
 
@@ -179,6 +180,37 @@ fn tasks_that_wait_are_polled_for_news_only() {
             tokio::task::yield_now().await;
         }
         assert!(reading.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+    });
+}
+
+/// A client that has sent nothing, or a part of its hello, is no reason to look again.
+#[cfg(unix)]
+fn tasks_at_a_silent_client_are_polled_for_news_only() {
+    current_thread().block_on(async {
+        let name = unique();
+        let listener = Listener::bind(&name).unwrap();
+        let mut silent = super::super::bad_input::unix::raw_connection(&name);
+        let mut server = listener.accept().await.unwrap();
+        let mut buf = [0; 9];
+        let mut reading = pin!(server.read(&mut buf));
+        for part in [&b""[..], &[1], &[2]] {
+            std::io::Write::write_all(&mut silent, part).unwrap();
+            assert!(poll_until_asleep(reading.as_mut()).await.is_pending());
+            let woken = Arc::new(Woken::default());
+            let waker = Waker::from(Arc::clone(&woken));
+            // What the reactor reports of the time before is news once.
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+                assert!(poll_until_asleep(reading.as_mut()).await.is_pending());
+            }
+            assert!(reading.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            assert!(!woken.again(), "nothing came");
+        }
+        drop(silent);
+        assert_eq!(reading.await.unwrap(), 0);
     });
 }
 
