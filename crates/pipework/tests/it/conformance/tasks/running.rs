@@ -189,7 +189,7 @@ fn tasks_at_a_silent_client_are_polled_for_news_only() {
     current_thread().block_on(async {
         let name = unique();
         let listener = Listener::bind(&name).unwrap();
-        let mut silent = super::super::bad_input::unix::raw_connection(&name);
+        let mut silent = super::super::bad_input::unix::raw_connection(&name.to_string());
         let mut server = listener.accept().await.unwrap();
         let mut buf = [0; 9];
         let mut reading = pin!(server.read(&mut buf));
