@@ -3,7 +3,8 @@
 pub(super) mod accept_readiness;
 #[cfg(feature = "tokio")]
 pub(super) mod accepting;
+mod adoption;
 pub(super) mod instance;
 pub(super) mod listening_socket;
-mod published;
+mod name_files;
 pub(super) mod registry;

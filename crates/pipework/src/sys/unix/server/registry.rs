@@ -13,7 +13,7 @@ use super::{
         os,
     },
     listening_socket::ListeningSocket,
-    published::Published,
+    name_files::NameFiles,
 };
 use crate::{
     error::{PipeErrorKind, fail},
@@ -40,7 +40,7 @@ pub(crate) struct ServedName {
     pub(crate) header: Header,
     pub(crate) permission: Permission,
     /// Its files: others, after it was restored.
-    published: Mutex<Arc<Published>>,
+    pub(super) published: Mutex<Arc<NameFiles>>,
     origin: Origin,
 }
 
@@ -54,21 +54,21 @@ pub(crate) struct InstanceSlot {
 /// first.
 #[derive(Debug)]
 pub(crate) struct NameHold {
-    served: Arc<ServedName>,
+    pub(super) served: Arc<ServedName>,
 }
 
 /// A pipe of this process, as long as it has instances or is held.
-struct Entry {
-    served: Arc<ServedName>,
-    instances: u32,
-    holds: u32,
+pub(super) struct Entry {
+    pub(super) served: Arc<ServedName>,
+    pub(super) instances: u32,
+    pub(super) holds: u32,
 }
 
 /// The pipes that this process serves. A thread that changes a number, or the names in the directory, holds
 /// the lock; no thread waits for a file lock while holding it.
 static SERVED: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 
-fn served() -> MutexGuard<'static, Vec<Entry>> {
+pub(super) fn served() -> MutexGuard<'static, Vec<Entry>> {
     // A list that a panicking thread left is whole: its changes are single pushes and removals.
     SERVED.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -237,7 +237,7 @@ fn create_first(
         },
     };
     let directory = make_directory(&name_dir, folded, &permission)?;
-    let published = Published::new(name_dir, directory, &header, &permission)?;
+    let published = NameFiles::new(name_dir, directory, &header, &permission)?;
     published.begin(&header, &permission)?;
     listen(spec, InstanceSlot::first(ServedName::new(header, permission, Arc::new(published))), takes)
 }
@@ -274,7 +274,7 @@ fn create_another(
     }
     // The first instance decided who may open the pipe.
     let permission = Permission::from_text(&header.access)?;
-    let published = Published::new(name_dir, directory, &header, &permission)?;
+    let published = NameFiles::new(name_dir, directory, &header, &permission)?;
     listen(spec, InstanceSlot::first(ServedName::new(header, permission, Arc::new(published))), takes)
 }
 
@@ -312,11 +312,11 @@ fn taken_meanwhile(spec: &Spec, directory: &Directory) -> io::Error {
 }
 
 impl ServedName {
-    fn new(header: Header, permission: Permission, published: Arc<Published>) -> ServedName {
+    pub(super) fn new(header: Header, permission: Permission, published: Arc<NameFiles>) -> ServedName {
         ServedName { header, permission, published: Mutex::new(published), origin: Origin::current() }
     }
 
-    fn published(&self) -> Arc<Published> {
+    pub(super) fn published(&self) -> Arc<NameFiles> {
         // It is replaced as a whole.
         Arc::clone(&self.published.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -346,21 +346,21 @@ impl ServedName {
             return Err(taken_meanwhile(spec, directory));
         }
         let (name_dir, directory) = (name_dir.try_clone()?, directory.try_clone()?);
-        self.restore(Published::new(name_dir, directory, &self.header, &self.permission)?)
+        self.restore(NameFiles::new(name_dir, directory, &self.header, &self.permission)?)
     }
 
     /// Makes the pipe anew, which no process serves. Under the lock.
     fn begin_again(&self, name_dir: &NameDir, folded: &str) -> io::Result<Directory> {
         let directory = make_directory(name_dir, folded, &self.permission)?;
         let fresh =
-            Published::new(name_dir.try_clone()?, directory.try_clone()?, &self.header, &self.permission)?;
+            NameFiles::new(name_dir.try_clone()?, directory.try_clone()?, &self.header, &self.permission)?;
         fresh.begin(&self.header, &self.permission)?;
         self.restore(fresh)?;
         Ok(directory)
     }
 
     /// Takes these files for its own.
-    fn restore(&self, mut fresh: Published) -> io::Result<()> {
+    fn restore(&self, mut fresh: NameFiles) -> io::Result<()> {
         fresh.restorations = self.published().restorations + 1;
         let all = served();
         // The name was ended meanwhile? Then this is not a name of it.
@@ -469,42 +469,6 @@ impl NameHold {
     /// Whether this process made it, and not one that this process was forked from.
     pub(crate) fn is_here(&self) -> bool {
         self.served.origin.is_here()
-    }
-
-    /// In a forked child: a hold of this process on the name that its parent serves, and a place for the instance that
-    /// listens, if one does. Whatever the maximum: the instance is one of the parent's.
-    pub(super) fn adopt(&self, listens: bool) -> io::Result<(NameHold, Option<InstanceSlot>)> {
-        let ServedName { header, permission, .. } = &*self.served;
-        let inherited = self.served.published();
-        let (name_dir, directory) = (&inherited.name_dir, &inherited.directory);
-        let _lock = name_dir.lock_for(directory)?.take()?;
-        if !inherited.is_there() {
-            let text = format!(
-                "the name of the pipe {} is gone: its parent has dropped the listener before the child has adopted it",
-                header.name
-            );
-            return Err(fail(PipeErrorKind::Absent, text));
-        }
-        let fresh = Published::new(name_dir.try_clone()?, directory.try_clone()?, header, permission)?;
-        let fresh = Arc::new(fresh);
-        // From here on the drop ends it.
-        let served = ServedName::new(header.clone(), permission.clone(), Arc::clone(&fresh));
-        let served = Arc::new(served);
-        let mut all = self::served();
-        all.retain(|entry| !Arc::ptr_eq(&entry.served, &self.served));
-        all.push(Entry { served: Arc::clone(&served), instances: u32::from(listens), holds: 1 });
-        drop(all);
-        let hold = NameHold { served: Arc::clone(&served) };
-        let slot = listens.then_some(InstanceSlot { served });
-        fresh.note_count(u32::from(listens))?;
-        // The parent's proof of life has to be the parent's alone. Connections that were inherited too may keep the rest.
-        let (old, directory) = (inherited.leaf, Arc::clone(directory));
-        *self.served.published.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
-        drop(inherited);
-        if directory.is_alive(old).is_ok_and(|is_alive| !is_alive) {
-            directory.unlink(&old.encode());
-        }
-        Ok((hold, slot))
     }
 
     /// How often the name was restored after something had removed it.

@@ -9,7 +9,7 @@ use std::{io, os::fd::OwnedFd, path::PathBuf, sync::Arc};
 
 /// The files by which a pipe of this process is found.
 #[derive(Debug)]
-pub(super) struct Published {
+pub(super) struct NameFiles {
     pub(super) name_dir: NameDir,
     pub(super) directory: Arc<Directory>,
     /// The proof of life of this process: bound, never listening.
@@ -19,14 +19,14 @@ pub(super) struct Published {
     pub(super) restorations: u64,
 }
 
-impl Published {
+impl NameFiles {
     /// Makes the liveness socket of this process, with one instance noted at it.
     pub(super) fn new(
         name_dir: NameDir,
         directory: Directory,
         header: &Header,
         permission: &Permission,
-    ) -> io::Result<Published> {
+    ) -> io::Result<NameFiles> {
         let id = directory.new_id()?;
         let leaf = EntryName::Server { id, incarnation: header.incarnation, process: std::process::id() };
         let liveness = bind_aside(&directory, EntryName::Temporary(id), permission)?;
@@ -37,7 +37,7 @@ impl Published {
         match published {
             Ok(()) => {
                 let directory = Arc::new(directory);
-                Ok(Published { name_dir, directory, _liveness: liveness, leaf, restorations: 0 })
+                Ok(NameFiles { name_dir, directory, _liveness: liveness, leaf, restorations: 0 })
             }
             Err(error) => {
                 directory.unlink(&EntryName::Temporary(id).encode());
