@@ -243,7 +243,7 @@ impl PipeStream {
 
     /// Returns whether the peer still has its end open, without waiting and without reading.
     ///
-    /// A peer that has closed or died may have left data to read ([rule B3](crate::rules#b3)). So this also detects the end of
+    /// A peer that has closed or died may have left data to read ([rule B6](crate::rules#b6)). So this also detects the end of
     /// a peer whose data is not read yet, and that of the reader of a pipe to which nothing is written. A peer that has only
     /// half-closed a plain socket is connected.
     ///

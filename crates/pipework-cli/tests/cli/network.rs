@@ -24,6 +24,7 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         test(options_for_remote_pipes_are_rejected_for_local_pipes),
         test(a_byte_arrives_from_a_remote_client).skipped_for(missing()),
+        test(a_lost_connection_is_a_failure).skipped_for(missing()),
         test(the_password_is_asked_for_on_the_terminal).skipped_for(missing()),
     ]
 }
@@ -118,6 +119,31 @@ fn a_byte_arrives_from_a_remote_client() {
     let refused = dir.run(by_file("hello"));
     refused.failure(5, "password");
     assert!(!refused.stderr.contains("mistaken"), "{refused:?}");
+}
+
+/// Output that was cut off must not look complete.
+fn a_lost_connection_is_a_failure() {
+    let site = Site::new();
+    let (dir, user) = (&site.dir, site.samba.user());
+    let _server = site.serve("hello");
+    let file = dir.file("password");
+    fs::write(&file, format!("{}\n", user.password)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let mut arguments = site.arguments("hello", user);
+    arguments.extend(["--stay", "--password-file", file.to_str().unwrap()].map(str::to_owned));
+    // One whose stdin has ended, and one that waits for more.
+    let mut clients = [(); 2].map(|()| Running::start_with_stdin(dir.command(&arguments)));
+    for client in &mut clients {
+        client.stdin().write_all(b"first part").unwrap();
+        assert_eq!(client.stdout(10), b"first part");
+    }
+    let [mut waiting, other] = clients;
+    let ended = thread::spawn(move || other.end());
+    site.samba.kill_connections();
+    assert!(waiting.stderr_line().contains("was lost"));
+    for ended in [ended.join().unwrap(), waiting.end()] {
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+    }
 }
 
 /// `script` provides a terminal. The password is not shown, and Ctrl-C ends the prompt.

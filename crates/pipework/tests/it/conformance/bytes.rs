@@ -1,11 +1,12 @@
 //! B1 to B6: bytes.
 
-use std::{thread, time::Duration};
+use std::{io::Write, thread, time::Duration};
 
-use pipework::PipeErrorKind;
+use pipework::{ClientOptions, NamedPipe, NamedPipeBuilder, PipeErrorKind};
 
 use super::{
     Case, SHORT, drained_in_time, every, expect, expect_alive, expect_same, long, pair, pair_with, pattern,
+    plain,
 };
 use crate::{
     child::Other,
@@ -34,6 +35,7 @@ pub(super) fn cases() -> Vec<Case> {
         every("B5", b5_writing_to_a_closed_end_is_a_broken_pipe),
         every("B6", b6_a_killed_process_is_a_closed_end),
         every("B6", b6_a_kill_ends_what_waits),
+        plain("B6", b6_a_closed_end_is_seen_without_a_read_or_write),
     ]
 }
 
@@ -327,4 +329,28 @@ fn b6_a_kill_ends_what_waits(here: &dyn Surface) {
         drained
     });
     expect(outcome, PipeErrorKind::Broken);
+}
+
+/// B6: also before everything is read, and where nothing can be read.
+fn b6_a_closed_end_is_seen_without_a_read_or_write() {
+    for (inbound, outbound) in [(true, true), (true, false), (false, true)] {
+        let name = unique();
+        let server = NamedPipeBuilder::new(&name).inbound(inbound).outbound(outbound).create().unwrap();
+        assert!(server.stream().is_connected().unwrap_err() == PipeErrorKind::Listening);
+        let client = ClientOptions::new().read(outbound).write(inbound).open(&name).unwrap();
+        server.connect().unwrap();
+        assert!(server.stream().is_connected().unwrap() && client.is_connected().unwrap());
+        if inbound {
+            (&client).write_all(b"unread").unwrap();
+        }
+        drop(client);
+        assert!(!server.stream().is_connected().unwrap());
+        server.disconnect().unwrap();
+        assert!(server.stream().is_connected().unwrap_err() == PipeErrorKind::NotConnected);
+    }
+    let name = unique();
+    let server = NamedPipe::new(&name).unwrap();
+    let client = ClientOptions::new().open(&name).unwrap();
+    server.disconnect().unwrap();
+    assert!(!client.is_connected().is_ok_and(|is_connected| is_connected));
 }

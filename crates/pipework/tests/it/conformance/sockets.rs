@@ -295,8 +295,11 @@ fn socket_can_be_half_closed() {
         let mut text = String::new();
         server.read_to_string(&mut text).unwrap();
         assert_eq!(text, "question");
+        assert!(server.is_connected().unwrap());
         expect_echo(&server, &client);
         assert!(client.write(b"x").is_err());
+        drop(client);
+        assert!(!server.is_connected().unwrap());
     });
     let name = crate::harness::unique();
     let server = NamedPipe::new(&name).unwrap();
