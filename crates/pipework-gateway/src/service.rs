@@ -17,6 +17,7 @@ mod names;
 mod preflight;
 mod privileges;
 mod refresh;
+mod refusals;
 mod relay;
 mod samba;
 mod signals;
@@ -40,6 +41,7 @@ use exports::Exports;
 use failure::{EXIT_FAILED, EXIT_MISUSED, Failure};
 use log::{Log, print_error};
 use refresh::RefreshSignal;
+use samba::SmbdVersion;
 use signals::{Signal, Signals};
 
 /// Runs the program.
@@ -79,6 +81,9 @@ fn run(args: &Args, config: Config, log: &Log) -> Result<(), Failure> {
     // Before the second thread starts: capabilities belong to a thread.
     privileges::drop_capabilities()?;
     let mut signals = Signals::new()?;
+    if let Some(smbd) = SmbdVersion::read().filter(|smbd| !smbd.is_supported) {
+        error!(smbd = ?smbd.text, "no client will be admitted: Samba 4.17 or later is required");
+    }
     config.policy.warn_if_descriptors_are_short(privileges::raise_descriptor_limit());
     let run_dir = RunDir::open(&config.run_dir)?;
     let np_path = samba::find_np_dir(&config)?;

@@ -24,7 +24,8 @@ impl fmt::Display for Malformed {
         match self {
             Malformed::Level(level) => write!(
                 f,
-                "level {level} of the exchange is not supported: Samba 4.17 to 4.19 use 7, 4.20 and later use 8"
+                "level {level} of the exchange is not supported: this smbd is too old or too new (up to 4.15 level 4, \
+                 4.17 to 4.19 level 7, from 4.20 level 8)"
             ),
             Malformed::Length(len) => write!(f, "no request has {len} bytes"),
             Malformed::At { offset, what } => write!(f, "{what} at offset {offset}"),

@@ -7,7 +7,7 @@ use std::{
     fmt, io,
     os::unix::net::UnixStream as StdUnixStream,
     sync::{Arc, PoisonError, RwLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use pipework::{
@@ -21,7 +21,7 @@ use tokio::{
     sync::mpsc,
     time,
 };
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 use zeroize::Zeroizing;
 
 use super::{
@@ -29,6 +29,7 @@ use super::{
     identity::{self, IdentityError},
     limits::{ConnectionSlot, LimitReached, Limits},
     refresh::RefreshSignal,
+    refusals::{Decision, Refusals},
     target::Target,
 };
 use crate::npa::{self, Malformed, PREFIX_LEN, Request};
@@ -42,6 +43,7 @@ const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Admission {
     policy: RwLock<Policy>,
     limits: Arc<Limits>,
+    refusals: Refusals,
     /// Requests a refresh when an exported pipe turns out to be gone.
     refresh: Arc<RefreshSignal>,
     /// Cloned into every connection, so that shutdown can wait for the last one.
@@ -104,7 +106,8 @@ struct ClientLabel {
 
 impl Admission {
     pub(crate) fn new(policy: Policy, refresh: Arc<RefreshSignal>, running: mpsc::Sender<()>) -> Admission {
-        Admission { policy: RwLock::new(policy), limits: Arc::default(), refresh, running }
+        let (limits, refusals) = (Arc::default(), Refusals::default());
+        Admission { policy: RwLock::new(policy), limits, refusals, refresh, running }
     }
 
     /// Sets the policy for new connections. Open connections stay.
@@ -124,11 +127,27 @@ impl Admission {
         match &admitted {
             Ok(_) => debug!(account = ?client.account, address = ?client.address, ?pipe, "admitted"),
             Err(AdmissionError::Identity(IdentityError::Probe)) => debug!(?pipe, "smbd probed the pipe"),
-            Err(error) => {
-                warn!(account = ?client.account, address = ?client.address, ?pipe, "refused: {error}");
-            }
+            Err(error) => self.log_refusal(&client, &pipe, error).await,
         }
         admitted.ok()
+    }
+
+    async fn log_refusal(&self, client: &ClientLabel, pipe: &str, error: &AdmissionError) {
+        let ClientLabel { account, address } = client;
+        match self.refusals.add(&format!("{account:?} {address:?} {pipe:?} {error}"), Instant::now()) {
+            // No client of this smbd will ever be admitted.
+            Decision::Log if matches!(error, AdmissionError::Malformed(Malformed::Level(_))) => {
+                error!(?account, ?address, ?pipe, "refused: {error}");
+            }
+            Decision::Log => warn!(?account, ?address, ?pipe, "refused: {error}"),
+            Decision::IsRepeated => debug!(?account, ?address, ?pipe, "refused again: {error}"),
+            Decision::Count => debug!(?account, ?address, ?pipe, "refused: {error}"),
+            Decision::BeginSummary(time) => {
+                debug!(?account, ?address, ?pipe, "refused: {error}");
+                time::sleep(time).await;
+                warn!(count = self.refusals.take_summary(), "refused more clients, which are not listed");
+            }
+        }
     }
 
     async fn exchange(

@@ -11,6 +11,8 @@ use std::{
         net::UnixListener,
     },
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -24,6 +26,9 @@ use super::failure::Failure;
 
 const LOCK: &str = "lock";
 const SOCKET_SUFFIX: &str = ".sock";
+/// How long `--check` of another process may hold the lock.
+const LOCK_TIME: Duration = Duration::from_millis(500);
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// smbd waits for the gateway without a timeout, so a full queue must not make it fail. The system may have a lower
 /// limit.
 const BACKLOG: i32 = 4096;
@@ -44,8 +49,10 @@ impl RunDir {
         let failed = |error| Failure::from_error(format_args!("using {}", path.display()), error);
         create_dir(path, 0o700).map_err(failed)?;
         check_root_only(path)?;
+        // Links of a killed gateway are recognized by this path, however the directory was spelled.
+        let path = &fs::canonicalize(path).map_err(failed)?;
         let mut lock = open_lock(path).map_err(failed)?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        match lock_patiently(&lock) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
                 let owner = read_process_id(&mut lock).unwrap_or_else(|| "unknown".into());
@@ -76,8 +83,7 @@ impl RunDir {
     pub(crate) fn remove_sockets(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
-            let is_named_so = entry.file_name().to_str().is_some_and(|name| name.ends_with(SOCKET_SUFFIX));
-            if is_named_so && entry.file_type()?.is_socket() {
+            if is_socket_name(Path::new(&entry.file_name())) && entry.file_type()?.is_socket() {
                 fs::remove_file(entry.path())?;
             }
         }
@@ -178,8 +184,22 @@ impl NpDir {
     }
 }
 
+/// Whether a gateway gave this name to a socket: a number and the suffix.
 fn is_socket_name(path: &Path) -> bool {
-    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.ends_with(SOCKET_SUFFIX))
+    let name = path.file_name().and_then(|name| name.to_str());
+    let number = name.and_then(|name| name.strip_suffix(SOCKET_SUFFIX));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Locks the file. A gateway that runs holds the lock for good, `--check` for a moment.
+fn lock_patiently(lock: &File) -> Result<(), Errno> {
+    let start = Instant::now();
+    loop {
+        match rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if start.elapsed() < LOCK_TIME => thread::park_timeout(LOCK_POLL_INTERVAL),
+            outcome => return outcome,
+        }
+    }
 }
 
 fn open_lock(dir: &Path) -> io::Result<File> {

@@ -4,22 +4,23 @@ use std::{
     fmt, fs,
     io::{self, Write},
     path::Path,
-    process::{Command, ExitCode, Stdio},
+    process::ExitCode,
 };
 
 use pipework::{PipeEntry, PipeMode};
+use rustix::{
+    io::Errno,
+    process::{Pid, test_kill_process},
+};
 
 use super::{
     config::Config,
     directories,
     failure::{EXIT_FAILED, Failure},
     names::export_names,
-    samba::{self, SmbConf, TestparmError},
+    samba::{self, SmbConf, SmbdVersion, TestparmError},
     target::accepts_remote,
 };
-
-/// The oldest version that uses a known level of the exchange.
-const SAMBA_MIN: (u32, u32) = (4, 17);
 
 /// The result of one check.
 #[derive(Debug, PartialEq, Eq)]
@@ -109,24 +110,15 @@ fn check_root() -> Finding {
 }
 
 fn check_version() -> Finding {
-    let output = Command::new("smbd").arg("--version").stdin(Stdio::null()).output();
     let install = "install Samba 4.17 or later: apt-get install samba";
-    let Ok(output) = output else { return Finding::missing("smbd is not installed", install) };
-    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    match parse_version(&text) {
-        Some(version) if version >= SAMBA_MIN => Finding::good(format!("smbd: {text}")),
-        _ => Finding::missing(
+    match SmbdVersion::read() {
+        None => Finding::missing("smbd is not installed", install),
+        Some(SmbdVersion { text, is_supported: true }) => Finding::good(format!("smbd: {text}")),
+        Some(SmbdVersion { text, is_supported: false }) => Finding::missing(
             format!("smbd: {text}, whose exchange with the gateway is not supported"),
             install,
         ),
     }
-}
-
-/// Returns the first two numbers of a text such as `Version 4.17.12-Debian`.
-fn parse_version(text: &str) -> Option<(u32, u32)> {
-    let mut numbers = text.strip_prefix("Version ")?.split('.');
-    let mut next = || numbers.next()?.parse().ok();
-    Some((next()?, next()?))
 }
 
 fn check_smb_conf(smb_conf: &SmbConf) -> Vec<Finding> {
@@ -164,6 +156,19 @@ fn check_smb_conf(smb_conf: &SmbConf) -> Vec<Finding> {
             (value, false) => Finding::advice(format!("{name} = {value} {why}"), set(name, wanted)),
         });
     }
+    // Older versions have no such helpers.
+    if let Some(value) = smb_conf.value("rpc start on demand helpers") {
+        let name = "rpc start on demand helpers";
+        findings.push(if value.eq_ignore_ascii_case("no") {
+            Finding::good(format!("{name} = {value}"))
+        } else {
+            let text = format!(
+                "{name} = {value} starts programs for Samba's own pipes whenever a client opens a pipe that is absent or \
+                 refused, and the other pipes of that client stall meanwhile"
+            );
+            Finding::advice(text, set(name, "no") + " (then clients can't list shares or manage accounts)")
+        });
+    }
     let old = ["CORE", "COREPLUS", "LANMAN1", "LANMAN2", "NT1"];
     if let (value, true) = is("server min protocol", &old) {
         let text = format!("server min protocol = {value} allows protocols without signing or encryption");
@@ -176,19 +181,26 @@ fn check_smbd_runs(smb_conf: &SmbConf) -> Finding {
     let start = "start it: systemctl enable --now smbd";
     let dir = smb_conf.value("pid directory").unwrap_or("/run/samba");
     let file = Path::new(dir).join("smbd.pid");
-    let process = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<u32>().ok());
-    let Some(process) = process else {
-        return Finding::missing(format!("smbd is not running: {} does not exist", file.display()), start);
+    let text = match fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(error) => {
+            return Finding::missing(format!("smbd is not running: {}: {error}", file.display()), start);
+        }
     };
-    match fs::read_to_string(format!("/proc/{process}/comm")) {
-        Ok(name) if name.trim().starts_with("smbd") => {
+    let process = text.trim().parse().ok().and_then(Pid::from_raw);
+    let name = process.and_then(|process| fs::read_to_string(format!("/proc/{process}/comm")).ok());
+    match (process, name) {
+        (Some(process), Some(name)) if name.trim().starts_with("smbd") => {
             Finding::good(format!("smbd is running: process {process}"))
+        }
+        // /proc may hide other processes. A signal shows whether there is one.
+        (Some(process), None) if test_kill_process(process) != Err(Errno::SRCH) => {
+            Finding::good(format!("smbd is running: process {process}, which /proc does not show"))
         }
         _ => Finding::missing(format!("smbd is no longer running: {} is stale", file.display()), start),
     }
 }
 
-/// Checks the directory in which smbd looks for pipes.
 fn check_np_dir(config: &Config) -> Finding {
     let path = match samba::find_np_dir(config) {
         Ok(path) => path,
@@ -258,18 +270,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_compared_as_numbers() {
-        assert_eq!(parse_version("Version 4.17.12-Debian"), Some((4, 17)));
-        assert_eq!(parse_version("Version 4.9.5"), Some((4, 9)));
-        assert!(parse_version("Version 4.9.5") < Some(SAMBA_MIN));
-        assert_eq!(parse_version("nothing"), None);
-    }
-
-    #[test]
     fn each_missing_line_of_smb_conf_is_reported() {
         let smb_conf = |text: &str| SmbConf::parse(&format!("[global]\n{text}"));
         let debians = "map to guest = Bad User\nrestrict anonymous = 0\nserver signing = default\n\
-                       server smb encrypt = default\nserver min protocol = SMB2_02";
+                       server smb encrypt = default\nserver min protocol = SMB2_02\n\
+                       rpc start on demand helpers = Yes";
         let fixes: Vec<String> =
             check_smb_conf(&smb_conf(debians)).into_iter().filter_map(|finding| finding.fix).collect();
         assert_eq!(
@@ -279,10 +284,13 @@ mod tests {
                 "in [global] of smb.conf: restrict anonymous = 2",
                 "in [global] of smb.conf: server signing = mandatory",
                 "in [global] of smb.conf: server smb encrypt = required",
+                "in [global] of smb.conf: rpc start on demand helpers = no (then clients can't list shares or manage \
+                 accounts)",
             ]
         );
         let good = "map to guest = never\nrestrict anonymous = 2\nserver signing = required\n\
-                    server smb encrypt = mandatory\nserver min protocol = SMB3";
+                    server smb encrypt = mandatory\nserver min protocol = SMB3\n\
+                    rpc start on demand helpers = No";
         assert!(check_smb_conf(&smb_conf(good)).iter().all(|finding| finding.verdict == Verdict::Good));
         let old = check_smb_conf(&smb_conf("server min protocol = NT1"));
         assert_eq!(old.last().map(|finding| finding.verdict), Some(Verdict::Missing));

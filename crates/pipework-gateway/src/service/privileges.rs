@@ -1,7 +1,5 @@
 //! The privileges that the gateway drops, and its limit on open files.
 
-use std::fs;
-
 use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
     thread::{CapabilitySet, CapabilitySets},
@@ -33,11 +31,13 @@ pub(crate) fn drop_capabilities() -> Result<(), Failure> {
 
 /// Each capability of this kernel that is in the bounding set of this process.
 fn bounding_set() -> impl Iterator<Item = CapabilitySet> {
-    let last = fs::read_to_string("/proc/sys/kernel/cap_last_cap");
-    let last = last.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(40_u32);
-    (0..=last.min(63))
+    // The kernel reports an error for the first one that it does not have.
+    (0..64)
         .map(|bit| CapabilitySet::from_bits_retain(1 << bit))
-        .filter(|capability| rustix::thread::capability_is_in_bounding_set(*capability).unwrap_or(true))
+        .map_while(|capability| {
+            Some((capability, rustix::thread::capability_is_in_bounding_set(capability).ok()?))
+        })
+        .filter_map(|(capability, is_in)| is_in.then_some(capability))
 }
 
 /// Raises the soft limit on open files to the hard limit, and returns the new limit, if there is one.

@@ -16,6 +16,31 @@ const DEFAULT_NP_DIR: &str = "/run/samba/ncalrpc/np";
 /// The subdirectory of the configured directory in which smbd looks for pipes.
 const NP_SUBDIR: &str = "np";
 
+/// The oldest version that uses a known level of the exchange.
+const VERSION_MIN: (u32, u32) = (4, 17);
+
+/// The version of the smbd that is installed here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SmbdVersion {
+    /// As smbd prints it, such as `Version 4.17.12-Debian`.
+    pub(crate) text: String,
+    pub(crate) is_supported: bool,
+}
+
+impl SmbdVersion {
+    /// Asks smbd. `None` if it is not installed here, which does not mean that none runs.
+    pub(crate) fn read() -> Option<SmbdVersion> {
+        let output = Command::new("smbd").arg("--version").stdin(Stdio::null()).output().ok()?;
+        Some(SmbdVersion::parse(String::from_utf8_lossy(&output.stdout).trim()))
+    }
+
+    fn parse(text: &str) -> SmbdVersion {
+        let mut numbers = text.strip_prefix("Version ").unwrap_or_default().split('.').map(str::parse::<u32>);
+        let version = numbers.next().and_then(Result::ok).zip(numbers.next().and_then(Result::ok));
+        SmbdVersion { text: text.to_owned(), is_supported: version >= Some(VERSION_MIN) }
+    }
+}
+
 /// The `[global]` section with its defaults. The names are normalized.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SmbConf {
@@ -116,6 +141,19 @@ mod tests {
         assert_eq!(smb_conf.value("log file"), None);
         assert_eq!(smb_conf.value("homes"), None);
         assert_eq!(smb_conf.np_dir(), Path::new("/var/run/samba/ncalrpc/np"));
+    }
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        let is_supported = |text: &str| SmbdVersion::parse(text).is_supported;
+        assert!(
+            is_supported("Version 4.17.12-Debian")
+                && is_supported("Version 4.22.0")
+                && is_supported("Version 5.0")
+        );
+        for text in ["Version 4.9.5", "Version 4.16.4", "Version 3.99", "Version 4", "nothing", ""] {
+            assert!(!is_supported(text), "{text}");
+        }
     }
 
     #[test]

@@ -199,7 +199,8 @@ impl Gateway {
         gateway
     }
 
-    fn spawn(command: &Command, log: PathBuf) -> Gateway {
+    /// Starts a gateway without waiting until it is ready.
+    pub(crate) fn spawn(command: &Command, log: PathBuf) -> Gateway {
         let mut guard = Command::new("sh");
         guard.args(["-c", GUARD]);
         guard.arg("guard").arg(&log).arg(command.get_program()).args(command.get_args());

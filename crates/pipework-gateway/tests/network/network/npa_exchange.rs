@@ -134,7 +134,8 @@ fn malformed(fixture: &Fixture) {
         (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "no request has"),
     ] {
         assert!(send_request(&connect(fixture, "malformed"), &request).is_empty(), "{words}");
-        fixture.gateway.await_log(&["WARN", "malformed", words]);
+        let level = if words.starts_with("level") { "ERROR" } else { "WARN" };
+        fixture.gateway.await_log(&[level, "malformed", words]);
     }
     // Requests that end early.
     for len in (0..LEVEL_8.len()).step_by(37) {

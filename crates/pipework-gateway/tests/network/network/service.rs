@@ -2,7 +2,10 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        net::{UnixListener, UnixStream},
+    },
     process::{Command, Output, Stdio},
 };
 
@@ -23,6 +26,10 @@ pub(crate) const CASES: &[(&str, Exclusive)] = &[
     ("a_signal_that_was_ignored_stays_ignored", ignored),
     ("it_keeps_one_capability", capabilities),
     ("directories_that_others_can_access_are_refused", directories),
+    ("each_refused_client_is_logged_once", logged_once),
+    ("refusals_are_logged_at_a_limited_rate", limited_log),
+    ("an_old_smbd_is_reported", old_smbd),
+    ("only_the_gateway_s_own_files_are_removed", own_files),
     ("names_can_be_granted_while_it_runs", grants),
     ("systemd_is_notified", systemd),
 ];
@@ -204,9 +211,108 @@ fn directories() {
     let (code, text) = run(command(&directories).arg("--np-dir").arg(&np));
     assert_eq!((code, text.contains("is not owned by root")), (Some(1), true), "{text}");
     fs::remove_dir(&np).unwrap();
-    std::os::unix::fs::symlink(samba.np(), &np).unwrap();
+    symlink(samba.np(), &np).unwrap();
     let (code, text) = run(command(&directories).arg("--np-dir").arg(&np));
     assert_eq!((code, text.contains("is not a directory")), (Some(1), true), "{text}");
+}
+
+/// smbd asks twice, because it starts its helper programs after the first refusal.
+fn logged_once() {
+    let fixture = Fixture::new(&Setup { own_pipes: true, ..Setup::default() }, &[]);
+    let plan =
+        ServerPlan { user: Some("nobody".into()), ..ServerPlan::new("asked-twice", true, Behavior::Echo) };
+    let _server = fixture.serve(&plan);
+    let refused = |level: &str| {
+        let log = fixture.gateway.log();
+        let lines = log
+            .lines()
+            .filter(|line| line.contains("asked-twice") && line.contains("does not let this client in"));
+        lines.filter(|line| line.contains(level)).count()
+    };
+    for round in 1..=2 {
+        assert_eq!(
+            client::impacket(&fixture, fixture.samba.user(), &["opens", "asked-twice"]),
+            [DISCONNECTED]
+        );
+        super::wait_until("smbd has asked again", || refused("DEBUG") == round);
+        assert_eq!(refused("WARN"), round);
+    }
+}
+
+fn limited_log() {
+    const CLIENTS: usize = 300;
+    let fixture = Fixture::new(&Setup::default(), &[]);
+    let _server = fixture.serve(&ServerPlan::new("besieged", true, Behavior::Echo));
+    for _ in 0..CLIENTS {
+        drop(UnixStream::connect(fixture.link("besieged")).unwrap());
+    }
+    let line = fixture.gateway.await_log(&["WARN", "refused more clients", "count="]);
+    let count: usize = line.rsplit_once("count=").unwrap().1.trim().parse().unwrap();
+    let log = fixture.gateway.log();
+    let lines = |level: &str| {
+        log.lines()
+            .filter(|line| line.contains(level) && line.contains("refused") && line.contains("besieged"))
+            .count()
+    };
+    let logged = lines("WARN");
+    assert_eq!(logged + lines("DEBUG"), CLIENTS);
+    assert!(logged <= 100 && count > 0 && logged + count <= CLIENTS, "{logged} and {count}");
+    // Later refusals are logged again.
+    drop(UnixStream::connect(fixture.link("besieged")).unwrap());
+    super::wait_until("a refusal is logged", || {
+        let log = fixture.gateway.log();
+        log.lines().rev().take_while(|line| !line.contains(" count=")).any(|line| line.contains("WARN"))
+    });
+}
+
+fn old_smbd() {
+    let samba = Samba::start(&Setup::default());
+    let directories = Directories::new();
+    let programs = directories.path("programs");
+    fs::create_dir(&programs).unwrap();
+    fs::write(programs.join("smbd"), "#!/bin/sh\necho Version 4.13.13-Debian\n").unwrap();
+    fs::set_permissions(programs.join("smbd"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let (code, text) =
+        run(command(&directories).env("PATH", &path).arg("--check").arg("--smb-conf").arg(samba.conf()));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("MISSING  smbd: Version 4.13.13-Debian"), "{text}");
+    let gateway = Gateway::start_with(&samba.conf(), &directories, &[], &[("PATH", &path)]);
+    gateway.await_log(&["ERROR", "4.13.13", "Samba 4.17 or later is required"]);
+}
+
+fn own_files() {
+    let samba = Samba::start(&Setup::default());
+    let directories = Directories::new();
+    let run_dir = directories.run_dir();
+    fs::create_dir(&run_dir).unwrap();
+    fs::set_permissions(&run_dir, fs::Permissions::from_mode(0o700)).unwrap();
+    let [foreign, own] = ["agent.sock", "12.sock"].map(|name| run_dir.join(name));
+    drop([&foreign, &own].map(|path| UnixListener::bind(path).unwrap()));
+    // A killed gateway had the same directory by another spelling.
+    let alias = directories.path("alias");
+    symlink(directories.path(""), &alias).unwrap();
+    let link = samba.np().join("left");
+    symlink(fs::canonicalize(&run_dir).unwrap().join("12.sock"), &link).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pipework-gateway"));
+    command.env("PIPEWORK_DIR", directories.pipes()).arg("--run-dir").arg(alias.join("run"));
+    command.arg("--smb-conf").arg(samba.conf());
+    let mut gateway = Gateway::spawn(&command, directories.path("log"));
+    gateway.await_log(&["lets callers of smbd in"]);
+    assert!(foreign.exists() && !own.exists() && !link.is_symlink());
+    // `--check` looks at the lock, and keeps no gateway from starting.
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait(), Some(0));
+    let lock = fs::File::open(run_dir.join("lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockShared).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::park_timeout(std::time::Duration::from_millis(100));
+            drop(lock);
+        });
+        drop(Gateway::start(&samba.conf(), &directories, &[]));
+    });
+    assert!(foreign.exists());
 }
 
 fn systemd() {

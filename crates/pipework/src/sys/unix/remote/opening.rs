@@ -19,7 +19,7 @@ use ::tokio::time;
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How long the network may take where nothing waits and nothing is said of it.
@@ -27,6 +27,10 @@ const NETWORK_TIMEOUT: Duration = Duration::from_secs(20);
 /// How soon to look again for a free instance, or for a name; from then on twice as long each time.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// An open holds up the other pipes of its session: smbd serves nothing else of the connection meanwhile, and may start
+/// programs for a name that it does not know. So the pause is so many times as long as the open took, up to a limit.
+const PAUSE_FACTOR: u32 = 10;
+const LONG_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Opens now: busy and absent are errors. The network takes its time, up to that of the request.
 pub(super) fn open(request: &Request, limit: &WaitLimit) -> io::Result<RemoteEnd> {
@@ -61,6 +65,11 @@ pub(super) async fn connect_in_task(request: &Request, timeout: Duration) -> io:
 fn one_attempt(request: &Request, error: io::Error) -> io::Error {
     let would_wait = error == PipeErrorKind::Busy || (error == PipeErrorKind::Absent && request.wait_absent);
     if would_wait { fail(PipeErrorKind::TimedOut, format!("the time is over: {error}")) } else { error }
+}
+
+/// The pause after an attempt that took so long.
+fn gentle_pause(pause: Duration, took: Duration) -> Duration {
+    pause.max(took.saturating_mul(PAUSE_FACTOR).min(LONG_PAUSE_MAX))
 }
 
 fn network_timeout(request: &Request) -> Duration {
@@ -98,6 +107,7 @@ impl Opening {
         let mut pause = PAUSE_MIN;
         let mut is_renewed = false;
         loop {
+            let begun = Instant::now();
             match self.attempt(&session).await {
                 Err(error) if error == PipeErrorKind::Busy && self.waits => self.wait_because("was busy"),
                 Err(error) if error == PipeErrorKind::Absent && self.waits && self.request.wait_absent => {
@@ -111,7 +121,7 @@ impl Opening {
                 }
                 outcome => return outcome,
             }
-            time::sleep(pause).await;
+            time::sleep(gentle_pause(pause, begun.elapsed())).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
@@ -167,5 +177,23 @@ impl Opening {
             end.send_read_mode().await?;
         }
         Ok(end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_leaves_the_session_to_other_pipes() {
+        let pause = |pause: u64, took: u64| {
+            gentle_pause(Duration::from_millis(pause), Duration::from_millis(took)).as_millis()
+        };
+        assert_eq!(pause(10, 0), 10);
+        assert_eq!(pause(10, 8), 80);
+        assert_eq!(pause(500, 8), 500);
+        assert_eq!(pause(500, 69), 690);
+        assert_eq!(pause(500, 880), 5000);
+        assert_eq!(pause(500, u64::MAX / 100_000), 5000);
     }
 }
