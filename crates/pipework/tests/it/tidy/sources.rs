@@ -6,7 +6,8 @@ use std::{
 };
 
 /// The crates of the project whose sources are checked, each by the name of its folder.
-pub(super) const CRATES: [&str; 4] = ["pipework", "pipework-gateway", "pipework-bench", "pipework-cli"];
+pub(super) const CRATES: [&str; 5] =
+    ["pipework", "pipework-gateway", "pipework-bench", "pipework-cli", "pipework-faults"];
 
 /// A file of text, by its path below the folder that was asked for.
 pub(super) struct Source {

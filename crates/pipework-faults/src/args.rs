@@ -1,0 +1,83 @@
+//! The command line.
+
+use crate::{
+    check::What,
+    conversation::Conversation,
+    inject::InjectArgs,
+    plan::{Mode, Point, Side, Step, Surface},
+};
+use clap::Parser;
+
+/// Injects faults into processes that use pipework, and checks what the others find.
+///
+/// `sweep` runs a server and a client, one of which has a fault at one system call: it is killed before or after the
+/// call, the call fails, the process has no descriptor left during the call, or it stops for a while. Afterwards the name
+/// can be used at once, everything that was accepted was read once, the survivor has seen the end, nothing is left in
+/// the directory, and no descriptor leaks.
+///
+/// Exit codes: 0 all passed, 1 something failed, 2 wrong arguments, 77 it can't run here (the last line says why).
+#[derive(Debug, Parser)]
+#[command(
+    name = "pipework-faults",
+    after_help = "Examples:\n  pipework-faults sweep                          a sample, another one each day\n  pipework-faults sweep --long                   every point\n  pipework-faults sweep --step accept --long     every point of one step\n  pipework-faults point server listener bytes accept 3 fail:EMFILE\n  pipework-faults surroundings                   disk full, no memory, no inotify, limits\n  pipework-faults death                          how soon a peer's death is seen"
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Goes through the system calls of each step of a conversation
+    Sweep(SweepArgs),
+    /// Runs one point, as `sweep` prints it for a failure, and shows both journals
+    Point(Point),
+    /// Measures how soon a blocked read sees that its peer was killed; asserts nothing
+    Death {
+        /// How many peers are killed
+        #[arg(long, default_value_t = 500)]
+        samples: u32,
+    },
+    #[command(hide = true)]
+    Conversation(Conversation),
+    #[command(hide = true)]
+    Inject(InjectArgs),
+    #[command(hide = true)]
+    Check { what: What, mode: Mode },
+    #[command(hide = true)]
+    Dying {
+        #[arg(long)]
+        samples: Option<u32>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SweepArgs {
+    /// Every point, instead of a sample
+    #[arg(long)]
+    pub(crate) long: bool,
+    /// How many points a sample has
+    #[arg(long, default_value_t = 1200)]
+    pub(crate) points: usize,
+    /// Which of the samples; they cover everything together. The default is the number of the day
+    #[arg(long)]
+    pub(crate) seed: Option<usize>,
+    /// How many points run at once; the default is one for each processor
+    #[arg(long)]
+    pub(crate) jobs: Option<usize>,
+    /// Only this end as the victim
+    #[arg(long)]
+    pub(crate) victim: Option<Side>,
+    /// Only this surface
+    #[arg(long)]
+    pub(crate) surface: Option<Surface>,
+    /// Only this type of pipe
+    #[arg(long)]
+    pub(crate) mode: Option<Mode>,
+    /// Only this step
+    #[arg(long)]
+    pub(crate) step: Option<Step>,
+    /// Only faults that begin with this, such as kill or fail:EINTR
+    #[arg(long)]
+    pub(crate) fault: Option<String>,
+}

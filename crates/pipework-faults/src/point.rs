@@ -1,0 +1,293 @@
+//! Runs one point, and judges what came of it.
+
+use crate::{
+    check::What,
+    conversation::Conversation,
+    inject::{self, Report},
+    journal::Entries,
+    plan::{Fault, Setup, Side, Surface},
+    process::{Running, this_program},
+};
+use clap::ValueEnum;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// Longer than everything that a conversation may wait for.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// By when a survivor has seen the death of its peer, and the name is usable again.
+const SOON: Duration = Duration::from_secs(1);
+/// More connections than a conversation has, with all retries.
+const CONNECTIONS: u8 = 8;
+/// How a survivor sees that its peer has died.
+const ENDS: [&str; 6] =
+    ["Broken", "NoData", "NotConnected", "Absent", "untyped (UnexpectedEof)", "untyped (BrokenPipe)"];
+
+/// What came of a point.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) report: Report,
+    /// What was not as it must be.
+    pub(crate) findings: Vec<String>,
+    /// How many calls of the victim returned an error.
+    pub(crate) errors: usize,
+    /// How long after the kill the survivor saw it.
+    pub(crate) notice: Option<Duration>,
+    /// Both journals and all that was printed, for a reader.
+    pub(crate) log: String,
+}
+
+impl Outcome {
+    /// Whether nothing but the time is wrong, which a busy machine explains.
+    pub(crate) fn is_only_late(&self) -> bool {
+        !self.findings.is_empty() && self.findings.iter().all(|finding| finding.starts_with("late"))
+    }
+}
+
+/// The directory of one run: the pipes, the journals and the output.
+struct Home(TempDir);
+
+impl Home {
+    fn new() -> io::Result<Home> {
+        let home = Home(tempfile::Builder::new().prefix("pipework-faults-").tempdir()?);
+        // A temporary directory belongs to its user alone; so does what is made in it.
+        fs::create_dir(home.pipes())?;
+        Ok(home)
+    }
+
+    fn pipes(&self) -> PathBuf {
+        self.0.path().join("pipes")
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn start(&self, words: &[String]) -> Running {
+        Running::start(this_program(words, &self.pipes()), &self.file("stderr"))
+    }
+
+    fn check(&self, what: What, setup: Setup) -> String {
+        let word = |value: Option<clap::builder::PossibleValue>| value.unwrap().get_name().to_owned();
+        let words = ["check".into(), word(what.to_possible_value()), word(setup.mode.to_possible_value())];
+        let (status, text) = self.start(&words).finish(PATIENCE);
+        if status.is_none() { format!("{what:?}: does not end") } else { text.trim_end().to_owned() }
+    }
+
+    /// What lies in the directory of pipes beside the lock.
+    fn left(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        collect(&self.pipes(), &mut left);
+        left
+    }
+}
+
+fn collect(directory: &Path, left: &mut Vec<String>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_name() != ".lock" {
+            left.push(entry.file_name().to_string_lossy().into_owned());
+            if entry.path().is_dir() {
+                collect(&entry.path(), left);
+            }
+        }
+    }
+}
+
+/// Counts the calls of a step: a run without a fault.
+pub(crate) fn count(setup: Setup) -> io::Result<Outcome> {
+    run(setup, None)
+}
+
+/// Runs a conversation, with the fault at that call if one is given.
+pub(crate) fn run(setup: Setup, at: Option<(u32, Fault)>) -> io::Result<Outcome> {
+    let home = Home::new()?;
+    let is_kill = at.is_some_and(|(_, fault)| fault.is_kill());
+    let end = |side, surface, journal| Conversation::new(side, surface, setup.mode, home.file(journal));
+    let victim = Conversation { step: Some(setup.step), ..end(setup.victim, setup.surface, "victim") };
+    let survivor = setup.surface.of_survivor(setup.victim);
+    let survivor = Conversation { once: is_kill, ..end(setup.victim.other(), survivor, "survivor") };
+    let run = Run { home: &home, setup, is_kill };
+    let outcome = match setup.victim {
+        Side::Server => run.with_server_as_victim(&inject::words(&victim, at), &survivor.words()),
+        Side::Client => run.with_client_as_victim(&inject::words(&victim, at), &survivor.words()),
+    };
+    let mut judge = Judge { home: &home, setup, findings: outcome.findings, notice: None };
+    let report = Report::parse(&outcome.victim_text);
+    if report.end == crate::CANNOT.to_string() {
+        return Err(inject::not_permitted());
+    }
+    judge.judge(&report, is_kill && report.killed.is_some());
+    let read = |name: &str| fs::read_to_string(home.file(name)).unwrap_or_default();
+    let log = format!(
+        "-- victim\n{}{}-- survivor\n{}-- stderr\n{}",
+        read("victim"),
+        outcome.victim_text,
+        read("survivor"),
+        read("stderr")
+    );
+    let errors = Entries::read(&home.file("victim")).after("error").count();
+    Ok(Outcome { report, findings: judge.findings, errors, notice: judge.notice, log })
+}
+
+/// A run in progress.
+struct Run<'a> {
+    home: &'a Home,
+    setup: Setup,
+    is_kill: bool,
+}
+
+struct Ended {
+    victim_text: String,
+    findings: Vec<String>,
+}
+
+impl Run<'_> {
+    fn with_server_as_victim(&self, victim: &[String], survivor: &[String]) -> Ended {
+        let mut findings = Vec::new();
+        let mut server = self.home.start(victim);
+        // A server that dies before it is ready has no client.
+        let client = server.wait_for("ready", PATIENCE).then(|| self.home.start(survivor));
+        let (status, victim_text) = server.finish(PATIENCE);
+        expect_end("victim", status.is_some(), &mut findings);
+        if let Some(client) = client {
+            expect_end("survivor", client.finish(PATIENCE).0.is_some(), &mut findings);
+        }
+        self.use_name(&mut findings);
+        Ended { victim_text, findings }
+    }
+
+    fn with_client_as_victim(&self, victim: &[String], survivor: &[String]) -> Ended {
+        let mut findings = Vec::new();
+        let mut server = self.home.start(survivor);
+        if !server.wait_for("ready", PATIENCE) {
+            findings.push("the server did not start".into());
+        }
+        let (status, victim_text) = self.home.start(victim).finish(PATIENCE);
+        expect_end("victim", status.is_some(), &mut findings);
+        // A server that was not asked to quit serves the next client.
+        if self.is_kill && !Entries::read(&self.home.file("survivor")).has("quit") {
+            expect_ok(&self.home.check(What::Server, self.setup), &mut findings);
+        }
+        expect_end("survivor", server.finish(PATIENCE).0.is_some(), &mut findings);
+        self.use_name(&mut findings);
+        Ended { victim_text, findings }
+    }
+
+    /// The name is usable at once, and then nothing is left.
+    fn use_name(&self, findings: &mut Vec<String>) {
+        expect_ok(&self.home.check(What::Name, self.setup), findings);
+        expect_ok(&self.home.check(What::List, self.setup), findings);
+        let left = self.home.left();
+        if !left.is_empty() {
+            findings.push(format!("left in the directory: {}", left.join(", ")));
+        }
+    }
+}
+
+fn expect_end(of: &str, has_ended: bool, findings: &mut Vec<String>) {
+    if !has_ended {
+        findings.push(format!("the {of} hangs"));
+    }
+}
+
+fn expect_ok(answer: &str, findings: &mut Vec<String>) {
+    match answer.strip_prefix("ok ").and_then(|time| time.parse().ok()) {
+        None => findings.push(format!("afterwards: {answer}")),
+        Some(time) if Duration::from_millis(time) > SOON => {
+            findings.push(format!("late: the next process needed {time} ms"));
+        }
+        Some(_) => {}
+    }
+}
+
+struct Judge<'a> {
+    home: &'a Home,
+    setup: Setup,
+    findings: Vec<String>,
+    notice: Option<Duration>,
+}
+
+impl Judge<'_> {
+    fn judge(&mut self, report: &Report, was_killed: bool) {
+        let victim = Entries::read(&self.home.file("victim"));
+        let survivor = Entries::read(&self.home.file("survivor"));
+        for (name, entries) in [("victim", &victim), ("survivor", &survivor)] {
+            for bad in ["WRONG DATA", "LEAK", "Corrupt", "TimedOut"] {
+                if let Some(line) = entries.text().lines().find(|line| line.contains(bad)) {
+                    self.findings.push(format!("{name}: {line}"));
+                }
+            }
+        }
+        let stderr = fs::read_to_string(self.home.file("stderr")).unwrap_or_default();
+        if let Some(line) =
+            stderr.lines().find(|line| line.contains("panicked") || line.contains("memory allocation"))
+        {
+            self.findings.push(line.to_owned());
+        }
+        if was_killed {
+            self.judge_death(report.killed.unwrap_or(0), &victim, &survivor);
+        } else {
+            self.judge_recovery(report, &victim, &survivor);
+        }
+    }
+
+    fn judge_death(&mut self, killed: u64, victim: &Entries, survivor: &Entries) {
+        for line in survivor.after("ended") {
+            let mut words = line.splitn(3, ' ').skip(1);
+            let time: u64 = words.next().and_then(|time| time.parse().ok()).unwrap_or(0);
+            let how = words.next().unwrap_or_default();
+            if !ENDS.iter().any(|end| how.starts_with(end)) {
+                self.findings.push(format!("the survivor's connection ended with {how}"));
+            }
+            // An end that was seen before the kill is none of its.
+            if time >= killed {
+                let notice = Duration::from_nanos(time - killed);
+                self.notice = Some(self.notice.unwrap_or_default().max(notice));
+                if notice > SOON {
+                    self.findings
+                        .push(format!("late: the survivor saw the death after {} ms", notice.as_millis()));
+                }
+            }
+        }
+        self.expect_read("victim", victim, "survivor", survivor);
+    }
+
+    fn judge_recovery(&mut self, report: &Report, victim: &Entries, survivor: &Entries) {
+        if report.end != "0" {
+            self.findings.push(format!("the victim ended with {}", report.end));
+        }
+        for (name, entries) in [("victim", victim), ("survivor", survivor)] {
+            if !entries.has("done") {
+                let why = entries.after("failed").next().unwrap_or("without a word");
+                self.findings.push(format!("the {name} failed: {why}"));
+            }
+        }
+        if survivor.has("ended") && !victim.has("ended") {
+            self.findings.push("the connection ended, and the victim saw no error".into());
+        }
+        let reuses = matches!(self.setup.surface, Surface::Blocking | Surface::Async);
+        let discards = self.setup.victim == Side::Server && reuses && victim.has("ended");
+        if !discards {
+            self.expect_read("victim", victim, "survivor", survivor);
+        }
+        if !victim.has("ended") {
+            self.expect_read("survivor", survivor, "victim", victim);
+        }
+    }
+
+    /// What one end's library accepted was read by the other end. That it was read only once, the reader has seen itself.
+    fn expect_read(&mut self, writer: &str, wrote: &Entries, reader: &str, read: &Entries) {
+        for connection in 1..=CONNECTIONS {
+            let connection = connection.to_string();
+            let (wrote, read) = (wrote.count("wrote", &connection), read.count("read", &connection));
+            if read < wrote {
+                self.findings.push(format!(
+                    "lost: on connection {connection} the {writer} wrote {wrote} frames, and the {reader} read {read}"
+                ));
+            }
+        }
+    }
+}
