@@ -32,6 +32,11 @@ pub(crate) enum Command {
     Sweep(SweepArgs),
     /// Runs one point, as `sweep` prints it for a failure, and shows both journals
     Point(Point),
+    /// Runs servers and clients where something is short: the disk, memory, descriptors, file sizes, watches
+    Surroundings {
+        /// Only those whose name contains this
+        only: Option<String>,
+    },
     /// Measures how soon a blocked read sees that its peer was killed; asserts nothing
     Death {
         /// How many peers are killed
@@ -44,6 +49,8 @@ pub(crate) enum Command {
     Inject(InjectArgs),
     #[command(hide = true)]
     Check { what: What, mode: Mode },
+    #[command(hide = true)]
+    Surrounded { what: String },
     #[command(hide = true)]
     Dying {
         #[arg(long)]

@@ -37,6 +37,11 @@ impl Entries {
         Entries(std::fs::read_to_string(path).unwrap_or_default())
     }
 
+    /// Of an end that wrote its journal to its output.
+    pub(crate) fn of(text: String) -> Entries {
+        Entries(text)
+    }
+
     pub(crate) fn text(&self) -> &str {
         &self.0
     }

@@ -19,11 +19,16 @@ mod calls;
 mod check;
 mod conversation;
 mod death;
+mod home;
 mod inject;
 mod journal;
+mod limit;
+mod oom;
+mod pair;
 mod plan;
 mod point;
 mod process;
+mod surroundings;
 mod sweep;
 mod table;
 
@@ -40,6 +45,8 @@ pub fn main() -> ExitCode {
     match Args::parse().command {
         Command::Sweep(args) => sweep::run(&args),
         Command::Point(point) => sweep::run_one(&point),
+        Command::Surroundings { only } => surroundings::run(only.as_deref()),
+        Command::Surrounded { what } => surroundings::run_inside(&what),
         Command::Death { samples } => death::run(samples),
         Command::Conversation(args) => conversation::run(&args),
         Command::Inject(args) => inject::run(&args),

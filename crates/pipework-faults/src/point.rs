@@ -1,25 +1,14 @@
 //! Runs one point, and judges what came of it.
 
 use crate::{
-    check::What,
     conversation::Conversation,
+    home::{Home, PATIENCE, SOON, expect_end},
     inject::{self, Report},
     journal::Entries,
     plan::{Fault, Setup, Side, Surface},
-    process::{Running, this_program},
 };
-use clap::ValueEnum;
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
-use tempfile::TempDir;
+use std::{fs, io, time::Duration};
 
-/// Longer than everything that a conversation may wait for.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// By when a survivor has seen the death of its peer, and the name is usable again.
-const SOON: Duration = Duration::from_secs(1);
 /// More connections than a conversation has, with all retries.
 const CONNECTIONS: u8 = 8;
 /// How a survivor sees that its peer has died.
@@ -44,55 +33,6 @@ impl Outcome {
     /// Whether nothing but the time is wrong, which a busy machine explains.
     pub(crate) fn is_only_late(&self) -> bool {
         !self.findings.is_empty() && self.findings.iter().all(|finding| finding.starts_with("late"))
-    }
-}
-
-/// The directory of one run: the pipes, the journals and the output.
-struct Home(TempDir);
-
-impl Home {
-    fn new() -> io::Result<Home> {
-        let home = Home(tempfile::Builder::new().prefix("pipework-faults-").tempdir()?);
-        // A temporary directory belongs to its user alone; so does what is made in it.
-        fs::create_dir(home.pipes())?;
-        Ok(home)
-    }
-
-    fn pipes(&self) -> PathBuf {
-        self.0.path().join("pipes")
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn start(&self, words: &[String]) -> Running {
-        Running::start(this_program(words, &self.pipes()), &self.file("stderr"))
-    }
-
-    fn check(&self, what: What, setup: Setup) -> String {
-        let word = |value: Option<clap::builder::PossibleValue>| value.unwrap().get_name().to_owned();
-        let words = ["check".into(), word(what.to_possible_value()), word(setup.mode.to_possible_value())];
-        let (status, text) = self.start(&words).finish(PATIENCE);
-        if status.is_none() { format!("{what:?}: does not end") } else { text.trim_end().to_owned() }
-    }
-
-    /// What lies in the directory of pipes beside the lock.
-    fn left(&self) -> Vec<String> {
-        let mut left = Vec::new();
-        collect(&self.pipes(), &mut left);
-        left
-    }
-}
-
-fn collect(directory: &Path, left: &mut Vec<String>) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry.file_name() != ".lock" {
-            left.push(entry.file_name().to_string_lossy().into_owned());
-            if entry.path().is_dir() {
-                collect(&entry.path(), left);
-            }
-        }
     }
 }
 
@@ -155,7 +95,7 @@ impl Run<'_> {
         if let Some(client) = client {
             expect_end("survivor", client.finish(PATIENCE).0.is_some(), &mut findings);
         }
-        self.use_name(&mut findings);
+        self.home.use_name(self.setup.mode, &mut findings);
         Ended { victim_text, findings }
     }
 
@@ -168,38 +108,12 @@ impl Run<'_> {
         let (status, victim_text) = self.home.start(victim).finish(PATIENCE);
         expect_end("victim", status.is_some(), &mut findings);
         // A server that was not asked to quit serves the next client.
-        if self.is_kill && !Entries::read(&self.home.file("survivor")).has("quit") {
-            expect_ok(&self.home.check(What::Server, self.setup), &mut findings);
+        if self.is_kill {
+            self.home.ask_to_quit(self.setup.mode, &mut findings);
         }
         expect_end("survivor", server.finish(PATIENCE).0.is_some(), &mut findings);
-        self.use_name(&mut findings);
+        self.home.use_name(self.setup.mode, &mut findings);
         Ended { victim_text, findings }
-    }
-
-    /// The name is usable at once, and then nothing is left.
-    fn use_name(&self, findings: &mut Vec<String>) {
-        expect_ok(&self.home.check(What::Name, self.setup), findings);
-        expect_ok(&self.home.check(What::List, self.setup), findings);
-        let left = self.home.left();
-        if !left.is_empty() {
-            findings.push(format!("left in the directory: {}", left.join(", ")));
-        }
-    }
-}
-
-fn expect_end(of: &str, has_ended: bool, findings: &mut Vec<String>) {
-    if !has_ended {
-        findings.push(format!("the {of} hangs"));
-    }
-}
-
-fn expect_ok(answer: &str, findings: &mut Vec<String>) {
-    match answer.strip_prefix("ok ").and_then(|time| time.parse().ok()) {
-        None => findings.push(format!("afterwards: {answer}")),
-        Some(time) if Duration::from_millis(time) > SOON => {
-            findings.push(format!("late: the next process needed {time} ms"));
-        }
-        Some(_) => {}
     }
 }
 

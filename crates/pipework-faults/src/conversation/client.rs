@@ -105,12 +105,15 @@ async fn say_goodbye(connection: &mut Connection<'_>) -> io::Result<()> {
     connection.expect().await.map(drop)
 }
 
+/// The number of that connection; no client has so many.
+pub(crate) const AFTERWARDS: u8 = 100;
+
 /// What the process does that comes after a client: one connection to the server that lives, which ends it.
 pub(crate) fn ask_to_quit(mode: Mode) -> io::Result<()> {
     let args = Conversation::new(Side::Client, Surface::Blocking, mode, "/dev/null");
     let actor = Actor::new(&args);
     let work = async {
-        let mut connection = Connection::new(&actor, open(&actor).await?, 100);
+        let mut connection = Connection::new(&actor, open(&actor).await?, AFTERWARDS);
         say_goodbye(&mut connection).await
     };
     super::run_blocking(work)

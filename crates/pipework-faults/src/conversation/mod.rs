@@ -8,10 +8,11 @@ mod server;
 
 use crate::{
     journal::{Journal, now},
+    limit::Limit,
     plan::{Mode, Side, Step, Surface},
     process,
 };
-pub(crate) use client::ask_to_quit;
+pub(crate) use client::{AFTERWARDS, ask_to_quit};
 pub(crate) use server::take_name;
 
 use bounds::{TRIES, WAIT};
@@ -47,11 +48,23 @@ pub(crate) struct Conversation {
     /// Be traced by the parent process
     #[arg(long)]
     pub(crate) traced: bool,
+    /// A limit of the system that this process sets for itself
+    #[arg(long)]
+    pub(crate) limit: Option<Limit>,
 }
 
 impl Conversation {
     pub(crate) fn new(side: Side, surface: Surface, mode: Mode, journal: impl Into<PathBuf>) -> Conversation {
-        Conversation { side, surface, mode, journal: journal.into(), step: None, once: false, traced: false }
+        Conversation {
+            side,
+            surface,
+            mode,
+            journal: journal.into(),
+            step: None,
+            once: false,
+            traced: false,
+            limit: None,
+        }
     }
 
     pub(crate) fn words(&self) -> Vec<String> {
@@ -66,6 +79,7 @@ impl Conversation {
         }
         words.extend(self.once.then(|| "--once".into()));
         words.extend(self.traced.then(|| "--traced".into()));
+        words.extend(self.limit.iter().flat_map(|limit| ["--limit".into(), limit.to_string()]));
         words
     }
 }
@@ -78,7 +92,13 @@ pub(crate) fn run(args: &Conversation) -> ExitCode {
     }
     let actor = Actor::new(args);
     let before = process::Held::count();
+    if let Some(limit) = args.limit {
+        limit.set();
+    }
     let result = actor.run();
+    if let Some(limit) = args.limit {
+        limit.lift();
+    }
     let after = process::Held::count();
     let leaks =
         if after.is_more_than(&before) { format!(" LEAK: {before:?} -> {after:?}") } else { String::new() };

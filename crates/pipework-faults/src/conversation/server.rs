@@ -41,7 +41,8 @@ pub(super) async fn run(actor: &Actor) -> io::Result<()> {
             Ok(_) => {}
             Err(error) => {
                 actor.ended(number, &error);
-                if error.to_string().contains("WRONG DATA") {
+                // A shortage of this process does not pass.
+                if actor.args.limit.is_some() || error.to_string().contains("WRONG DATA") {
                     return Err(error);
                 }
             }
@@ -161,18 +162,30 @@ async fn serve(connection: &mut Connection<'_>) -> io::Result<Ask> {
                 connection.write(Step::Large, connection.frame(Ask::Nothing, LARGE, false)).await?;
             }
             Ask::Reply => connection.write(Step::Write, connection.frame(Ask::Nothing, 5, false)).await?,
-            Ask::Disconnect | Ask::Quit => {
-                if frame.ask == Ask::Quit {
-                    connection.actor.journal.note("quit");
-                    connection.write(Step::Write, connection.frame(Ask::Nothing, 0, false)).await?;
+            Ask::Disconnect => {
+                flush(connection).await?;
+                return Ok(Ask::Disconnect);
+            }
+            Ask::Quit => {
+                connection.actor.journal.note(&format!("quit {}", connection.connection));
+                // The word counts, also where its answer is not read any more.
+                if let Err(error) = answer_quit(connection).await {
+                    connection.actor.ended(connection.connection, &error);
                 }
-                if connection.actor.args.surface != Surface::EventLoop {
-                    connection.flush().await?;
-                }
-                return Ok(frame.ask);
+                return Ok(Ask::Quit);
             }
         }
     }
+}
+
+async fn answer_quit(connection: &mut Connection<'_>) -> io::Result<()> {
+    connection.write(Step::Write, connection.frame(Ask::Nothing, 0, false)).await?;
+    flush(connection).await
+}
+
+/// Waits until everything was read; an event loop can't.
+async fn flush(connection: &mut Connection<'_>) -> io::Result<()> {
+    if connection.actor.args.surface == Surface::EventLoop { Ok(()) } else { connection.flush().await }
 }
 
 /// What the next process does with the name of a server that was killed: the first instance, one client, both ways.
