@@ -8,7 +8,8 @@ fuzz_target!(|bytes: &[u8]| {
     look_at(bytes);
     // Most changes of a length make the prefix wrong, and end there; so also look at what comes after a right one.
     let mut whole = bytes.to_vec();
-    if let (Some(prefix), Ok(rest)) = (whole.first_chunk_mut(), u32::try_from(bytes.len().saturating_sub(4))) {
+    if let (Some(prefix), Ok(rest)) = (whole.first_chunk_mut(), u32::try_from(bytes.len().saturating_sub(4)))
+    {
         *prefix = rest.to_be_bytes();
     }
     look_at(&whole);

@@ -83,6 +83,9 @@ mod cancel;
 mod client;
 mod credentials;
 mod error;
+#[cfg(all(fuzzing, unix))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod list;
 mod listener;
 mod location;

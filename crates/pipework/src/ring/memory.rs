@@ -52,7 +52,7 @@ mod mapped {
         }
 
         /// Zeroed memory of this process alone, for tests.
-        #[cfg(test)]
+        #[cfg(any(test, fuzzing))]
         pub(crate) fn heap(len: usize) -> Memory {
             struct Heap {
                 base: NonNull<u8>,

@@ -13,6 +13,8 @@
 //!   of its peer; at least one of the two sees the other ([`WaitWords`]).
 
 mod consumer;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod layout;
 mod memory;
 mod producer;

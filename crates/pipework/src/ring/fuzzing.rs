@@ -1,0 +1,138 @@
+//! One honest end of a ring, while bytes from outside decide what the words of the other end and the payload say.
+
+use super::{
+    Consumer, Direction, Front, Geometry, Memory, Producer,
+    layout::Word,
+    record::{HEADER_LEN, Record},
+    sync::Ordering,
+};
+use std::{io::IoSlice, sync::Arc};
+
+/// Small, so that the ends of the ring are near.
+const QUOTA: u32 = 4096;
+/// More than the ring holds.
+const LEN_MAX: usize = 3 * 4096;
+
+/// What the bytes ask for, one after the other; after the last one everything is zero.
+struct Input<'a>(&'a [u8]);
+
+impl Input<'_> {
+    fn byte(&mut self) -> u8 {
+        let Some((byte, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        *byte
+    }
+
+    fn number(&mut self) -> u64 {
+        // Most numbers that can be true are small.
+        match self.byte() {
+            255 => u64::from_le_bytes([(); 8].map(|()| self.byte())),
+            high => u64::from(high) << 8 | u64::from(self.byte()),
+        }
+    }
+
+    fn len(&mut self) -> usize {
+        usize::try_from(self.number()).unwrap_or(LEN_MAX).min(LEN_MAX)
+    }
+}
+
+fn memory(messages: bool) -> (Arc<Memory>, Geometry) {
+    let geometry = Geometry::new(messages, Some(QUOTA), None);
+    (Arc::new(Memory::heap(geometry.len())), geometry)
+}
+
+/// A writer that lies: its reader never reads outside the ring, and never gets more than it asked for.
+///
+/// # Panics
+/// If it does.
+pub fn hostile_writer(bytes: &[u8]) {
+    let mut input = Input(bytes);
+    let (memory, geometry) = memory(input.byte() & 1 == 1);
+    let Some(mut consumer) = Consumer::new(Arc::clone(&memory), &geometry, Direction::Inbound) else {
+        return;
+    };
+    let Some(lane) = geometry.lane(Direction::Inbound) else { return };
+    while !input.0.is_empty() {
+        match input.byte() % 6 {
+            0 => memory.store(Word::Tail(Direction::Inbound), input.number(), Ordering::Release),
+            1 => {
+                let at = lane.place(input.number());
+                let payload = [(); 16].map(|()| input.byte());
+                memory.copy_in(at.0, &payload[..payload.len().min(at.1)]);
+            }
+            2 => {
+                // A header that could be true, where one is expected.
+                let record = Record { len: input.number(), attached: input.byte() & 1 == 1 };
+                let at = lane.place(input.number().wrapping_mul(HEADER_LEN));
+                memory.copy_in(at.0, &record.encode());
+            }
+            3 => {
+                let front = consumer.front();
+                let mut buf = vec![0; input.len()];
+                if let Ok(Front::Message { left, attached: false, .. }) = front {
+                    assert!(left <= lane.capacity, "a message that can't lie in the ring");
+                }
+                if front.is_ok() {
+                    let seen = consumer.copy_front(&mut buf);
+                    assert!(seen <= buf.len());
+                    let taken = consumer.take(&mut buf);
+                    assert!(taken <= buf.len());
+                }
+            }
+            4 => {
+                if let Ok(available) = consumer.available() {
+                    assert!(lane.messages || available <= lane.capacity);
+                }
+            }
+            _ => {
+                if consumer.front().is_ok() {
+                    consumer.end_message();
+                }
+            }
+        }
+    }
+}
+
+/// A reader that lies: its writer never writes outside the ring, and never accepts more than the quota holds.
+///
+/// # Panics
+/// If it does.
+pub fn hostile_reader(bytes: &[u8]) {
+    let mut input = Input(bytes);
+    let (memory, geometry) = memory(input.byte() & 1 == 1);
+    let Some(mut producer) = Producer::new(Arc::clone(&memory), &geometry, Direction::Inbound) else {
+        return;
+    };
+    let Some(lane) = geometry.lane(Direction::Inbound) else { return };
+    while !input.0.is_empty() {
+        match input.byte() % 5 {
+            0 => memory.store(Word::Head(Direction::Inbound), input.number(), Ordering::Release),
+            1 => memory.store(Word::Payload(Direction::Inbound), input.number(), Ordering::Release),
+            2 => {
+                let payload = vec![1; input.len()];
+                let outcome = if lane.messages {
+                    let len = payload.len() as u64;
+                    match producer.has_room(len) {
+                        Ok(true) if producer.is_inline(len) => {
+                            producer.write_message(&[IoSlice::new(&payload)]).map(usize::from)
+                        }
+                        other => other.map(usize::from),
+                    }
+                } else {
+                    producer.write_bytes(&payload)
+                };
+                if let Ok(written) = outcome {
+                    assert!(written <= payload.len().max(1));
+                }
+            }
+            3 => {
+                let answers = [producer.is_settled(), producer.is_writable(), producer.is_drained()];
+                let is_drained = answers[2] == Ok(true);
+                assert!(!is_drained || answers[1] != Ok(false), "drained, and no room");
+            }
+            _ => {
+                producer.take_published();
+            }
+        }
+    }
+}
