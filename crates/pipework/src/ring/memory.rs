@@ -150,7 +150,7 @@ mod mapped {
     ///
     /// # Safety
     /// `target` is valid for writes of `bytes.len()` bytes and no part of `bytes`.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", not(pipework_tsan)))]
     unsafe fn copy_to_shared(target: *mut u8, bytes: &[u8]) {
         // SAFETY: the caller promises the target, and the slice is readable; they don't overlap.
         unsafe { move_bytes(bytes.as_ptr(), target, bytes.len()) }
@@ -160,15 +160,17 @@ mod mapped {
     ///
     /// # Safety
     /// `source` is valid for reads of `buf.len()` bytes and no part of `buf`.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", not(pipework_tsan)))]
     unsafe fn copy_from_shared(source: *const u8, buf: &mut [u8]) {
         // SAFETY: the caller promises the source, and the slice is writable; they don't overlap.
         unsafe { move_bytes(source, buf.as_mut_ptr(), buf.len()) }
     }
 
+    /// ThreadSanitizer does not see it, so that has the other way to copy.
+    ///
     /// # Safety
     /// `source` is valid for reads and `target` for writes of `len` bytes; they don't overlap.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", not(pipework_tsan)))]
     unsafe fn move_bytes(source: *const u8, target: *mut u8, len: usize) {
         // SAFETY: the caller promises both ranges; `rep movsb` moves `rcx` bytes from `rsi` to `rdi` upwards, which
         // is what the direction flag is set to by the calling convention, and touches nothing else.
@@ -187,7 +189,7 @@ mod mapped {
     ///
     /// # Safety
     /// `target` is valid for writes of `bytes.len()` bytes and no part of `bytes`.
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(all(target_arch = "x86_64", not(pipework_tsan))))]
     unsafe fn copy_to_shared(mut target: *mut u8, mut bytes: &[u8]) {
         loop {
             if target.cast::<u64>().is_aligned()
@@ -211,7 +213,7 @@ mod mapped {
     ///
     /// # Safety
     /// `source` is valid for reads of `buf.len()` bytes and no part of `buf`.
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(all(target_arch = "x86_64", not(pipework_tsan))))]
     unsafe fn copy_from_shared(mut source: *const u8, mut buf: &mut [u8]) {
         loop {
             if source.cast::<u64>().is_aligned() && buf.len() >= 8 {

@@ -4,3 +4,5 @@
 mod hostile_words;
 #[cfg(loom)]
 mod interleavings;
+#[cfg(not(loom))]
+mod threads;

@@ -1,0 +1,90 @@
+//! Both ends of a ring in threads of their own, on the same memory. ThreadSanitizer sees a copy that nothing orders after
+//! the other end's (`scripts/thread-sanitizer`).
+
+use super::super::{Consumer, Direction, Front, Geometry, Memory, Producer};
+use std::{io::IoSlice, sync::Arc, thread};
+
+/// So much goes through a ring of a page that each byte of it is used many times.
+const LEN: usize = 200_000;
+
+fn ring(messages: bool) -> (Producer, Consumer) {
+    let geometry = Geometry::new(messages, Some(4096), None);
+    let memory = Arc::new(Memory::heap(geometry.len()));
+    let producer = Producer::new(Arc::clone(&memory), &geometry, Direction::Inbound).unwrap();
+    let consumer = Consumer::new(memory, &geometry, Direction::Inbound).unwrap();
+    (producer, consumer)
+}
+
+/// Byte number `index` of everything.
+fn byte(index: usize) -> u8 {
+    let [low, middle, ..] = index.to_le_bytes();
+    low.wrapping_mul(13) ^ middle
+}
+
+/// How long piece number `number` is.
+fn piece(number: usize) -> usize {
+    1 + number * 37 % 3000
+}
+
+#[test]
+fn bytes_of_one_thread_reach_another() {
+    let (mut producer, mut consumer) = ring(false);
+    let all: Vec<u8> = (0..LEN).map(byte).collect();
+    let sent = all.clone();
+    let writer = thread::spawn(move || {
+        let (mut done, mut number) = (0, 0);
+        while done < sent.len() {
+            let end = sent.len().min(done + piece(number));
+            match producer.write_bytes(&sent[done..end]).unwrap() {
+                0 => thread::yield_now(),
+                written => done += written,
+            }
+            number += 1;
+        }
+    });
+    let mut got = Vec::with_capacity(LEN);
+    while got.len() < LEN {
+        if consumer.front().unwrap() == Front::Empty {
+            thread::yield_now();
+            continue;
+        }
+        let mut buf = vec![0; piece(got.len())];
+        let ahead = consumer.copy_front(&mut buf.clone());
+        let taken = consumer.take(&mut buf);
+        assert!(ahead <= taken);
+        got.extend(&buf[..taken]);
+    }
+    writer.join().unwrap();
+    assert!(got == all, "other bytes");
+}
+
+#[test]
+fn messages_of_one_thread_reach_another() {
+    let (mut producer, mut consumer) = ring(true);
+    let messages: Vec<Vec<u8>> = (0..LEN / 1500).map(|number| vec![byte(number); piece(number)]).collect();
+    let sent = messages.clone();
+    let writer = thread::spawn(move || {
+        for message in sent {
+            let (begin, end) = message.split_at(message.len() / 2);
+            while !producer.write_message(&[IoSlice::new(begin), IoSlice::new(end)]).unwrap() {
+                thread::yield_now();
+            }
+        }
+        while !producer.is_drained().unwrap() {
+            thread::yield_now();
+        }
+    });
+    for message in messages {
+        let left = loop {
+            match consumer.front().unwrap() {
+                Front::Message { left, .. } => break usize::try_from(left).unwrap(),
+                _ => thread::yield_now(),
+            }
+        };
+        let mut buf = vec![0; left];
+        assert_eq!(consumer.take(&mut buf), left);
+        consumer.end_message();
+        assert!(buf == message, "another message");
+    }
+    writer.join().unwrap();
+}
