@@ -14,14 +14,15 @@ use crate::{
     surface::surfaces,
 };
 use imports::{circles_between_files, circles_between_folders};
-use sources::{Source, rule_book, sources, sources_of_crates};
+use sources::{Source, everything, rule_book, sources, sources_of_crates};
 use words::{unwanted_declarations, unwanted_phrases};
 
 /// The checks, as tests.
 pub(crate) fn trials() -> Vec<Trial> {
-    let checks: [(&str, Check); 15] = [
+    let checks: [(&str, Check); 16] = [
         ("every_rule_has_a_case", rules_without_a_case),
         ("every_case_in_the_rule_book_exists", cases_that_do_not_exist),
+        ("every_test_in_the_security_page_exists", tests_that_do_not_exist),
         ("every_case_begins_with_its_rule", misnamed_cases),
         ("cases_of_one_system_are_skipped_by_name_elsewhere", cases_unknown_on_other_systems),
         ("what_is_skipped_exists", skips_of_nothing),
@@ -103,6 +104,29 @@ fn cases_that_do_not_exist() -> Vec<String> {
         .filter(|word| HAS_ASYNC || !EXEMPT.iter().any(|rule| word.starts_with(&rule.to_lowercase())))
         .filter(|word| !exists(word))
         .map(|word| format!("docs/SEMANTICS.md names the case {word}, which does not exist"))
+        .collect()
+}
+
+/// Words in backquotes in the last cell of a row of SECURITY.md: tests, fuzz targets, scripts.
+fn tests_that_do_not_exist() -> Vec<String> {
+    let everything = everything();
+    let Some(page) = everything.iter().find(|source| source.path == "SECURITY.md") else { return Vec::new() };
+    let exists = |word: &str| {
+        let (function, text) = (format!("fn {word}("), format!("\"{word}\""));
+        everything.iter().any(|source| {
+            let is_named = source.full_path() == word || source.path.ends_with(&format!("targets/{word}.rs"));
+            let is_test = source.path.ends_with(".rs") && !source.path.ends_with("tidy.rs");
+            is_named || is_test && (source.text.contains(&function) || source.text.contains(&text))
+        })
+    };
+    let cells = page.text.lines().enumerate().filter_map(|(index, line)| {
+        let cells = line.strip_prefix("| ")?.strip_suffix(" |")?;
+        Some((index + 1, cells.rsplit(" | ").next().unwrap_or_default()))
+    });
+    cells
+        .flat_map(|(number, cell)| cell.split('`').skip(1).step_by(2).map(move |word| (number, word)))
+        .filter(|(_, word)| !exists(word))
+        .map(|(number, word)| page.fault(number, &format!("{word} is no test")))
         .collect()
 }
 

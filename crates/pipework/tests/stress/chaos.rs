@@ -1,4 +1,4 @@
-//! The crowd, and a random process of it killed every 50 ms.
+//! The crowd, and a random process of it killed every 50 ms; another one is stopped now and then.
 
 use crate::{
     crowd::{CLIENTS, SERVERS, stop_servers},
@@ -59,18 +59,21 @@ pub(crate) fn run(mode: PipeMode) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Kills one of the crowd every 50 ms, and puts another in its place.
+/// Kills one of the crowd every 50 ms, and puts another in its place. Stops another one now and then.
 fn kill_for(time: Duration, home: &Home, plan: &Plan, crowd: &mut [Member]) -> Result<Kills, Failed> {
     // Nobody sends anything: a clock that ticks.
     let (_keep, ticks) = mpsc::channel::<()>();
     let begun = Instant::now();
     let (mut kills, mut numbers) = (Kills::default(), Numbers::new(journal::now()));
     let mut next = begun;
+    // One process that does not move, from one kill to the next: it holds up nobody but its own peers.
+    let mut stopped = None;
     while begun.elapsed() < time {
         next += BETWEEN_KILLS;
         if ticks.recv_timeout(next.saturating_duration_since(Instant::now())).is_ok() {
             return Err("the clock said something".into());
         }
+        drop(stopped.take());
         // Servers are few, and their deaths teach most: every fourth.
         let index =
             if numbers.below(4) == 0 { numbers.below(SERVERS) } else { SERVERS + numbers.below(CLIENTS) };
@@ -85,7 +88,9 @@ fn kill_for(time: Duration, home: &Home, plan: &Plan, crowd: &mut [Member]) -> R
         member.kill();
         member.reap();
         *member = home.start(member.role, plan);
+        stopped = (numbers.below(3) == 0).then(|| crowd[numbers.below(crowd.len())].stop());
     }
+    drop(stopped);
     Ok(kills)
 }
 

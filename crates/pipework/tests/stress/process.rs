@@ -1,5 +1,9 @@
 //! The processes of a crowd: how they are started, stopped and counted.
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use pipework::{NamedPipe, PipeMode};
 use std::{
     collections::BTreeMap,
@@ -147,6 +151,13 @@ impl Member {
         self.child.kill().unwrap();
     }
 
+    /// Stops it for a while.
+    pub(crate) fn stop(&self) -> Stopped {
+        let id = Pid::from_raw(i32::try_from(self.id).unwrap());
+        kill(id, Signal::SIGSTOP).unwrap();
+        Stopped(id)
+    }
+
     /// How it ended, if it has.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
@@ -154,6 +165,16 @@ impl Member {
 
     pub(crate) fn reap(&mut self) {
         self.child.wait().unwrap();
+    }
+}
+
+/// A process that is stopped as long as this lives.
+pub(crate) struct Stopped(Pid);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // It fails where the process was killed meanwhile.
+        kill(self.0, Signal::SIGCONT).ok();
     }
 }
 

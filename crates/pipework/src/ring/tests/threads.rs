@@ -42,7 +42,7 @@ fn bytes_of_one_thread_reach_another() {
             number += 1;
         }
     });
-    let mut got = Vec::with_capacity(LEN);
+    let mut got = Vec::<u8>::with_capacity(LEN);
     while got.len() < LEN {
         if consumer.front().unwrap() == Front::Empty {
             thread::yield_now();

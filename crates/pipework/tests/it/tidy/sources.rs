@@ -22,6 +22,11 @@ impl Source {
         self.path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/') || rest == ".rs")
     }
 
+    /// Its path below the root of the project.
+    pub(super) fn full_path(&self) -> String {
+        format!("{}{}", self.folder, self.path)
+    }
+
     /// Whether it belongs to the public surface: to none of the layers below.
     pub(super) fn is_surface(&self) -> bool {
         !["sys", "model", "ring"].iter().any(|folder| self.is_in(folder))
