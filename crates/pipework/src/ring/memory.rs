@@ -69,8 +69,10 @@ mod mapped {
             impl Mapping for Heap {
                 fn release(&self, offset: usize, len: usize) {
                     assert!(offset + len <= self.layout.size());
-                    // SAFETY: the range lies in the allocation, as was just checked, and no reference into it exists.
-                    unsafe { self.base.add(offset).write_bytes(0xEE, len) }
+                    // SAFETY: the offset lies in the allocation, as was just checked.
+                    let place = unsafe { self.base.add(offset) };
+                    // SAFETY: so does the range, and no reference into it exists.
+                    unsafe { place.write_bytes(0xEE, len) }
                 }
             }
             impl Drop for Heap {

@@ -345,7 +345,7 @@ fn what_is_answered_stays_at_the_front_of_the_ring() {
         let at = lane.offset + usize::try_from(FRONT_LEN).unwrap();
         let beyond = vec![0xAA; usize::try_from(lane.capacity - FRONT_LEN).unwrap()];
         memory.copy_in(at, &beyond);
-        for round in 0..5000 {
+        for round in 0..5000_u32 {
             let sent = [round as u8; 64];
             let received = if messages {
                 assert!(write(&mut producer, &sent));
