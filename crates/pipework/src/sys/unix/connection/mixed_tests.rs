@@ -365,7 +365,8 @@ fn the_end_is_not_read_before_a_hello_that_another_thread_takes() {
     let (release, released) = std::sync::mpsc::channel();
     let mut polling = Polling { is_released: AtomicBool::new(false), polls, released };
     thread::scope(|scope| {
-        let server = &*server;
+        // Dropped here whatever comes, so that the thread ends.
+        let (server, release) = (&*server, release);
         scope.spawn(move || server.parking.sleep(&mut polling, &WaitLimit::default()).unwrap());
         is_polling.recv().unwrap();
         drop((client, task));
