@@ -193,6 +193,7 @@ impl ClientOptions {
     ///   of a byte pipe.
     /// - `Unsupported`: the pipe belongs to another version of this crate, or is remote and this build has no `remote`.
     /// - `TimedOut`: the remote host did not answer in time.
+    /// - The system's error: too many open files, a file size limit, or on Unix too many descriptors of this user in flight.
     /// - The kind of the system's error if the remote host can't be reached. The source has the system's code.
     ///
     /// [`CreateFileW`]: https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-createfilew
