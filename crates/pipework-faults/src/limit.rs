@@ -28,7 +28,7 @@ impl Limit {
         let codes: &[&str] = match self {
             Limit::Descriptors(_) => &["os error 24"],
             Limit::FileSize(_) => &["os error 27"],
-            Limit::Memory(_) => &["os error 12"],
+            Limit::Memory(_) => &["os error 12", "OutOfMemory"],
         };
         codes.iter().any(|code| text.contains(code))
     }
