@@ -124,8 +124,3 @@ impl Call {
         faults
     }
 }
-
-/// The error of this name.
-pub(crate) fn errno(name: &str) -> Option<Errno> {
-    CALLS.iter().flat_map(|(.., errors)| *errors).copied().find(|errno| format!("{errno:?}") == name)
-}

@@ -15,6 +15,9 @@ use std::{
 };
 use tempfile::TempDir;
 
+/// What came of a shortage: what is worth a line, or why it can't be tried here.
+pub(crate) type Tried = Result<String, String>;
+
 /// Longer than everything that a conversation may wait for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// By when a survivor has seen the death of its peer, and the name is usable again.

@@ -91,7 +91,11 @@ pub(crate) fn run(args: &InjectArgs) -> ExitCode {
     match tracer.run() {
         Ok(end) => {
             process::say(&format!("#end {end}"));
-            if end == crate::CANNOT.to_string() { ExitCode::from(crate::CANNOT) } else { ExitCode::SUCCESS }
+            if end == process::CANNOT.to_string() {
+                ExitCode::from(process::CANNOT)
+            } else {
+                ExitCode::SUCCESS
+            }
         }
         Err(errno) => {
             process::say(&format!("#end {errno:?}"));

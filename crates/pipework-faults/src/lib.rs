@@ -36,9 +36,6 @@ use args::{Args, Command};
 use clap::Parser;
 use std::process::ExitCode;
 
-/// The exit code of what can't run here; the last line printed says why.
-const CANNOT: u8 = 77;
-
 /// The program.
 #[must_use]
 pub fn main() -> ExitCode {

@@ -1,10 +1,9 @@
 //! A writer whose memory group is full: the kernel kills it while it copies into the ring.
 
 use crate::{
-    home::PATIENCE,
+    home::{PATIENCE, Tried},
     plan::NAME,
     process::{Running, say, this_program},
-    surroundings::Tried,
 };
 use pipework::{ClientOptions, NamedPipe, NamedPipeBuilder, PipeStream};
 use std::{

@@ -1,10 +1,14 @@
 //! What a point is made of.
 
 use clap::ValueEnum;
+use nix::errno::Errno;
 use std::{fmt, str::FromStr};
 
 /// The name that every pair of processes uses; each pair has a directory of its own.
 pub(crate) const NAME: &str = "faults";
+
+/// No error of the kernel has a larger number.
+const MAX_ERRNO: i32 = 4095;
 
 /// An end of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -130,7 +134,7 @@ pub(crate) enum Fault {
     KillBefore,
     KillAfter,
     /// The kernel is not asked; the call returns this error.
-    Fail(nix::errno::Errno),
+    Fail(Errno),
     /// No descriptor can be made during the call.
     Starve,
     /// Nothing moves for a while.
@@ -155,6 +159,11 @@ impl fmt::Display for Fault {
     }
 }
 
+/// The error of this name.
+fn errno(name: &str) -> Option<Errno> {
+    (1..=MAX_ERRNO).map(Errno::from_raw).find(|errno| format!("{errno:?}") == name)
+}
+
 impl FromStr for Fault {
     type Err = String;
 
@@ -164,7 +173,7 @@ impl FromStr for Fault {
             "kill-after" => Ok(Fault::KillAfter),
             "starve" => Ok(Fault::Starve),
             "stop" => Ok(Fault::Stop),
-            _ => text.strip_prefix("fail:").and_then(crate::calls::errno).map(Fault::Fail).ok_or_else(|| {
+            _ => text.strip_prefix("fail:").and_then(errno).map(Fault::Fail).ok_or_else(|| {
                 "kill-before, kill-after, starve, stop, or fail: and an error such as EMFILE".into()
             }),
         }

@@ -6,6 +6,7 @@ use crate::{
     inject::{self, Report},
     journal::Entries,
     plan::{Fault, Setup, Side, Surface},
+    process::CANNOT,
 };
 use std::{fs, io, time::Duration};
 
@@ -56,7 +57,7 @@ pub(crate) fn run(setup: Setup, at: Option<(u32, Fault)>) -> io::Result<Outcome>
     };
     let mut judge = Judge { home: &home, setup, findings: outcome.findings, notice: None };
     let report = Report::parse(&outcome.victim_text);
-    if report.end == crate::CANNOT.to_string() {
+    if report.end == CANNOT.to_string() {
         return Err(inject::not_permitted());
     }
     judge.judge(&report, is_kill && report.killed.is_some());

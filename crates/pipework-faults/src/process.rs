@@ -12,6 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The exit code of what can't run here; the last line printed says why.
+pub(crate) const CANNOT: u8 = 77;
+
 /// Ends this process when its parent ends, however that ends.
 pub(crate) fn die_with_parent() {
     nix::sys::prctl::set_pdeathsig(signal::Signal::SIGKILL).unwrap();

@@ -1,13 +1,12 @@
 //! Pairs of processes where something is short: the disk, memory, descriptors, watches.
 
 use crate::{
-    CANNOT,
-    home::Home,
+    home::{Home, Tried},
     journal::now,
     limit::Limit,
     oom,
     pair::{Pair, Short},
-    process::{die_with_parent, say, this_program},
+    process::{CANNOT, die_with_parent, say, this_program},
 };
 use nix::{
     mount::{MsFlags, mount},
@@ -16,11 +15,11 @@ use nix::{
 };
 use std::{fs, io, process::ExitCode, time::Duration};
 
-/// What came of it: what is worth a line, or why it can't be tried here.
-pub(crate) type Tried = Result<String, String>;
+/// Runs pairs in a shortage, and notes what it finds.
+type Work = fn(&mut Vec<String>) -> Tried;
 
 /// Each by its name.
-const ALL: [(&str, fn(&mut Vec<String>) -> Tried); 6] = [
+const ALL: [(&str, Work); 6] = [
     ("descriptors", descriptors),
     ("file-size", file_size),
     ("memory", memory),

@@ -1,10 +1,10 @@
 //! Goes through the points: counts the calls of each step, chooses, runs several points at once.
 
 use crate::{
-    CANNOT,
     args::SweepArgs,
     plan::{Mode, Point, Setup, Side, Step, Surface},
     point::{self, Outcome},
+    process::CANNOT,
     table::Table,
 };
 use clap::ValueEnum;

@@ -3,13 +3,12 @@
 use super::{
     Actor, Connection, Conversation,
     bounds::{OPEN, TRIES},
-    describe,
     end::End,
     frame::{Ask, LARGE},
 };
 use crate::plan::{Mode, NAME, Side, Step, Surface};
 use pipework::{ClientOptions, NamedPipe, PipeErrorKind, list};
-use std::io;
+use std::{io, mem::replace};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -128,13 +127,11 @@ async fn ask_for_reply(connection: &mut Connection<'_>) -> io::Result<()> {
     }
     // After an error nobody knows whether the request was written: it is not repeated on this connection.
     let (request, end) = (frame.encode(), &mut connection.end);
-    let mut first = None;
+    let mut was_tried = false;
     let reply = actor
-        .step(Step::Transact, async || match first.take() {
-            Some(error) => Err(error),
-            None => end.transact(&request).await.inspect_err(|error| {
-                first = Some(io::Error::new(io::ErrorKind::BrokenPipe, describe(error)));
-            }),
+        .step(Step::Transact, async || match replace(&mut was_tried, true) {
+            true => Err(io::ErrorKind::UnexpectedEof.into()),
+            false => end.transact(&request).await,
         })
         .await?;
     connection.note_written();

@@ -88,7 +88,7 @@ impl Conversation {
 pub(crate) fn run(args: &Conversation) -> ExitCode {
     process::die_with_parent();
     if args.traced && !process::let_parent_trace() {
-        return ExitCode::from(crate::CANNOT);
+        return ExitCode::from(process::CANNOT);
     }
     let actor = Actor::new(args);
     let before = process::Held::count();
@@ -176,7 +176,7 @@ fn is_worth_retrying(error: &io::Error) -> bool {
     let is_final = is_gone(error)
         || *error == PipeErrorKind::Corrupt
         || *error == PipeErrorKind::Absent
-        || error.kind() == io::ErrorKind::TimedOut
+        || [io::ErrorKind::TimedOut, io::ErrorKind::UnexpectedEof].contains(&error.kind())
         || error.to_string().contains("WRONG DATA");
     !is_final
 }

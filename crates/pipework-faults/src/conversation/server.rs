@@ -20,9 +20,9 @@ const QUOTA: u32 = 4096;
 /// What listens.
 enum Server {
     Pipe(NamedPipe),
-    Listener(Listener),
+    Listener(Box<Listener>),
     AsyncPipe(NamedPipeServer),
-    AsyncListener(asynchronous::Listener),
+    AsyncListener(Box<asynchronous::Listener>),
 }
 
 pub(super) async fn run(actor: &Actor) -> io::Result<()> {
@@ -68,14 +68,14 @@ fn create(actor: &Actor, first: bool) -> io::Result<Server> {
         options.pipe_mode(mode).in_buffer_size(QUOTA).out_buffer_size(QUOTA).first_pipe_instance(first);
         return match actor.args.surface {
             Surface::Async => options.create(NAME).map(Server::AsyncPipe),
-            _ => options.listen(NAME).map(Server::AsyncListener),
+            _ => options.listen(NAME).map(Box::new).map(Server::AsyncListener),
         };
     }
     let mut builder = NamedPipeBuilder::new(NAME);
     builder.pipe_mode(mode).in_buffer_size(QUOTA).out_buffer_size(QUOTA).first(first);
     match actor.args.surface {
         Surface::Blocking => builder.create().map(Server::Pipe),
-        _ => builder.listen().map(Server::Listener),
+        _ => builder.listen().map(Box::new).map(Server::Listener),
     }
 }
 
