@@ -103,11 +103,17 @@ fn needs_namespaces() {
     needs(NO_PROC, "a mount namespace of its own");
 }
 
+/// A name for a directory of its own, whose path is long where sockets have no other address.
+const SHORT: &str = "p";
+
 /// Both ends work.
 fn expect_usable(server: &dyn Surface, client: &dyn Surface) {
-    let name = unique();
-    let instance = server.create(&Spec::new(&name)).unwrap();
-    let opened = client.open(&OpenSpec::new(&name)).unwrap();
+    expect_usable_as(&unique(), server, client);
+}
+
+fn expect_usable_as(name: &str, server: &dyn Surface, client: &dyn Surface) {
+    let instance = server.create(&Spec::new(name)).unwrap();
+    let opened = client.open(&OpenSpec::new(name)).unwrap();
     instance.connect().unwrap();
     expect_alive(opened.as_ref(), instance.end());
 }
@@ -426,13 +432,13 @@ fn a4_what_another_user_put_in_the_way_is_passed_over(here: &dyn Surface) {
         let script = format!("{}{session}\n{what}\nexec {}", empty_run(), as_user(user));
         let there = in_namespace(here, &script, in_session(Path::new("/run/all")));
         assert_eq!(there.list().unwrap(), [""; 0], "{what}");
-        expect_usable(&there, &there);
+        expect_usable_as(SHORT, &there, &there);
         expect_refused(there.open(&OpenSpec::new(&unique())), PipeErrorKind::Absent);
     }
     // A session of another user, as after `su`.
     let script = format!("{}exec {}", empty_run(), as_user(ONE));
     let there = in_namespace(here, &script, in_session(Path::new("/run/user/0")));
-    expect_usable(&there, &there);
+    expect_usable_as(SHORT, &there, &there);
 }
 
 /// A4: there is a remedy.
@@ -455,9 +461,8 @@ fn a4_an_empty_variable_is_no_variable(here: &dyn Surface) {
         command.env(DIRECTORY_VARIABLE, "").env("XDG_RUNTIME_DIR", "");
     });
     let root = Path::new("/proc").join(there.id().to_string()).join("root/run");
-    let name = unique();
-    let _private = there.create(&Spec::new(&name)).unwrap();
-    assert!(root.join("user/0/pipework").join(&name).is_dir());
+    let _private = there.create(&Spec::new(SHORT)).unwrap();
+    assert!(root.join("user/0/pipework").join(SHORT).is_dir());
     if SERVES_OTHERS {
         let name = unique();
         let _shared = there.create(&Spec::new(&name).grant(Grant::Everyone)).unwrap();
