@@ -5,7 +5,7 @@ use super::FileSystem;
 use crate::error::{PipeErrorKind, fail};
 use rustix::{
     event::{PollFlags, kqueue},
-    fs::{AtFlags, CWD, Mode, StatFs},
+    fs::{AtFlags, CWD, Mode, OFlags, StatFs},
     io::Errno,
     net::{RecvFlags, SendFlags},
 };

@@ -34,6 +34,7 @@ use std::{
 pub(crate) enum FileSystem {
     Local,
     /// Linux's overlayfs, which shows the files of others with inodes of its own.
+    #[cfg_attr(not(any(target_os = "linux", target_os = "android")), expect(dead_code, reason = "of Linux"))]
     Overlay,
     /// One of the network, or of a program (FUSE), or one that is not known.
     Other,
