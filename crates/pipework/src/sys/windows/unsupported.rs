@@ -36,6 +36,10 @@ impl AcceptReadiness {
         match *self {}
     }
 
+    pub(crate) fn follow_socket(&self, _listener: &SocketListener) -> io::Result<()> {
+        match *self {}
+    }
+
     pub(crate) fn follow_places(&self, _watch: Watch) -> io::Result<()> {
         match *self {}
     }
