@@ -159,38 +159,7 @@ async fn dropped_at_every_await(place: &Place) {
             next += 1;
         }
     }
-    // Writing: a message comes whole or not at all, and never twice.
-    let mut server = writing.join().unwrap();
-    let count = Arc::new(AtomicUsize::new(0));
-    let reading = thread::spawn({
-        let count = Arc::clone(&count);
-        move || {
-            let messages = std::iter::from_fn(|| server.read_message());
-            messages.inspect(|_| _ = count.fetch_add(1, Ordering::Relaxed)).collect::<Vec<_>>()
-        }
-    });
-    // How many are handed over before they are dropped, the server's pace decides. So it goes on until they are many.
-    let (begun, mut round) = (Instant::now(), 0_u32);
-    while round < 200 || count.load(Ordering::Relaxed) < 100 {
-        assert!(begun.elapsed() < PATIENCE, "of {round} messages the server got {count:?}");
-        let polls = usize::try_from(round % 4).unwrap();
-        let message = [round.to_le_bytes().as_slice(), &[0; 5000]].concat();
-        poll_and_drop(client.write_message(&message), polls).await.transpose().unwrap();
-        round += 1;
-    }
-    client.write_message(b"last").await.unwrap();
-    drop(client);
-    let messages = reading.join().unwrap();
-    assert_eq!(messages.last().unwrap(), b"last");
-    let numbers: Vec<u32> = messages[..messages.len() - 1]
-        .iter()
-        .map(|message| {
-            assert_eq!(message.len(), 5004);
-            u32::from_le_bytes(message[..4].try_into().unwrap())
-        })
-        .collect();
-    assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
-    assert!(numbers.len() >= 100, "{}", numbers.len());
+    write_and_drop(client, writing.join().unwrap()).await;
     // What was handed over is waited for by shutting down, which reports its failure; and it may be dropped.
     let (mut client, mut server) = open(place, Kind::Bytes).await;
     client.write_all(b"handed over").await.unwrap();
@@ -223,6 +192,40 @@ async fn dropped_at_every_await(place: &Place) {
     }
     drop(client);
     echo.join().unwrap();
+}
+
+/// Writing: a message comes whole or not at all, and never twice.
+async fn write_and_drop(client: NamedPipeClient, mut server: Client) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let reading = thread::spawn({
+        let count = Arc::clone(&count);
+        move || {
+            let messages = std::iter::from_fn(|| server.read_message());
+            messages.inspect(|_| _ = count.fetch_add(1, Ordering::Relaxed)).collect::<Vec<_>>()
+        }
+    });
+    // How many are handed over before they are dropped, the server's pace decides. So it goes on until they are many.
+    let (begun, mut round) = (Instant::now(), 0_u32);
+    while round < 200 || count.load(Ordering::Relaxed) < 100 {
+        assert!(begun.elapsed() < PATIENCE, "of {round} messages the server got {count:?}");
+        let polls = usize::try_from(round % 4).unwrap();
+        let message = [round.to_le_bytes().as_slice(), &[0; 5000]].concat();
+        poll_and_drop(client.write_message(&message), polls).await.transpose().unwrap();
+        round += 1;
+    }
+    client.write_message(b"last").await.unwrap();
+    drop(client);
+    let messages = reading.join().unwrap();
+    assert_eq!(messages.last().unwrap(), b"last");
+    let numbers: Vec<u32> = messages[..messages.len() - 1]
+        .iter()
+        .map(|message| {
+            assert_eq!(message.len(), 5004);
+            u32::from_le_bytes(message[..4].try_into().unwrap())
+        })
+        .collect();
+    assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
+    assert!(numbers.len() >= 100, "{}", numbers.len());
 }
 
 fn need_no_runtime_of_a_kind(place: &Place) {
