@@ -136,7 +136,7 @@ impl Relay {
         let mut exited = false;
         let mut terminated = false;
         let mut output_moved = Instant::now();
-        while !(exited && !output_open) {
+        while !exited || output_open {
             let now = Instant::now();
             match self.terminate_at {
                 Some(at) if now >= at + GRACE_TO_END => break,

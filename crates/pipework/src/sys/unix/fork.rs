@@ -7,16 +7,16 @@
 use super::os;
 use std::sync::{
     OnceLock,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU32, Ordering},
 };
 
 /// The process that made something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Origin(u64);
+pub(crate) struct Origin(u32);
 
 /// The number of this process among its ancestors, zero until it has one: in a forked child it is zero again.
-fn number() -> &'static AtomicU64 {
-    static NUMBER: OnceLock<&AtomicU64> = OnceLock::new();
+fn number() -> &'static AtomicU32 {
+    static NUMBER: OnceLock<&AtomicU32> = OnceLock::new();
     NUMBER.get_or_init(os::word_zeroed_on_fork)
 }
 
@@ -24,7 +24,7 @@ impl Origin {
     /// This process.
     pub(crate) fn current() -> Origin {
         /// It is copied by a fork, so no process has the number of an ancestor.
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+        static NEXT: AtomicU32 = AtomicU32::new(1);
         let number = number();
         let known = number.load(Ordering::Relaxed);
         if known != 0 {

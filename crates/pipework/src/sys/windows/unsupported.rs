@@ -44,6 +44,10 @@ impl AcceptReadiness {
         match *self {}
     }
 
+    pub(crate) fn follow_socket(&self, _listener: &SocketListener) -> io::Result<()> {
+        match *self {}
+    }
+
     pub(crate) fn follow_lock(&self, _pause: Duration) -> io::Result<()> {
         match *self {}
     }

@@ -16,7 +16,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::Path,
     ptr::NonNull,
-    sync::atomic::{AtomicU32, AtomicU64},
+    sync::atomic::AtomicU32,
     time::Duration,
 };
 
@@ -35,7 +35,7 @@ pub(crate) const RECEIVE_FLAGS: RecvFlags = RecvFlags::DONTWAIT.union(RecvFlags:
 pub(crate) const RECEIVE_FLAGS: RecvFlags = RecvFlags::DONTWAIT;
 
 /// A word that the kernel zeroes in a forked child: not by a call that is the same on these systems.
-pub(crate) fn word_wiped_on_fork() -> Option<&'static AtomicU64> {
+pub(crate) fn word_wiped_on_fork() -> Option<&'static AtomicU32> {
     None
 }
 

@@ -20,7 +20,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     path::Path,
     ptr::{self, NonNull},
-    sync::atomic::{AtomicU32, AtomicU64},
+    sync::atomic::AtomicU32,
     time::Duration,
 };
 
@@ -30,8 +30,8 @@ pub(crate) const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NO
 pub(crate) const RECEIVE_FLAGS: RecvFlags = RecvFlags::DONTWAIT.union(RecvFlags::CMSG_CLOEXEC);
 
 /// A word that the kernel zeroes in a forked child, also in one of a bare `clone`. `None` before Linux 4.14.
-pub(crate) fn word_wiped_on_fork() -> Option<&'static AtomicU64> {
-    let (len, access) = (size_of::<AtomicU64>(), ProtFlags::READ | ProtFlags::WRITE);
+pub(crate) fn word_wiped_on_fork() -> Option<&'static AtomicU32> {
+    let (len, access) = (size_of::<AtomicU32>(), ProtFlags::READ | ProtFlags::WRITE);
     // SAFETY: a null hint makes the kernel choose a free place, so no existing memory is touched.
     let base = unsafe { mmap_anonymous(ptr::null_mut(), len, access, MapFlags::PRIVATE) }.ok()?;
     // SAFETY: the page is the one that was just mapped, and nothing refers to it yet. The advice changes what children see.
@@ -42,7 +42,7 @@ pub(crate) fn word_wiped_on_fork() -> Option<&'static AtomicU64> {
     }
     // SAFETY: a mapping begins on a page, so it is aligned. It is readable and writable for the length of the word, zeroed, which
     // is a value of the word, and never unmapped. It is reached through this reference only.
-    Some(unsafe { &*base.cast::<AtomicU64>() })
+    Some(unsafe { &*base.cast::<AtomicU32>() })
 }
 
 /// A look at what waits in a socket gets copies of its descriptors. The portable build does without, as other kernels do.

@@ -26,7 +26,7 @@ use std::{
     io,
     os::fd::BorrowedFd,
     path::Path,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 /// Whether a file system shows the same files, with the same inodes, by every path.
@@ -70,13 +70,13 @@ pub(crate) fn check_file_size(len: usize) -> io::Result<()> {
 }
 
 /// A word that is zero at first, and zero again in each process that is forked from this one.
-pub(crate) fn word_zeroed_on_fork() -> &'static AtomicU64 {
+pub(crate) fn word_zeroed_on_fork() -> &'static AtomicU32 {
     kernel::word_wiped_on_fork().unwrap_or_else(word_zeroed_by_handler)
 }
 
 /// Such a word, by a handler of the C library, which only its own `fork` calls.
-fn word_zeroed_by_handler() -> &'static AtomicU64 {
-    static WORD: AtomicU64 = AtomicU64::new(0);
+fn word_zeroed_by_handler() -> &'static AtomicU32 {
+    static WORD: AtomicU32 = AtomicU32::new(0);
     extern "C" fn zero() {
         WORD.store(0, Ordering::Relaxed);
     }
