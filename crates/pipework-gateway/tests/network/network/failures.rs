@@ -93,7 +93,7 @@ fn smbd_killed() {
     let server = fixture.serve(&ServerPlan::new("survivor", true, Behavior::Echo));
     let client = hold_open(&fixture, "survivor");
     server.line();
-    kill_smbd(&fixture);
+    fixture.samba.kill();
     let lines = client.lines();
     assert!(lines[0].starts_with("lost") || lines[0].starts_with("error"), "{lines:?}");
     assert_eq!(server.line(), "done echo", "the server sees the close");
@@ -102,18 +102,10 @@ fn smbd_killed() {
     matrix::note("impacket", "any", "smbd killed", "the connection is lost; the server sees the close");
 }
 
-/// Kills smbd. `Samba::kill` would make its guard remove all files.
-fn kill_smbd(fixture: &Fixture) {
-    let file = fixture.samba.conf().with_file_name("pid").join("smbd.pid");
-    let first = fs::read_to_string(file).unwrap().trim().to_owned();
-    Command::new("pkill").args(["-KILL", "-P", &first]).status().unwrap();
-    assert!(Command::new("kill").args(["-s", "KILL", &first]).status().unwrap().success());
-}
-
 fn smbd_restarted() {
     let fixture = Fixture::new(&Setup::default(), &[]);
     let _server = fixture.serve(&ServerPlan::new("restarted", true, Behavior::Echo));
-    kill_smbd(&fixture);
+    fixture.samba.kill();
     let mut smbd = RestartedSmbd::start(&fixture);
     wait_until("smbd answers", || {
         // It does not start while the system still has the dead process.
