@@ -3,7 +3,7 @@
 use crate::{
     journal::now,
     plan::NAME,
-    process::{Running, die_with_parent, say, this_program},
+    process::{Running, die_with_parent, note_interrupts, say, this_program},
 };
 use pipework::{ClientOptions, NamedPipe, PipeStream};
 use rustix::event::{Timespec, poll};
@@ -21,6 +21,7 @@ const ASLEEP: Timespec = Timespec { tv_sec: 0, tv_nsec: 3_000_000 };
 
 /// Runs the measurement in a process that has a directory for its pipes.
 pub(crate) fn run(samples: u32) -> ExitCode {
+    note_interrupts();
     let directory = tempfile::Builder::new().prefix("pipework-faults-").tempdir().unwrap();
     let words = ["dying".to_owned(), "--samples".to_owned(), samples.to_string()];
     let status = this_program(&words, directory.path()).status().unwrap();

@@ -5,15 +5,33 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead, BufReader, Write},
+    os::unix::process::CommandExt,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, channel},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 /// The exit code of what can't run here; the last line printed says why.
 pub(crate) const CANNOT: u8 = 77;
+
+/// The exit code after an interrupt.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+static IS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// From now on an interrupt does not end this process: what runs is finished, and its directory removed.
+pub(crate) fn note_interrupts() {
+    ctrlc::set_handler(|| IS_INTERRUPTED.store(true, Ordering::Relaxed)).unwrap();
+}
+
+pub(crate) fn is_interrupted() -> bool {
+    IS_INTERRUPTED.load(Ordering::Relaxed)
+}
 
 /// Ends this process when its parent ends, however that ends.
 pub(crate) fn die_with_parent() {
@@ -59,10 +77,10 @@ impl Held {
 pub(crate) fn this_program(words: &[String], pipes: &Path) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("pipework-faults").args(words).env("PIPEWORK_DIR", pipes).stdin(Stdio::null());
+    // An interrupt of the terminal is for the driver alone.
+    command.process_group(0);
     command
 }
-
-use std::os::unix::process::CommandExt;
 
 /// A process whose lines are read while it runs.
 #[derive(Debug)]

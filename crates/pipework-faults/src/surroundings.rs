@@ -6,7 +6,7 @@ use crate::{
     limit::Limit,
     oom,
     pair::{Pair, Short},
-    process::{CANNOT, die_with_parent, say, this_program},
+    process::{CANNOT, INTERRUPTED, die_with_parent, is_interrupted, note_interrupts, say, this_program},
 };
 use nix::{
     mount::{MsFlags, mount},
@@ -30,6 +30,7 @@ const ALL: [(&str, Work); 6] = [
 
 /// Runs each in a process of its own, since some change what the process sees of the system.
 pub(crate) fn run(only: Option<&str>) -> ExitCode {
+    note_interrupts();
     let mut has_failed = false;
     for (name, _) in ALL.iter().filter(|(name, _)| only.is_none_or(|only| name.contains(only))) {
         let begun = now();
@@ -44,6 +45,9 @@ pub(crate) fn run(only: Option<&str>) -> ExitCode {
         };
         has_failed |= verdict == "FAILED";
         println!("{verdict} {name} ({time:.1?})");
+        if is_interrupted() {
+            return ExitCode::from(INTERRUPTED);
+        }
     }
     if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -4,7 +4,7 @@ use crate::{
     args::SweepArgs,
     plan::{Mode, Point, Setup, Side, Step, Surface},
     point::{self, Outcome},
-    process::CANNOT,
+    process::{self, CANNOT, INTERRUPTED},
     table::Table,
 };
 use clap::ValueEnum;
@@ -13,19 +13,14 @@ use std::{
     process::ExitCode,
     sync::{
         Mutex, RwLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
-/// The exit code after an interrupt.
-const INTERRUPTED: u8 = 130;
 /// How often progress is printed.
 const PROGRESS: Duration = Duration::from_secs(15);
-
-/// Set by an interrupt: what runs is finished, and its directory removed.
-static IS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Runs one point and shows everything about it.
 pub(crate) fn run_one(point: &Point) -> ExitCode {
@@ -49,7 +44,7 @@ fn cannot(error: &io::Error) -> ExitCode {
 }
 
 pub(crate) fn run(args: &SweepArgs) -> ExitCode {
-    ctrlc::set_handler(|| IS_INTERRUPTED.store(true, Ordering::Relaxed)).unwrap();
+    process::note_interrupts();
     let jobs = args.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(2, usize::from));
     let sweep = Sweep { begun: Instant::now(), table: Mutex::default(), alone: RwLock::new(()) };
     let points = match sweep.count_calls(args, jobs) {
@@ -60,7 +55,7 @@ pub(crate) fn run(args: &SweepArgs) -> ExitCode {
     sweep.in_parallel(&points, jobs, |point| sweep.run_point(point));
     let table = sweep.table.into_inner().unwrap();
     println!("\n{table}{} points in {:.0?}", points.len(), sweep.begun.elapsed());
-    if IS_INTERRUPTED.load(Ordering::Relaxed) {
+    if process::is_interrupted() {
         println!("interrupted: not all of them were run");
         return ExitCode::from(INTERRUPTED);
     }
@@ -195,7 +190,7 @@ impl Sweep {
         thread::scope(|scope| {
             for _ in 0..jobs.max(1) {
                 scope.spawn(|| {
-                    while !IS_INTERRUPTED.load(Ordering::Relaxed) {
+                    while !process::is_interrupted() {
                         let index = next.fetch_add(1, Ordering::Relaxed);
                         let Some(item) = items.get(index) else { return };
                         work(item);
