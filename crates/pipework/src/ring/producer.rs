@@ -23,8 +23,8 @@ pub(crate) struct Producer {
     payload_read: u64,
     /// Which index lies at the beginning of the ring: the truth.
     base: u64,
-    /// From which tail on it pays to ask whether the consumer has read all.
-    next_look: u64,
+    /// A write that ends within this index stays where it falls.
+    stays_until: u64,
     /// How far from its beginning the ring was touched before it began where it does, since memory was last released.
     touched: u64,
     /// Whether data was published since that was last asked.
@@ -43,7 +43,7 @@ impl Producer {
             head: 0,
             payload_read: 0,
             base: 0,
-            next_look: 0,
+            stays_until: FRONT_LEN,
             touched: 0,
             published: false,
         })
@@ -139,14 +139,15 @@ impl Producer {
         Ok(self.head == self.tail)
     }
 
-    /// The next write asks whether the consumer has read all: it is likely now.
+    /// The next write beyond the front of the ring asks whether the consumer has read all: it is likely now.
     pub(crate) fn look_soon(&mut self) {
-        self.next_look = self.tail;
+        self.stays_until = self.base + FRONT_LEN;
     }
 
     /// Gives memory back that a burst took, if all of it was read; says whether it did.
     pub(crate) fn release_unused(&mut self) -> Result<bool, Corrupt> {
-        if self.touched.max(self.tail - self.base) < RELEASED_MIN || !self.is_drained()? {
+        let touched = self.touched.max(self.tail - self.base).min(self.lane.capacity);
+        if touched < RELEASED_MIN || !self.is_drained()? {
             return Ok(false);
         }
         // What is written next lies at the front, which stays. So what is read next does, too.
@@ -159,20 +160,21 @@ impl Producer {
     }
 
     /// Chooses where the next `len` bytes lie: at the front of the ring, if it is empty and they would lie beyond the front.
+    fn choose_place(&mut self, len: u64) -> Result<(), Corrupt> {
+        if self.tail + len <= self.stays_until { Ok(()) } else { self.leave_front() }
+    }
+
+    /// Begins anew if the ring is empty.
     ///
     /// The head that it knows may be old, and a look at the shared one takes a cache line from the consumer. While the
     /// consumer does not keep up, each look is as far from the one before as the ring was used, so a stream hardly looks.
-    fn choose_place(&mut self, len: u64) -> Result<(), Corrupt> {
-        let used = self.tail - self.base;
-        if used + len <= FRONT_LEN || used == 0 {
-            return Ok(());
-        }
-        if self.head != self.tail && self.tail >= self.next_look {
-            self.refresh()?;
-            self.next_look = self.tail + used.clamp(FRONT_LEN, self.lane.capacity);
-        }
-        if self.head == self.tail {
+    #[cold]
+    fn leave_front(&mut self) -> Result<(), Corrupt> {
+        if self.is_drained()? {
             self.rebase();
+        } else {
+            let used = self.tail - self.base;
+            self.stays_until = self.tail + used.max(FRONT_LEN).min(self.lane.capacity);
         }
         Ok(())
     }
@@ -181,7 +183,7 @@ impl Producer {
     fn rebase(&mut self) {
         self.touched = self.touched.max(self.tail - self.base);
         self.base = self.tail;
-        self.next_look = self.tail;
+        self.stays_until = self.base + FRONT_LEN;
         // SYNC POINT base: Relaxed, since the Release of the next tail orders it.
         self.memory.store(Word::Base(self.lane.direction), self.base, Ordering::Relaxed);
     }

@@ -359,7 +359,7 @@ fn what_is_answered_stays_at_the_front_of_the_ring() {
             };
             assert_eq!(received, sent);
         }
-        assert!(base(&memory) > 60 * FRONT_LEN, "it begins anew with each page");
+        assert!(base(&memory) > 300_000, "it begins anew again and again");
         let mut now = vec![0; beyond.len()];
         memory.copy_out(at, &mut now);
         assert!(now == beyond, "nothing but the front was touched");
@@ -369,18 +369,18 @@ fn what_is_answered_stays_at_the_front_of_the_ring() {
 #[test]
 fn a_ring_in_use_begins_where_it_does() {
     let (memory, _, mut producer, mut consumer) = ring(false, 1 << 16);
-    assert_eq!(producer.write_bytes(&[1; 5000]), Ok(5000));
+    assert_eq!(producer.write_bytes(&[1; 10_000]), Ok(10_000));
     consumer.front().unwrap();
-    assert_eq!(consumer.take(&mut [0; 4999]), 4999);
-    assert_eq!(producer.write_bytes(&[2; 5000]), Ok(5000));
+    assert_eq!(consumer.take(&mut [0; 9_999]), 9_999);
+    assert_eq!(producer.write_bytes(&[2; 10_000]), Ok(10_000));
     assert_eq!((base(&memory), producer.release_unused()), (0, Ok(false)), "a byte is unread");
     // It is known only after a look, and the next one is as far as the ring was used.
     consumer.front().unwrap();
-    assert_eq!(consumer.take(&mut [0; 5001]), 1);
+    assert_eq!(consumer.take(&mut [0; 10_001]), 1);
     consumer.front().unwrap();
-    assert_eq!(consumer.take(&mut [0; 5001]), 5000);
+    assert_eq!(consumer.take(&mut [0; 10_001]), 10_000);
     assert_eq!(producer.write_bytes(&[3; 10]), Ok(10));
-    assert_eq!(base(&memory), 10_000);
+    assert_eq!(base(&memory), 20_000);
     consumer.front().unwrap();
     let mut buf = [0; 11];
     assert_eq!((consumer.take(&mut buf), buf), (10, [3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 0]));
