@@ -81,9 +81,9 @@ mod mapped {
                     unsafe { std::alloc::dealloc(self.base.as_ptr(), self.layout) }
                 }
             }
-            let layout = std::alloc::Layout::from_size_align(len, 4096).unwrap();
+            let layout = std::alloc::Layout::from_size_align(len, 4096).expect("a length that fits");
             // SAFETY: the layout is not empty, since a ring has a control page.
-            let base = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }).unwrap();
+            let base = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }).expect("memory");
             // SAFETY: the allocation is aligned to a page, lives until `Heap` is dropped, and nothing refers
             // to it.
             unsafe { Memory::new(base, len, Box::new(Heap { base, layout })) }
