@@ -2,7 +2,7 @@
 //! what its ends make of that.
 
 use std::{
-    io::{IoSlice, Read},
+    io::{IoSlice, Read, Write as _},
     mem::MaybeUninit,
     os::fd::{AsFd, OwnedFd},
     sync::mpsc,
@@ -84,7 +84,7 @@ struct Write {
     call: fn(&dyn End, &[u8]) -> Outcome<usize>,
 }
 
-const QUOTA: usize = 4096;
+const QUOTA: u16 = 4096;
 
 fn writes() -> Vec<Write> {
     let message = |end: &dyn End, data: &[u8]| end.write_message(data).map(|()| data.len());
@@ -97,12 +97,14 @@ fn writes() -> Vec<Write> {
     let of = |name, mode, len, call| Write { name, mode, len, call };
     vec![
         of("write, bytes", PipeMode::Byte, 100, |end, data| end.write(data)),
-        of("write, bytes over the quota", PipeMode::Byte, QUOTA + 1000, |end, data| end.write(data)),
+        of("write, bytes over the quota", PipeMode::Byte, usize::from(QUOTA) + 1000, |end, data| {
+            end.write(data)
+        }),
         of("write_vectored, bytes", PipeMode::Byte, 100, vectored),
         of("try_write, bytes", PipeMode::Byte, 100, attempt),
         of("write, a message", PipeMode::Message, 100, |end, data| end.write(data)),
         of("write_message", PipeMode::Message, 100, message),
-        of("write_message over the quota", PipeMode::Message, QUOTA + 1000, message),
+        of("write_message over the quota", PipeMode::Message, usize::from(QUOTA) + 1000, message),
         of("write_message, large", PipeMode::Message, 100_000, message),
         of("write_vectored, a message", PipeMode::Message, 100, vectored),
         of("try_write, a message", PipeMode::Message, 100, attempt),
@@ -115,8 +117,7 @@ fn writes() -> Vec<Write> {
 /// Reads what was published by now, and answers a transaction; the bytes, and in how many messages.
 fn take_published(reader: &dyn End, write: &Write) -> (usize, usize) {
     let (mut bytes, mut count) = (0, 0);
-    loop {
-        let Ok(seen) = reader.peek(0) else { break };
+    while let Ok(seen) = reader.peek(0) {
         if write.mode == PipeMode::Message && seen.message_left.is_some() {
             bytes += reader.read_message(1 << 20).unwrap().unwrap().len();
             count += 1;
@@ -176,7 +177,7 @@ fn shortage_of_anything_sends_a_message_once_or_fails(here: &dyn Surface) {
     for write in writes() {
         for failing in FAILING {
             let mut spec = Spec::new(&unique());
-            (spec.in_len, spec.out_len, spec.mode) = (QUOTA as u32, QUOTA as u32, write.mode);
+            (spec.in_len, spec.out_len, spec.mode) = (QUOTA.into(), QUOTA.into(), write.mode);
             let (server, client) = pair(here, &spec);
             if write.name.starts_with("try") && client.tries().is_none() {
                 continue;
@@ -201,7 +202,9 @@ fn shortage_of_anything_sends_a_message_once_or_fails(here: &dyn Surface) {
             let returned = outcome.map_err(|fault| fault.text);
             let row =
                 format!("{}: {} fails{error}: {bytes} bytes published, {returned:?}", write.name, failing.0);
-            println!("{row}");
+            let mut stdout = std::io::stdout().lock();
+            writeln!(stdout, "{row}").unwrap();
+            drop(stdout);
             if !is_right {
                 wrong.push(row);
             }
@@ -299,7 +302,7 @@ fn shortage_of_memory_loses_no_wake_up() {
             let reading = blocked(scope, || (&server).read(&mut [0; 9]).unwrap());
             scope.spawn(|| {
                 fail_calls(&[libc::SYS_sendto], libc::ENOBUFS);
-                assert_eq!((&client).write(b"x").unwrap(), 1, "it was published");
+                assert_eq!(client.write(b"x").unwrap(), 1, "it was published");
             });
             // Nothing of its own to ring for.
             wait_until(|| {
