@@ -53,8 +53,9 @@ pub fn hostile_writer(bytes: &[u8]) {
     };
     let Some(lane) = geometry.lane(Direction::Inbound) else { return };
     while !input.0.is_empty() {
-        match input.byte() % 6 {
+        match input.byte() % 7 {
             0 => memory.store(Word::Tail(Direction::Inbound), input.number(), Ordering::Release),
+            6 => memory.store(Word::Base(Direction::Inbound), input.number(), Ordering::Release),
             1 => {
                 let at = lane.place(input.number(), 0);
                 let payload = [(); 16].map(|()| input.byte());
