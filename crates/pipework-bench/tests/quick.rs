@@ -38,7 +38,7 @@ const OTHERS: &[&str] = &[
 ];
 #[cfg(target_os = "linux")]
 const IDLE_CONNECTIONS: &[&str] =
-    &["100 idle connections", "1000 idle connections", "10000 idle connections", "memory after traffic"];
+    &["100 idle connections", "1000 idle connections", "10000 idle connections"];
 #[cfg(not(target_os = "linux"))]
 const IDLE_CONNECTIONS: &[&str] = &[];
 

@@ -3,7 +3,6 @@
 mod connections;
 mod fan_out;
 mod idle_connections;
-mod memory_after_traffic;
 mod one_way;
 mod pace;
 mod round_trip;
@@ -21,7 +20,6 @@ use crate::{
 pub(crate) use idle_connections::{
     CLIENT_DESCRIPTORS, IDLE_CPU_TIME, MEMORY, ROUND_TRIP_AMONG_IDLE, ROUND_TRIP_RATIO, SERVER_DESCRIPTORS,
 };
-pub(crate) use memory_after_traffic::{AFTER_BURST, AFTER_ROUND_TRIPS};
 pub(crate) use round_trip::PERCENTILES;
 
 /// The figures of a sample, by metric.
@@ -54,8 +52,6 @@ pub(crate) enum Kind {
     FanOut,
     /// How many connections.
     IdleConnections(u32),
-    /// How many connections.
-    MemoryAfterTraffic(u32),
 }
 
 /// What a measure needs of a competitor.
@@ -134,7 +130,6 @@ const ALL: &[Measure] = &[
     measure("100 idle connections", Kind::IdleConnections(100), Role::IdleConnections, 64, DEFAULTS),
     measure("1000 idle connections", Kind::IdleConnections(1_000), Role::IdleConnections, 64, DEFAULTS),
     measure("10000 idle connections", Kind::IdleConnections(10_000), Role::IdleConnections, 64, DEFAULTS),
-    measure("memory after traffic", Kind::MemoryAfterTraffic(200), Role::IdleConnections, 64, DEFAULTS),
 ];
 
 /// All measures that this system supports, in the order of the report.
@@ -157,7 +152,6 @@ impl Measure {
             Kind::Throughput | Kind::FanOut => GIGABYTES_PER_SECOND,
             Kind::Messages | Kind::Connections | Kind::AnsweredConnections => PER_SECOND,
             Kind::IdleConnections(_) => idle_connections::unit(metric),
-            Kind::MemoryAfterTraffic(_) => memory_after_traffic::UNIT,
         }
     }
 
@@ -200,7 +194,6 @@ impl Measure {
             Kind::AnsweredConnections => connections::time_server::<S>(peer, true),
             Kind::FanOut => fan_out::time_server::<S>(peer, self.len),
             Kind::IdleConnections(count) => idle_connections::time_server::<S>(count, peer, self.len),
-            Kind::MemoryAfterTraffic(count) => memory_after_traffic::time_server::<S>(count, peer, self.len),
             _ => Err(unsuitable(self, peer.args())),
         }
     }
@@ -212,7 +205,6 @@ impl Measure {
             Kind::AnsweredConnections => connections::run_clients::<S>(args, true),
             Kind::FanOut => fan_out::run_clients::<S>(args, self.len),
             Kind::IdleConnections(_) => idle_connections::run_clients::<S>(args, self.len),
-            Kind::MemoryAfterTraffic(_) => memory_after_traffic::run_clients::<S>(args),
             _ => Err(unsuitable(self, args)),
         }
     }

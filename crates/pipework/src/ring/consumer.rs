@@ -44,8 +44,6 @@ pub(crate) struct Consumer {
     payload: u64,
     /// The producer's last claim that was checked.
     tail: u64,
-    /// The producer's last claim of what lies at the beginning of the ring, which was checked too.
-    base: u64,
     current: Option<Current>,
     /// Whether room was published since that was last asked.
     published: bool,
@@ -55,16 +53,7 @@ impl Consumer {
     /// The reading half of `direction`; `None` where the pipe does not have it.
     pub(crate) fn new(memory: Arc<Memory>, geometry: &Geometry, direction: Direction) -> Option<Consumer> {
         let lane = geometry.lane(direction)?;
-        Some(Consumer {
-            memory,
-            lane,
-            head: 0,
-            payload: 0,
-            tail: 0,
-            base: 0,
-            current: None,
-            published: false,
-        })
+        Some(Consumer { memory, lane, head: 0, payload: 0, tail: 0, current: None, published: false })
     }
 
     /// Whether it has published room, so that a writer may have to be woken, since this was last asked.
@@ -199,21 +188,12 @@ impl Consumer {
         if tail < self.tail || tail - self.head > self.lane.capacity {
             return Err(Corrupt("the writer says that it wrote more than there is room for"));
         }
-        // Only an empty ring begins elsewhere, so while something is unread there is nothing to look for.
-        if self.tail == self.head && tail != self.tail {
-            // SYNC POINT base: Relaxed, since the Acquire above orders it.
-            let base = self.memory.load(Word::Base(self.lane.direction), Ordering::Relaxed);
-            if base != self.base && base != self.head {
-                return Err(Corrupt("the writer says that the ring begins where it can't"));
-            }
-            self.base = base;
-        }
         self.tail = tail;
         Ok(())
     }
 
     fn copy_out(&self, index: u64, buf: &mut [u8]) {
-        let (at, until_end) = self.lane.place(index, self.base);
+        let (at, until_end) = self.lane.place(index);
         let (first, rest) = buf.split_at_mut(until_end.min(buf.len()));
         self.memory.copy_out(at, first);
         if !rest.is_empty() {

@@ -53,18 +53,17 @@ pub fn hostile_writer(bytes: &[u8]) {
     };
     let Some(lane) = geometry.lane(Direction::Inbound) else { return };
     while !input.0.is_empty() {
-        match input.byte() % 7 {
+        match input.byte() % 6 {
             0 => memory.store(Word::Tail(Direction::Inbound), input.number(), Ordering::Release),
-            6 => memory.store(Word::Base(Direction::Inbound), input.number(), Ordering::Release),
             1 => {
-                let at = lane.place(input.number(), 0);
+                let at = lane.place(input.number());
                 let payload = [(); 16].map(|()| input.byte());
                 memory.copy_in(at.0, &payload[..payload.len().min(at.1)]);
             }
             2 => {
                 // A header that could be true, where one is expected.
                 let record = Record { len: input.number(), attached: input.byte() & 1 == 1 };
-                let at = lane.place(input.number().wrapping_mul(HEADER_LEN), 0);
+                let at = lane.place(input.number().wrapping_mul(HEADER_LEN));
                 memory.copy_in(at.0, &record.encode());
             }
             3 => {

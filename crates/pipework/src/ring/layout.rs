@@ -4,13 +4,8 @@
 const CONTROL_LEN: usize = 4096;
 /// Words that different ends write lie this far apart: two cache lines, since processors fetch lines in pairs.
 const LINE: usize = 128;
-/// The smallest ring; a page. Here and below loom has less to look at.
-const CAPACITY_MIN: u64 = if cfg!(loom) { 64 } else { 4096 };
-/// The front of a ring, where a producer stays as long as its consumer keeps up. With one page instead of two, a stream of
-/// small messages looks twice as often whether that is so.
-pub(super) const FRONT_LEN: u64 = if cfg!(loom) { 4 } else { 2 * 4096 };
-/// How much a burst must have touched so that giving it back pays.
-pub(super) const RELEASED_MIN: u64 = 2 * FRONT_LEN;
+/// The smallest ring; a page.
+const CAPACITY_MIN: u64 = 4096;
 /// How much of a stream is copied before it is published, so that the other end copies at the same time. Half
 /// of it took a tenth more time for publishing, twice as much a tenth more for waiting.
 pub(crate) const PIECE_LEN: usize = 32 * 1024;
@@ -47,8 +42,6 @@ pub(crate) enum Direction {
 pub(super) enum Word {
     /// How far the producer has published, in ring bytes since the beginning.
     Tail(Direction),
-    /// Which ring byte lies at the beginning of the ring; the producer moves it while the ring is empty.
-    Base(Direction),
     /// How far the consumer has read, in ring bytes since the beginning.
     Head(Direction),
     /// How much payload the consumer has read; differs from the head by the records' headers.
@@ -66,10 +59,7 @@ impl Word {
     pub(super) fn offset(self) -> usize {
         match self {
             Word::Tail(Direction::Inbound) => 0,
-            // Beside the tail: the consumer looks at it after a new tail, and so has the line.
-            Word::Base(Direction::Inbound) => 8,
             Word::Tail(Direction::Outbound) => LINE,
-            Word::Base(Direction::Outbound) => LINE + 8,
             Word::Head(Direction::Inbound) => 2 * LINE,
             Word::Payload(Direction::Inbound) => 2 * LINE + 8,
             Word::Head(Direction::Outbound) => 3 * LINE,
@@ -138,10 +128,9 @@ impl Geometry {
 }
 
 impl Lane {
-    /// Where the ring byte `index` lies in the memory if `base` lies at the beginning of the ring, and how many bytes follow
-    /// it up to the end of the ring.
-    pub(super) fn place(&self, index: u64, base: u64) -> (usize, usize) {
-        let within = index.wrapping_sub(base) & (self.capacity - 1);
+    /// Where the ring byte `index` lies in the memory, and how many bytes follow it up to the end of the ring.
+    pub(super) fn place(&self, index: u64) -> (usize, usize) {
+        let within = index & (self.capacity - 1);
         // Both fit: the capacity does, as the geometry was made.
         let at = self.offset + usize::try_from(within).unwrap_or(0);
         (at, usize::try_from(self.capacity - within).unwrap_or(0))

@@ -2,7 +2,7 @@
 
 use super::{
     Corrupt, Direction, Geometry, Memory,
-    layout::{FRONT_LEN, Lane, RELEASED_MIN, Word},
+    layout::{Lane, Word},
     record::{HEADER_LEN, Record},
     sync::Ordering,
 };
@@ -21,12 +21,6 @@ pub(crate) struct Producer {
     head: u64,
     /// The consumer's last claim of the payload it has read.
     payload_read: u64,
-    /// Which index lies at the beginning of the ring: the truth.
-    base: u64,
-    /// A write that ends within this index stays where it falls.
-    stays_until: u64,
-    /// How far from its beginning the ring was touched before it began where it does, since memory was last released.
-    touched: u64,
     /// Whether data was published since that was last asked.
     published: bool,
 }
@@ -35,18 +29,7 @@ impl Producer {
     /// The writing half of `direction`; `None` where the pipe does not have it.
     pub(crate) fn new(memory: Arc<Memory>, geometry: &Geometry, direction: Direction) -> Option<Producer> {
         let lane = geometry.lane(direction)?;
-        Some(Producer {
-            memory,
-            lane,
-            tail: 0,
-            payload: 0,
-            head: 0,
-            payload_read: 0,
-            base: 0,
-            stays_until: FRONT_LEN,
-            touched: 0,
-            published: false,
-        })
+        Some(Producer { memory, lane, tail: 0, payload: 0, head: 0, payload_read: 0, published: false })
     }
 
     /// Whether it has published data, so that a reader may have to be woken, since this was last asked.
@@ -68,7 +51,6 @@ impl Producer {
         let len = usize::try_from(free.min(wanted)).unwrap_or(usize::MAX);
         let Some((now, _)) = bytes.split_at_checked(len) else { return Ok(0) };
         if len > 0 {
-            self.choose_place(free.min(wanted))?;
             self.copy_in(self.tail, now);
             self.payload += free.min(wanted);
             self.publish(self.tail + free.min(wanted));
@@ -87,7 +69,6 @@ impl Producer {
         if !self.has_room(len)? {
             return Ok(false);
         }
-        self.choose_place(Record { len, attached: false }.ring_len())?;
         let mut at = self.tail + HEADER_LEN;
         for part in parts {
             self.copy_in(at, part);
@@ -110,11 +91,8 @@ impl Producer {
     }
 
     /// Announces a message of `len` bytes that lies elsewhere; only after `has_room`.
-    pub(crate) fn announce_attached(&mut self, len: u64) -> Result<(), Corrupt> {
-        let record = Record { len, attached: true };
-        self.choose_place(record.ring_len())?;
-        self.publish_record(record);
-        Ok(())
+    pub(crate) fn announce_attached(&mut self, len: u64) {
+        self.publish_record(Record { len, attached: true });
     }
 
     /// Whether no more than the quota is unread, so that a write may return.
@@ -137,55 +115,6 @@ impl Producer {
     pub(crate) fn is_drained(&mut self) -> Result<bool, Corrupt> {
         self.refresh()?;
         Ok(self.head == self.tail)
-    }
-
-    /// The next write beyond the front of the ring asks whether the consumer has read all: it is likely now.
-    pub(crate) fn look_soon(&mut self) {
-        self.stays_until = self.base + FRONT_LEN;
-    }
-
-    /// Gives memory back that a burst took, if all of it was read; says whether it did.
-    pub(crate) fn release_unused(&mut self) -> Result<bool, Corrupt> {
-        let touched = self.touched.max(self.tail - self.base).min(self.lane.capacity);
-        if touched < RELEASED_MIN || !self.is_drained()? {
-            return Ok(false);
-        }
-        // What is written next lies at the front, which stays. So what is read next does, too.
-        self.rebase();
-        self.touched = 0;
-        let [front_len, len] =
-            [FRONT_LEN, self.lane.capacity - FRONT_LEN].map(|len| usize::try_from(len).unwrap_or(0));
-        self.memory.release(self.lane.offset + front_len, len);
-        Ok(true)
-    }
-
-    /// Chooses where the next `len` bytes lie: at the front of the ring, if it is empty and they would lie beyond the front.
-    fn choose_place(&mut self, len: u64) -> Result<(), Corrupt> {
-        if self.tail + len <= self.stays_until { Ok(()) } else { self.leave_front() }
-    }
-
-    /// Begins anew if the ring is empty.
-    ///
-    /// The head that it knows may be old, and a look at the shared one takes a cache line from the consumer. While the
-    /// consumer does not keep up, each look is as far from the one before as the ring was used, so a stream hardly looks.
-    #[cold]
-    fn leave_front(&mut self) -> Result<(), Corrupt> {
-        if self.is_drained()? {
-            self.rebase();
-        } else {
-            let used = self.tail - self.base;
-            self.stays_until = self.tail + used.max(FRONT_LEN).min(self.lane.capacity);
-        }
-        Ok(())
-    }
-
-    /// Lets the tail lie at the beginning of the ring; only while the consumer has read all.
-    fn rebase(&mut self) {
-        self.touched = self.touched.max(self.tail - self.base);
-        self.base = self.tail;
-        self.stays_until = self.base + FRONT_LEN;
-        // SYNC POINT base: Relaxed, since the Release of the next tail orders it.
-        self.memory.store(Word::Base(self.lane.direction), self.base, Ordering::Relaxed);
     }
 
     fn fits(&self, record: Record) -> bool {
@@ -228,7 +157,7 @@ impl Producer {
     }
 
     fn copy_in(&self, index: u64, bytes: &[u8]) {
-        let (at, until_end) = self.lane.place(index, self.base);
+        let (at, until_end) = self.lane.place(index);
         let (first, rest) = bytes.split_at(until_end.min(bytes.len()));
         self.memory.copy_in(at, first);
         if !rest.is_empty() {

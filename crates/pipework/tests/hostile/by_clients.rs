@@ -15,9 +15,6 @@ use std::{
 pub(crate) const CASES: &[Case] = &[
     ("client_lies_of_its_tail", lies_of_its_tail),
     ("client_lies_of_its_head", lies_of_its_head),
-    ("client_lies_of_where_its_ring_begins", lies_of_its_base),
-    ("client_moves_its_ring_all_the_time", moves_its_base_all_the_time),
-    ("client_writes_where_its_peers_ring_begins", writes_its_peers_base),
     ("client_leaves_odd_marks", leaves_odd_marks),
     ("client_rings_odd_bells", rings_odd_bells),
     ("client_punches_holes", punches_holes),
@@ -81,80 +78,6 @@ fn lies_of_its_head() {
     assert_eq!(end.write(&full).unwrap(), full.len());
     expect(end.write(b"more"), PipeErrorKind::TimedOut, "nothing was read");
     expect(end.drain(), PipeErrorKind::TimedOut, "nothing was read");
-    victim.expect_well();
-}
-
-/// The base that is believed is the one before and the reader's own head, and nothing else.
-fn lies_of_its_base() {
-    let victim = Victim::new(PipeMode::Byte, QUOTA);
-    for base in [1, 16, 4096, 8192, 1 << 63, u64::MAX] {
-        let (client, mut end) = victim.attack_linked();
-        client.map.set(word::IN_BASE, base);
-        client.publish(b"0123456789", 10);
-        expect(end.read(&mut [0; 8]), PipeErrorKind::Corrupt, &format!("a base of {base}"));
-        expect(end.peek(&mut [0; 8]), PipeErrorKind::Corrupt, "it stays so");
-        expect(end.write(b"x"), PipeErrorKind::Corrupt, "in both directions");
-    }
-    for base in [1, 9, 11, 10 + 8192, u64::MAX] {
-        let (client, mut end) = victim.attack_linked();
-        client.publish(b"0123456789", 10);
-        assert_eq!(end.read(&mut [0; 64]).unwrap(), 10);
-        client.map.set(word::IN_BASE, base);
-        expect(end.read(&mut [0; 64]), PipeErrorKind::TimedOut, "without news nothing is looked at");
-        client.publish(b"", 20);
-        expect(end.read(&mut [0; 64]), PipeErrorKind::Corrupt, &format!("a base of {base} after 10"));
-    }
-    // An honest one, then one that goes back.
-    let (client, mut end) = victim.attack_linked();
-    let mut buf = [0; 64];
-    client.publish(b"0123456789", 10);
-    assert_eq!(end.read(&mut buf).unwrap(), 10);
-    client.map.set(word::IN_BASE, 10);
-    client.publish(b"abc", 13);
-    assert_eq!((end.read(&mut buf).unwrap(), &buf[..3]), (3, &b"abc"[..]));
-    client.map.set(word::IN_BASE, 0);
-    client.publish(b"", 14);
-    expect(end.read(&mut buf), PipeErrorKind::Corrupt, "a base that goes back");
-    // One that changes while something is unread is not looked at: the place of that is known.
-    let (client, mut end) = victim.attack_linked();
-    client.publish(b"0123456789", 10);
-    assert_eq!(end.read(&mut [0; 4]).unwrap(), 4);
-    client.map.set(word::IN_BASE, 4);
-    client.publish(b"0123456789abc", 13);
-    assert_eq!((end.read(&mut buf).unwrap(), &buf[..9]), (9, &b"456789abc"[..]));
-    victim.expect_well();
-}
-
-/// Whatever is read is a length that can be, or the end of this connection.
-fn moves_its_base_all_the_time() {
-    for mode in [PipeMode::Byte, PipeMode::Message] {
-        let victim = Victim::new(mode, QUOTA);
-        for seed in 0..20_u64 {
-            let (client, mut end) = victim.attack_linked();
-            let map = &client.map;
-            meanwhile(
-                // Often the head of the reader, which can be true.
-                |round| {
-                    let head = map.get(word::IN_HEAD);
-                    map.set(word::IN_BASE, if round % 4 == 0 { head ^ seed } else { head });
-                },
-                || survive(&client, &mut end),
-            );
-        }
-        victim.expect_well();
-    }
-}
-
-/// The word of the other direction is the server's own: it writes it and never reads it.
-fn writes_its_peers_base() {
-    let victim = Victim::new(PipeMode::Byte, QUOTA);
-    let (client, mut end) = victim.attack_linked();
-    for round in 1..40 {
-        client.map.set(word::OUT_BASE, round * 0x0101_0101_0101);
-        assert_eq!(end.write(&[1; 1000]).unwrap(), 1000);
-        client.map.set(word::OUT_HEAD, round * 1000);
-    }
-    end.drain().unwrap();
     victim.expect_well();
 }
 

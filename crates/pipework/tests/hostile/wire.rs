@@ -51,9 +51,6 @@ pub(crate) struct Shape {
     pub(crate) out_quota: u32,
 }
 
-/// The version of the hello.
-pub(crate) const VERSION: u32 = 2;
-
 /// The payload begins after the page of the words.
 pub(crate) const PAYLOAD: usize = 4096;
 
@@ -72,7 +69,7 @@ impl Shape {
         let mut bytes = [0; 40];
         let flags = 6 | u32::from(self.messages);
         bytes[..8].copy_from_slice(b"pipework");
-        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[8..12].copy_from_slice(&1_u32.to_le_bytes());
         bytes[12..16].copy_from_slice(&flags.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.incarnation.to_le_bytes());
         bytes[24..28].copy_from_slice(&self.in_quota.to_le_bytes());
@@ -84,9 +81,7 @@ impl Shape {
 /// Offsets of the shared words.
 pub(crate) mod word {
     pub(crate) const IN_TAIL: usize = 0;
-    pub(crate) const IN_BASE: usize = 8;
     pub(crate) const OUT_TAIL: usize = 128;
-    pub(crate) const OUT_BASE: usize = 136;
     pub(crate) const IN_HEAD: usize = 256;
     pub(crate) const OUT_HEAD: usize = 384;
     pub(crate) const OUT_PAYLOAD: usize = 392;

@@ -4,7 +4,7 @@
 use super::super::{
     CloseState, Consumer, Corrupt, Direction, Front, Geometry, Interest, Memory, Producer, Side, WaitKind,
     WaitWords, Wake,
-    layout::{FRONT_LEN, Word},
+    layout::Word,
     record::{HEADER_LEN, MESSAGE_LEN_MAX, Record},
     sync::Ordering,
 };
@@ -35,7 +35,6 @@ fn read(consumer: &mut Consumer) -> Option<Vec<u8>> {
 const TAIL: Word = Word::Tail(Direction::Inbound);
 const HEAD: Word = Word::Head(Direction::Inbound);
 const PAYLOAD: Word = Word::Payload(Direction::Inbound);
-const BASE: Word = Word::Base(Direction::Inbound);
 
 proptest! {
     /// Bytes in, bytes out, whatever the pieces; never more than the quota unread.
@@ -52,8 +51,6 @@ proptest! {
                 prop_assert_eq!(written, len.min(limit - queue.len()));
                 next = next.wrapping_add(written as u8);
                 queue.extend(&bytes[..written]);
-                let is_empty = queue.is_empty();
-                prop_assert!(!producer.release_unused().unwrap() || is_empty);
             } else {
                 let front = consumer.front().unwrap();
                 prop_assert_eq!(front == Front::Empty, queue.is_empty());
@@ -103,7 +100,6 @@ proptest! {
             } else {
                 let got = read(&mut consumer);
                 prop_assert_eq!(got, queue.pop_front());
-                prop_assert!(!producer.release_unused().unwrap() || queue.is_empty());
             }
             let unread: usize = queue.iter().map(Vec::len).sum();
             prop_assert_eq!(consumer.available().unwrap(), unread as u64);
@@ -163,41 +159,6 @@ proptest! {
             if consumer.available().is_err() {
                 break;
             }
-        }
-    }
-
-    /// Whatever the writer says of where the ring begins, the reader believes its own head and what it believed before.
-    #[test]
-    fn a_lie_about_the_base_is_found_out(
-        steps in prop::collection::vec((1..200_u64, prop_oneof![any::<u64>(), 0..1000_u64]), 1..8),
-        messages: bool,
-    ) {
-        let (memory, geometry, _, mut consumer) = ring(messages, 4096);
-        let lane = geometry.lane(Direction::Inbound).unwrap();
-        let (mut head, mut believed) = (0, 0);
-        for (len, claim) in steps {
-            let record = Record { len, attached: false };
-            let tail = head + if messages { record.ring_len() } else { len };
-            // The header lies where the reader will look if it believes the claim.
-            for base in [believed, head] {
-                memory.copy_in(lane.place(head, base).0, &record.encode());
-            }
-            memory.store(BASE, claim, Ordering::Relaxed);
-            memory.store(TAIL, tail, Ordering::Release);
-            let may_be = claim == believed || claim == head;
-            let front = consumer.front();
-            prop_assert_eq!(front.is_ok(), may_be);
-            if !may_be {
-                prop_assert_eq!(consumer.available(), front.map(|_| 0));
-                break;
-            }
-            // While something is unread nothing is looked for.
-            memory.store(BASE, claim.wrapping_add(1), Ordering::Relaxed);
-            prop_assert_eq!(consumer.available(), Ok(len));
-            let mut buf = [0; 200];
-            prop_assert_eq!(consumer.take(&mut buf) as u64, len);
-            consumer.end_message();
-            (head, believed) = (tail, claim);
         }
     }
 
@@ -332,104 +293,6 @@ fn room_is_looked_for_again_when_there_seems_to_be_none() {
     }
 }
 
-/// Where the ring begins, as the writer has published it.
-fn base(memory: &Memory) -> u64 {
-    memory.load(BASE, Ordering::Relaxed)
-}
-
-#[test]
-fn what_is_answered_stays_at_the_front_of_the_ring() {
-    for messages in [false, true] {
-        let (memory, geometry, mut producer, mut consumer) = ring(messages, 1 << 18);
-        let lane = geometry.lane(Direction::Inbound).unwrap();
-        let at = lane.offset + usize::try_from(FRONT_LEN).unwrap();
-        let beyond = vec![0xAA; usize::try_from(lane.capacity - FRONT_LEN).unwrap()];
-        memory.copy_in(at, &beyond);
-        for round in 0..5000_u32 {
-            let sent = [round as u8; 64];
-            let received = if messages {
-                assert!(write(&mut producer, &sent));
-                read(&mut consumer).unwrap()
-            } else {
-                assert_eq!(producer.write_bytes(&sent), Ok(64));
-                assert_eq!(consumer.front(), Ok(Front::Bytes(64)));
-                let mut received = vec![0; 64];
-                assert_eq!(consumer.take(&mut received), 64);
-                received
-            };
-            assert_eq!(received, sent);
-        }
-        assert!(base(&memory) > 300_000, "it begins anew again and again");
-        let mut now = vec![0; beyond.len()];
-        memory.copy_out(at, &mut now);
-        assert!(now == beyond, "nothing but the front was touched");
-    }
-}
-
-#[test]
-fn a_ring_in_use_begins_where_it_does() {
-    let (memory, _, mut producer, mut consumer) = ring(false, 1 << 16);
-    assert_eq!(producer.write_bytes(&[1; 10_000]), Ok(10_000));
-    consumer.front().unwrap();
-    assert_eq!(consumer.take(&mut [0; 9_999]), 9_999);
-    assert_eq!(producer.write_bytes(&[2; 10_000]), Ok(10_000));
-    assert_eq!((base(&memory), producer.release_unused()), (0, Ok(false)), "a byte is unread");
-    // It is known only after a look, and the next one is as far as the ring was used.
-    consumer.front().unwrap();
-    assert_eq!(consumer.take(&mut [0; 10_001]), 1);
-    consumer.front().unwrap();
-    assert_eq!(consumer.take(&mut [0; 10_001]), 10_000);
-    assert_eq!(producer.write_bytes(&[3; 10]), Ok(10));
-    assert_eq!(base(&memory), 20_000);
-    consumer.front().unwrap();
-    let mut buf = [0; 11];
-    assert_eq!((consumer.take(&mut buf), buf), (10, [3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 0]));
-    // A message that was taken in part.
-    let (memory, _, mut producer, mut consumer) = ring(true, 1 << 16);
-    assert!(write(&mut producer, &[1; 5000]));
-    consumer.front().unwrap();
-    assert_eq!(consumer.take(&mut [0; 4000]), 4000);
-    assert!(write(&mut producer, &[2; 5000]));
-    assert_eq!(base(&memory), 0, "its place is still in use");
-    let mut rest = [0; 1000];
-    assert_eq!((consumer.take(&mut rest), rest), (1000, [1; 1000]));
-    consumer.end_message();
-    assert_eq!(read(&mut consumer).unwrap(), [2; 5000]);
-}
-
-#[test]
-fn memory_of_a_burst_is_released_when_all_was_read() {
-    let (memory, geometry, mut producer, mut consumer) = ring(false, 1 << 16);
-    let lane = geometry.lane(Direction::Inbound).unwrap();
-    let pass = |producer: &mut Producer, consumer: &mut Consumer, len: usize, value: u8| {
-        assert_eq!(producer.write_bytes(&vec![value; len]), Ok(len));
-        consumer.front().unwrap();
-        let mut buf = vec![0; len];
-        assert_eq!(consumer.take(&mut buf), len);
-        assert!(buf.iter().all(|byte| *byte == value));
-    };
-    pass(&mut producer, &mut consumer, 10_000, 1);
-    assert_eq!(producer.release_unused(), Ok(false), "it does not pay");
-    assert_eq!(producer.write_bytes(&[2; 40_000]), Ok(40_000));
-    assert_eq!(producer.release_unused(), Ok(false), "it was not read");
-    consumer.front().unwrap();
-    assert_eq!(consumer.take(&mut vec![0; 40_000]), 40_000);
-    assert_eq!(producer.release_unused(), Ok(true));
-    assert_eq!(producer.release_unused(), Ok(false), "once");
-    let (mut front, mut beyond) = ([0], [0]);
-    memory.copy_out(lane.offset, &mut front);
-    memory.copy_out(lane.offset + usize::try_from(FRONT_LEN).unwrap(), &mut beyond);
-    assert_eq!((front, beyond), ([2], [0xEE]), "the front stays");
-    // What was touched before the ring began anew counts too.
-    pass(&mut producer, &mut consumer, 40_000, 3);
-    pass(&mut producer, &mut consumer, 5_000, 4);
-    pass(&mut producer, &mut consumer, 10, 5);
-    assert_eq!(producer.release_unused(), Ok(true));
-    pass(&mut producer, &mut consumer, 65_536, 6);
-    memory.store(HEAD, 0, Ordering::Release);
-    assert!(producer.release_unused().is_err(), "a head that goes back");
-}
-
 #[test]
 fn the_parts_of_a_message_follow_each_other() {
     let (_, _, mut producer, mut consumer) = ring(true, 4096);
@@ -444,7 +307,7 @@ fn attached_messages_are_announced_and_counted() {
     let len = 1_000_000;
     assert!(!producer.is_inline(len));
     assert!(producer.has_room(len).unwrap());
-    producer.announce_attached(len).unwrap();
+    producer.announce_attached(len);
     assert!(!producer.has_room(1).unwrap(), "the quota is more than used up");
     assert!(!producer.is_settled().unwrap());
     assert_eq!(consumer.front(), Ok(Front::Message { left: len, taken: 0, attached: true }));
@@ -493,16 +356,14 @@ fn the_shape_of_the_memory() {
 fn every_word_has_a_place_of_its_own() {
     let ends = [Side::Client, Side::Server];
     let directions = [Direction::Inbound, Direction::Outbound];
-    let words = directions
-        .into_iter()
-        .flat_map(|way| [Word::Tail(way), Word::Base(way), Word::Head(way), Word::Payload(way)])
-        .chain(
+    let words =
+        directions.into_iter().flat_map(|way| [Word::Tail(way), Word::Head(way), Word::Payload(way)]).chain(
             ends.into_iter().flat_map(|side| [Word::Waiting(side), Word::Mark(side), Word::Processor(side)]),
         );
     // Both ends must agree on them: changing one is a new version of the hello.
     let mut places: Vec<usize> = words.map(Word::offset).collect();
     places.sort_unstable();
-    assert_eq!(places, [0, 8, 128, 136, 256, 264, 384, 392, 512, 640, 768, 896, 1024, 1152]);
+    assert_eq!(places, [0, 128, 256, 264, 384, 392, 512, 640, 768, 896, 1024, 1152]);
 }
 
 const NOBODY: Wake = Wake { futex: false, socket: false };

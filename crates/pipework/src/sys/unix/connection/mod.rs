@@ -65,9 +65,6 @@ const IDENTITY_TIMEOUT: Duration = Duration::from_secs(2);
 /// the kernel at every write would cost more than the write.
 const SEEN_ALIVE_FOR: Duration = Duration::from_micros(50);
 
-/// How long at least a writer that does not rest keeps the memory of its bursts.
-const RELEASE_PAUSE: Duration = Duration::from_secs(1);
-
 /// For all connections of this process whose peer has not waited yet.
 static SPIN_NEW_PEERS: Spin = Spin::new();
 
@@ -101,8 +98,6 @@ pub(crate) struct Connection {
     made: Instant,
     /// When the peer was last seen alive, in nanoseconds since then. It wraps, which costs one look more or less.
     seen_alive: AtomicUsize,
-    /// When a writer of this end last released memory, in the same way.
-    released: AtomicUsize,
     /// On a server, the instance's slot among those of the name, which the connection keeps.
     slot: Mutex<Option<Arc<dyn Debug + Send + Sync>>>,
     /// The process that made this end: a forked child must not end it.
@@ -191,7 +186,6 @@ impl Connection {
             has_written: AtomicBool::default(),
             made: Instant::now(),
             seen_alive: AtomicUsize::new(0),
-            released: AtomicUsize::new(0),
             slot: Mutex::default(),
             origin: Origin::current(),
         }
@@ -250,19 +244,12 @@ impl Connection {
     /// The same, unless the peer was seen alive a moment ago.
     pub(super) fn refresh_hangup(&self) {
         let now = self.made.elapsed().as_nanos() as usize;
-        let is_recent = |time: &AtomicUsize, limit| {
-            let since = now.wrapping_sub(time.load(Ordering::Relaxed));
-            Duration::from_nanos(since as u64) <= limit
+        let is_fresh = {
+            let since = now.wrapping_sub(self.seen_alive.load(Ordering::Relaxed));
+            Duration::from_nanos(since as u64) <= SEEN_ALIVE_FOR
         };
-        if is_recent(&self.seen_alive, SEEN_ALIVE_FOR) {
-            return;
-        }
-        if !self.poll_hangup() {
+        if !is_fresh && !self.poll_hangup() {
             self.seen_alive.store(now, Ordering::Relaxed);
-        }
-        // The reader had time to read all.
-        if !is_recent(&self.released, RELEASE_PAUSE) && self.rings.get().is_some_and(Rings::release_unused) {
-            self.released.store(now, Ordering::Relaxed);
         }
     }
 

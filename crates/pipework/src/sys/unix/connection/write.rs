@@ -5,19 +5,18 @@ use super::{
     Connection,
     doorbell::ATTACHMENT,
     fd_passing::send_with,
-    rings::{Ring, Rings},
+    rings::Rings,
     step::{On, Space, Step},
 };
 use crate::{
     error::{PipeErrorKind, context},
-    ring::{MESSAGE_LEN_MAX, Producer},
+    ring::MESSAGE_LEN_MAX,
     sys::errors::{closed, denied, no_messages, too_long, unread},
 };
 use rustix::{event::PollFlags, io::Errno};
 use std::{
     io::{self, IoSlice},
     os::fd::{AsFd, OwnedFd},
-    sync::atomic::Ordering,
 };
 
 /// The outcome of publishing.
@@ -165,7 +164,7 @@ impl Connection {
         bufs: &[IoSlice<'_>],
         progress: Progress,
     ) -> io::Result<Step<Published>> {
-        let mut producer = self.producer(rings)?;
+        let mut producer = rings.producer()?;
         if progress.returns_at_once && !self.checked(producer.is_settled())? {
             return Ok(Step::Blocked(On::Space(Space::Settled)));
         }
@@ -192,7 +191,7 @@ impl Connection {
 
     fn publish_message(&self, rings: &Rings, parts: &[IoSlice<'_>]) -> io::Result<Step<Published>> {
         let len = len_of(parts);
-        let mut producer = self.producer(rings)?;
+        let mut producer = rings.producer()?;
         if producer.is_inline(len) {
             if !self.checked(producer.write_message(parts))? {
                 return Ok(Step::Blocked(On::Space(Space::Message(len))));
@@ -204,19 +203,10 @@ impl Connection {
             if let Some(on) = self.send_attachment(parts, len)? {
                 return Ok(Step::Blocked(on));
             }
-            self.checked(producer.announce_attached(len))?;
+            producer.announce_attached(len);
         }
         let is_settled = self.checked(producer.is_settled())?;
         Ok(Step::Done(Published { len: usize::try_from(len).unwrap_or(usize::MAX), is_settled }))
-    }
-
-    /// The producer. If this end has waited for data since it wrote, it was likely answered, and so the ring is empty.
-    fn producer<'a>(&self, rings: &'a Rings) -> io::Result<Ring<'a, Producer>> {
-        let mut producer = rings.producer()?;
-        if !self.has_written.load(Ordering::Relaxed) {
-            producer.look_soon();
-        }
-        Ok(producer)
     }
 
     /// Sends a message in a memory object of its own; else what that needs.
