@@ -2,9 +2,10 @@
 
 use crate::{
     harness::Case,
-    wire::{INLINE, Map, PAYLOAD, SHORT, Shape, digits, directory, expect, is_typed, record, word},
+    wire::{INLINE, Map, PAYLOAD, SHORT, Shape, digits, directory, expect, is_typed, record, view_of, word},
 };
 use pipework::{ClientOptions, NamedPipe, PipeErrorKind, PipeMode, PipeStream};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix, SocketFlags,
     SocketType, bind, listen, recvmsg, socket_with,
@@ -37,6 +38,8 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 const NAME: &str = "fake";
+/// The version of a pipe's directory.
+const VERSION: u32 = 2;
 const INCARNATION: u64 = 12345;
 const QUOTA: u32 = 8192;
 
@@ -66,8 +69,12 @@ impl Fake {
     fn alive(header: &str) -> Fake {
         let mut fake = Fake::empty();
         fs::write(fake.directory.join("header"), header).unwrap();
-        let leaf = format!("s-{}-{}-{}", digits(1, 16), digits(INCARNATION.into(), 8), digits(1, 7));
+        let leaf = fake.server_leaf(1, INCARNATION);
         fake.bind(&leaf, SocketType::STREAM);
+        // One instance: a microsecond for each.
+        let time = Timespec { tv_sec: 1_800_000_000, tv_nsec: 1_000 };
+        let times = Timestamps { last_access: time, last_modification: time };
+        utimensat(CWD, fake.directory.join(&leaf), &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
         fake
     }
 
@@ -80,10 +87,15 @@ impl Fake {
         self.bound.last().unwrap()
     }
 
-    fn instance_leaf(id: u128, in_quota: u32, out_quota: u32) -> String {
-        let incarnation = digits(INCARNATION.into(), 8);
+    fn server_leaf(&self, id: u128, incarnation: u64) -> String {
+        let view = view_of(&self.directory);
+        format!("s-{}-{view}-{}-{}", digits(id, 16), digits(incarnation.into(), 8), digits(1, 7))
+    }
+
+    fn instance_leaf(&self, id: u128, in_quota: u32, out_quota: u32) -> String {
+        let (view, incarnation) = (view_of(&self.directory), digits(INCARNATION.into(), 8));
         format!(
-            "i-{}-{incarnation}-{}-{}",
+            "i-{}-{view}-{incarnation}-{}-{}",
             digits(id, 16),
             digits(in_quota.into(), 7),
             digits(out_quota.into(), 7)
@@ -92,8 +104,8 @@ impl Fake {
 
     /// One that listens too.
     fn listening(mode: &str) -> Fake {
-        let mut fake = Fake::alive(&header(1, mode, NAME));
-        listen(fake.bind(&Fake::instance_leaf(2, QUOTA, QUOTA), SocketType::STREAM), 0).unwrap();
+        let mut fake = Fake::alive(&header(VERSION, mode, NAME));
+        listen(fake.bind(&fake.instance_leaf(2, QUOTA, QUOTA), SocketType::STREAM), 0).unwrap();
         fake
     }
 
@@ -166,17 +178,17 @@ fn expect_listed(about: &str) {
 }
 
 fn header_is_none() {
-    let good = header(1, "byte", NAME);
+    let good = header(VERSION, "byte", NAME);
     let headers: [(&str, Vec<u8>, PipeErrorKind); 9] = [
         ("empty", Vec::new(), PipeErrorKind::Corrupt),
         ("noise", vec![0xA5; 500], PipeErrorKind::Corrupt),
         ("long noise", vec![b'x'; 1 << 20], PipeErrorKind::Corrupt),
         ("cut short", good.as_bytes()[..60].to_vec(), PipeErrorKind::Corrupt),
-        ("another mode", header(1, "telepathy", NAME).into(), PipeErrorKind::Corrupt),
-        ("another version", header(2, "byte", NAME).into(), PipeErrorKind::Unsupported),
-        ("another name", header(1, "byte", "other").into(), PipeErrorKind::Corrupt),
-        ("no name", header(1, "byte", "").into(), PipeErrorKind::Corrupt),
-        ("a long name", header(1, "byte", &"x".repeat(5000)).into(), PipeErrorKind::Corrupt),
+        ("another mode", header(VERSION, "telepathy", NAME).into(), PipeErrorKind::Corrupt),
+        ("another version", header(VERSION - 1, "byte", NAME).into(), PipeErrorKind::Unsupported),
+        ("another name", header(VERSION, "byte", "other").into(), PipeErrorKind::Corrupt),
+        ("no name", header(VERSION, "byte", "").into(), PipeErrorKind::Corrupt),
+        ("a long name", header(VERSION, "byte", &"x".repeat(5000)).into(), PipeErrorKind::Corrupt),
     ];
     for (about, text, kind) in headers {
         let fake = Fake::alive(&good);
@@ -189,10 +201,10 @@ fn header_is_none() {
 
 /// Who was given one name can't be taken for the server of another.
 fn header_has_another_name() {
-    let honest = Fake::alive(&header(1, "byte", NAME));
+    let honest = Fake::alive(&header(VERSION, "byte", NAME));
     assert_eq!(pipework::list().unwrap().len(), 1);
     drop(honest);
-    let _liar = Fake::alive(&header(1, "byte", "victim"));
+    let _liar = Fake::alive(&header(VERSION, "byte", "victim"));
     assert!(pipework::list().unwrap().is_empty());
     expect(ClientOptions::new().open("victim"), PipeErrorKind::Absent, "the name in the header");
     expect(ClientOptions::new().open(NAME), PipeErrorKind::Corrupt, "the name of the directory");
@@ -220,18 +232,18 @@ fn header_is_no_file() {
 
 fn is_not_alive() {
     let fake = Fake::empty();
-    fs::write(fake.directory.join("header"), header(1, "byte", NAME)).unwrap();
+    fs::write(fake.directory.join("header"), header(VERSION, "byte", NAME)).unwrap();
     expect(open(), PipeErrorKind::Absent, "a header and nothing else");
     expect(NamedPipe::wait(NAME, None), PipeErrorKind::Absent, "a header and nothing else");
     let messages = ClientOptions::new().read_mode(PipeMode::Message).open(NAME);
     expect(messages, PipeErrorKind::Absent, "what the header says is of no matter then");
     drop(fake);
-    let mut fake = Fake::alive(&header(1, "byte", NAME));
+    let mut fake = Fake::alive(&header(VERSION, "byte", NAME));
     expect(open(), PipeErrorKind::Busy, "alive, and no instance listens");
     fake.bound.clear();
     expect(open(), PipeErrorKind::Absent, "its process has gone");
     // Another incarnation's proof of life is none.
-    let leaf = format!("s-{}-{}-{}", digits(9, 16), digits(777, 8), digits(1, 7));
+    let leaf = fake.server_leaf(9, 777);
     fake.bind(&leaf, SocketType::STREAM);
     expect(open(), PipeErrorKind::Absent, "another incarnation lives");
     // A server comes where only leavings are.
@@ -239,24 +251,24 @@ fn is_not_alive() {
 }
 
 fn instance_is_no_socket() {
-    let leaf = Fake::instance_leaf(2, QUOTA, QUOTA);
-    let fake = Fake::alive(&header(1, "byte", NAME));
+    let fake = Fake::alive(&header(VERSION, "byte", NAME));
+    let leaf = fake.instance_leaf(2, QUOTA, QUOTA);
     fs::write(fake.directory.join(&leaf), "text").unwrap();
     expect(open(), PipeErrorKind::Busy, "a file");
     drop(fake);
-    let fake = Fake::alive(&header(1, "byte", NAME));
+    let fake = Fake::alive(&header(VERSION, "byte", NAME));
     std::os::unix::fs::symlink("/nowhere", fake.directory.join(&leaf)).unwrap();
     expect(open(), PipeErrorKind::Busy, "a link to nowhere");
     drop(fake);
-    let mut fake = Fake::alive(&header(1, "byte", NAME));
+    let mut fake = Fake::alive(&header(VERSION, "byte", NAME));
     fake.bind(&leaf, SocketType::DGRAM);
     let error = open().unwrap_err();
     assert!(is_typed(&error), "a datagram socket: {error}");
 }
 
 fn absurd_quotas() {
-    let mut fake = Fake::alive(&header(1, "message", NAME));
-    listen(fake.bind(&Fake::instance_leaf(2, u32::MAX, u32::MAX), SocketType::STREAM), 0).unwrap();
+    let mut fake = Fake::alive(&header(VERSION, "message", NAME));
+    listen(fake.bind(&fake.instance_leaf(2, u32::MAX, u32::MAX), SocketType::STREAM), 0).unwrap();
     match open() {
         Ok(mut stream) => expect(stream.read(&mut [0; 8]), PipeErrorKind::TimedOut, "nobody is there"),
         Err(error) => assert!(is_typed(&error), "{error}"),
@@ -389,9 +401,9 @@ fn lies_of_messages() {
 }
 
 fn many_dead_instances() {
-    let mut fake = Fake::alive(&header(1, "byte", NAME));
+    let mut fake = Fake::alive(&header(VERSION, "byte", NAME));
     for id in 100..400 {
-        fake.bind(&Fake::instance_leaf(id, QUOTA, QUOTA), SocketType::STREAM);
+        fake.bind(&fake.instance_leaf(id, QUOTA, QUOTA), SocketType::STREAM);
     }
     let liveness = fake.bound.swap_remove(0);
     fake.bound.clear();

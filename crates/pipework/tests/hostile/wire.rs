@@ -15,7 +15,7 @@ use std::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::{fs::PermissionsExt, net::UnixStream},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -25,6 +25,13 @@ pub(crate) const SHORT: Duration = Duration::from_millis(60);
 // ------------------------------------------------------------------ names
 
 const DIGITS: &str = "0123456789abcdefghjkmnpqrstvwxyz";
+
+/// The view in the names of what is made in this directory: every local file system, or every overlay.
+pub(crate) fn view_of(directory: &Path) -> String {
+    const OVERLAY: u32 = 0x794c_7630;
+    let kind = rustix::fs::statfs(directory).unwrap().f_type;
+    digits(u128::from(u32::try_from(kind).unwrap() == OVERLAY), 7)
+}
 
 /// A number as the names write it.
 pub(crate) fn digits(value: u128, len: u32) -> String {
@@ -235,7 +242,7 @@ impl Victim {
     /// One that clients from the network may reach, by way of a service of root's.
     pub(crate) fn for_the_network() -> Victim {
         let pipes = std::env::var_os("PIPEWORK_DIR").unwrap();
-        fs::set_permissions(pipes, fs::Permissions::from_mode(0o711)).unwrap();
+        fs::set_permissions(pipes, fs::Permissions::from_mode(0o755)).unwrap();
         Victim::with(PipeMode::Byte, 4096, true)
     }
 
@@ -258,7 +265,7 @@ impl Victim {
         // The directory may lie deeper than an address reaches.
         let opened = fs::File::open(&directory).unwrap();
         let socket = UnixStream::connect(format!("/proc/self/fd/{}/{leaf}", opened.as_raw_fd())).unwrap();
-        let parts: Vec<u64> = leaf.split('-').skip(2).map(number).collect();
+        let parts: Vec<u64> = leaf.split('-').skip(3).map(number).collect();
         let [incarnation, in_quota, out_quota] = parts[..] else { panic!("{leaf}") };
         let quota = |quota: u64| u32::try_from(quota).unwrap();
         let messages = self.mode == PipeMode::Message;
