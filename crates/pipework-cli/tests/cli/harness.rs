@@ -78,6 +78,17 @@ pub(crate) struct TestDir {
     dir: TempDir,
 }
 
+/// The tool, whose signals do what they do by default: the tests may run under `nohup` or as a background job.
+fn tool() -> Command {
+    let tool = env!("CARGO_BIN_EXE_pipework");
+    if !cfg!(unix) {
+        return Command::new(tool);
+    }
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP,INT,TERM", tool]);
+    command
+}
+
 impl TestDir {
     pub(crate) fn new() -> TestDir {
         let mut builder = tempfile::Builder::new();
@@ -108,7 +119,7 @@ impl TestDir {
     }
 
     pub(crate) fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pipework"));
+        let mut command = tool();
         command.args(args).env("PIPEWORK_DIR", self.pipes()).env_remove("XDG_RUNTIME_DIR");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         own_console(&mut command);
