@@ -33,6 +33,8 @@ pub(super) fn cases() -> Vec<Case> {
         plain("N9", n9_a_listener_counts_what_it_restored),
         every("N9", n9_an_instance_whose_name_was_removed_is_absent),
         every("N9", n9_a_name_that_another_server_took_stays_its_own),
+        every("N9", n9_a_name_without_its_header_is_taken),
+        every("N9", n9_a_header_of_another_pipe_is_noticed),
         every("N9", n9_a_restored_name_counts_all_instances),
         every("N9", n9_all_processes_restore_their_part_of_a_name),
         every("N9", n9_an_ended_name_is_not_restored),
@@ -197,6 +199,45 @@ fn n9_a_name_that_another_server_took_stays_its_own(here: &dyn Surface) {
         let client = there.connect(&returning(&name)).unwrap();
         expect_alive(client.as_ref(), accepting.join().unwrap().unwrap().as_ref());
     });
+}
+
+/// Whoever creates it meanwhile can't make its server deaf.
+fn n9_a_name_without_its_header_is_taken(here: &dyn Surface) {
+    let (name, there) = (unique(), Other::spawn(here));
+    let listener = here.listen(&Spec::new(&name)).unwrap();
+    for spec in [Spec::new(&name), Spec::new(&name).joining(), Spec::new(&name).messages()] {
+        fs::remove_file(directory_of(&name).join("header")).unwrap();
+        let fault = expect_refused(there.create(&spec), PipeErrorKind::NameTaken);
+        assert!(fault.text.contains("a live process serves") && fault.text.contains("header"), "{fault}");
+        thread::scope(|scope| {
+            let accepting = blocked(scope, || listener.accept());
+            let client = there.connect(&returning(&name)).unwrap();
+            expect_alive(client.as_ref(), accepting.join().unwrap().unwrap().as_ref());
+        });
+    }
+}
+
+/// Such a one as a program of another file system's view could have put there.
+fn n9_a_header_of_another_pipe_is_noticed(here: &dyn Surface) {
+    let name = unique();
+    let instance = here.create(&Spec::new(&name)).unwrap();
+    let path = directory_of(&name).join("header");
+    let ours = fs::read_to_string(&path).unwrap();
+    let (start, rest) = ours.split_once("incarnation ").unwrap();
+    let theirs = format!("{start}incarnation {}{}", "0".repeat(8), &rest[8..]);
+    for header in [theirs.as_str(), "no header"] {
+        fs::write(&path, &ours).unwrap();
+        thread::scope(|scope| {
+            let connecting = blocked(scope, || instance.connect());
+            // In one step, so that the server never finds none.
+            let aside = directory_of(&name).join("aside");
+            fs::write(&aside, header).unwrap();
+            fs::rename(&aside, &path).unwrap();
+            expect_refused(connecting.join().unwrap(), PipeErrorKind::Absent);
+        });
+        assert_eq!(fs::read_to_string(&path).unwrap(), header);
+    }
+    fs::write(&path, &ours).unwrap();
 }
 
 fn n9_a_restored_name_counts_all_instances(here: &dyn Surface) {

@@ -325,6 +325,18 @@ impl Directory {
         if is_unknown { Err(self.of_another_view()) } else { Ok(false) }
     }
 
+    /// Whether a process serves another incarnation.
+    pub(crate) fn is_served_by_others(&self, than: Incarnation) -> io::Result<bool> {
+        for leaf in self.listing()?.servers {
+            if !matches!(leaf, EntryName::Server { incarnation, .. } if incarnation == than)
+                && self.is_alive(leaf)?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The view by which this process sees the directory.
     fn view(&self) -> View {
         let (device, _) = self.identity;

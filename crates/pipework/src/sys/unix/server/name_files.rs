@@ -4,7 +4,10 @@ use super::{
     super::name::{directory::Directory, namespace::NameDir, permission::Permission},
     listening_socket::bind_aside,
 };
-use crate::model::dir_format::{EntryName, HEADER, Header};
+use crate::{
+    error::PipeErrorKind,
+    model::dir_format::{EntryName, Header},
+};
 use std::{io, os::fd::OwnedFd, path::PathBuf, sync::Arc};
 
 /// The files by which a pipe of this process is found.
@@ -52,11 +55,22 @@ impl NameFiles {
             && places.contains(&self.name_dir.path)
     }
 
-    /// Whether all of it is there. What can't be seen is taken to be there.
+    /// Whether all of it is there, the header with its contents: another pipe may have put its own into the same place.
+    /// What can't be seen is taken to be there.
     pub(super) fn is_there(&self) -> bool {
         self.name_dir.still_has(&self.directory)
-            && self.directory.may_have(HEADER)
+            && self.has_header()
             && self.directory.may_have(&self.leaf.encode())
+    }
+
+    fn has_header(&self) -> bool {
+        match self.directory.header() {
+            Ok(Some(header)) => {
+                matches!(self.leaf, EntryName::Server { incarnation, .. } if incarnation == header.incarnation)
+            }
+            Ok(None) => false,
+            Err(error) => error != PipeErrorKind::Corrupt && error != PipeErrorKind::Unsupported,
+        }
     }
 
     pub(super) fn note_count(&self, instances: u32) -> io::Result<()> {

@@ -170,13 +170,26 @@ fn create_in(
     create_another(spec, home, directory, lost.header.clone(), takes)
 }
 
-/// The directory of a pipe that no process serves, with nothing in it.
-fn make_directory(name_dir: &NameDir, folded: &str, permission: &Permission) -> io::Result<Directory> {
+/// The directory of a pipe that no process serves, unless as this incarnation, with nothing else in it.
+fn make_directory(
+    name_dir: &NameDir,
+    folded: &str,
+    permission: &Permission,
+    incarnation: Incarnation,
+) -> io::Result<Directory> {
     let directory = name_dir.make_directory(folded, permission.is_for_others())?;
-    if directory.clean()? == Rest::Unknown {
-        return Err(directory.of_another_view());
+    match directory.clean()? {
+        Rest::Unknown => Err(directory.of_another_view()),
+        Rest::Served if directory.is_served_by_others(incarnation)? => {
+            let text = format!(
+                "a live process serves the pipe in {}; something has removed its header, which a listener puts back \
+                 within two seconds",
+                directory.path.display()
+            );
+            Err(fail(PipeErrorKind::NameTaken, text))
+        }
+        Rest::Served | Rest::Nothing => Ok(directory),
     }
-    Ok(directory)
 }
 
 /// Whether a creator waits for another.
@@ -236,7 +249,7 @@ fn create_first(
             }
         },
     };
-    let directory = make_directory(&name_dir, folded, &permission)?;
+    let directory = make_directory(&name_dir, folded, &permission, header.incarnation)?;
     let published = NameFiles::new(name_dir, directory, &header, &permission)?;
     published.begin(&header, &permission)?;
     listen(spec, InstanceSlot::first(ServedName::new(header, permission, Arc::new(published))), takes)
@@ -351,7 +364,7 @@ impl ServedName {
 
     /// Makes the pipe anew, which no process serves. Under the lock.
     fn begin_again(&self, name_dir: &NameDir, folded: &str) -> io::Result<Directory> {
-        let directory = make_directory(name_dir, folded, &self.permission)?;
+        let directory = make_directory(name_dir, folded, &self.permission, self.header.incarnation)?;
         let fresh =
             NameFiles::new(name_dir.try_clone()?, directory.try_clone()?, &self.header, &self.permission)?;
         fresh.begin(&self.header, &self.permission)?;
