@@ -30,6 +30,7 @@ pub(super) fn cases_of_this_system() -> Vec<Case> {
         plain("list", list_leaves_plain_sockets_out),
         plain("list", list_removes_an_empty_directory),
         every("list", list_leaves_another_version_alone),
+        every("list", list_leaves_foreign_headers_alone),
     ]
 }
 
@@ -215,5 +216,27 @@ fn list_leaves_another_version_alone(here: &dyn Surface) {
         }
         assert_eq!(std::fs::read_dir(&location).unwrap().count(), 2, "nothing was removed");
         std::fs::remove_dir_all(&location).unwrap();
+    }
+}
+
+/// Whatever else a user keeps in that directory: it hides no pipe, and a failed creation does not remove it either.
+#[cfg(unix)]
+fn list_leaves_foreign_headers_alone(here: &dyn Surface) {
+    use super::expect_refused;
+    let (name, file, directory, link) = (unique(), unique(), unique(), unique());
+    let _server = here.create(&Spec::new(&name)).unwrap();
+    let header = |name: &str| pipes_dir().join(name).join("header");
+    for name in [&file, &directory, &link] {
+        std::fs::create_dir(pipes_dir().join(name)).unwrap();
+    }
+    std::fs::write(header(&file), "#pragma once\n").unwrap();
+    std::fs::create_dir(header(&directory)).unwrap();
+    std::os::unix::fs::symlink("elsewhere", header(&link)).unwrap();
+    for foreign in [&file, &directory, &link] {
+        expect_refused(here.create(&Spec::new(foreign)), PipeErrorKind::Corrupt);
+        expect_refused(here.open(&OpenSpec::new(foreign)), PipeErrorKind::Corrupt);
+        assert_eq!(entry(&name).instances, 1);
+        assert!(header(foreign).symlink_metadata().is_ok(), "{foreign} was removed");
+        std::fs::remove_dir_all(pipes_dir().join(foreign)).unwrap();
     }
 }

@@ -215,17 +215,23 @@ impl Directory {
     /// The header; `None` where no pipe was made.
     pub(crate) fn header(&self) -> io::Result<Option<Header>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(&self.fd, HEADER, flags, Mode::empty()) {
-            Ok(file) => File::from(file),
+        let mut text = Vec::with_capacity(512);
+        match rustix::fs::openat(&self.fd, HEADER, flags, Mode::empty()).map(File::from) {
+            Ok(file) if file.metadata()?.is_file() => {
+                file.take(HEADER_LEN_MAX as u64).read_to_end(&mut text)?;
+            }
+            // No file is no header, as an empty one is.
+            Ok(_) | Err(Errno::LOOP) => {}
             Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(refused(&self.path, error)),
-        };
-        let mut text = Vec::with_capacity(512);
-        file.take(HEADER_LEN_MAX as u64).read_to_end(&mut text)?;
+        }
         let header = std::str::from_utf8(&text).map_err(|_| Unreadable::Malformed).and_then(Header::decode);
         let path = self.path.display();
         header.map(Some).map_err(|unreadable| match unreadable {
-            Unreadable::Malformed => fail(PipeErrorKind::Corrupt, format!("the header of {path} can't be read")),
+            Unreadable::Malformed => fail(
+                PipeErrorKind::Corrupt,
+                format!("{path}/{HEADER} is not the header of a pipe; remove it if it is not needed"),
+            ),
             Unreadable::Version(version) => fail(
                 PipeErrorKind::Unsupported,
                 format!(
@@ -445,12 +451,15 @@ impl Directory {
         Ok(remains)
     }
 
-    /// Removes the header of a pipe without servers; says whether it was one. The lock does not exclude a server with
-    /// another view, which is there before its header is: so the header is taken away before the last look.
+    /// Removes the header of a pipe without servers; says whether nothing of one is left. The lock does not exclude a server
+    /// with another view, which is there before its header is: so the header is taken away before the last look.
     fn remove_header(&self) -> io::Result<bool> {
-        // The files of another version have names that this one does not know.
-        if self.header().is_err_and(|error| error == PipeErrorKind::Unsupported) {
-            return Ok(false);
+        // Only what is seen to be ours: the files of another version have names that this one does not know, and a
+        // foreign file may have this name.
+        match self.header() {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(true),
+            Err(_) => return Ok(false),
         }
         let aside = EntryName::Temporary(self.new_id()?).encode();
         match rustix::fs::renameat(&self.fd, HEADER, &self.fd, &aside) {

@@ -6,6 +6,7 @@ use super::{
     namespace::{self, NameDir},
 };
 use crate::{
+    error::PipeErrorKind,
     model::dir_format::Header,
     name::PipeName,
     options::{PipeDirections, PipeEntry, PipeMode},
@@ -27,8 +28,9 @@ pub(crate) fn list() -> io::Result<Vec<PipeEntry>> {
                 let found = directory.header().and_then(|header| entry(&directory, header.as_ref()));
                 match found {
                     Ok(entry) => entries.extend(entry),
+                    // What is no pipe is not listed, and a pipe that another user broke must not hide the others.
+                    Err(error) if error == PipeErrorKind::Corrupt => {}
                     Err(error) if directory.owner == namespace::my_user() => return Err(error),
-                    // A pipe that another user broke must not hide the others.
                     Err(_) => {}
                 }
             }
