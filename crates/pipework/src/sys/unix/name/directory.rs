@@ -162,7 +162,7 @@ impl NameDir {
         if directory.owner != namespace::my_user() {
             return;
         }
-        if let Ok(lock) = self.lock_for(directory)
+        if let Ok(mut lock) = self.lock_for(directory)
             && matches!(lock.try_take(), Ok(true))
             && matches!(directory.clean(), Ok(Rest::Nothing))
         {

@@ -201,7 +201,7 @@ pub(crate) enum LockWait {
 }
 
 impl LockWait {
-    fn take(self, lock: Lock) -> io::Result<Lock> {
+    fn take(self, mut lock: Lock) -> io::Result<Lock> {
         match self {
             LockWait::Waits => lock.take(),
             LockWait::OneTry if lock.try_take()? => Ok(lock),
