@@ -453,9 +453,11 @@ impl AsFd for SocketEnd {
 /// A listening plain socket.
 #[derive(Debug)]
 pub(crate) struct SocketListener {
+    /// Before the socket, since fields are dropped in this order: as long as the socket lives, no other server replaces the
+    /// path, so what is removed is ours.
+    place: path::SocketPath,
     /// Shared with the reactors that it is registered with.
     pub(super) socket: Arc<OwnedFd>,
-    place: path::SocketPath,
     /// When its path was last known to be there.
     name_found: NameFound,
     restorations: u64,
