@@ -89,8 +89,16 @@ pub(crate) fn create(
     if let Some(created) = create_here(spec, takes) {
         return Ok(created);
     }
+    // A name that is restored is restored where its own access says.
+    let lost = ServedName::lost(spec.name.folded());
+    let is_shared = lost.as_ref().map_or(is_shared, |lost| lost.is_shared());
     let home = if is_shared { namespace::shared()? } else { namespace::private()? };
-    let outcome = create_in(&home, spec, permission, lock_wait, takes);
+    let outcome = match create_in(&home, spec, permission, lock_wait, takes, lost.is_some()) {
+        Ok(Some(created)) => Ok(created),
+        // Another thread has restored or ended it, or it was lost only now.
+        Ok(None) => return create(spec, lock_wait, takes),
+        Err(error) => Err(error),
+    };
     if outcome.is_err()
         && let Ok(Some(directory)) = home.directory(spec.name.folded())
     {
@@ -117,14 +125,15 @@ fn create_here(spec: &Spec, takes: Takes) -> Option<(InstanceSlot, ListeningSock
     listen(spec, InstanceSlot::another(is_it).ok()??, takes).ok()
 }
 
-/// Joins the pipe if it lives in any root, else begins it at home.
+/// Joins the pipe if it lives in any root, else begins it at home; `None` where it is another home's by now.
 fn create_in(
     home: &NameDir,
     spec: &Spec,
     permission: Permission,
     lock_wait: LockWait,
     takes: Takes,
-) -> io::Result<(InstanceSlot, ListeningSocket)> {
+    was_lost: bool,
+) -> io::Result<Option<(InstanceSlot, ListeningSocket)>> {
     let folded = spec.name.folded();
     let (mut name_dirs, _) = namespace::existing()?;
     // By what they are: another process may spell their paths otherwise.
@@ -136,6 +145,9 @@ fn create_in(
     name_dirs.sort_by_cached_key(|name_dir| name_dir.identity().ok());
     let _locks = lock(&name_dirs, folded, lock_wait)?;
     let lost = ServedName::lost(folded);
+    if lost.is_some() != was_lost {
+        return Ok(None);
+    }
     let mut unknown = None;
     for name_dir in name_dirs {
         let Some(directory) = name_dir.directory(folded)? else { continue };
@@ -151,7 +163,7 @@ fn create_in(
                 if spec.first {
                     return Err(taken(spec, &directory));
                 }
-                return create_another(spec, name_dir, directory, header, takes);
+                return create_another(spec, name_dir, directory, header, takes).map(Some);
             }
             Ok(false) => {}
             // It may live by another view, and be reached from here in another of these directories.
@@ -162,12 +174,14 @@ fn create_in(
         return Err(error);
     }
     let home = home.try_clone()?;
-    let Some(lost) = lost else { return create_first(spec, home, folded, permission, takes) };
+    let Some(lost) = lost else {
+        return create_first(spec, home, folded, permission, takes).map(Some);
+    };
     let directory = lost.begin_again(&home, folded)?;
     if spec.first {
         return Err(taken(spec, &directory));
     }
-    create_another(spec, home, directory, lost.header.clone(), takes)
+    create_another(spec, home, directory, lost.header.clone(), takes).map(Some)
 }
 
 /// The directory of a pipe that no process serves, unless as this incarnation, with nothing else in it.
@@ -345,6 +359,11 @@ impl ServedName {
             published.is_at(&places, &leaf) && !published.is_there()
         })
         .cloned()
+    }
+
+    /// Whether it is for others than its user, and so lives where they look.
+    fn is_shared(&self) -> bool {
+        self.permission.is_for_others() || self.header.accept_remote
     }
 
     /// Joins the pipe that another process has restored; an error where another one has taken its name. Under the lock.
