@@ -26,6 +26,7 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         every("A1", a1_another_user_is_refused_unless_let_in),
         every("A1", a1_everyone_may_be_let_in),
+        every("A1", a1_everyone_may_be_let_in_where_the_owner_alone_was),
         every("A1", a1_one_user_may_be_let_in),
         every("A1", a1_one_group_may_be_let_in),
         every("A1", a1_whoever_is_let_in_may_not_create_instances),
@@ -110,6 +111,29 @@ fn a1_everyone_may_be_let_in(here: &dyn Surface) {
         let server = listener.accept().unwrap();
         expect_alive(client.as_ref(), server.as_ref());
     }
+}
+
+/// A1: a directory that was left by a pipe for its owner alone keeps nobody out, and none is opened that has foreign files.
+fn a1_everyone_may_be_let_in_where_the_owner_alone_was(here: &dyn Surface) {
+    needs_pipes_for_others();
+    open_directory();
+    let name = unique();
+    let directory = pipes_dir().join(&name);
+    let mode = || fs::metadata(&directory).unwrap().mode() & 0o777;
+    fs::create_dir(&directory).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(directory.join("foreign"), "").unwrap();
+    let spec = Spec::new(&name).grant(Grant::Everyone);
+    let fault = expect_refused(here.create(&spec), PipeErrorKind::AccessDenied);
+    assert!(fault.text.contains("chmod 0755") && mode() == 0o700, "{fault}");
+    fs::remove_file(directory.join("foreign")).unwrap();
+    let server = create_granting(here, &spec);
+    assert_eq!(mode(), 0o755);
+    drop(server);
+    fs::create_dir(&directory).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+    let _server = here.create(&Spec::new(&name)).unwrap();
+    assert_eq!(mode(), 0o700);
 }
 
 /// A1: one user and no other.

@@ -35,6 +35,11 @@ pub(crate) struct Directory {
     pub(crate) identity: (u64, u64),
 }
 
+/// The mode of a pipe's directory.
+fn mode_for(others: bool) -> Mode {
+    Mode::from_bits_truncate(if others { 0o755 } else { 0o700 })
+}
+
 /// The name of a pipe's directory.
 pub(crate) fn name_of(folded: &str) -> String {
     dir_format::directory_name(folded, address::DIRECTORY_NAME_LEN_MAX)
@@ -118,7 +123,7 @@ impl NameDir {
     pub(crate) fn make_directory(&self, folded: &str, for_others: bool) -> io::Result<Directory> {
         let leaf = name_of(folded);
         if self.is_mine {
-            let mode = Mode::from_bits_truncate(if for_others { 0o755 } else { 0o700 });
+            let mode = mode_for(for_others);
             match rustix::fs::mkdirat(&self.dir, leaf.as_str(), mode) {
                 Ok(()) => {
                     // The umask may have taken bits away.
@@ -145,6 +150,22 @@ impl NameDir {
                 Err(fail(PipeErrorKind::AccessDenied, text))
             }
         }
+    }
+
+    /// Gives a directory in which no pipe lives its mode: one that was left may have that of another pipe.
+    pub(crate) fn set_mode(&self, directory: &Directory, for_others: bool) -> io::Result<()> {
+        let (mode, now) = (mode_for(for_others), namespace::mode_of(&rustix::fs::fstat(&directory.fd)?));
+        if !self.is_mine || now == mode {
+            return Ok(());
+        }
+        let path = directory.path.display();
+        if for_others && !directory.is_empty()? {
+            let text = format!(
+                "{path} is not open to other users, and has files of another program: move these, or chmod 0755 {path}"
+            );
+            return Err(fail(PipeErrorKind::AccessDenied, text));
+        }
+        Ok(rustix::fs::fchmod(&directory.fd, mode)?)
     }
 
     /// Whether this directory is still in its place. Seen from the descriptor, since the process may have changed its root.

@@ -202,7 +202,11 @@ fn make_directory(
             );
             Err(fail(PipeErrorKind::NameTaken, text))
         }
-        Rest::Served | Rest::Nothing => Ok(directory),
+        Rest::Served => Ok(directory),
+        Rest::Nothing => {
+            name_dir.set_mode(&directory, permission.is_for_others())?;
+            Ok(directory)
+        }
     }
 }
 
