@@ -489,11 +489,17 @@ impl Directory {
             Err(error) => return Err(refused(&self.path, error)),
         }
         let is_unserved = self.listing().is_ok_and(|listing| listing.servers.is_empty());
-        if is_unserved {
-            self.unlink(&aside);
-        } else {
-            rustix::fs::renameat(&self.fd, &aside, &self.fd, HEADER)?;
+        if !is_unserved {
+            // That server may have written a newer one meanwhile, which a link does not replace.
+            match rustix::fs::linkat(&self.fd, &aside, &self.fd, HEADER, AtFlags::empty()) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                // A file system without links.
+                Err(_) => {
+                    return Ok(rustix::fs::renameat(&self.fd, &aside, &self.fd, HEADER).map(|()| false)?);
+                }
+            }
         }
+        self.unlink(&aside);
         Ok(is_unserved)
     }
 
