@@ -64,7 +64,8 @@ pub struct PipeInfo {
 pub struct PipeEntry {
     /// The name.
     pub name: PipeName,
-    /// The number of open instances.
+    /// The number of open instances. On Unix, a server process counts as none if something has changed the time of its
+    /// files, which holds its number.
     pub instances: u32,
     /// The maximum number of instances; 255 is unlimited.
     pub max_instances: u32,

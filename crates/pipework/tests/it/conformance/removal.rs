@@ -338,6 +338,18 @@ fn n9_a_count_that_something_changed_is_an_error() {
     }
     let error = NamedPipeBuilder::new(&name).first(false).max_instances(2).create().unwrap_err();
     expect(Err::<(), _>(error), PipeErrorKind::Corrupt);
+    // It hides no pipe from a list, not even its own.
+    let other = unique();
+    let _other = NamedPipe::new(&other).unwrap();
+    for (name, instances) in [(&name, 0), (&other, 1)] {
+        let name = PipeName::new(name).unwrap();
+        let entry = pipework::list().unwrap().into_iter().find(|entry| entry.name == name).unwrap();
+        assert_eq!(
+            (entry.instances, entry.servers.len(), entry.listening),
+            (instances, 1, Some(1)),
+            "{entry:?}"
+        );
+    }
 }
 
 fn n9_a_listener_restores_its_socket() {

@@ -40,6 +40,13 @@ fn mode_for(others: bool) -> Mode {
     Mode::from_bits_truncate(if others { 0o755 } else { 0o700 })
 }
 
+/// The number of instances that a server process noted at its liveness socket.
+fn noted_count(stat: &Stat) -> Option<u32> {
+    let nanoseconds = i64::try_from(stat.st_mtime_nsec).ok()?;
+    let count = u32::try_from(nanoseconds / NANOSECONDS_OF_ONE).ok()?;
+    (nanoseconds % NANOSECONDS_OF_ONE == 0).then_some(count)
+}
+
 /// The name of a pipe's directory.
 pub(crate) fn name_of(folded: &str) -> String {
     dir_format::directory_name(folded, address::DIRECTORY_NAME_LEN_MAX)
@@ -81,8 +88,8 @@ pub(crate) enum Rest {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Server {
     pub(crate) process: u32,
-    /// How many instances it has.
-    pub(crate) instances: u32,
+    /// How many instances it has; `None` where something has changed the time that says it.
+    pub(crate) instances: Option<u32>,
 }
 
 /// The part of a file's time that stands for one instance: a microsecond, since not every file system keeps less.
@@ -331,7 +338,7 @@ impl Directory {
                 && self.is_alive(*leaf)?
                 && let Ok(stat) = rustix::fs::statat(&self.fd, leaf.encode(), AtFlags::SYMLINK_NOFOLLOW)
             {
-                servers.push(Server { process, instances: self.noted_count(&stat)? });
+                servers.push(Server { process, instances: noted_count(&stat) });
             }
         }
         Ok(servers)
@@ -398,7 +405,7 @@ impl Directory {
     /// Reads back what was noted; an error where the file system has not kept it.
     pub(crate) fn check_count(&self, server: EntryName, instances: u32) -> io::Result<()> {
         let stat = rustix::fs::statat(&self.fd, server.encode(), AtFlags::SYMLINK_NOFOLLOW)?;
-        if self.noted_count(&stat).ok() == Some(instances) {
+        if noted_count(&stat) == Some(instances) {
             return Ok(());
         }
         let text = format!(
@@ -409,19 +416,15 @@ impl Directory {
         Err(fail(PipeErrorKind::Unsupported, text))
     }
 
-    /// The number of instances that a server process noted at its liveness socket.
-    fn noted_count(&self, stat: &Stat) -> io::Result<u32> {
-        let nanoseconds = i64::try_from(stat.st_mtime_nsec).unwrap_or(-1);
-        match u32::try_from(nanoseconds / NANOSECONDS_OF_ONE) {
-            Ok(count) if nanoseconds % NANOSECONDS_OF_ONE == 0 => Ok(count),
-            _ => {
-                let text = format!(
-                    "the number of instances of {} can't be read: something has changed the time of its socket",
-                    self.path.display()
-                );
-                Err(fail(PipeErrorKind::Corrupt, text))
-            }
-        }
+    /// The number of instances of all these servers.
+    pub(crate) fn instances(&self, servers: &[Server]) -> io::Result<u32> {
+        servers.iter().map(|server| server.instances).sum::<Option<u32>>().ok_or_else(|| {
+            let text = format!(
+                "the number of instances of {} can't be read: something has changed the time of its socket",
+                self.path.display()
+            );
+            fail(PipeErrorKind::Corrupt, text)
+        })
     }
 
     /// Whether the process that bound a socket is known to live; takes no place of it.

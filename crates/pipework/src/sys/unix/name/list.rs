@@ -72,7 +72,7 @@ fn entry(directory: &Directory, header: Option<&Header>) -> io::Result<Option<Pi
     }
     Ok(Some(PipeEntry {
         name,
-        instances: servers.iter().map(|server| server.instances).sum(),
+        instances: servers.iter().filter_map(|server| server.instances).sum(),
         max_instances: header.max_instances.into(),
         mode: Some(if header.messages { PipeMode::Message } else { PipeMode::Byte }),
         servers: servers.iter().map(|server| server.process).collect(),

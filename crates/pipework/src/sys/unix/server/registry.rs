@@ -290,8 +290,7 @@ fn create_another(
     }
     if header.max_instances < 255 {
         let servers = directory.servers(&directory.listing()?, header.incarnation)?;
-        let instances: u32 = servers.iter().map(|server| server.instances).sum();
-        if instances >= u32::from(header.max_instances) {
+        if directory.instances(&servers)? >= u32::from(header.max_instances) {
             let text = format!("{} has all of its {} instances", spec.name, header.max_instances);
             return Err(fail(PipeErrorKind::Busy, text));
         }
