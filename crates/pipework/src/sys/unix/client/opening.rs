@@ -78,8 +78,8 @@ impl<'a> Opening<'a> {
         self.unless_claimed(outcome, OpenStep::Blocked(OpenOn::Pause(DESCRIPTORS_PAUSE)))
     }
 
-    /// Where an instance is claimed, the error is that of its hello: too many descriptors of this user are in flight. Others
-    /// will receive theirs, and nobody else gets the instance meanwhile.
+    /// Where an instance is claimed, the error is that of its hello: a shortage, as of descriptors of this user in flight. It
+    /// passes, and nobody else gets the instance meanwhile.
     fn unless_claimed<T>(&mut self, outcome: io::Result<T>, claimed: T) -> io::Result<T> {
         if outcome.is_ok() || !self.search.has_claimed() {
             return outcome;

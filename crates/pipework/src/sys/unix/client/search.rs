@@ -140,13 +140,16 @@ impl<'a> Search<'a> {
         let hello = || format!("saying hello to {}", self.request.name);
         let remote_client = self.request.remote_client.as_deref();
         let sent = claimed.handshake.send(claimed.socket.as_fd(), remote_client);
-        if !sent.map_err(|error| context(hello(), error))? {
+        if let Some(shortage) = sent.map_err(|error| context(hello(), error))? {
             self.claimed = Some(claimed);
-            let text = format!(
-                "{}; this user has too many descriptors in flight, which were sent and not received yet",
-                hello()
-            );
-            return Err(context(text, Errno::TOOMANYREFS));
+            let text = match shortage {
+                Errno::TOOMANYREFS => format!(
+                    "{}; this user has too many descriptors in flight, which were sent and not received yet",
+                    hello()
+                ),
+                _ => hello(),
+            };
+            return Err(context(text, shortage));
         }
         let Claimed { socket, handshake, may } = claimed;
         let options = EndOptions::new(self.request.read_mode, self.limit.canceller().cloned());

@@ -1,31 +1,35 @@
 //! The socket of a connection: doorbell, proof of life, and channel for descriptors.
 
 #[cfg(feature = "tokio")]
-use super::super::poll;
+use super::super::asynchronous::{Delay, reactor::Descriptor};
 use super::{
-    super::os,
-    Connection,
+    super::{os, poll},
+    Connection, LazyWaitLimit,
     fd_passing::{Received, receive_with},
     handshake::HelloOutcome,
 };
-use crate::ring::Side;
-#[cfg(feature = "tokio")]
-use crate::sys::WaitLimit;
+use crate::{ring::Side, sys::WaitLimit};
 use rustix::{io::Errno, net::RecvFlags};
-#[cfg(feature = "tokio")]
-use std::sync::Arc;
 use std::{
     collections::VecDeque,
     io,
-    os::fd::{AsFd, OwnedFd},
-    sync::{MutexGuard, PoisonError, atomic::Ordering},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{
+        MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
+};
+#[cfg(feature = "tokio")]
+use std::{
+    future::poll_fn,
+    sync::{Arc, Mutex},
 };
 
 /// A wake-up, and nothing more.
-pub(super) const BELL: u8 = b'.';
+const BELL: u8 = b'.';
 /// The server disconnected a client that has no memory in common with it yet.
-pub(super) const DISCONNECTED_BY_SERVER: u8 = b'D';
+const DISCONNECTED_BY_SERVER: u8 = b'D';
 /// With this byte comes the memory object of one message.
 pub(super) const ATTACHMENT: u8 = b'F';
 
@@ -38,44 +42,147 @@ const ROUNDS_MAX: usize = 32;
 /// When to ring again after the kernel had no memory for it.
 pub(super) const RING_AGAIN: Duration = Duration::from_millis(1);
 
-/// Whether it rang, or need not ring: a full socket has rung already, and a closed one has no peer to wake.
-fn ring(socket: &OwnedFd, byte: u8) -> bool {
-    let rung = rustix::io::retry_on_intr(|| rustix::net::send(socket, &[byte], os::SEND_FLAGS));
-    !matches!(rung, Err(Errno::NOBUFS | Errno::NOMEM))
+/// How long a thread rings again at least, whatever the limit of its call is: the wake-up is owed to the peer, which has no
+/// part in that limit.
+const RING_AGAIN_FOR: Duration = Duration::from_secs(1);
+
+/// The socket of an end, and the wake-ups of the peer that the end owes: the kernel had no memory for them.
+#[derive(Debug)]
+pub(super) struct Socket {
+    fd: OwnedFd,
+    /// How many came to be owed, ever.
+    owed: AtomicUsize,
+    /// How many of these were rung later. It is behind until they have rung, so that no thread takes a ring that may fail yet
+    /// for one that has rung.
+    paid: AtomicUsize,
+    /// The task that pays, while there is one.
+    #[cfg(feature = "tokio")]
+    payer: Mutex<Option<::tokio::task::AbortHandle>>,
 }
 
-/// Rings until the kernel has memory for it, on a thread that the runtime has for calls that block.
-#[cfg(feature = "tokio")]
-fn ring_later(socket: &Arc<OwnedFd>) {
-    let Ok(runtime) = ::tokio::runtime::Handle::try_current() else { return };
-    let socket = Arc::clone(socket);
-    drop(runtime.spawn_blocking(move || {
-        while !ring(&socket, BELL) {
-            poll::wait(&[], &WaitLimit::default(), Some(RING_AGAIN)).ok();
+impl Socket {
+    pub(super) fn new(fd: OwnedFd) -> Socket {
+        Socket {
+            fd,
+            owed: AtomicUsize::new(0),
+            paid: AtomicUsize::new(0),
+            #[cfg(feature = "tokio")]
+            payer: Mutex::default(),
         }
-    }));
+    }
+
+    /// Whether it rang, or need not ring: a full socket has rung already, and a closed one has no peer to wake.
+    fn send(&self, byte: u8) -> bool {
+        let rung = rustix::io::retry_on_intr(|| rustix::net::send(&self.fd, &[byte], os::SEND_FLAGS));
+        !matches!(rung, Err(Errno::NOBUFS | Errno::NOMEM))
+    }
+
+    /// Rings if something is owed; whether nothing is owed any more.
+    fn pay(&self) -> bool {
+        // Loads, since something is owed hardly ever. One ring pays all that was owed before it.
+        let owed = self.owed.load(Ordering::Acquire);
+        if owed == self.paid.load(Ordering::Relaxed) {
+            return true;
+        }
+        let is_paid = self.send(BELL);
+        if is_paid {
+            self.paid.fetch_max(owed, Ordering::Relaxed);
+        }
+        is_paid
+    }
+
+    /// Starts a task that pays, in the runtime of the caller if there is one.
+    #[cfg(feature = "tokio")]
+    fn pay_in_task(self: &Arc<Socket>) {
+        let Ok(runtime) = ::tokio::runtime::Handle::try_current() else { return };
+        let mut payer = self.payer();
+        // It ends with the runtime too.
+        if payer.as_ref().is_some_and(|payer| !payer.is_finished()) {
+            return;
+        }
+        let socket = Arc::downgrade(self);
+        let paying = async move {
+            while let Ok(pause) = Delay::new(RING_AGAIN) {
+                if poll_fn(|cx| pause.poll(cx)).await.is_err() {
+                    return;
+                }
+                // The end of the connection wakes the peer.
+                let Some(socket) = socket.upgrade() else { return };
+                let mut payer = socket.payer();
+                if socket.pay() {
+                    // Under the lock: what comes to be owed from here on starts another one.
+                    *payer = None;
+                    return;
+                }
+            }
+        };
+        *payer = Some(runtime.spawn(paying).abort_handle());
+    }
+
+    #[cfg(feature = "tokio")]
+    fn payer(&self) -> MutexGuard<'_, Option<::tokio::task::AbortHandle>> {
+        self.payer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Descriptor for Socket {}
+
+/// Repeats `ring` until it has rung; gives up once the limit of the call is over, but not within a moment.
+fn insist(mut ring: impl FnMut() -> bool, mut is_limit_over: impl FnMut() -> bool) -> bool {
+    if ring() {
+        return true;
+    }
+    let at_least = WaitLimit::new(Some(RING_AGAIN_FOR), None);
+    while poll::wait(&[], &WaitLimit::default(), Some(RING_AGAIN)).is_ok() {
+        if ring() {
+            return true;
+        }
+        if at_least.check().is_err() && is_limit_over() {
+            break;
+        }
+    }
+    false
 }
 
 impl Connection {
-    pub(super) fn ring(&self, byte: u8) {
-        if ring(&self.socket, byte) {
-            return;
+    /// Wakes the peer. What the kernel has no memory for is owed, and the driver of the call sees to it.
+    pub(super) fn ring(&self) {
+        if !self.socket.send(BELL) {
+            self.socket.owed.fetch_add(1, Ordering::Release);
         }
-        // A thread rings again before it returns or sleeps, an event loop when it tries again, and a task leaves that to its
-        // runtime.
-        self.state.owes_ring.store(true, Ordering::Relaxed);
-        self.readiness().try_again();
-        #[cfg(feature = "tokio")]
-        ring_later(&self.socket);
     }
 
-    /// Rings again if the kernel had no memory for it; whether nothing is owed any more.
+    /// Rings again if something is owed; whether nothing is owed any more.
     pub(super) fn pay_ring(&self) -> bool {
-        // A load, since something is owed hardly ever.
-        if self.state.owes_ring.load(Ordering::Relaxed) && ring(&self.socket, BELL) {
-            self.state.owes_ring.store(false, Ordering::Relaxed);
+        self.socket.pay()
+    }
+
+    /// Rings what is owed, before a call of a thread returns.
+    pub(super) fn pay_ring_within(&self, limit: &mut LazyWaitLimit<'_>) {
+        if !insist(|| self.pay_ring(), || limit.get().check().is_err()) {
+            // An event loop at this end can go on with it.
+            self.readiness().try_again();
         }
-        !self.state.owes_ring.load(Ordering::Relaxed)
+    }
+
+    /// Rings what is owed, or leaves it to the runtime: the task may do nothing more.
+    #[cfg(feature = "tokio")]
+    pub(super) fn pay_ring_in_task(&self) {
+        if !self.pay_ring() {
+            self.socket.pay_in_task();
+        }
+    }
+
+    /// Says that the server has disconnected the client: a plain wake-up later would not.
+    pub(super) fn ring_disconnected(&self) {
+        insist(|| self.socket.send(DISCONNECTED_BY_SERVER), || true);
     }
 
     /// Empties the doorbell: takes wake-ups, descriptors, the hello, and the news that the other end is gone. Whether

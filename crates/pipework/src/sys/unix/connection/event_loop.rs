@@ -5,6 +5,7 @@
 
 use super::{
     Connection,
+    doorbell::RING_AGAIN,
     fd_passing::DESCRIPTORS_PAUSE,
     operation::Operation,
     step::{On, Step},
@@ -17,9 +18,21 @@ impl Connection {
     pub(super) fn try_now<T>(
         &self,
         operation: Operation,
+        attempt: impl FnMut() -> io::Result<Step<T>>,
+    ) -> io::Result<T> {
+        let outcome = self.try_unpaid(operation, attempt);
+        if !self.pay_ring() && self.parking.readiness().arm_timers(RING_AGAIN).is_err() {
+            self.parking.readiness().try_again();
+        }
+        outcome
+    }
+
+    /// The same, with a wake-up of the peer that may be owed afterwards.
+    fn try_unpaid<T>(
+        &self,
+        operation: Operation,
         mut attempt: impl FnMut() -> io::Result<Step<T>>,
     ) -> io::Result<T> {
-        self.pay_ring();
         let lock = match self.parking.try_lock_direction(operation) {
             Some(lock) => lock,
             // Where another thread or task has the direction, its release wakes the event loop. Armed before that is asked

@@ -43,21 +43,21 @@ impl ClientHandshake {
         self.shape.hello() == shape.hello()
     }
 
-    /// Says hello to the server, on behalf of the remote client if there is one. `false` where too many descriptors of this
-    /// user are in flight: that passes when others take theirs.
+    /// Says hello to the server, on behalf of the remote client if there is one. Gives the shortage that did not let it, which
+    /// passes: too many descriptors of this user in flight, or no memory of the kernel.
     pub(crate) fn send(
         &self,
         socket: BorrowedFd<'_>,
         remote_client: Option<&RemoteClient>,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Option<Errno>> {
         let remote_client = remote_client.map(delegation::encode).transpose()?.unwrap_or_default();
         let identity_len = u32::try_from(remote_client.len()).unwrap_or(u32::MAX);
         let hello = [&Hello { identity_len, ..self.shape.hello() }.encode()[..], &remote_client].concat();
         match send_with(socket, &hello, self.fd.as_fd()) {
-            Ok(()) => Ok(true),
+            Ok(()) => Ok(None),
             // The server went away meanwhile: the first call on this end says so.
-            Err(Errno::PIPE | Errno::CONNRESET) => Ok(true),
-            Err(Errno::TOOMANYREFS) => Ok(false),
+            Err(Errno::PIPE | Errno::CONNRESET) => Ok(None),
+            Err(shortage @ (Errno::TOOMANYREFS | Errno::NOBUFS | Errno::NOMEM)) => Ok(Some(shortage)),
             Err(error) => Err(error.into()),
         }
     }

@@ -37,7 +37,7 @@ use crate::{
     options::{PipeEnd, PipeInfo},
     ring::{CloseState, Corrupt, Interest, Side, Wake},
 };
-use doorbell::{BELL, DISCONNECTED_BY_SERVER};
+use doorbell::Socket;
 use handshake::{ClientHandshake, ServerHandshake};
 use operation::Operation;
 use parking::Parking;
@@ -72,7 +72,7 @@ static SPIN_NEW_PEERS: Spin = Spin::new();
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// Shared with the reactors that it is registered with.
-    pub(super) socket: Arc<OwnedFd>,
+    socket: Arc<Socket>,
     /// Whether the socket can be waited at in the call that takes from it; each such call says whether it does.
     pub(super) can_wait: bool,
     pub(super) side: Side,
@@ -128,8 +128,6 @@ pub(super) struct Flags {
     pub(super) disconnected_by_server: AtomicBool,
     /// This server end disconnected its client.
     disconnected: AtomicBool,
-    /// The kernel had no memory for a wake-up of the peer.
-    owes_ring: AtomicBool,
 }
 
 impl Connection {
@@ -167,7 +165,7 @@ impl Connection {
     fn new(socket: OwnedFd, side: Side, shape: Shape, may: Rights, options: Arc<EndOptions>) -> Connection {
         let can_wait = rustix::io::ioctl_fionbio(&socket, false).is_ok();
         Connection {
-            socket: Arc::new(socket),
+            socket: Arc::new(Socket::new(socket)),
             can_wait,
             side,
             shape,
@@ -382,7 +380,7 @@ impl Connection {
             os::futex_wake(rings.wait_words.peer_futex_word());
         }
         if wake.socket {
-            self.ring(BELL);
+            self.ring();
         }
     }
 
@@ -399,7 +397,7 @@ impl Connection {
                 // This end's own sleepers at the socket hear of the shutdown.
                 os::futex_wake(rings.wait_words.own_futex_word());
             }
-            None => self.ring(DISCONNECTED_BY_SERVER),
+            None => self.ring_disconnected(),
         }
         self.shut_down();
         drop(self.slot().take());

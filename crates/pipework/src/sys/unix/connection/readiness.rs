@@ -27,7 +27,7 @@ pub(crate) struct Readiness {
 struct ReadyFd {
     poll_set: PollSet,
     again: Event,
-    /// The room that a writer needs and the doorbell does not signal.
+    /// What the doorbell does not signal: the room that a writer needs, or when to ring again.
     blocked: Mutex<Option<Blocked>>,
 }
 
@@ -77,11 +77,15 @@ impl Readiness {
 
     /// Lets the descriptor for writing signal after a pause.
     pub(super) fn arm_timer(&self, pause: Duration) -> io::Result<()> {
-        let Some(ready) = self.write.get() else { return Ok(()) };
-        let timer = Timer::new(pause)?;
-        ready.poll_set.add(timer.as_fd())?;
-        *ready.blocked() = Some(Blocked::Delay { _timer: timer });
-        Ok(())
+        self.write.get().map_or(Ok(()), |ready| ready.arm_timer(pause))
+    }
+
+    /// Lets both descriptors signal after a pause: what is to be done then is no matter of a direction.
+    pub(super) fn arm_timers(&self, pause: Duration) -> io::Result<()> {
+        [&self.read, &self.write]
+            .into_iter()
+            .filter_map(OnceLock::get)
+            .try_for_each(|ready| ready.arm_timer(pause))
     }
 
     /// The doorbell was emptied, or a direction was released: every event loop must try again.
@@ -99,6 +103,13 @@ impl Readiness {
 }
 
 impl ReadyFd {
+    fn arm_timer(&self, pause: Duration) -> io::Result<()> {
+        let timer = Timer::new(pause)?;
+        self.poll_set.add(timer.as_fd())?;
+        *self.blocked() = Some(Blocked::Delay { _timer: timer });
+        Ok(())
+    }
+
     fn blocked(&self) -> MutexGuard<'_, Option<Blocked>> {
         // It is replaced as a whole.
         self.blocked.lock().unwrap_or_else(PoisonError::into_inner)

@@ -13,7 +13,7 @@ use crate::{ring::WaitKind, sys::waiters::Waiter};
 use ::tokio::{io::Interest as Readiness, runtime::Handle, task::coop};
 use std::{
     io,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -117,6 +117,7 @@ impl Connection {
     ) -> Poll<io::Result<T>> {
         let progress = ready!(coop::poll_proceed(cx));
         let outcome = self.poll_unbounded(cx, wait, operation, look);
+        self.pay_ring_in_task();
         if outcome.is_ready() {
             wait.policy.end(self.spin_for(operation.interest()));
             wait.blocked = Blocked::Nowhere;
@@ -184,7 +185,8 @@ impl Connection {
     /// Waits until the socket takes more, or the peer has gone.
     fn poll_socket(&self, cx: &mut Context<'_>, wait: &mut TaskWait) -> Poll<io::Result<()>> {
         if !matches!(wait.blocked, Blocked::Socket(..)) {
-            wait.blocked = Blocked::Socket(Arc::new(self.socket.try_clone()?), Reactor::default());
+            wait.blocked =
+                Blocked::Socket(Arc::new(self.socket.as_fd().try_clone_to_owned()?), Reactor::default());
         }
         let Blocked::Socket(socket, reactor) = &wait.blocked else { return Poll::Pending };
         reactor.join(&mut wait.blocked_waiter, cx);

@@ -74,8 +74,19 @@ impl Connection {
         if is_settled { Ok(()) } else { self.block_on(Some(lock), limit, || self.attempt_settled()) }
     }
 
-    /// Repeats `attempt` until it is done or the limit is reached.
+    /// Repeats `attempt` until it is done or the limit is reached, and then pays what is owed to the peer.
     pub(super) fn block_on<T>(
+        &self,
+        lock: Option<&DirectionGuard<'_>>,
+        limit: &mut LazyWaitLimit<'_>,
+        attempt: impl FnMut() -> io::Result<Step<T>>,
+    ) -> io::Result<T> {
+        let outcome = self.repeat(lock, limit, attempt);
+        self.pay_ring_within(limit);
+        outcome
+    }
+
+    fn repeat<T>(
         &self,
         lock: Option<&DirectionGuard<'_>>,
         limit: &mut LazyWaitLimit<'_>,
@@ -83,36 +94,28 @@ impl Connection {
     ) -> io::Result<T> {
         loop {
             let on = match self.step(lock, &mut attempt)? {
-                Step::Done(value) => return Ok(self.ring_within(limit, value)),
+                Step::Done(value) => return Ok(value),
                 Step::Blocked(on) => on,
             };
             match on {
                 On::Data | On::Space(_) => {
                     if let Some(value) = self.spin_or_sleep(lock, on, limit, &mut attempt)? {
-                        return Ok(self.ring_within(limit, value));
+                        return Ok(value);
                     }
                 }
                 On::Hello | On::Attachment => self.sleep(on, limit.get())?,
                 On::Socket => {
                     limit.get().check()?;
-                    poll::wait(&[(self.as_fd(), PollFlags::OUT)], limit.get(), None)?;
+                    let ring_again = (!self.pay_ring()).then_some(RING_AGAIN);
+                    poll::wait(&[(self.as_fd(), PollFlags::OUT)], limit.get(), ring_again)?;
                 }
                 On::Descriptors => {
                     limit.get().check()?;
+                    self.pay_ring();
                     poll::wait(&[], limit.get(), Some(DESCRIPTORS_PAUSE))?;
                 }
             }
         }
-    }
-
-    /// Rings what is owed, before a call returns this value, until the limit is reached: what was published is published.
-    fn ring_within<T>(&self, limit: &mut LazyWaitLimit<'_>, value: T) -> T {
-        while !self.pay_ring() && limit.get().check().is_ok() {
-            if poll::wait(&[], limit.get(), Some(RING_AGAIN)).is_err() {
-                break;
-            }
-        }
-        value
     }
 
     /// Spins for what the peer publishes, while that pays, and else sleeps. `None`: another attempt is due.
