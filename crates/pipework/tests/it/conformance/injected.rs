@@ -4,14 +4,17 @@
 use std::{
     io::{IoSlice, Read, Write as _},
     mem::MaybeUninit,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
 
-use pipework::{ClientOptions, NamedPipeBuilder, PipeErrorKind, PipeMode, os::unix::PipeStreamExt};
+use pipework::{
+    ClientOptions, NamedPipeBuilder, PipeErrorKind, PipeMode, PipeStream, os::unix::PipeStreamExt,
+};
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     net::{
         AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
         sendmsg, socketpair,
@@ -32,6 +35,9 @@ pub(super) fn cases() -> Vec<Case> {
         long(every("shortage", shortage_of_anything_sends_a_message_once_or_fails)),
         every("shortage", shortage_of_descriptors_in_flight_ends_no_wait_early),
         plain("shortage", shortage_of_memory_loses_no_wake_up),
+        plain("shortage", shortage_of_memory_keeps_an_event_loop_awake),
+        plain("shortage", shortage_of_memory_lets_a_write_ring_beyond_its_limit),
+        plain("shortage", shortage_of_memory_keeps_the_claim_of_a_client),
         #[cfg(feature = "tokio")]
         plain("shortage", shortage_of_memory_loses_no_wake_up_of_a_task),
     ]
@@ -315,6 +321,100 @@ fn shortage_of_memory_loses_no_wake_up() {
     }
 }
 
+/// Whether a descriptor becomes readable within this time.
+fn is_readable(fd: BorrowedFd<'_>, time: Duration) -> bool {
+    let time = Timespec::try_from(time).unwrap();
+    poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&time)).unwrap() > 0
+}
+
+/// Both ends, each in an event loop that waits for data: it is woken through the socket only.
+fn pair_in_event_loops() -> (PipeStream, PipeStream) {
+    let name = unique();
+    let server = NamedPipeBuilder::new(&name).create().unwrap();
+    let client = ClientOptions::new().open(&name).unwrap();
+    server.connect().unwrap();
+    let server = server.into_stream();
+    // Made on first use, and ready until it was used.
+    server.read_ready_fd().unwrap();
+    client.read_ready_fd().unwrap();
+    expect_nothing(server.try_read(&mut [0; 9]));
+    expect_nothing(client.try_read(&mut [0; 9]));
+    assert!(!is_readable(server.read_ready_fd().unwrap(), Duration::ZERO));
+    (server, client)
+}
+
+fn expect_nothing(read: std::io::Result<usize>) {
+    assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}
+
+/// An event loop that has nothing to do but to ring is woken again and again, with pauses, until its peer hears.
+fn shortage_of_memory_keeps_an_event_loop_awake() {
+    const LASTING: Duration = Duration::from_millis(100);
+    let (server, client) = pair_in_event_loops();
+    let (server_fd, client_fd) = (server.read_ready_fd().unwrap(), client.read_ready_fd().unwrap());
+    thread::scope(|scope| {
+        let short = scope.spawn(|| {
+            fail_calls(&[libc::SYS_sendto], libc::ENOBUFS);
+            assert_eq!(client.try_write(b"x").unwrap(), 1, "it was published");
+            let (begun, mut tries) = (Instant::now(), 0);
+            while begun.elapsed() < LASTING {
+                assert!(is_readable(client_fd, HOUR), "quiet, while its peer sleeps");
+                expect_nothing(client.try_read(&mut [0; 9]));
+                tries += 1;
+            }
+            // One each millisecond.
+            assert!(tries <= 2 * LASTING.as_millis(), "{tries} tries without a pause");
+        });
+        short.join().unwrap();
+    });
+    assert!(!is_readable(server_fd, Duration::ZERO), "nothing has rung yet");
+    assert!(is_readable(client_fd, HOUR), "quiet, while its peer sleeps");
+    expect_nothing(client.try_read(&mut [0; 9]));
+    assert!(is_readable(server_fd, HOUR), "the peer was not woken");
+    assert_eq!(server.try_read(&mut [0; 9]).unwrap(), 1);
+    expect_nothing(client.try_read(&mut [0; 9]));
+    assert!(!is_readable(client_fd, LASTING), "nothing is owed any more");
+}
+
+/// The limit of a write is no limit of the wake-up that it owes to its peer. In the end an event loop goes on with it.
+fn shortage_of_memory_lets_a_write_ring_beyond_its_limit() {
+    let (server, client) = pair_in_event_loops();
+    let (server_fd, client_fd) = (server.read_ready_fd().unwrap(), client.read_ready_fd().unwrap());
+    client.set_write_timeout(Some(Duration::from_millis(1))).unwrap();
+    thread::scope(|scope| {
+        let writing = scope.spawn(|| {
+            fail_calls(&[libc::SYS_sendto], libc::ENOBUFS);
+            let begun = Instant::now();
+            assert_eq!(client.write(b"x").unwrap(), 1, "it was published");
+            begun.elapsed()
+        });
+        assert!(writing.join().unwrap() >= Duration::from_millis(900), "it gave up");
+    });
+    assert!(!is_readable(server_fd, Duration::ZERO), "nothing has rung yet");
+    assert!(is_readable(client_fd, Duration::ZERO), "the event loop has to go on");
+    expect_nothing(client.try_read(&mut [0; 9]));
+    assert!(is_readable(server_fd, HOUR), "the peer was not woken");
+}
+
+/// C4: a connect whose hello meets the shortage keeps the instance that it has claimed, and waits.
+fn shortage_of_memory_keeps_the_claim_of_a_client() {
+    const LIMIT: Duration = Duration::from_millis(50);
+    for error in [libc::ENOBUFS, libc::ENOMEM] {
+        let name = unique();
+        let _server = NamedPipeBuilder::new(&name).create().unwrap();
+        thread::scope(|scope| {
+            let connecting = scope.spawn(|| {
+                fail_calls(&[libc::SYS_sendmsg], error);
+                let begun = Instant::now();
+                let connected = ClientOptions::new().timeout(LIMIT).connect(&name).map(drop);
+                assert_eq!(PipeErrorKind::of(&connected.unwrap_err()), Some(PipeErrorKind::TimedOut));
+                assert!(begun.elapsed() >= LIMIT, "{:?}", begun.elapsed());
+            });
+            connecting.join().unwrap();
+        });
+    }
+}
+
 /// The same of a task that wrote and does nothing else.
 #[cfg(feature = "tokio")]
 fn shortage_of_memory_loses_no_wake_up_of_a_task() {
@@ -325,9 +425,8 @@ fn shortage_of_memory_loses_no_wake_up_of_a_task() {
     let server = NamedPipeBuilder::new(&name).create().unwrap();
     let client = ClientOptions::new().open(&name).unwrap();
     server.connect().unwrap();
+    // Its worker is there before any thread with the filter could start one.
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    // A thread for calls that block, which is there before any thread with the filter could start one.
-    runtime.block_on(runtime.spawn_blocking(|| {})).unwrap();
     let mut client = {
         let _context = runtime.enter();
         NamedPipeClient::try_from(client).unwrap()
