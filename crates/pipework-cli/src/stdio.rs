@@ -39,8 +39,10 @@ mod unix {
 
     fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let written = when_ready(fd, PollFlags::OUT, || rustix::io::write(fd, bytes))?;
-            bytes = bytes.get(written..).unwrap_or_default();
+            match when_ready(fd, PollFlags::OUT, || rustix::io::write(fd, bytes))? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => bytes = bytes.get(written..).unwrap_or_default(),
+            }
         }
         Ok(())
     }
