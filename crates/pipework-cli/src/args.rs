@@ -57,7 +57,8 @@ and within five seconds the command is killed. With --message each message is on
 command, without the line end. With --direction in, the command shares the server's stdout.
 
 On Unix the command leads a process group of its own, which ends with it: its processes get SIGTERM,
-and SIGKILL half a second later. A process that has to run on needs its own session (setsid).";
+and SIGKILL half a second later. A process that has to run on needs its own session (setsid). Such a
+group is in the background of the terminal, so the command can't read from it (/dev/tty).";
 
 const CONNECT_HELP: &str = "\
 EXAMPLES
