@@ -7,10 +7,14 @@ use std::{
     io,
     process::{ChildStdin, ChildStdout, Command},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use shared_child::SharedChild;
+
+/// How often a group is checked for processes that are left. Nothing signals the end of a grandchild.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A command that was started.
 #[derive(Debug)]
@@ -41,24 +45,50 @@ impl RunningCommand {
 
     /// Asks all processes of the command to end, where the system can do that.
     pub(super) fn terminate(&self) {
-        if !*self.ended() {
+        let ended = self.ended();
+        if !*ended {
             system::terminate(&self.child);
         }
     }
 
     /// Kills all processes of the command.
     pub(super) fn kill(&self) {
-        if !*self.ended() {
+        let ended = self.ended();
+        if !*ended {
             system::kill(&self.child);
         }
     }
 
     /// Ends what still runs of the command: gently, and by force from `kill_at` on.
     pub(super) fn end(&self, kill_at: Instant) {
-        system::end(&self.child, kill_at);
-        *self.ended() = true;
+        if system::CAN_TERMINATE && Instant::now() < kill_at {
+            self.terminate();
+            while Instant::now() < kill_at {
+                if self.has_ended() {
+                    return;
+                }
+                thread::park_timeout(POLL_INTERVAL);
+            }
+        }
+        let mut ended = self.ended();
+        system::kill(&self.child);
+        // Nothing is signalled any more: only then the number is given back.
+        *ended = true;
+        drop(ended);
+        self.child.wait().ok();
     }
 
+    /// Whether the command and its group have ended. A command that has exited is no zombie after this.
+    fn has_ended(&self) -> bool {
+        let mut ended = self.ended();
+        // The number stays the group's as long as one process is in it. It becomes another's between two calls only if the
+        // system uses all others meanwhile.
+        *ended =
+            *ended || (!matches!(self.child.try_wait(), Ok(None)) && system::is_group_empty(&self.child));
+        *ended
+    }
+
+    /// Whoever signals the command, or gives its number back, holds this meanwhile.
     fn ended(&self) -> MutexGuard<'_, bool> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -66,12 +96,7 @@ impl RunningCommand {
 
 #[cfg(unix)]
 mod system {
-    use std::{
-        os::unix::process::CommandExt,
-        process::Command,
-        thread,
-        time::{Duration, Instant},
-    };
+    use std::{os::unix::process::CommandExt, process::Command};
 
     use rustix::{
         io::Errno,
@@ -79,8 +104,7 @@ mod system {
     };
     use shared_child::SharedChild;
 
-    /// How often a group is checked for processes that are left. Nothing signals the end of a grandchild.
-    const POLL_INTERVAL: Duration = Duration::from_millis(20);
+    pub(super) const CAN_TERMINATE: bool = true;
 
     pub(super) fn lead_a_group(command: &mut Command) {
         command.process_group(0);
@@ -101,24 +125,9 @@ mod system {
         signal(child, Signal::KILL);
     }
 
-    pub(super) fn end(child: &SharedChild, kill_at: Instant) {
-        let by_force = Instant::now() >= kill_at;
-        signal(child, if by_force { Signal::KILL } else { Signal::TERM });
-        if by_force {
-            child.wait().ok();
-            return;
-        }
-        let mut has_exited = false;
-        while Instant::now() < kill_at {
-            // The number stays the group's as long as one process is in it.
-            has_exited = has_exited || !matches!(child.try_wait(), Ok(None));
-            if has_exited && id(child).is_none_or(|group| test_kill_process_group(group).is_err()) {
-                return;
-            }
-            thread::park_timeout(POLL_INTERVAL);
-        }
-        signal(child, Signal::KILL);
-        child.wait().ok();
+    /// Of a command that was waited for.
+    pub(super) fn is_group_empty(child: &SharedChild) -> bool {
+        id(child).is_none_or(|group| test_kill_process_group(group).is_err())
     }
 
     /// An error means that no process is left, or that it has become another user's.
@@ -136,9 +145,11 @@ mod system {
 /// A process has no group here that could be ended: only the command itself is.
 #[cfg(windows)]
 mod system {
-    use std::{process::Command, time::Instant};
+    use std::process::Command;
 
     use shared_child::SharedChild;
+
+    pub(super) const CAN_TERMINATE: bool = false;
 
     pub(super) fn lead_a_group(_command: &mut Command) {}
 
@@ -154,8 +165,7 @@ mod system {
         child.kill().ok();
     }
 
-    pub(super) fn end(child: &SharedChild, _kill_at: Instant) {
-        kill(child);
-        child.wait().ok();
+    pub(super) fn is_group_empty(_child: &SharedChild) -> bool {
+        true
     }
 }
