@@ -38,7 +38,7 @@ const CHUNK_LEN: usize = 64 * 1024;
 /// How often to look whether the name was restored.
 const REPORT_PERIOD: Duration = Duration::from_secs(1);
 
-/// How long to wait before another try to accept a client.
+/// How long to wait before another try of what failed.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
@@ -122,13 +122,20 @@ struct RunningRelays {
 }
 
 impl Relays {
-    /// Adds a relay, unless the server is stopping.
-    fn add(&self, number: usize, events: Sender<Event>, command: Arc<RunningCommand>) -> bool {
+    /// Starts and adds a relay, unless the server is stopping. No command runs that is not here: who holds the lock sees all.
+    fn start(
+        &self,
+        number: usize,
+        events: Sender<Event>,
+        start: impl FnOnce(&Sender<Event>) -> io::Result<Relay>,
+    ) -> io::Result<Option<Relay>> {
         let mut relays = self.lock();
-        if !relays.stopping {
-            relays.running.insert(number, (events, command));
+        if relays.stopping {
+            return Ok(None);
         }
-        !relays.stopping
+        let relay = start(&events)?;
+        relays.running.insert(number, (events, relay.command()));
+        Ok(Some(relay))
     }
 
     fn remove(&self, number: usize) {
@@ -144,8 +151,11 @@ impl Relays {
         }
     }
 
+    /// Kills all commands; no more start.
     fn kill_commands(&self) {
-        for (_, command) in self.lock().running.values() {
+        let mut relays = self.lock();
+        relays.stopping = true;
+        for (_, command) in relays.running.values() {
             command.kill();
         }
     }
@@ -209,8 +219,8 @@ impl Server<'_> {
 
     fn relay(&self, number: usize, stream: PipeStream) -> io::Result<()> {
         let (events, inbox) = mpsc::channel();
-        let relay = Relay::start(self.args, stream, self.half_close, &events)?;
-        if self.relays.add(number, events, relay.command()) {
+        let start = |events: &Sender<Event>| Relay::start(self.args, number, stream, self.half_close, events);
+        if let Some(relay) = self.relays.start(number, events, start)? {
             relay.run(&inbox);
             self.relays.remove(number);
         }

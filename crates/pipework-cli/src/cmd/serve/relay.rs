@@ -16,16 +16,16 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, Sender},
     },
-    thread::Builder,
+    thread::{self, Builder},
     time::{Duration, Instant},
 };
 
-use pipework::{Canceller, MessageRead, PipeStream};
+use pipework::{Canceller, MessageRead, PipeErrorKind, PipeStream, is_gone};
 
 use crate::{
     args::{Direction, ServeArgs},
-    cmd::serve::{CHUNK_LEN, command::RunningCommand},
-    output::filled,
+    cmd::serve::{CHUNK_LEN, PAUSE_AFTER_ERROR, command::RunningCommand},
+    output::{filled, say},
 };
 
 /// The longest line that is sent as one message; a longer line becomes several messages.
@@ -84,6 +84,7 @@ struct OutputState {
 impl Relay {
     pub(super) fn start(
         args: &ServeArgs,
+        client: usize,
         stream: PipeStream,
         half_close: bool,
         events: &Sender<Event>,
@@ -101,7 +102,7 @@ impl Relay {
         let (stream, command) = (Some(Arc::new(stream)), Arc::new(command));
         // From here on dropping the relay ends the command.
         let mut relay = Relay { stream, canceller, command, output: None, terminate_at: None };
-        relay.start_threads(args.message, half_close, events)?;
+        relay.start_threads(&Moving { client, message: args.message, half_close }, events)?;
         Ok(relay)
     }
 
@@ -109,17 +110,17 @@ impl Relay {
         Arc::clone(&self.command)
     }
 
-    fn start_threads(&mut self, message: bool, half_close: bool, events: &Sender<Event>) -> io::Result<()> {
+    fn start_threads(&mut self, moving: &Moving, events: &Sender<Event>) -> io::Result<()> {
         let stream = self.stream.as_ref().map_or_else(Weak::new, Arc::downgrade);
-        let new_mover = || Mover { stream: stream.clone(), message, half_close, events: events.clone() };
+        let new_mover = || Mover { stream: stream.clone(), moving: moving.clone(), events: events.clone() };
         if let Some(stdin) = self.command.take_stdin() {
             let mover = new_mover();
             Builder::new().spawn(move || mover.move_input(stdin))?;
         }
         if let Some(stdout) = self.command.take_stdout() {
             let (mover, state) = (new_mover(), Arc::new(OutputState::default()));
-            let moving = Arc::clone(&state);
-            Builder::new().spawn(move || mover.move_output(stdout, &moving))?;
+            let reported = Arc::clone(&state);
+            Builder::new().spawn(move || mover.move_output(stdout, &reported))?;
             self.output = Some(state);
         }
         let (watched, events) = (self.command(), events.clone());
@@ -204,12 +205,20 @@ impl Drop for Relay {
     }
 }
 
-/// The state of a thread that moves data.
-struct Mover {
-    stream: Weak<PipeStream>,
+/// What both movers of a client do.
+#[derive(Clone, Debug)]
+struct Moving {
+    /// The client's number.
+    client: usize,
     message: bool,
     /// Whether the client can half-close the connection.
     half_close: bool,
+}
+
+/// The state of a thread that moves data.
+struct Mover {
+    stream: Weak<PipeStream>,
+    moving: Moving,
     events: Sender<Event>,
 }
 
@@ -219,15 +228,15 @@ impl Mover {
         let mut buffer = vec![0; CHUNK_LEN];
         // Read on after the command has closed its stdin, to notice when the client disconnects.
         let mut command_reads = true;
-        while let Ok(Some((len, whole))) = self.read(&mut buffer) {
+        while let Ok(Some((len, whole))) = self.until_done("read", || self.read(&mut buffer)) {
             if command_reads {
-                let end: &[u8] = if self.message && whole { b"\n" } else { b"" };
+                let end: &[u8] = if self.moving.message && whole { b"\n" } else { b"" };
                 command_reads =
                     stdin.write_all(filled(&buffer, len)).and_then(|()| stdin.write_all(end)).is_ok();
             }
         }
         drop(stdin);
-        if !self.half_close {
+        if !self.moving.half_close {
             self.report(Event::Disconnected);
         }
     }
@@ -235,7 +244,7 @@ impl Mover {
     /// Reads the next bytes from the client. The flag says whether a message ends with them.
     fn read(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, bool)>> {
         let Some(stream) = self.stream.upgrade() else { return Ok(None) };
-        if self.message {
+        if self.moving.message {
             return Ok(match stream.read_message_into(buffer)? {
                 MessageRead::Whole(len) => Some((len, true)),
                 MessageRead::Part(len) => Some((len, false)),
@@ -269,7 +278,7 @@ impl Mover {
     /// Reads the next line in message mode, otherwise the available bytes. Returns `false` at the end.
     fn read_output(&self, stdout: &mut impl BufRead, piece: &mut Vec<u8>) -> io::Result<bool> {
         piece.clear();
-        if !self.message {
+        if !self.moving.message {
             let available = stdout.fill_buf()?;
             piece.extend_from_slice(available);
             stdout.consume(piece.len());
@@ -283,12 +292,94 @@ impl Mover {
     }
 
     fn send(&self, piece: &[u8]) -> io::Result<()> {
-        let stream = self.stream.upgrade().ok_or(io::ErrorKind::BrokenPipe)?;
-        if self.message { stream.write_message(piece) } else { stream.as_ref().write_all(piece) }
+        let stream = || self.stream.upgrade().ok_or_else(|| io::Error::from(PipeErrorKind::Aborted));
+        if self.moving.message {
+            return self.until_done("write", || stream()?.write_message(piece));
+        }
+        let mut rest = piece;
+        while !rest.is_empty() {
+            match self.until_done("write", || stream()?.as_ref().write(rest))? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                len => rest = rest.get(len..).unwrap_or_default(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Repeats a call that failed with an error of the system, such as too many open files: it may pass, and the client is
+    /// still there.
+    fn until_done<T>(&self, what: &str, call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        let client = self.moving.client;
+        repeat(call, |error, is_final| {
+            let then = if is_final { "" } else { "; trying again" };
+            say(format_args!("client {client}: can't {what}: {error}{then}"));
+        })
     }
 
     fn report(&self, event: Event) {
         // If the channel is closed, the relay has ended.
         self.events.send(event).ok();
+    }
+}
+
+/// Repeats a call with pauses, until it succeeds or its error can't pass. Each error is reported when it first comes; that
+/// the client or the relay has ended is none.
+fn repeat<T>(
+    mut call: impl FnMut() -> io::Result<T>,
+    mut report: impl FnMut(&io::Error, bool),
+) -> io::Result<T> {
+    let mut last = None;
+    loop {
+        let error = match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) if is_gone(&error) || error == PipeErrorKind::Aborted => return Err(error),
+            Err(error) => error,
+            done => return done,
+        };
+        // The library's own errors have a kind, and none of them passes by itself.
+        let is_final = PipeErrorKind::of(&error).is_some();
+        let text = error.to_string();
+        if last.as_ref() != Some(&text) {
+            report(&error, is_final);
+        }
+        if is_final {
+            return Err(error);
+        }
+        last = Some(text);
+        thread::park_timeout(PAUSE_AFTER_ERROR);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What [`repeat`] returns when the calls return these, and its reports.
+    fn repeated(outcomes: Vec<io::Result<u8>>) -> (io::Result<u8>, Vec<bool>) {
+        let (mut outcomes, mut reports) = (outcomes.into_iter(), Vec::new());
+        let outcome = repeat(|| outcomes.next().unwrap(), |_, is_final| reports.push(is_final));
+        assert!(outcomes.next().is_none(), "no more calls than needed, and no fewer");
+        (outcome, reports)
+    }
+
+    #[test]
+    fn an_error_that_may_pass_is_reported_once_and_ends_no_relay() {
+        let shortage = || Err(io::Error::from_raw_os_error(24));
+        let (outcome, reports) = repeated(vec![shortage(), shortage(), Ok(7)]);
+        assert_eq!((outcome.unwrap(), reports), (7, vec![false]));
+    }
+
+    #[test]
+    fn a_hang_up_is_final_and_no_error() {
+        for kind in [PipeErrorKind::Broken, PipeErrorKind::NotConnected, PipeErrorKind::Aborted] {
+            let (outcome, reports) = repeated(vec![Err(kind.into())]);
+            assert_eq!((outcome.unwrap_err() == kind, reports), (true, vec![]));
+        }
+    }
+
+    #[test]
+    fn a_peer_that_violates_the_protocol_is_reported_and_final() {
+        let (outcome, reports) = repeated(vec![Err(PipeErrorKind::Corrupt.into())]);
+        assert_eq!((outcome.unwrap_err() == PipeErrorKind::Corrupt, reports), (true, vec![true]));
     }
 }
