@@ -96,9 +96,9 @@ impl Pair {
     ) -> String {
         let mut server = home.start(&survivor.words());
         if !server.wait_for("ready", PATIENCE) {
-            // Without a disk there is no server either.
-            server.finish(PATIENCE);
-            return "failed os error 28".into();
+            // Without a disk there is no server either; its error is the pair's.
+            expect_end("server", server.finish(PATIENCE).0.is_some(), found);
+            return why_not_started(&Entries::read(&home.file("survivor")), found);
         }
         let (status, text) = home.start(&victim.words()).finish(PATIENCE);
         expect_end("victim", status.is_some(), found);
@@ -133,6 +133,15 @@ impl Pair {
     }
 }
 
+/// The line of a server that failed before it was ready.
+fn why_not_started(server: &Entries, found: &mut Vec<String>) -> String {
+    let Some(why) = server.after("failed").next() else {
+        found.push("the server did not start, and did not say why".into());
+        return String::new();
+    };
+    format!("failed {why}\n")
+}
+
 fn run_server(
     home: &Home,
     victim: &Conversation,
@@ -147,4 +156,21 @@ fn run_server(
         expect_end("survivor", client.finish(PATIENCE).0.is_some(), found);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_full_disk_explains_that_a_server_does_not_start() {
+        let why = |journal: &str| {
+            let mut found = Vec::new();
+            let text = why_not_started(&Entries::of(journal.into()), &mut found);
+            (Short::Disk.explains(&text), found.len())
+        };
+        assert_eq!(why("failed untyped (StorageFull): no room (os error 28)\n"), (true, 0));
+        assert_eq!(why("failed untyped (Uncategorized): no files (os error 24)\n"), (false, 0));
+        assert_eq!(why(""), (false, 1), "it hangs, or died");
+    }
 }

@@ -154,7 +154,7 @@ impl Judge<'_> {
             let mut words = line.splitn(3, ' ').skip(1);
             let time: u64 = words.next().and_then(|time| time.parse().ok()).unwrap_or(0);
             let how = words.next().unwrap_or_default();
-            if !ENDS.iter().any(|end| how.starts_with(end)) {
+            if !is_end(how) {
                 self.findings.push(format!("the survivor's connection ended with {how}"));
             }
             // An end that was seen before the kill is none of its.
@@ -167,6 +167,7 @@ impl Judge<'_> {
                 }
             }
         }
+        self.findings.extend(judge_survivor(self.setup.victim.other(), survivor));
         self.expect_read("victim", victim, "survivor", survivor);
     }
 
@@ -204,5 +205,43 @@ impl Judge<'_> {
                 ));
             }
         }
+    }
+}
+
+fn is_end(how: &str) -> bool {
+    ENDS.iter().any(|end| how.starts_with(end))
+}
+
+/// What is wrong with the survivor of a death as a whole: a server does everything, and a client stops where it sees the
+/// end, or does everything too. One that was never started wrote nothing.
+fn judge_survivor(side: Side, survivor: &Entries) -> Option<String> {
+    if survivor.text().is_empty() && side == Side::Client || survivor.has("done") {
+        return None;
+    }
+    match survivor.after("failed").next() {
+        Some(how) if side == Side::Client && is_end(how) => None,
+        Some(how) => Some(format!("the survivor failed: {how}")),
+        None => Some("the survivor ended without a word".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_survivor_that_only_fails_is_judged() {
+        let judge = |side, text: &str| judge_survivor(side, &Entries::of(text.into())).is_none();
+        assert!(judge(Side::Client, "done\n"));
+        assert!(judge(
+            Side::Client,
+            "ended 1 5 Broken (BrokenPipe): gone\nfailed Broken (BrokenPipe): gone\n"
+        ));
+        assert!(judge(Side::Client, "failed Absent (NotFound): no pipe\n"));
+        assert!(judge(Side::Client, ""), "the server died before it was ready");
+        assert!(!judge(Side::Client, "failed AccessDenied (PermissionDenied): list\n"));
+        assert!(!judge(Side::Client, "wrote 1\n"));
+        assert!(!judge(Side::Server, "failed Broken (BrokenPipe): gone\n"));
+        assert!(!judge(Side::Server, ""));
     }
 }
