@@ -5,17 +5,19 @@ use crate::{
     conversation::Conversation,
     inject::InjectArgs,
     plan::{Mode, Point, Side, Step, Surface},
+    surroundings,
 };
 use clap::Parser;
 
 /// Injects faults into processes that use pipework, and checks what the others find.
 ///
 /// `sweep` runs a server and a client, one of which has a fault at one system call: it is killed before or after the
-/// call, the call fails, the process has no descriptor left during the call, or it stops for a while. Afterwards the name
-/// can be used at once, everything that was accepted was read once, the survivor has seen the end, nothing is left in
-/// the directory, and no descriptor leaks.
+/// call, the call fails, the process has no descriptor left during the call, or it stops for a while. `sweep` then checks:
+/// the name can be used within 1 s; accepted data was read once, unless a server discarded it; the survivor saw the end;
+/// no file and no descriptor is left.
 ///
-/// Exit codes: 0 all passed, 1 something failed, 2 wrong arguments, 77 it can't run here (the last line says why).
+/// Exit codes: 0 all passed, 1 something failed or nothing was tested, 2 wrong arguments, 77 it can't run here (the last
+/// line says why), 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(
     name = "pipework-faults",
@@ -34,7 +36,8 @@ pub(crate) enum Command {
     Point(Point),
     /// Runs servers and clients where something is short: the disk, memory, descriptors, file sizes, watches
     Surroundings {
-        /// Only those whose name contains this
+        /// Only this one
+        #[arg(value_parser = surroundings::names())]
         only: Option<String>,
     },
     /// Measures how soon a blocked read sees that its peer was killed; asserts nothing
@@ -87,4 +90,18 @@ pub(crate) struct SweepArgs {
     /// Only faults that begin with this, such as kill or fail:EINTR
     #[arg(long)]
     pub(crate) fault: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory, error::ErrorKind};
+
+    #[test]
+    fn surroundings_that_do_not_exist_are_refused_with_the_choices() {
+        Args::command().debug_assert();
+        let error = Args::try_parse_from(["pipework-faults", "surroundings", "disks"]).unwrap_err();
+        assert_eq!((error.kind(), error.exit_code()), (ErrorKind::InvalidValue, 2));
+        assert!(error.to_string().contains("[possible values: descriptors, file-size, "), "{error}");
+    }
 }

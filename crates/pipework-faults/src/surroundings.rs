@@ -13,7 +13,11 @@ use nix::{
     sched::{CloneFlags, unshare},
     unistd::{getgid, getuid},
 };
-use std::{fs, io, process::ExitCode, time::Duration};
+use std::{
+    fs, io,
+    process::{ExitCode, Stdio},
+    time::Duration,
+};
 
 /// Runs pairs in a shortage, and notes what it finds.
 type Work = fn(&mut Vec<String>) -> Tried;
@@ -28,28 +32,45 @@ const ALL: [(&str, Work); 6] = [
     ("oom", oom::run),
 ];
 
+/// Their names, for the command line.
+pub(crate) fn names() -> [&'static str; ALL.len()] {
+    ALL.map(|(name, _)| name)
+}
+
 /// Runs each in a process of its own, since some change what the process sees of the system.
 pub(crate) fn run(only: Option<&str>) -> ExitCode {
     note_interrupts();
-    let mut has_failed = false;
-    for (name, _) in ALL.iter().filter(|(name, _)| only.is_none_or(|only| name.contains(only))) {
+    let (mut has_failed, mut has_passed, mut reason) = (false, false, String::new());
+    for (name, _) in ALL.iter().filter(|(name, _)| only.is_none_or(|only| *name == only)) {
         let begun = now();
         let home = Home::new().unwrap();
         let words = ["surrounded".to_owned(), (*name).to_owned()];
-        let status = this_program(&words, &home.pipes()).status().unwrap();
+        let mut command = this_program(&words, &home.pipes());
+        let output = command.stderr(Stdio::inherit()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        print!("{text}");
         let time = Duration::from_nanos(now() - begun);
-        let verdict = match status.code() {
+        let verdict = match output.status.code() {
             Some(0) => "passed",
             Some(code) if code == i32::from(CANNOT) => "SKIPPED",
             _ => "FAILED",
         };
         has_failed |= verdict == "FAILED";
+        has_passed |= verdict == "passed";
+        reason = text.lines().next_back().unwrap_or_default().to_owned();
         println!("{verdict} {name} ({time:.1?})");
         if is_interrupted() {
             return ExitCode::from(INTERRUPTED);
         }
     }
-    if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    match (has_failed, has_passed) {
+        (true, _) => ExitCode::FAILURE,
+        (false, true) => ExitCode::SUCCESS,
+        (false, false) => {
+            println!("{reason}");
+            ExitCode::from(CANNOT)
+        }
+    }
 }
 
 /// The process of one of them.
@@ -99,6 +120,7 @@ fn with_limits(limits: impl Iterator<Item = Limit>, findings: &mut Vec<String>) 
             counts[usize::from(has_done_all)] += 1;
         }
     }
+    expect_both(counts, findings);
     Ok(format!("{} pairs did everything, {} ended with the error of the shortage", counts[1], counts[0]))
 }
 
@@ -126,7 +148,18 @@ fn disk(findings: &mut Vec<String>) -> Tried {
             nix::mount::umount(&home.pipes()).map_err(|errno| errno.to_string())?;
         }
     }
+    expect_both(counts, findings);
     Ok(format!("{} pairs did everything, {} found the disk full", counts[1], counts[0]))
+}
+
+/// A shortage that no pair noticed was none, and one that ended every pair hides what comes later.
+fn expect_both([ended, did_everything]: [usize; 2], findings: &mut Vec<String>) {
+    if ended == 0 {
+        findings.push("no pair noticed the shortage: it had no effect".into());
+    }
+    if did_everything == 0 {
+        findings.push("no pair did everything: the shortage is never over".into());
+    }
 }
 
 /// Nothing can be watched: waits are polls then.
@@ -161,4 +194,19 @@ fn own_namespaces(flags: CloneFlags) -> Result<(), String> {
         write("gid_map", format!("0 {group} 1"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortage_ends_some_pairs_and_lets_others_do_everything() {
+        let findings = |counts| {
+            let mut findings = Vec::new();
+            expect_both(counts, &mut findings);
+            findings.len()
+        };
+        assert_eq!([findings([1, 1]), findings([0, 9]), findings([9, 0]), findings([0, 0])], [0, 1, 1, 2]);
+    }
 }
