@@ -22,6 +22,10 @@ use std::{
 /// How often progress is printed.
 const PROGRESS: Duration = Duration::from_secs(15);
 
+/// What a point is that tests nothing.
+const NOT_REACHED: &str =
+    "the fault did not happen: the step had fewer calls this time, or another call that has no such fault";
+
 /// Runs one point and shows everything about it.
 pub(crate) fn run_one(point: &Point) -> ExitCode {
     match point::run(point.setup, Some((point.call, point.fault))) {
@@ -29,10 +33,11 @@ pub(crate) fn run_one(point: &Point) -> ExitCode {
             print!("{}", outcome.log);
             match outcome.report.at {
                 Some(call) => println!("-- {point}: at {}", call.name()),
-                None => println!("-- {point}: the step had fewer calls this time"),
+                None => println!("FAILED {point}: {NOT_REACHED}"),
             }
             outcome.findings.iter().for_each(|finding| println!("FAILED {finding}"));
-            if outcome.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            let has_passed = outcome.report.at.is_some() && outcome.findings.is_empty();
+            if has_passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => cannot(&error),
     }
@@ -52,6 +57,10 @@ pub(crate) fn run(args: &SweepArgs) -> ExitCode {
         Err(error) => return cannot(&error),
     };
     let (all, points) = (points.len(), choose(points, args));
+    if let Some(fault) = args.fault.as_ref().filter(|_| all > 0 && points.is_empty()) {
+        println!("FAILED nothing to test: no call here has a fault that begins with `{fault}`");
+        return ExitCode::FAILURE;
+    }
     sweep.in_parallel(&points, jobs, |point| sweep.run_point(point));
     let table = sweep.table.into_inner().unwrap();
     println!("\n{table}{} points in {:.0?}", points.len(), sweep.begun.elapsed());
@@ -62,7 +71,9 @@ pub(crate) fn run(args: &SweepArgs) -> ExitCode {
     if points.len() < all {
         println!("a sample of {all}; `--long` runs them all");
     }
-    if table.failures() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let untested = table.untested();
+    untested.iter().for_each(|why| println!("FAILED {why}"));
+    if table.failures() == 0 && untested.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The whole, or each k-th point: k samples cover everything.

@@ -7,6 +7,9 @@ use crate::{
 use clap::ValueEnum;
 use std::{collections::BTreeMap, fmt, time::Duration};
 
+/// So many points say something about how many are reached. How often a thread waits differs, so some never are.
+const ENOUGH: usize = 20;
+
 /// The counts of a step, or of all.
 #[derive(Clone, Copy, Debug, Default)]
 struct Row {
@@ -54,6 +57,23 @@ impl Table {
     pub(crate) fn failures(&self) -> usize {
         self.rows.values().map(|row| row.failures).sum()
     }
+
+    /// Why a sweep without a failure may have tested nothing.
+    pub(crate) fn untested(&self) -> Vec<String> {
+        let silent = self.rows.iter().filter(|(_, row)| row.calls == 0);
+        let mut why: Vec<String> = silent
+            .map(|(step, _)| format!("no system call was counted in the step {}", name(*step)))
+            .collect();
+        let not_reached: usize = self.rows.values().map(|row| row.not_reached).sum();
+        let reached: usize =
+            self.rows.values().map(|row| row.kills + row.errors + row.starvations + row.stops).sum();
+        if reached == 0 {
+            why.push("no fault happened".into());
+        } else if reached + not_reached >= ENOUGH && not_reached > reached {
+            why.push(format!("{not_reached} points were not reached, and only {reached} were"));
+        }
+        why
+    }
 }
 
 impl fmt::Display for Table {
@@ -79,7 +99,7 @@ impl fmt::Display for Table {
         };
         let mut all = Row::default();
         for (step, row) in &self.rows {
-            line(step.to_possible_value().unwrap().get_name(), row)?;
+            line(&name(*step), row)?;
             all.calls += row.calls;
             all.kills += row.kills;
             all.errors += row.errors;
@@ -99,5 +119,29 @@ impl fmt::Display for Table {
             notices.len(),
             notices[notices.len() / 2]
         )
+    }
+}
+
+fn name(step: Step) -> String {
+    step.to_possible_value().unwrap().get_name().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(calls: usize, kills: usize, not_reached: usize) -> Table {
+        let row = Row { calls, kills, not_reached, ..Row::default() };
+        Table { rows: BTreeMap::from([(Step::List, row)]), notices: Vec::new() }
+    }
+
+    #[test]
+    fn a_sweep_that_tests_nothing_does_not_pass() {
+        assert_eq!(table(9, 10, 10).untested(), [""; 0]);
+        assert_eq!(table(9, 1, 3).untested(), [""; 0], "a small sample");
+        assert_eq!(table(0, 1, 0).untested(), ["no system call was counted in the step list"]);
+        assert_eq!(table(9, 0, 3).untested(), ["no fault happened"]);
+        assert_eq!(table(9, 9, 11).untested(), ["11 points were not reached, and only 9 were"]);
+        assert_eq!(Table::default().untested(), ["no fault happened"]);
     }
 }
