@@ -57,8 +57,12 @@ pub(crate) fn run(args: &SweepArgs) -> ExitCode {
         Err(error) => return cannot(&error),
     };
     let (all, points) = (points.len(), choose(points, args));
-    if let Some(fault) = args.fault.as_ref().filter(|_| all > 0 && points.is_empty()) {
-        println!("FAILED nothing to test: no call here has a fault that begins with `{fault}`");
+    if points.is_empty() && !process::is_interrupted() {
+        let why = match &args.fault {
+            Some(fault) if all > 0 => format!("no call here has a fault that begins with `{fault}`"),
+            _ => "no system call was counted; not every victim has every surface and step".into(),
+        };
+        println!("FAILED nothing to test: {why}");
         return ExitCode::FAILURE;
     }
     sweep.in_parallel(&points, jobs, |point| sweep.run_point(point));
