@@ -31,6 +31,8 @@ pub(crate) fn tests() -> Vec<Test> {
         test(a_client_that_left_ends_what_ignores_termination).only_on_unix(GROUPS),
         test(a_command_that_exits_ends_what_it_started).only_on_unix(GROUPS),
         test(a_command_is_started_without_ignored_signals).only_on_unix("Windows has no signals"),
+        #[cfg(target_os = "linux")]
+        test(a_shortage_of_descriptors_ends_no_command),
         test(a_command_that_cannot_start_is_named),
         test(verbose_names_the_client),
         test(a_name_is_taken_once).skipped_if(is_wine(), FIRST),
@@ -196,6 +198,29 @@ fn a_command_is_started_without_ignored_signals() {
     assert_eq!(client.stdout(4), b"yes\n");
     client.kill();
     assert_eq!(server.stderr_line(), "pipework: client 1 disconnected");
+}
+
+/// A message that is longer than the buffer needs a descriptor.
+#[cfg(target_os = "linux")]
+fn a_shortage_of_descriptors_ends_no_command() {
+    use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let mut server = dir.serve_with(&[hello, "--message"], &["echo"]);
+    let mut client = dir.connect(&[hello, "--message"]);
+    client.stdin().write_all(b"short\n").unwrap();
+    assert_eq!(client.stdout(6), b"short\n");
+    let id = Pid::from_raw(server.id().try_into().unwrap());
+    let limit = getrlimit(Resource::Nofile);
+    prlimit(id, Resource::Nofile, Rlimit { current: Some(0), ..limit.clone() }).unwrap();
+    let mut long = vec![b'x'; 1 << 20];
+    long.push(b'\n');
+    client.stdin().write_all(&long).unwrap();
+    let line = server.stderr_line();
+    assert!(line.starts_with("pipework: client 1: can't ") && line.ends_with("; trying again"), "{line}");
+    prlimit(id, Resource::Nofile, limit).unwrap();
+    assert_eq!(client.stdout(long.len()), long);
 }
 
 fn a_command_that_cannot_start_is_named() {
