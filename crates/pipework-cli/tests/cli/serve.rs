@@ -203,6 +203,8 @@ fn a_command_is_started_without_ignored_signals() {
 /// A message that is longer than the buffer needs a descriptor.
 #[cfg(target_os = "linux")]
 fn a_shortage_of_descriptors_ends_no_command() {
+    use std::path::Path;
+
     use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
     let dir = TestDir::new();
@@ -213,12 +215,17 @@ fn a_shortage_of_descriptors_ends_no_command() {
     assert_eq!(client.stdout(6), b"short\n");
     let id = Pid::from_raw(server.id().try_into().unwrap());
     let limit = getrlimit(Resource::Nofile);
-    prlimit(id, Resource::Nofile, Rlimit { current: Some(0), ..limit.clone() }).unwrap();
+    // All below are taken.
+    let free = (0..).find(|fd| !Path::new(&format!("/proc/{}/fd/{fd}", server.id())).exists());
+    prlimit(id, Resource::Nofile, Rlimit { current: free, ..limit.clone() }).unwrap();
     let mut long = vec![b'x'; 1 << 20];
     long.push(b'\n');
     client.stdin().write_all(&long).unwrap();
     let line = server.stderr_line();
-    assert!(line.starts_with("pipework: client 1: can't ") && line.ends_with("; trying again"), "{line}");
+    assert!(
+        line.starts_with("pipework: client 1: can't read: ") && line.ends_with("(os error 24); trying again"),
+        "{line}"
+    );
     prlimit(id, Resource::Nofile, limit).unwrap();
     assert_eq!(client.stdout(long.len()), long);
 }
