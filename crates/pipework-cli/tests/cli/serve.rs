@@ -217,7 +217,7 @@ fn a_shortage_of_descriptors_ends_no_command() {
     let limit = getrlimit(Resource::Nofile);
     // All below are taken.
     let free = (0..).find(|fd| !Path::new(&format!("/proc/{}/fd/{fd}", server.id())).exists());
-    prlimit(id, Resource::Nofile, Rlimit { current: free, ..limit.clone() }).unwrap();
+    prlimit(id, Resource::Nofile, Rlimit { current: free, ..limit }).unwrap();
     let mut long = vec![b'x'; 1 << 20];
     long.push(b'\n');
     client.stdin().write_all(&long).unwrap();
