@@ -353,7 +353,7 @@ impl Listener {
     fn locked(&self) -> Look {
         if let Some(accept_readiness) = self.accept_readiness.get() {
             // Without a timer the next client signals.
-            accept_readiness.follow_lock(LOCKED_PAUSE).ok();
+            accept_readiness.follow_pause(LOCKED_PAUSE).ok();
         }
         Look::Locked
     }

@@ -36,10 +36,6 @@ impl AcceptReadiness {
         match *self {}
     }
 
-    pub(crate) fn follow_socket(&self, _listener: &SocketListener) -> io::Result<()> {
-        match *self {}
-    }
-
     pub(crate) fn follow_places(&self, _watch: Watch) -> io::Result<()> {
         match *self {}
     }
@@ -48,7 +44,7 @@ impl AcceptReadiness {
         match *self {}
     }
 
-    pub(crate) fn follow_lock(&self, _pause: Duration) -> io::Result<()> {
+    pub(crate) fn follow_pause(&self, _pause: Duration) -> io::Result<()> {
         match *self {}
     }
 

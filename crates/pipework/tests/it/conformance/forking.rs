@@ -2,16 +2,20 @@
 #![allow(unsafe_code, reason = "a fork, which std does not offer")]
 
 use std::{
-    io::{Read, Write, pipe},
+    io::{ErrorKind, Read, Write, pipe},
+    os::fd::AsFd,
     panic::{AssertUnwindSafe, catch_unwind},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use pipework::{
     ClientOptions, Listener, NamedPipe, NamedPipeBuilder, PipeErrorKind, PipeName, list,
     os::unix::ListenerExt,
 };
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::{
+    event::{PollFd, PollFlags},
+    process::{Pid, WaitOptions, waitpid},
+};
 
 use super::{Case, plain};
 #[cfg(target_os = "linux")]
@@ -25,6 +29,7 @@ pub(super) fn cases() -> Vec<Case> {
         plain("forking", forking_a_daemon_serves_who_came_before),
         plain("forking", forking_a_daemon_adopts_a_plain_socket),
         plain("forking", forking_a_listener_is_adopted_before_it_is_dropped),
+        plain("forking", forking_leaves_the_event_loop_of_the_parent_at_rest),
         #[cfg(target_os = "linux")]
         plain("forking", forking_a_child_with_the_number_of_its_parent_gives_nothing_back),
     ]
@@ -204,6 +209,63 @@ fn forking_a_listener_is_adopted_before_it_is_dropped() {
         writer.write_all(b"x").unwrap();
         assert!(has_succeeded(child));
     }
+}
+
+/// Polls these listeners for a time as an event loop does, and returns how often it was woken.
+fn count_wakes(listeners: &[Listener], time: Duration) -> usize {
+    let begun = Instant::now();
+    let mut count = 0;
+    while let Some(left) = time.checked_sub(begun.elapsed()) {
+        let fds: Vec<_> = listeners.iter().map(|listener| listener.ready_fd().unwrap()).collect();
+        let mut polled: Vec<_> = fds.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+        if rustix::event::poll(&mut polled, Some(&left.try_into().unwrap())).unwrap() > 0 {
+            count += 1;
+            for listener in listeners {
+                assert_eq!(listener.try_accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+            }
+        }
+    }
+    count
+}
+
+/// The child has copies of the sockets, watches and timers that signal the parent's listeners, and closes none.
+fn forking_leaves_the_event_loop_of_the_parent_at_rest() {
+    /// Two checks of the names.
+    const TIME: Duration = Duration::from_millis(5000);
+    let limited = |max| NamedPipeBuilder::new(unique()).max_instances(max).listen().unwrap();
+    let path = Listener::bind(beside_pipes("socket")).unwrap();
+    let listeners = [limited(255), limited(3), limited(2), path];
+    for listener in &listeners {
+        listener.ready_fd().unwrap();
+        assert_eq!(listener.try_accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+    let (reader, writer) = pipe().unwrap();
+    let child = fork(|| {
+        let fd = reader.as_fd();
+        // It takes part for as long as the first check is due, which is no business of its own.
+        let wait = |time: Duration| {
+            let mut polled = [PollFd::new(&fd, PollFlags::IN)];
+            rustix::event::poll(&mut polled, Some(&time.try_into().unwrap())).unwrap()
+        };
+        assert_eq!(wait(Duration::from_millis(2500)), 0);
+        for listener in &listeners {
+            listener.try_accept().unwrap_err();
+        }
+        assert_eq!(wait(LONG), 1);
+    });
+    // Of the three limits one is never reached, one is not, and one is.
+    let mut connected = Vec::new();
+    for listener in &listeners {
+        for _ in 0..2 {
+            let client = ClientOptions::new().open(listener.name()).unwrap();
+            connected.push((client, listener.accept().unwrap()));
+        }
+    }
+    let count = count_wakes(&listeners, TIME);
+    // A few checks of the name, and a look for a place each 200 ms.
+    assert!(count < 200, "woken {count} times");
+    (&writer).write_all(b"x").unwrap();
+    assert!(has_succeeded(child));
 }
 
 /// As the first process of a container may have one: both are process 1, each in its own namespace.

@@ -338,6 +338,12 @@ impl PollSet {
         add_filter(&self.fd, kqueue::EventFilter::Read(fd.as_raw_fd()), kqueue::EventFlags::empty())
     }
 
+    /// Takes a descriptor out again.
+    pub(crate) fn remove(&self, fd: BorrowedFd<'_>) {
+        // It fails only where it is not there.
+        change_filter(&self.fd, kqueue::EventFilter::Read(fd.as_raw_fd()), kqueue::EventFlags::DELETE).ok();
+    }
+
     /// Adds a descriptor for when it is writable.
     pub(crate) fn add_writable(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         add_filter(&self.fd, kqueue::EventFilter::Write(fd.as_raw_fd()), kqueue::EventFlags::empty())
@@ -367,12 +373,21 @@ pub(crate) struct Timer {
 }
 
 impl Timer {
-    /// The kernel takes `time` in milliseconds, and at least one.
     pub(crate) fn new(time: Duration) -> io::Result<Timer> {
-        let fd = new_queue()?;
-        let filter = kqueue::EventFilter::Timer { ident: 0, timer: Some(time) };
-        add_filter(&fd, filter, kqueue::EventFlags::ONESHOT)?;
-        Ok(Timer { fd })
+        let timer = Timer { fd: new_queue()? };
+        timer.restart(Some(time))?;
+        Ok(timer)
+    }
+
+    /// Makes it unreadable until this time has passed, or for ever. The kernel takes it in milliseconds, and at least one.
+    pub(crate) fn restart(&self, time: Option<Duration>) -> io::Result<()> {
+        let filter = |timer| kqueue::EventFilter::Timer { ident: 0, timer };
+        // An alarm that nobody took would stay. It fails only where there is none.
+        change_filter(&self.fd, filter(None), kqueue::EventFlags::DELETE).ok();
+        match time {
+            Some(_) => add_filter(&self.fd, filter(time), kqueue::EventFlags::ONESHOT),
+            None => Ok(()),
+        }
     }
 }
 
@@ -389,10 +404,14 @@ fn new_queue() -> io::Result<OwnedFd> {
 }
 
 fn add_filter(queue: &OwnedFd, filter: kqueue::EventFilter, flags: kqueue::EventFlags) -> io::Result<()> {
-    let added = [kqueue::Event::new(filter, flags | kqueue::EventFlags::ADD, std::ptr::null_mut())];
+    change_filter(queue, filter, flags | kqueue::EventFlags::ADD)
+}
+
+fn change_filter(queue: &OwnedFd, filter: kqueue::EventFilter, flags: kqueue::EventFlags) -> io::Result<()> {
+    let changed = [kqueue::Event::new(filter, flags, std::ptr::null_mut())];
     let mut none: [MaybeUninit<kqueue::Event>; 0] = [];
     // SAFETY: a descriptor is looked up during the call only; the kernel keeps a note of its file, which it drops when
     // the descriptor is closed, and remembers no memory of ours.
-    unsafe { kqueue::kevent(queue, &added, &mut none, Some(Duration::ZERO))? };
+    unsafe { kqueue::kevent(queue, &changed, &mut none, Some(Duration::ZERO))? };
     Ok(())
 }

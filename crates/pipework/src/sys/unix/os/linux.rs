@@ -265,7 +265,7 @@ impl PollSet {
         Ok(PollSet { fd: epoll::create(epoll::CreateFlags::CLOEXEC)? })
     }
 
-    /// Adds a descriptor for when it is readable; it leaves by itself when it is closed.
+    /// Adds a descriptor for when it is readable; it leaves by itself when its last copy is closed.
     pub(crate) fn add(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         let events = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
         match epoll::add(&self.fd, fd, epoll::EventData::new_u64(0), events) {
@@ -273,6 +273,12 @@ impl PollSet {
             Err(Errno::EXIST) => Ok(()),
             outcome => Ok(outcome?),
         }
+    }
+
+    /// Takes a descriptor out again, also where a forked child has a copy of it.
+    pub(crate) fn remove(&self, fd: BorrowedFd<'_>) {
+        // It fails only where it is not there.
+        epoll::delete(&self.fd, fd).ok();
     }
 
     /// Adds a descriptor for when it is writable.
@@ -299,10 +305,19 @@ pub(crate) struct Timer {
 impl Timer {
     pub(crate) fn new(time: Duration) -> io::Result<Timer> {
         let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
-        let it_value = Timespec::try_from(time).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let timer = Timer { fd };
+        timer.restart(Some(time))?;
+        Ok(timer)
+    }
+
+    /// Makes it unreadable until this time has passed, or for ever.
+    pub(crate) fn restart(&self, time: Option<Duration>) -> io::Result<()> {
+        // Zero stops it.
+        let it_value =
+            Timespec::try_from(time.unwrap_or_default()).map_err(|_| io::ErrorKind::InvalidInput)?;
         let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
-        timerfd_settime(&fd, TimerfdTimerFlags::empty(), &Itimerspec { it_interval, it_value })?;
-        Ok(Timer { fd })
+        timerfd_settime(&self.fd, TimerfdTimerFlags::empty(), &Itimerspec { it_interval, it_value })?;
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The one descriptor that signals that a listener has a client, for foreign event loops.
 
 use super::super::{
+    fork::Origin,
     name::{check::NAME_CHECK_PERIOD, lookup::Watch},
     os::{PollSet, Timer},
     unix_socket::SocketListener,
@@ -8,8 +9,8 @@ use super::super::{
 use crate::sys::Instance;
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd},
-    sync::{Mutex, PoisonError},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -19,80 +20,110 @@ const PAUSE_WATCHED: Duration = Duration::from_millis(200);
 const PAUSE_UNWATCHED: Duration = Duration::from_millis(10);
 
 /// Gathers the sockets at which a listener's instances listen, one after the other.
+///
+/// Whatever leaves the set is taken out, since closing is not enough: a forked child may have a copy. Such a child changes
+/// nothing, as the set is its parent's too.
 #[derive(Debug)]
 pub(crate) struct AcceptReadiness {
     poll_set: PollSet,
-    /// Signals a free slot, while the pipe has all of its instances.
-    places: Mutex<Option<Places>>,
+    followed: Mutex<Option<Followed>>,
+    /// Signals that it is time for another look, while none listens.
+    pause: Timer,
     /// Signals that it is time to look whether the name is still there, and since when it counts.
-    name_check: Mutex<(Timer, Instant)>,
+    name_check: Timer,
+    checked: Mutex<Instant>,
+    origin: Origin,
 }
 
+/// What signals a client, or that there can be an instance.
 #[derive(Debug)]
-enum Places {
-    Signalled { _watch: Watch, _timer: Timer },
-    Idle { _timer: Timer },
+enum Followed {
+    Socket(Arc<OwnedFd>),
+    Places(Watch),
+}
+
+impl Followed {
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Followed::Socket(socket) => Some(socket.as_fd()),
+            Followed::Places(watch) => watch.fd(),
+        }
+    }
 }
 
 impl AcceptReadiness {
     pub(crate) fn new() -> io::Result<AcceptReadiness> {
-        let (poll_set, name_check) = (PollSet::new()?, Timer::new(NAME_CHECK_PERIOD)?);
+        let (poll_set, pause, name_check) =
+            (PollSet::new()?, Timer::new(PAUSE_WATCHED)?, Timer::new(NAME_CHECK_PERIOD)?);
+        pause.restart(None)?;
+        poll_set.add(pause.as_fd())?;
         poll_set.add(name_check.as_fd())?;
-        let name_check = Mutex::new((name_check, Instant::now()));
-        Ok(AcceptReadiness { poll_set, places: Mutex::new(None), name_check })
+        let (followed, checked) = (Mutex::new(None), Mutex::new(Instant::now()));
+        Ok(AcceptReadiness { poll_set, followed, pause, name_check, checked, origin: Origin::current() })
     }
 
     /// From now on this instance listens.
     pub(crate) fn follow(&self, instance: &Instance) -> io::Result<()> {
-        // A socket leaves by itself when it is closed; so does the watch.
-        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        instance.with_listening(|socket| self.poll_set.add(socket)).unwrap_or(Ok(()))
+        let socket = instance.listening().map(|listening| Arc::clone(&listening.socket));
+        self.replace(socket.map(Followed::Socket), None)
     }
 
-    /// For as long as the process lives this socket listens.
+    /// From now on this socket listens.
     pub(crate) fn follow_socket(&self, listener: &SocketListener) -> io::Result<()> {
-        self.poll_set.add(listener.as_fd())
+        self.replace(Some(Followed::Socket(Arc::clone(&listener.socket))), None)
     }
 
     /// No instance listens until a place is free.
     pub(crate) fn follow_places(&self, watch: Watch) -> io::Result<()> {
-        let places = match watch.fd() {
-            Some(fd) => {
-                self.poll_set.add(fd)?;
-                // A killed process changes nothing in the directory.
-                let timer = Timer::new(PAUSE_WATCHED)?;
-                self.poll_set.add(timer.as_fd())?;
-                Places::Signalled { _watch: watch, _timer: timer }
-            }
-            None => {
-                let timer = Timer::new(PAUSE_UNWATCHED)?;
-                self.poll_set.add(timer.as_fd())?;
-                Places::Idle { _timer: timer }
-            }
-        };
-        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = Some(places);
-        Ok(())
+        // A killed process changes nothing in the directory.
+        let pause = if watch.fd().is_some() { PAUSE_WATCHED } else { PAUSE_UNWATCHED };
+        self.replace(Some(Followed::Places(watch)), Some(pause))
     }
 
-    /// Another process creates an instance; another look is due after a pause.
-    pub(crate) fn follow_lock(&self, pause: Duration) -> io::Result<()> {
-        let timer = Timer::new(pause)?;
-        self.poll_set.add(timer.as_fd())?;
-        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = Some(Places::Idle { _timer: timer });
-        Ok(())
+    /// No instance listens, and another look is due after a pause.
+    pub(crate) fn follow_pause(&self, pause: Duration) -> io::Result<()> {
+        self.replace(None, Some(pause))
+    }
+
+    /// Follows this instead of what was followed, and signals after the pause.
+    fn replace(&self, next: Option<Followed>, pause: Option<Duration>) -> io::Result<()> {
+        if !self.origin.is_here() {
+            return Ok(());
+        }
+        let mut followed = lock(&self.followed);
+        if let (Some(Followed::Socket(old)), Some(Followed::Socket(new))) = (&*followed, &next)
+            && Arc::ptr_eq(old, new)
+        {
+            return Ok(());
+        }
+        if let Some(fd) = next.as_ref().and_then(Followed::fd) {
+            self.poll_set.add(fd)?;
+        }
+        if let Some(fd) = followed.as_ref().and_then(Followed::fd) {
+            self.poll_set.remove(fd);
+        }
+        *followed = next;
+        self.pause.restart(pause)
     }
 
     /// Before the last look for a client: from now on the descriptor signals.
     pub(crate) fn arm(&self) -> io::Result<()> {
-        let mut name_check = self.name_check.lock().unwrap_or_else(PoisonError::into_inner);
-        if name_check.1.elapsed() >= NAME_CHECK_PERIOD {
-            let timer = Timer::new(NAME_CHECK_PERIOD)?;
-            self.poll_set.add(timer.as_fd())?;
-            *name_check = (timer, Instant::now());
+        if !self.origin.is_here() {
+            return Ok(());
+        }
+        let mut checked = lock(&self.checked);
+        if checked.elapsed() >= NAME_CHECK_PERIOD {
+            self.name_check.restart(Some(NAME_CHECK_PERIOD))?;
+            *checked = Instant::now();
         }
         self.poll_set.refresh();
         Ok(())
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each is replaced as a whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl AsFd for AcceptReadiness {

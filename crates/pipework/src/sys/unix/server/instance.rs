@@ -19,7 +19,7 @@ use crate::{
 use rustix::event::PollFlags;
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::AsFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -121,11 +121,6 @@ impl Instance {
 
     pub(crate) fn info(&self) -> io::Result<PipeInfo> {
         Ok(self.backend().shape.info(PipeEnd::Server))
-    }
-
-    /// The descriptor to poll for a client: the socket it listens at, if it does.
-    pub(crate) fn with_listening<T>(&self, use_it: impl FnOnce(BorrowedFd<'_>) -> T) -> Option<T> {
-        self.listening().map(|listening| use_it((*listening).as_fd()))
     }
 
     /// How long to wait at most until the identity of the client is known, if it is to come.
