@@ -145,7 +145,10 @@ impl Admission {
             Decision::BeginSummary(time) => {
                 debug!(?account, ?address, ?pipe, "refused: {error}");
                 time::sleep(time).await;
-                warn!(count = self.refusals.take_summary(), "refused more clients, which are not listed");
+                warn!(
+                    count = self.refusals.take_summary(),
+                    "refused more clients or their repeated requests, which are not listed"
+                );
             }
         }
     }

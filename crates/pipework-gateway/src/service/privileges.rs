@@ -1,6 +1,7 @@
 //! The privileges that the gateway drops, and its limit on open files.
 
 use rustix::{
+    io::Errno,
     process::{Resource, Rlimit, getrlimit, setrlimit},
     thread::{CapabilitySet, CapabilitySets},
 };
@@ -16,7 +17,7 @@ pub(crate) fn drop_capabilities() -> Result<(), Failure> {
     let drop_all = || {
         rustix::thread::set_no_new_privs(true)?;
         rustix::thread::clear_ambient_capability_set()?;
-        for capability in bounding_set() {
+        for capability in bounding_set(rustix::thread::capability_is_in_bounding_set) {
             if !KEPT.contains(capability) {
                 rustix::thread::remove_capability_from_bounding_set(capability)?;
             }
@@ -29,13 +30,17 @@ pub(crate) fn drop_capabilities() -> Result<(), Failure> {
     })
 }
 
-/// Each capability of this kernel that is in the bounding set of this process.
-fn bounding_set() -> impl Iterator<Item = CapabilitySet> {
-    // The kernel reports an error for the first one that it does not have.
+/// Each capability of this kernel that is in the bounding set of this process, by what the kernel answers.
+fn bounding_set(
+    is_in: impl Fn(CapabilitySet) -> rustix::io::Result<bool>,
+) -> impl Iterator<Item = CapabilitySet> {
     (0..64)
         .map(|bit| CapabilitySet::from_bits_retain(1 << bit))
-        .map_while(|capability| {
-            Some((capability, rustix::thread::capability_is_in_bounding_set(capability).ok()?))
+        .map_while(move |capability| match is_in(capability) {
+            // The kernel has this one not, and none after it.
+            Err(Errno::INVAL) => None,
+            // Where the kernel does not answer (seccomp), the capability counts as held: dropping it reports the error.
+            answer => Some((capability, answer.unwrap_or(true))),
         })
         .filter_map(|(capability, is_in)| is_in.then_some(capability))
 }
@@ -46,4 +51,22 @@ pub(crate) fn raise_descriptor_limit() -> Option<u64> {
     // If this fails, the old limit stays in force.
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).ok();
     getrlimit(Resource::Nofile).current
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capability_that_cannot_be_looked_up_counts_as_held() {
+        let last = CapabilitySet::from_bits_retain(1 << 3);
+        let count = |answer: rustix::io::Result<bool>| {
+            bounding_set(move |capability| if capability == last { Err(Errno::INVAL) } else { answer })
+                .count()
+        };
+        assert_eq!(count(Ok(true)), 3);
+        assert_eq!(count(Ok(false)), 0);
+        assert_eq!(count(Err(Errno::PERM)), 3);
+        assert_eq!(bounding_set(|_| Err(Errno::NOSYS)).count(), 64);
+    }
 }

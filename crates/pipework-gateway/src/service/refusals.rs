@@ -28,6 +28,8 @@ struct State {
     once: HashMap<String, Instant>,
     period: Option<Instant>,
     lines: u32,
+    /// Repeated refusals of this period. They are in its summary, if it has one.
+    repeated: u64,
     unlogged: u64,
 }
 
@@ -35,7 +37,7 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
     Log,
-    /// It was logged: smbd asks a second time for the same client.
+    /// It was logged: smbd asks a second time for the same client, or the client tries again. A summary counts it.
     IsRepeated,
     /// There are too many. Whoever gets this has to log a summary after this time.
     BeginSummary(Duration),
@@ -48,13 +50,14 @@ impl Refusals {
     pub(crate) fn add(&self, text: &str, now: Instant) -> Decision {
         let mut state = self.lock();
         state.once.retain(|_, logged| now.duration_since(*logged) < REPEAT_TIME);
-        if state.once.remove(text).is_some() {
-            return Decision::IsRepeated;
-        }
         let begun = *state.period.get_or_insert(now);
         let elapsed = now.duration_since(begun);
         if elapsed >= PERIOD && state.unlogged == 0 {
-            (state.period, state.lines) = (Some(now), 0);
+            (state.period, state.lines, state.repeated) = (Some(now), 0, 0);
+        }
+        if state.once.remove(text).is_some() {
+            state.repeated += 1;
+            return Decision::IsRepeated;
         }
         if state.lines < LINES_MAX {
             state.lines += 1;
@@ -73,7 +76,7 @@ impl Refusals {
     pub(crate) fn take_summary(&self) -> u64 {
         let mut state = self.lock();
         (state.period, state.lines) = (None, 0);
-        std::mem::take(&mut state.unlogged)
+        std::mem::take(&mut state.unlogged) + std::mem::take(&mut state.repeated)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -95,6 +98,24 @@ mod tests {
         assert_eq!(refusals.add("eve", start + SECOND), Decision::IsRepeated);
         assert_eq!(refusals.add("eve", start + SECOND), Decision::Log, "she tries again");
         assert_eq!(refusals.add("bob", start + 4 * SECOND), Decision::Log, "too late for smbd");
+    }
+
+    #[test]
+    fn a_summary_counts_repeated_refusals() {
+        let (refusals, start) = (Refusals::default(), Instant::now());
+        for _ in 0..LINES_MAX {
+            assert_eq!(refusals.add("eve", start), Decision::Log);
+            assert_eq!(refusals.add("eve", start), Decision::IsRepeated);
+        }
+        assert_eq!(refusals.add("eve", start), Decision::BeginSummary(PERIOD));
+        assert_eq!(refusals.take_summary(), u64::from(LINES_MAX) + 1);
+        // Those of a period without a summary are in no later one.
+        assert_eq!(refusals.add("bob", start), Decision::Log);
+        assert_eq!(refusals.add("bob", start), Decision::IsRepeated);
+        let later = start + PERIOD;
+        assert!((0..LINES_MAX).all(|index| refusals.add(&index.to_string(), later) == Decision::Log));
+        assert_eq!(refusals.add("bob", later), Decision::BeginSummary(PERIOD));
+        assert_eq!(refusals.take_summary(), 1);
     }
 
     #[test]
