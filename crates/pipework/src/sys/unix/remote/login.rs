@@ -57,7 +57,7 @@ pub(super) async fn login(
         Identity::Password { user, domain, password } => {
             Session::setup(connection, user, password, domain).await.map_err(Failure::SigningIn)?
         }
-        Identity::Tickets => sign_in_with_tickets(connection, target).await?,
+        Identity::Tickets { owner } => sign_in_with_tickets(connection, target, owner.as_deref()).await?,
     };
     if !session.should_sign {
         let text = format!("{} signs nothing, so anybody on the way could change it", target.server);
@@ -78,8 +78,12 @@ pub(super) async fn login(
 }
 
 /// Signs in with a ticket for the server's name. The ticket-granting ticket requests it if the cache has none.
-async fn sign_in_with_tickets(connection: &mut Connection, target: &Target) -> Result<Session, Failure> {
-    let (credentials, tickets) = tickets::credentials().map_err(Failure::Here)?;
+async fn sign_in_with_tickets(
+    connection: &mut Connection,
+    target: &Target,
+    owner: Option<&str>,
+) -> Result<Session, Failure> {
+    let (credentials, tickets) = tickets::credentials(owner).map_err(Failure::Here)?;
     let host = target.host();
     let signed_in = Session::setup_kerberos_from_ccache(connection, &credentials, &host, &tickets).await;
     signed_in.map_err(Failure::SigningIn)
@@ -88,12 +92,12 @@ async fn sign_in_with_tickets(connection: &mut Connection, target: &Target) -> R
 /// Signs in again in a session whose ticket has ended. Its pipes stay open, and its keys stay in use (MS-SMB2 3.3.5.5.3),
 /// so the answer proves the server as any other does.
 pub(super) async fn sign_in_again(connection: &Connection, target: &Target) -> io::Result<()> {
-    if matches!(target.identity, Identity::Password { .. }) {
+    let Identity::Tickets { owner } = &target.identity else {
         connection.mark_dead();
         let text = format!("{} has ended the session, which a password can't renew", target.server);
         return Err(fail(PipeErrorKind::Broken, text));
-    }
-    let (credentials, tickets) = tickets::credentials()?;
+    };
+    let (credentials, tickets) = tickets::credentials(owner.as_deref())?;
     let mut authenticator = KerberosAuthenticator::new(credentials);
     let asked = authenticator.authenticate_from_ccache(&tickets, &target.host()).await;
     asked.map_err(|error| expired(target, error))?;
@@ -116,7 +120,7 @@ pub(super) async fn sign_in_again(connection: &Connection, target: &Target) -> i
 /// The error of a session whose ticket has ended, and that has no new one. Its pipes stay open.
 pub(super) fn expired(target: &Target, why: impl fmt::Display) -> io::Error {
     let text = format!(
-        "the Kerberos ticket for {} has expired, and signing in again failed ({why}): call `kinit`, then try again",
+        "the Kerberos ticket for {} has expired, and signing in again failed ({why}): `kinit` renews it",
         target.server
     );
     fail(PipeErrorKind::AccessDenied, text)

@@ -5,7 +5,7 @@ use super::{
     blocking,
     end::RemoteEnd,
     pipe::Pipe,
-    session::{self, Session},
+    session::{self, NETWORK_TIMEOUT, Session},
     target::Target,
     wire::{self, READ_ACCESS, WRITE_ACCESS},
 };
@@ -22,8 +22,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long the network may take where nothing waits and nothing is said of it.
-const NETWORK_TIMEOUT: Duration = Duration::from_secs(20);
 /// How soon to look again for a free instance, or for a name; from then on twice as long each time.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(500);

@@ -11,7 +11,7 @@ use super::{
     wire::{self, Over, Received},
 };
 use crate::{
-    error::{PipeErrorKind, fail},
+    error::{PipeErrorKind, context, fail, fail_from},
     sys::{
         errors::broken,
         waiters::{Waiter, Waiters},
@@ -203,7 +203,12 @@ impl Pipe {
         let reply = poll_fn(|cx| {
             self.poll_take(cx, &mut waiter, Some(&reading), &mut |queue| queue.take_whole(len_max))
         });
-        reply.await?.ok_or_else(broken)?
+        let reply = reply.await.map_err(|error| {
+            // A request that brings its reply with it is refused as a whole, unless a part of the reply came.
+            let is_written = !is_one_request || !self.lock().queue.is_empty();
+            if is_written { of_reply(error) } else { error }
+        })?;
+        reply.ok_or_else(broken)?
     }
 
     /// Whether the reply can come with the request; else a read for it is under way already.
@@ -446,6 +451,8 @@ async fn read(pipe: Arc<Pipe>) {
     if let Some(messages) = mode
         && let Err(error) = pipe.send_read_mode(messages).await
     {
+        // It is sent again before the next read, unless the caller has set another one by then.
+        pipe.lock().mode.get_or_insert(messages);
         return answer.is(Received::Failed(error));
     }
     let pause = pipe.lock().queue.pause_before_read();
@@ -511,6 +518,19 @@ impl Drop for ReadWriteGuard<'_> {
         }
         drop(state);
         self.pipe.tasks_of(self.kind).wake_all();
+    }
+}
+
+/// The failure of a transaction after its request was written. Where the pipe goes on, whoever repeats the whole
+/// transaction delivers the request twice.
+fn of_reply(error: io::Error) -> io::Error {
+    const WRITTEN: &str = "the request was written; read its reply with `read_message`";
+    match PipeErrorKind::of(&error) {
+        None => context(WRITTEN, error),
+        Some(kind @ (PipeErrorKind::AccessDenied | PipeErrorKind::Invalid)) => {
+            fail_from(kind, WRITTEN, error)
+        }
+        Some(_) => error,
     }
 }
 

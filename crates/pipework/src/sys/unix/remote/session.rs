@@ -31,6 +31,8 @@ const ECHO_PATIENCE: Duration = Duration::from_secs(20);
 const SEND_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a request may wait until the server grants it: whether the server lives is found out by asking.
 const CREDIT_PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long the network may take where nothing waits and nothing is said of it.
+pub(super) const NETWORK_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long it may take to say good-bye.
 const GOOD_BYE: Duration = Duration::from_secs(5);
 
@@ -126,7 +128,11 @@ impl Session {
     async fn sign_in_again(&self, expired: u32) -> io::Result<()> {
         let mut sign_ins = self.sign_ins.lock().await;
         if *sign_ins == expired {
-            login::sign_in_again(&self.connection, &self.target).await?;
+            // The other requests of the session wait meanwhile.
+            let signed_in = login::sign_in_again(&self.connection, &self.target);
+            time::timeout(NETWORK_TIMEOUT, signed_in)
+                .await
+                .unwrap_or_else(|_| Err(login::expired(&self.target, "no answer in time")))?;
             *sign_ins += 1;
         }
         Ok(())

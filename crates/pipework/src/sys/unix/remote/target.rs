@@ -1,5 +1,6 @@
 //! The target of a remote request, checked: host, identity and encryption.
 
+use super::tickets;
 use crate::{
     access::ServerCheck,
     credentials::{Credentials, CredentialsKind},
@@ -30,8 +31,8 @@ pub(super) struct Target {
 /// The identity to sign in with.
 #[derive(Clone)]
 pub(super) enum Identity {
-    /// The owner of the process's Kerberos tickets.
-    Tickets,
+    /// The owner of the process's Kerberos tickets; `None` if there were none when it was asked for.
+    Tickets { owner: Option<String> },
     /// A user by a password; the domain is empty where none was said.
     Password { user: String, domain: String, password: Zeroizing<String> },
 }
@@ -97,7 +98,7 @@ impl Target {
 impl Identity {
     fn of(credentials: Option<&Credentials>) -> io::Result<Identity> {
         let Some(CredentialsKind::Password { user, password }) = credentials.map(|given| &given.kind) else {
-            return Ok(Identity::Tickets);
+            return Ok(Identity::Tickets { owner: tickets::owner() });
         };
         let (domain, user) = user.split_once('\\').unwrap_or(("", user));
         if user.is_empty() {
@@ -115,12 +116,14 @@ impl Identity {
     /// The same for the same identity, in this process; of no use to a reader of it.
     fn digest(&self) -> io::Result<[u8; 32]> {
         let mut hash = Sha256::new_with_prefix(salt()?);
-        let mut add = |part: &str| {
+        let add = |part: &str| {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         };
         match self {
-            Identity::Tickets => add(&super::tickets::holder()),
+            Identity::Tickets { owner } => {
+                [&tickets::cache(), owner.as_deref().unwrap_or_default()].into_iter().for_each(add);
+            }
             Identity::Password { user, domain, password } => {
                 [user, domain, password.as_str()].into_iter().for_each(add)
             }
@@ -132,7 +135,7 @@ impl Identity {
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Identity::Tickets => f.write_str("Tickets"),
+            Identity::Tickets { owner } => write!(f, "Tickets({owner:?})"),
             Identity::Password { user, .. } => write!(f, "Password({user:?}, ***)"),
         }
     }

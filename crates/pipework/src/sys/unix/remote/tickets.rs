@@ -13,14 +13,18 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     os::unix::fs::MetadataExt,
+    time::SystemTime,
 };
 
 /// Where the configuration of Kerberos is, unless the environment says otherwise.
 const CONFIGURATION: &str = "/etc/krb5.conf";
 
-/// The tickets, and the user that they are for.
-pub(super) fn credentials() -> io::Result<(KerberosCredentials, CCache)> {
-    let tickets = tickets()?;
+/// The tickets, and the user that they are for, who must be the owner. A session keeps its identity also after `kinit`
+/// for another user.
+pub(super) fn credentials(owner: Option<&str>) -> io::Result<(KerberosCredentials, CCache)> {
+    let mut tickets = tickets()?;
+    check_owner(owner, &tickets)?;
+    drop_expired(&mut tickets, SystemTime::now())?;
     let principal = &tickets.default_principal;
     let credentials = KerberosCredentials {
         username: principal.components.join("/"),
@@ -31,13 +35,43 @@ pub(super) fn credentials() -> io::Result<(KerberosCredentials, CCache)> {
     Ok((credentials, tickets))
 }
 
-/// Whose tickets they are and where; the same for the same tickets, also after they were renewed.
-pub(super) fn holder() -> String {
-    let whose = tickets().map(|tickets| {
-        let principal = tickets.default_principal;
-        format!("{}@{}", principal.components.join("/"), principal.realm)
-    });
-    format!("{} {}", cache(), whose.unwrap_or_default())
+/// Whose tickets they are; the same also after they were renewed.
+pub(super) fn owner() -> Option<String> {
+    tickets().ok().map(|tickets| owner_of(&tickets))
+}
+
+fn owner_of(tickets: &CCache) -> String {
+    let principal = &tickets.default_principal;
+    format!("{}@{}", principal.components.join("/"), principal.realm)
+}
+
+fn check_owner(owner: Option<&str>, tickets: &CCache) -> io::Result<()> {
+    let found = owner_of(tickets);
+    match owner {
+        Some(owner) if owner != found => {
+            let text = format!(
+                "the Kerberos tickets are of {found} now, and the session is of {owner}: call `kinit {owner}`"
+            );
+            Err(fail(PipeErrorKind::AccessDenied, text))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Leaves out what has ended: an ended ticket for the server would hide the ticket-granting ticket, which requests a new
+/// one.
+fn drop_expired(tickets: &mut CCache, now: SystemTime) -> io::Result<()> {
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    tickets.credentials.retain(|ticket| u64::from(ticket.endtime) > now);
+    if tickets.credentials.is_empty() {
+        return Err(none(&format!("{}: all tickets have expired", cache())));
+    }
+    Ok(())
+}
+
+fn none(why: &str) -> io::Error {
+    let text = format!("there is no Kerberos ticket ({why}): call `kinit`, or give `Credentials::password`");
+    fail(PipeErrorKind::AccessDenied, text)
 }
 
 fn tickets() -> io::Result<CCache> {
@@ -52,13 +86,8 @@ fn tickets() -> io::Result<CCache> {
             return Err(fail(PipeErrorKind::Unsupported, text));
         }
     };
-    let none = |why: String| {
-        let text =
-            format!("there is no Kerberos ticket ({why}): call `kinit`, or give `Credentials::password`");
-        fail(PipeErrorKind::AccessDenied, text)
-    };
-    let data = read(path).map_err(|error| none(format!("{path}: {error}")))?;
-    parse_ccache(&data).map_err(|error| none(format!("{path}: {error}")))
+    let data = read(path).map_err(|error| none(&format!("{path}: {error}")))?;
+    parse_ccache(&data).map_err(|error| none(&format!("{path}: {error}")))
 }
 
 /// Reads a file of this user, or of root: in a world-writable directory another user's ticket may lie.
@@ -74,7 +103,7 @@ fn read(path: &str) -> io::Result<Vec<u8>> {
 }
 
 /// Where the tickets are, by the environment or by convention.
-fn cache() -> String {
+pub(super) fn cache() -> String {
     let said = variable("KRB5CCNAME");
     said.unwrap_or_else(|| format!("/tmp/krb5cc_{}", namespace::my_user()))
 }
