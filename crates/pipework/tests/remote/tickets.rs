@@ -3,7 +3,7 @@
 use crate::{
     harness::{Case, Place, again, skip, unique},
     samba::{Samba, Setup},
-    server::{Kind, Served},
+    server::{Client, Kind, Served},
 };
 use pipework::{ClientOptions, Credentials, PipeErrorKind, PipeStream};
 use std::{
@@ -20,6 +20,8 @@ pub(crate) const CASES: &[Case] = &[
     ("tickets_sign_in", tickets_sign_in),
     ("a_ticket_with_a_pac_is_refused_with_the_remedy", a_ticket_with_a_pac_is_refused_with_the_remedy),
     ("pipes_outlive_the_ticket_of_their_session", pipes_outlive_the_ticket_of_their_session),
+    ("a_session_stays_its_users", a_session_stays_its_users),
+    ("an_ended_ticket_for_the_server_is_not_used", an_ended_ticket_for_the_server_is_not_used),
 ];
 
 /// Where everything of the realm is; set in the process that calls.
@@ -44,6 +46,14 @@ fn pipes_outlive_the_ticket_of_their_session(_: &Place) {
     with_realm("pipes_outlive_the_ticket_of_their_session", false, outlive_tickets);
 }
 
+fn a_session_stays_its_users(_: &Place) {
+    with_realm("a_session_stays_its_users", false, sign_in_as_another);
+}
+
+fn an_ended_ticket_for_the_server_is_not_used(_: &Place) {
+    with_realm("an_ended_ticket_for_the_server_is_not_used", false, outlive_service_ticket);
+}
+
 /// Runs a case in a process that has a realm in its environment: smbd and the library find it there.
 fn with_realm(name: &str, pac: bool, case: fn(&Path)) {
     if let Some(realm) = std::env::var_os(REALM_VARIABLE) {
@@ -66,11 +76,16 @@ fn serve(realm: &Path) -> (Samba, String) {
         ],
         ..Setup::default()
     });
-    let user = samba.add_user("of no use with tickets").name;
-    kadmin(&format!("addprinc -pw {PASSWORD} {user}"));
+    let user = add_user(&mut samba);
     kadmin("addprinc -randkey cifs/localhost");
     kadmin(&format!("ktadd -k {} cifs/localhost", keytab.display()));
     (samba, user)
+}
+
+fn add_user(samba: &mut Samba) -> String {
+    let user = samba.add_user("of no use with tickets").name;
+    kadmin(&format!("addprinc -pw {PASSWORD} {user}"));
+    user
 }
 
 fn kinit(user: &str, lifetime: &str) {
@@ -136,6 +151,42 @@ fn outlive_tickets(realm: &Path) {
         assert!(reading.into_iter().all(|thread| thread.join().unwrap() == *b"late"));
     });
     assert_eq!(samba.connection_count(), 2, "the sessions are the same");
+}
+
+fn sign_in_as_another(realm: &Path) {
+    let (mut samba, user) = serve(realm);
+    let other = add_user(&mut samba);
+    let (np, name) = (samba.np(), unique());
+    let served = Served::new(&np, &name, Kind::Bytes);
+    kinit(&user, "4s");
+    let (mut client, mut server) = open(&samba, &served, &name);
+    thread::sleep(Duration::from_secs(5));
+    kinit(&other, "1h");
+    let error = client.write(b"by another").unwrap_err();
+    assert!(error == PipeErrorKind::AccessDenied && error.to_string().contains(&user), "{error}");
+    kinit(&user, "1h");
+    client.write_all(b"by the same").unwrap();
+    assert_eq!(server.read_exactly(11), b"by the same");
+}
+
+fn outlive_service_ticket(realm: &Path) {
+    let (samba, user) = serve(realm);
+    let (np, name) = (samba.np(), unique());
+    let served = Served::new(&np, &name, Kind::Bytes);
+    kadmin("modprinc -maxlife 3seconds cifs/localhost");
+    kinit(&user, "1h");
+    run(Command::new("kvno").arg("cifs/localhost"), "");
+    thread::sleep(Duration::from_secs(4));
+    open(&samba, &served, &name);
+}
+
+fn open(samba: &Samba, served: &Served, name: &str) -> (PipeStream, Client) {
+    thread::scope(|scope| {
+        let accepting = scope.spawn(|| served.accept());
+        let mut options = ClientOptions::new();
+        let client = options.remote_port(samba.port()).open(format!(r"\\localhost\pipe\{name}"));
+        (client.unwrap(), accepting.join().unwrap())
+    })
 }
 
 fn read_late(mut client: &PipeStream) -> [u8; 4] {

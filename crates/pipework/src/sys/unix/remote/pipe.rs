@@ -235,6 +235,8 @@ impl Pipe {
         state.is_reading = false;
         match received {
             Received::Data { data, is_end } => state.queue.push(data, is_end),
+            Received::Empty if state.queue.push_empty() => {}
+            Received::Empty => state.read_failure = Some(wire::device_failed()),
             Received::Failed(error) => state.read_failure = Some(error),
             Received::Over(over) => {
                 state.queue.finish();
@@ -537,4 +539,20 @@ fn of_reply(error: io::Error) -> io::Error {
 /// The peer does not read and does not answer: in a transaction that is one error.
 fn said_by_transact(error: io::Error) -> io::Error {
     if error == PipeErrorKind::NoData { broken() } else { error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_reply_says_that_the_request_was_written() {
+        for kind in [PipeErrorKind::AccessDenied, PipeErrorKind::Invalid] {
+            let error = of_reply(fail(kind, "why"));
+            assert!(error == kind && error.to_string().contains("the request was written"), "{error}");
+            assert!(error.to_string().ends_with(": why"), "{error}");
+        }
+        assert!(of_reply(io::Error::other("why")).to_string().contains("the request was written"));
+        assert_eq!(of_reply(fail(PipeErrorKind::Broken, "why")).to_string(), "why");
+    }
 }

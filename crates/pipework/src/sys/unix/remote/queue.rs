@@ -10,6 +10,8 @@ use std::{collections::VecDeque, io, time::Duration};
 /// from empty messages. After so many in a row, reads are sent at a slower pace.
 const EMPTY_READS_MAX: u32 = 64;
 const EMPTY_READ_PAUSE: Duration = Duration::from_millis(10);
+/// So many empty messages in a row, of which a reader of bytes gets nothing, are a failed device: ten seconds of them.
+const DOUBTFUL_MAX: u32 = 1000;
 
 /// Messages, of which the last one may go on.
 #[derive(Debug, Default)]
@@ -17,6 +19,9 @@ pub(super) struct Queue {
     messages: VecDeque<Message>,
     /// How many reads in a row gave no data.
     empty_reads: u32,
+    /// How many empty messages in a row may be failures of a device. A reader of messages gets each of them, and none is
+    /// left.
+    doubtful: u32,
 }
 
 #[derive(Debug)]
@@ -56,7 +61,11 @@ impl Queue {
 
     /// Adds what one read gave; `is_end` says whether a message ends with it.
     pub(super) fn push(&mut self, data: Vec<u8>, is_end: bool) {
-        self.empty_reads = if data.is_empty() { self.empty_reads.saturating_add(1) } else { 0 };
+        if data.is_empty() {
+            self.empty_reads = self.empty_reads.saturating_add(1);
+        } else {
+            (self.empty_reads, self.doubtful) = (0, 0);
+        }
         match self.messages.back_mut() {
             Some(last) if !last.is_whole => {
                 last.data.extend_from_slice(&data);
@@ -64,6 +73,17 @@ impl Queue {
             }
             _ => self.messages.push_back(Message { data, taken: 0, is_whole: is_end }),
         }
+    }
+
+    /// Adds an empty message that may be a failure of the device; says whether it still passes for a message.
+    pub(super) fn push_empty(&mut self) -> bool {
+        if self.doubtful >= DOUBTFUL_MAX {
+            self.doubtful = 0;
+            return false;
+        }
+        self.doubtful += 1;
+        self.push(Vec::new(), true);
+        true
     }
 
     /// How long to wait before the next read is sent.
@@ -108,6 +128,7 @@ impl Queue {
         }
         let len = message.take_into(buf);
         self.messages.pop_front();
+        self.doubtful = 0;
         Some(MessageRead::Whole(len))
     }
 
@@ -124,6 +145,7 @@ impl Queue {
         }
         let Message { mut data, taken, .. } = self.messages.pop_front()?;
         data.drain(..taken.min(data.len()));
+        self.doubtful = 0;
         Some(Ok(data))
     }
 }
@@ -193,5 +215,32 @@ mod tests {
         assert_eq!(queue.pause_before_read(), Some(EMPTY_READ_PAUSE));
         queue.push(vec![1], true);
         assert_eq!(queue.pause_before_read(), None);
+    }
+
+    #[test]
+    fn a_reader_of_bytes_hears_of_a_failed_device() {
+        let mut queue = Queue::default();
+        let mut buf = [0; 1];
+        let mut skip = |queue: &mut Queue| queue.push_empty() && queue.take_bytes(&mut buf).is_none();
+        assert!((0..DOUBTFUL_MAX).all(|_| skip(&mut queue)));
+        assert!(!queue.push_empty() && queue.is_empty());
+        // The pipe may go on.
+        assert!((0..DOUBTFUL_MAX).all(|_| skip(&mut queue)));
+        queue.push(vec![1], true);
+        assert_eq!(queue.take_bytes(&mut [0]), Some(1));
+        assert!(skip(&mut queue));
+    }
+
+    #[test]
+    fn a_reader_of_messages_gets_every_empty_one() {
+        let mut queue = Queue::default();
+        for _ in 0..=DOUBTFUL_MAX {
+            assert!(queue.push_empty());
+            assert_eq!(queue.take_message(&mut []), Some(MessageRead::Whole(0)));
+        }
+        for _ in 0..=DOUBTFUL_MAX {
+            assert!(queue.push_empty());
+            assert_eq!(queue.take_whole(0).unwrap().unwrap(), b"");
+        }
     }
 }

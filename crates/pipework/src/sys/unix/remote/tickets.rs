@@ -140,6 +140,53 @@ fn variable(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use smb2::auth::kerberos::ccache::{CcacheCredential, CcachePrincipal};
+    use std::time::Duration;
+
+    fn principal(components: &[&str]) -> CcachePrincipal {
+        let components = components.iter().map(|&part| part.to_owned()).collect();
+        CcachePrincipal { name_type: 1, realm: "R".to_owned(), components }
+    }
+
+    /// Tickets for these services, which end at these seconds.
+    fn tickets_of(user: &str, services: &[(&str, u32)]) -> CCache {
+        let credential = |(service, endtime): &(&str, u32)| CcacheCredential {
+            client: principal(&[user]),
+            server: principal(&[service, "host"]),
+            key_etype: 18,
+            key_data: Vec::new(),
+            authtime: 0,
+            starttime: 0,
+            endtime: *endtime,
+            renew_till: 0,
+            ticket: Vec::new(),
+        };
+        CCache {
+            version: 0x0504,
+            default_principal: principal(&[user]),
+            credentials: services.iter().map(credential).collect(),
+        }
+    }
+
+    #[test]
+    fn an_ended_ticket_hides_no_other() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
+        let mut tickets = tickets_of("alice", &[("cifs", 100), ("krbtgt", 101)]);
+        drop_expired(&mut tickets, now).unwrap();
+        assert!(tickets.find_service_ticket("cifs", "host", "R").is_none());
+        assert_eq!(tickets.credentials.len(), 1);
+        let error = drop_expired(&mut tickets, now + Duration::from_secs(1)).unwrap_err();
+        assert!(error == PipeErrorKind::AccessDenied && error.to_string().contains("expired"), "{error}");
+    }
+
+    #[test]
+    fn tickets_of_another_user_are_refused() {
+        let tickets = tickets_of("bob", &[]);
+        check_owner(Some("bob@R"), &tickets).unwrap();
+        check_owner(None, &tickets).unwrap();
+        let error = check_owner(Some("alice@R"), &tickets).unwrap_err();
+        assert!(error == PipeErrorKind::AccessDenied && error.to_string().contains("alice@R"), "{error}");
+    }
 
     #[test]
     fn the_configuration_names_who_gives_tickets() {

@@ -39,6 +39,8 @@ const PIPE_INFORMATION: u8 = 23;
 pub(super) enum Received {
     /// This, and whether a message ends with it.
     Data { data: Vec<u8>, is_end: bool },
+    /// An empty message, or a failed device: Samba has one status for both.
+    Empty,
     /// Nothing, now and for ever.
     Over(Over),
     /// Nothing this time.
@@ -245,7 +247,7 @@ fn received(answer: &Frame, data: impl FnOnce(&Frame) -> io::Result<Vec<u8>>) ->
         return Received::Over(over);
     }
     if status == IO_DEVICE_ERROR {
-        return Received::Data { data: Vec::new(), is_end: true };
+        return Received::Empty;
     }
     if !matches!(status, SUCCESS | BUFFER_OVERFLOW) {
         return Received::Failed(unexpected("reading", status));
@@ -254,6 +256,11 @@ fn received(answer: &Frame, data: impl FnOnce(&Frame) -> io::Result<Vec<u8>>) ->
         Ok(data) => Received::Data { data, is_end: status == SUCCESS },
         Err(error) => Received::Failed(error),
     }
+}
+
+/// The error where every read has the status of a failed device.
+pub(super) fn device_failed() -> io::Error {
+    unexpected("reading, again and again", IO_DEVICE_ERROR)
 }
 
 fn unpacked<T: Unpack>(answer: &Frame) -> io::Result<T> {
