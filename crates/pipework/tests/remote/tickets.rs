@@ -123,9 +123,7 @@ fn outlive_tickets(realm: &Path) {
     thread::scope(|scope| {
         // A read that waits goes on waiting.
         let reading: Vec<_> = opened.iter().map(|(client, ..)| scope.spawn(|| read_late(client))).collect();
-        while start.elapsed() < OVER {
-            thread::park_timeout(OVER.saturating_sub(start.elapsed()));
-        }
+        outwait(start, OVER);
         for (client, _, encrypted) in &opened {
             let mut client = client;
             for error in [client.write(b"refused").unwrap_err(), open(*encrypted).map(drop).unwrap_err()] {
@@ -158,9 +156,10 @@ fn sign_in_as_another(realm: &Path) {
     let other = add_user(&mut samba);
     let (np, name) = (samba.np(), unique());
     let served = Served::new(&np, &name, Kind::Bytes);
+    let start = Instant::now();
     kinit(&user, "4s");
     let (mut client, mut server) = open(&samba, &served, &name);
-    thread::sleep(Duration::from_secs(5));
+    outwait(start, Duration::from_secs(6));
     kinit(&other, "1h");
     let error = client.write(b"by another").unwrap_err();
     assert!(error == PipeErrorKind::AccessDenied && error.to_string().contains(&user), "{error}");
@@ -175,8 +174,9 @@ fn outlive_service_ticket(realm: &Path) {
     let served = Served::new(&np, &name, Kind::Bytes);
     kadmin("modprinc -maxlife 3seconds cifs/localhost");
     kinit(&user, "1h");
+    let start = Instant::now();
     run(Command::new("kvno").arg("cifs/localhost"), "");
-    thread::sleep(Duration::from_secs(4));
+    outwait(start, Duration::from_secs(5));
     open(&samba, &served, &name);
 }
 
@@ -187,6 +187,13 @@ fn open(samba: &Samba, served: &Served, name: &str) -> (PipeStream, Client) {
         let client = options.remote_port(samba.port()).open(format!(r"\\localhost\pipe\{name}"));
         (client.unwrap(), accepting.join().unwrap())
     })
+}
+
+/// Waits until a ticket has ended, which nothing reports.
+fn outwait(start: Instant, over: Duration) {
+    while start.elapsed() < over {
+        thread::park_timeout(over.saturating_sub(start.elapsed()));
+    }
 }
 
 fn read_late(mut client: &PipeStream) -> [u8; 4] {
