@@ -36,6 +36,7 @@ mod overlapped;
 mod readiness;
 #[cfg(unix)]
 mod removal;
+#[cfg(unix)]
 mod shortages;
 #[cfg(target_os = "linux")]
 mod signals;
