@@ -217,7 +217,7 @@ fn n9_a_name_without_its_header_is_taken(here: &dyn Surface) {
     }
 }
 
-/// Such a one as a program of another file system's view could have put there.
+/// As a program that sees the directory by another view may put one there.
 fn n9_a_header_of_another_pipe_is_noticed(here: &dyn Surface) {
     let name = unique();
     let instance = here.create(&Spec::new(&name)).unwrap();
