@@ -246,6 +246,8 @@ fn is_not_alive() {
     let leaf = fake.server_leaf(9, 777);
     fake.bind(&leaf, SocketType::STREAM);
     expect(open(), PipeErrorKind::Absent, "another incarnation lives");
+    expect(NamedPipe::new(NAME), PipeErrorKind::NameTaken, "it may have lost its header");
+    fake.bound.clear();
     // A server comes where only leavings are.
     drop(NamedPipe::new(NAME).unwrap());
 }

@@ -196,7 +196,7 @@ fn make_directory(
         Rest::Unknown => Err(directory.of_another_view()),
         Rest::Served if directory.is_served_by_others(incarnation)? => {
             let text = format!(
-                "a live process serves the pipe in {}; something has removed its header, which a listener puts back \
+                "a live process serves the pipe in {}; something has removed or replaced its header, which a listener puts back \
                  within two seconds",
                 directory.path.display()
             );
