@@ -5,10 +5,7 @@
 //! another one.
 
 use super::os;
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The process that made something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,8 +13,7 @@ pub(crate) struct Origin(u32);
 
 /// The number of this process among its ancestors, zero until it has one: in a forked child it is zero again.
 fn number() -> &'static AtomicU32 {
-    static NUMBER: OnceLock<&AtomicU32> = OnceLock::new();
-    NUMBER.get_or_init(os::word_zeroed_on_fork)
+    os::word_zeroed_on_fork()
 }
 
 impl Origin {

@@ -26,7 +26,8 @@ use std::{
     io,
     os::fd::BorrowedFd,
     path::Path,
-    sync::atomic::{AtomicU32, Ordering},
+    ptr,
+    sync::atomic::{AtomicPtr, AtomicU32, Ordering},
 };
 
 /// Whether a file system shows the same files, with the same inodes, by every path.
@@ -70,18 +71,31 @@ pub(crate) fn check_file_size(len: usize) -> io::Result<()> {
 }
 
 /// A word that is zero at first, and zero again in each process that is forked from this one.
+///
+/// The kernel zeroes it, and so does a handler of the C library, which only its own `fork` calls: an emulator may take the
+/// kernel's advice and ignore it. Nothing waits here, since a child may be forked while another thread makes the word.
 pub(crate) fn word_zeroed_on_fork() -> &'static AtomicU32 {
-    kernel::word_wiped_on_fork().unwrap_or_else(word_zeroed_by_handler)
-}
-
-/// Such a word, by a handler of the C library, which only its own `fork` calls.
-fn word_zeroed_by_handler() -> &'static AtomicU32 {
-    static WORD: AtomicU32 = AtomicU32::new(0);
-    extern "C" fn zero() {
-        WORD.store(0, Ordering::Relaxed);
+    static PLAIN: AtomicU32 = AtomicU32::new(0);
+    static WORD: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
+    fn known() -> Option<&'static AtomicU32> {
+        // SAFETY: it is null, or was made of a reference to an atomic that lives for ever.
+        unsafe { WORD.load(Ordering::Acquire).as_ref() }
     }
-    // SAFETY: the handler is a function of this library, without arguments, that only stores to a static atomic: it may run in
-    // a child whose parent has threads. It fails only without memory, and then a child takes itself for its parent.
+    extern "C" fn zero() {
+        if let Some(word) = known() {
+            word.store(0, Ordering::Relaxed);
+        }
+    }
+    if let Some(word) = known() {
+        return word;
+    }
+    let word = kernel::word_wiped_on_fork().unwrap_or(&PLAIN);
+    // SAFETY: the handler is a function of this library, without arguments, that only loads and stores static atomics: it may
+    // run in a child whose parent has threads. It fails only without memory; then a child without the kernel's help takes
+    // itself for its parent.
     unsafe { libc::pthread_atfork(None, None, Some(zero)) };
-    &WORD
+    let made = ptr::from_ref(word).cast_mut();
+    // Another thread may have been quicker; then its word serves.
+    WORD.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire).ok();
+    known().unwrap_or(word)
 }
