@@ -113,7 +113,9 @@ pub trait ListenerExt: Sealed {
     /// `WouldBlock` if no client waits. Else those of [`Listener::accept`].
     fn try_accept(&self) -> io::Result<PipeStream>;
 
-    /// Returns a descriptor that is readable when a client waits. It stays the same as long as the listener lives.
+    /// Returns a descriptor that is readable when [`try_accept`](Self::try_accept) should be called: a client waits, or it is
+    /// time to look whether the name is still there, every two seconds. So `try_accept` may return `WouldBlock`. It stays the
+    /// same as long as the listener lives. In a forked child it is the parent's, until the child has adopted the listener.
     ///
     /// # Errors
     /// The system's error on first use, such as too many open files.
@@ -121,8 +123,8 @@ pub trait ListenerExt: Sealed {
 
     /// Makes a forked child the owner of a listener that its parent has created, as a daemon needs that binds before it forks.
     ///
-    /// Without this call a child owns nothing that it inherits: its drops close descriptors and remove no name, and a pipe
-    /// with a maximum of instances stays busy after its first client, because that instance is the parent's. After it, the
+    /// Without this call a child owns nothing that it inherits: its drops close descriptors and remove no name, and accepting
+    /// from the listener of a named pipe is `Invalid`, because the instance that listens is the parent's. After it, the
     /// child is the server of the name, the listening instance is its own, and a client that has connected before is served.
     /// In the process that has created the listener the call changes nothing.
     ///

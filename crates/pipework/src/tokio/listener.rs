@@ -96,7 +96,10 @@ impl Listener {
     /// Cancel safe: a client that is not returned stays with the listener.
     ///
     /// # Errors
-    /// The system's error, such as too many open files. The call can be repeated.
+    /// - `NameTaken`, `AccessDenied` or `Unsupported`: something has removed the name, and it can't be restored, because another
+    ///   process serves it by now, the directory is not this user's, or its file system does not allow it.
+    /// - `Invalid`: this is a forked child, and the listener of a named pipe is its parent's.
+    /// - The system's error, such as too many open files. The call can be repeated.
     pub async fn accept(&self) -> io::Result<NamedPipeServer> {
         let mut accepting = Accepting::default();
         poll_fn(|cx| self.poll_accept_with(cx, &mut accepting)).await
