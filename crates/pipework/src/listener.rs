@@ -2,7 +2,7 @@
 
 use crate::{
     cancel::Canceller,
-    error::PipeErrorKind,
+    error::{PipeErrorKind, fail},
     name::{PipeName, PipeNameKind},
     named::NamedPipeBuilder,
     options::Spec,
@@ -166,6 +166,9 @@ impl Listener {
     ///
     /// # Errors
     /// - `Aborted`: the canceller was used.
+    /// - `NameTaken`, `AccessDenied` or `Unsupported`: something has removed the name, and it can't be restored, because another
+    ///   process serves it by now, the directory is not this user's, or its file system does not allow it.
+    /// - `Invalid`: this is a forked child, and the listener of a named pipe is its parent's.
     /// - The system's error, such as too many open files. The call can be repeated.
     pub fn accept(&self) -> io::Result<PipeStream> {
         self.accept_within(&self.limit(None))
@@ -257,6 +260,7 @@ impl Listener {
     ) -> io::Result<Look> {
         let current = match &self.source {
             Source::Socket(current) => return self.look_at_socket(&mut lock(current)),
+            Source::Instances { name, .. } if !name.is_here() => return Err(inherited(&self.spec.name)),
             Source::Instances { current, .. } => current,
         };
         // Others may look at the same time: each step is whole, and of two only one replaces an instance.
@@ -315,10 +319,17 @@ impl Listener {
             if let Some(client) = current.try_accept()? {
                 return Ok(Look::ClientAt(client));
             }
-            *current = Arc::new(current.restore(&self.spec.access)?);
-            if let Some(accept_readiness) = self.accept_readiness.get() {
-                accept_readiness.follow_socket(current)?;
+            match current.restore(&self.spec.access) {
+                Ok(restored) => *current = Arc::new(restored),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(self.locked()),
+                Err(error) => {
+                    self.follow_pause(PAUSE_AFTER_ERROR);
+                    return Err(error);
+                }
             }
+        }
+        if let Some(accept_readiness) = self.accept_readiness.get() {
+            accept_readiness.follow_socket(current)?;
         }
         Ok(Look::NobodyAt(Arc::clone(current)))
     }
@@ -334,7 +345,11 @@ impl Listener {
                 Ok(Created::Locked)
             }
             Err(error) if error == PipeErrorKind::Busy => Ok(Created::Full),
-            Err(error) => Err(error),
+            Err(error) => {
+                // What was made and removed again would signal at once.
+                self.follow_pause(PAUSE_AFTER_ERROR);
+                Err(error)
+            }
         }
     }
 
@@ -351,11 +366,16 @@ impl Listener {
 
     /// Another process creates an instance; the descriptor signals when another look is due.
     fn locked(&self) -> Look {
-        if let Some(accept_readiness) = self.accept_readiness.get() {
-            // Without a timer the next client signals.
-            accept_readiness.follow_pause(LOCKED_PAUSE).ok();
-        }
+        self.follow_pause(LOCKED_PAUSE);
         Look::Locked
+    }
+
+    /// No instance listens; the descriptor signals after a pause.
+    fn follow_pause(&self, pause: Duration) {
+        if let Some(accept_readiness) = self.accept_readiness.get() {
+            // A timer that exists can be started.
+            accept_readiness.follow_pause(pause).ok();
+        }
     }
 
     fn hand_out(&self, end: sys::End) -> PipeStream {
@@ -371,6 +391,13 @@ impl Listener {
     fn canceller(&self) -> MutexGuard<'_, Option<Canceller>> {
         lock(&self.canceller)
     }
+}
+
+/// A forked child has a listener of its parent: taking a client from it would end the parent's instance.
+fn inherited(name: &PipeName) -> io::Error {
+    let text =
+        format!("the listener of {name} is the parent's: a forked child calls `adopt_after_fork` first");
+    fail(PipeErrorKind::Invalid, text)
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

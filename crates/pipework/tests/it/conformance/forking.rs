@@ -2,6 +2,8 @@
 #![allow(unsafe_code, reason = "a fork, which std does not offer")]
 
 use std::{
+    collections::BTreeSet,
+    fs,
     io::{ErrorKind, Read, Write, pipe},
     os::fd::AsFd,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -29,6 +31,8 @@ pub(super) fn cases() -> Vec<Case> {
         plain("forking", forking_a_daemon_serves_who_came_before),
         plain("forking", forking_a_daemon_adopts_a_plain_socket),
         plain("forking", forking_a_listener_is_adopted_before_it_is_dropped),
+        plain("forking", forking_a_child_accepts_only_what_it_has_adopted),
+        plain("forking", forking_an_adoption_that_fails_changes_nothing),
         plain("forking", forking_leaves_the_event_loop_of_the_parent_at_rest),
         #[cfg(target_os = "linux")]
         plain("forking", forking_a_child_with_the_number_of_its_parent_gives_nothing_back),
@@ -209,6 +213,57 @@ fn forking_a_listener_is_adopted_before_it_is_dropped() {
         writer.write_all(b"x").unwrap();
         assert!(has_succeeded(child));
     }
+}
+
+/// Taking the client would end the instance that listens, which is the parent's.
+fn forking_a_child_accepts_only_what_it_has_adopted() {
+    for max in [1, 255] {
+        let name = unique();
+        let mut listener = NamedPipeBuilder::new(&name).max_instances(max).listen().unwrap();
+        let early = ClientOptions::new().open(&name).unwrap();
+        let refused = |listener: &Listener| {
+            for outcome in [listener.try_accept(), listener.accept()] {
+                assert!(outcome.unwrap_err() == PipeErrorKind::Invalid);
+            }
+        };
+        assert!(succeeds_in_a_child(|| refused(&listener)));
+        let (accepted, other) = (listener.accept().unwrap(), early);
+        (&accepted).write_all(b"x").unwrap();
+        (&other).read_exact(&mut [0]).unwrap();
+        drop((accepted, other));
+        assert_eq!(listener.try_accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+        let late = ClientOptions::new().open(&name).unwrap();
+        assert!(succeeds_in_a_child(|| {
+            refused(&listener);
+            listener.adopt_after_fork().unwrap();
+            listener.accept().unwrap().write_all(b"x").unwrap();
+        }));
+        (&late).read_exact(&mut [0]).unwrap();
+    }
+}
+
+/// Something has removed the socket of the instance: another call finds all as the first did.
+fn forking_an_adoption_that_fails_changes_nothing() {
+    let name = PipeName::new(unique()).unwrap();
+    let mut listener = Listener::bind(&name).unwrap();
+    let directory = name.location().unwrap();
+    let leaves = || -> BTreeSet<_> {
+        fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+    };
+    for leaf in leaves().iter().filter(|leaf| leaf.to_str().unwrap().starts_with(['i', 'n', 'f'])) {
+        fs::remove_file(directory.join(leaf)).unwrap();
+    }
+    assert!(succeeds_in_a_child(|| {
+        let before = leaves();
+        let first = listener.adopt_after_fork().unwrap_err();
+        assert_eq!(leaves(), before);
+        assert_eq!(listener.adopt_after_fork().unwrap_err().to_string(), first.to_string());
+    }));
+    // The parent restores its name.
+    let time = Duration::from_millis(2500).try_into().unwrap();
+    rustix::event::poll(&mut [], Some(&time)).unwrap();
+    assert_eq!(listener.try_accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+    ClientOptions::new().open(&name).unwrap();
 }
 
 /// Polls these listeners for a time as an event loop does, and returns how often it was woken.

@@ -5,14 +5,14 @@ use std::{
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
     thread::{self, ScopedJoinHandle},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use pipework::{
     ClientOptions, Listener, NamedPipe, NamedPipeBuilder, PipeErrorKind, PipeName,
     os::unix::{ListenerExt, PipeStreamExt},
 };
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Case, every, expect, expect_alive, expect_refused, plain};
 #[cfg(target_os = "linux")]
@@ -42,6 +42,7 @@ pub(super) fn cases() -> Vec<Case> {
         plain("N9", n9_a_count_that_something_changed_is_an_error),
         plain("N9", n9_a_listener_restores_its_socket),
         plain("N9", n9_a_socket_that_another_server_took_stays_its_own),
+        plain("N9", n9_a_listener_that_only_looks_waits_for_no_lock),
     ]
 }
 
@@ -381,6 +382,35 @@ fn n9_a_socket_that_another_server_took_stays_its_own() {
     drop(listener);
     assert!(path.exists(), "it is theirs");
     fs::remove_file(&path).unwrap();
+}
+
+/// A dead process has left a socket at the path, and a stopped one holds the lock under which such a socket is replaced.
+fn n9_a_listener_that_only_looks_waits_for_no_lock() {
+    let path = beside_pipes("it.sock");
+    let listener = Listener::bind(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let lock = path.with_file_name(".it.sock.lock");
+    let held = fs::File::create(&lock).unwrap();
+    held.lock().unwrap();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        let looked = Instant::now();
+        let error = listener.try_accept().unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "{error}");
+        assert!(looked.elapsed() < Duration::from_secs(5));
+        poll(&mut [], Some(&Timespec { tv_sec: 0, tv_nsec: 50_000_000 })).unwrap();
+    }
+    assert_eq!(listener.restorations(), 0);
+    drop(held);
+    fs::remove_file(&lock).unwrap();
+    let _client = thread::scope(|scope| {
+        let accepting = blocked(scope, || listener.accept().map(drop));
+        let client = ClientOptions::new().wait_absent(true).connect(&path).unwrap();
+        accepting.join().unwrap().unwrap();
+        client
+    });
+    assert_eq!(listener.restorations(), 1);
 }
 
 /// With rules for the directory of names itself, for all of its parent, and for each directory in it.

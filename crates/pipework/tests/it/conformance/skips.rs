@@ -66,6 +66,7 @@ const OF_UNIX: &[Foreign] = &[
     ("N9", "n9_no_file_of_a_live_name_looks_old", FILES),
     ("N9", "n9_a_count_that_something_changed_is_an_error", FILES),
     ("N9", "n9_a_listener_restores_its_socket", SOCKETS),
+    ("N9", "n9_a_listener_that_only_looks_waits_for_no_lock", SOCKETS),
     ("N9", "n9_a_socket_that_another_server_took_stays_its_own", SOCKETS),
     ("N3", "n3_all_instances_accept_the_network_or_none", NETWORK),
     ("A1", "a1_the_network_is_refused_where_memory_cannot_be_sealed", NETWORK),

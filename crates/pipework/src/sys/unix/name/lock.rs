@@ -29,6 +29,24 @@ pub(crate) struct Lock {
     file: OwnedFd,
 }
 
+/// Whether a creator waits for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LockWait {
+    Waits,
+    /// It fails with `WouldBlock` instead.
+    OneTry,
+}
+
+impl LockWait {
+    pub(crate) fn take(self, mut lock: Lock) -> io::Result<Lock> {
+        match self {
+            LockWait::Waits => lock.take(),
+            LockWait::OneTry if lock.try_take()? => Ok(lock),
+            LockWait::OneTry => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
 /// How long a creator waits for another: much longer than any creation takes.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -41,7 +59,7 @@ impl Lock {
     }
 
     /// The lock of a path, by a file beside it that is gone again when no process needs it.
-    pub(crate) fn beside(path: &Path) -> io::Result<PathLock> {
+    pub(crate) fn beside(path: &Path, lock_wait: LockWait) -> io::Result<PathLock> {
         let mut leaf = OsString::from(".");
         leaf.push(path.file_name().unwrap_or_default());
         leaf.push(LOCK);
@@ -49,7 +67,7 @@ impl Lock {
         let lock = rustix::fs::open(path.parent().unwrap_or(Path::new("/")), flags, Mode::empty())
             .and_then(|dir| Lock::open_in(dir, leaf, Mode::RUSR | Mode::WUSR))
             .map_err(|error| refused(path, error))?;
-        Ok(PathLock { lock: lock.take()? })
+        Ok(PathLock { lock: lock_wait.take(lock)? })
     }
 
     fn open_in(dir: OwnedFd, leaf: OsString, mode: Mode) -> rustix::io::Result<Lock> {

@@ -1,6 +1,7 @@
 //! A forked child that takes over a name which its parent serves.
 
 use super::{
+    listening_socket::ListeningSocket,
     name_files::NameFiles,
     registry::{self, Entry, InstanceSlot, NameHold, ServedName},
 };
@@ -12,8 +13,12 @@ use std::{
 
 impl NameHold {
     /// In a forked child: a hold of this process on the name that its parent serves, and a place for the instance that
-    /// listens, if one does. Whatever the maximum: the instance is one of the parent's.
-    pub(super) fn adopt(&self, listens: bool) -> io::Result<(NameHold, Option<InstanceSlot>)> {
+    /// listens, if one does. Whatever the maximum: the instance is one of the parent's. A failure changes nothing.
+    pub(super) fn adopt(
+        &self,
+        listening: Option<&ListeningSocket>,
+    ) -> io::Result<(NameHold, Option<(InstanceSlot, ListeningSocket)>)> {
+        let listens = listening.is_some();
         let ServedName { header, permission, .. } = &*self.served;
         let inherited = self.served.published();
         let (name_dir, directory) = (&inherited.name_dir, &inherited.directory);
@@ -36,6 +41,8 @@ impl NameHold {
         let hold = NameHold { served: Arc::clone(&served) };
         let slot = listens.then_some(InstanceSlot { served });
         fresh.note_count(u32::from(listens))?;
+        // The last that can fail: until here another call would find all as it was.
+        let listening = listening.map(ListeningSocket::adopt).transpose()?;
         // The parent's proof of life has to be the parent's alone. Connections that were inherited too may keep the rest.
         let (old, directory) = (inherited.leaf, Arc::clone(directory));
         *self.served.published.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
@@ -43,6 +50,6 @@ impl NameHold {
         if directory.is_alive(old).is_ok_and(|is_alive| !is_alive) {
             directory.unlink(&old.encode());
         }
-        Ok((hold, slot))
+        Ok((hold, slot.zip(listening)))
     }
 }

@@ -5,11 +5,11 @@ use super::{
     super::{
         connection::{Connection, rings::Shape},
         end_options::EndOptions,
-        name::check::NameFound,
+        name::{check::NameFound, lock::LockWait},
         poll,
     },
     listening_socket::ListeningSocket,
-    registry::{self, InstanceSlot, LockWait, NameHold, Takes},
+    registry::{self, InstanceSlot, NameHold, Takes},
 };
 use crate::{
     model::dir_format::Taking,
@@ -103,10 +103,9 @@ impl Instance {
         hold: &NameHold,
     ) -> io::Result<(Option<Instance>, NameHold)> {
         let listening = current.and_then(Instance::listening);
-        let (hold, slot) = hold.adopt(listening.is_some())?;
-        let Some((slot, listening)) = slot.zip(listening) else { return Ok((None, hold)) };
-        let instance = Instance::over(spec, slot, Arc::new(listening.adopt()?));
-        Ok((Some(instance), hold))
+        let (hold, adopted) = hold.adopt(listening.as_deref())?;
+        let instance = adopted.map(|(slot, listening)| Instance::over(spec, slot, Arc::new(listening)));
+        Ok((instance, hold))
     }
 
     /// Keeps the name for as long as the hold lives.

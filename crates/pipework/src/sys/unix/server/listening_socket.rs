@@ -4,13 +4,13 @@ use super::super::{
     claim,
     fork::Origin,
     name::{directory::Directory, permission::Permission},
-    os,
+    os, poll,
 };
 use crate::{
     error::context,
     model::dir_format::{EntryName, Incarnation, Taking},
 };
-use rustix::{io::Errno, net::SocketType};
+use rustix::{event::PollFlags, io::Errno, net::SocketType};
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -82,7 +82,8 @@ impl ListeningSocket {
         if self.is_renewed() {
             return self.accept_queued();
         }
-        if !self.has_client() {
+        // Also where another process has ended its queue, which is an error then.
+        if poll::now(self.socket.as_fd(), PollFlags::IN).is_empty() {
             return Ok(None);
         }
         claim::end_queue(self.socket.as_fd());
@@ -125,9 +126,10 @@ impl ListeningSocket {
             && names.into_iter().flatten().any(|name| directory.may_have(&name.encode()))
     }
 
-    /// Whether a client waits for the server to take it.
+    /// Whether a client waits for the server to take it. A socket whose queue was ended is readable too.
     pub(super) fn has_client(&self) -> bool {
-        !super::super::poll::now(self.socket.as_fd(), rustix::event::PollFlags::IN).is_empty()
+        let seen = poll::now(self.socket.as_fd(), PollFlags::IN | os::HANGUP);
+        seen.contains(PollFlags::IN) && !seen.intersects(os::HANGUP | PollFlags::HUP)
     }
 
     /// In a forked child: the same socket, under a name that is not the parent's to remove.

@@ -6,7 +6,7 @@ use super::{
         fork::Origin,
         name::{
             directory::{self, Directory, Rest},
-            lock::Lock,
+            lock::{Lock, LockWait},
             namespace::{self, NameDir},
             permission::Permission,
         },
@@ -206,24 +206,6 @@ fn make_directory(
         Rest::Nothing => {
             name_dir.set_mode(&directory, permission.is_for_others())?;
             Ok(directory)
-        }
-    }
-}
-
-/// Whether a creator waits for another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LockWait {
-    Waits,
-    /// It fails with `WouldBlock` instead.
-    OneTry,
-}
-
-impl LockWait {
-    fn take(self, mut lock: Lock) -> io::Result<Lock> {
-        match self {
-            LockWait::Waits => lock.take(),
-            LockWait::OneTry if lock.try_take()? => Ok(lock),
-            LockWait::OneTry => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 }
@@ -432,7 +414,7 @@ impl ServedName {
     fn removed(&self) -> io::Error {
         let text = format!(
             "the name of the pipe {} was removed from {} while this process listened, by a cleaner of temporary files, a \
-             logout or `rm`: no client can find this instance. Create it anew, or use a Listener, which restores its name",
+             logout or `rm`: no client can find this instance. Drop it, or disconnect and connect, or use a Listener, which restores its name",
             self.header.name,
             self.published().directory.path.display()
         );

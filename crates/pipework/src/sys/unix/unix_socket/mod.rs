@@ -13,7 +13,7 @@ use super::{
         errors::{broken, denied, unread},
     },
     end_options::EndOptions,
-    name::{check::NameFound, namespace, permission::Permission},
+    name::{check::NameFound, lock::LockWait, namespace, permission::Permission},
     os::{self, PollSet},
     peer::{self, Peer},
     poll,
@@ -470,7 +470,11 @@ impl SocketListener {
     /// Takes the path; of two starters exactly one gets it. What a dead process of this user left there is replaced,
     /// anything else is left alone.
     pub(crate) fn bind(path: &Path, access: &Access) -> io::Result<SocketListener> {
-        let (socket, place) = path::bind(path, &Permission::new(access)?)?;
+        SocketListener::bind_with(path, access, LockWait::Waits)
+    }
+
+    fn bind_with(path: &Path, access: &Access, lock_wait: LockWait) -> io::Result<SocketListener> {
+        let (socket, place) = path::bind(path, &Permission::new(access)?, lock_wait)?;
         Ok(SocketListener::over(socket, place))
     }
 
@@ -514,10 +518,14 @@ impl SocketListener {
         is_lost
     }
 
-    /// Another listener at the same path, unless another server has taken that meanwhile.
+    /// Another listener at the same path, unless another server has taken that meanwhile. `WouldBlock` while another process
+    /// looks at what a dead one left there.
     pub(crate) fn restore(&self, access: &Access) -> io::Result<SocketListener> {
         let path = self.place.path();
-        let restored = SocketListener::bind(path, access).map_err(|error| {
+        let restored = SocketListener::bind_with(path, access, LockWait::OneTry).map_err(|error| {
+            if error.kind() == io::ErrorKind::WouldBlock {
+                return error;
+            }
             let text =
                 format!("{} was removed while this process listened, and can't be restored", path.display());
             match PipeErrorKind::of(&error) {

@@ -3,7 +3,12 @@
 use super::{
     super::{
         fork::Origin,
-        name::{lock::Lock, namespace, permission::Permission, view},
+        name::{
+            lock::{Lock, LockWait},
+            namespace,
+            permission::Permission,
+            view,
+        },
         os,
     },
     address, is_alive,
@@ -109,7 +114,11 @@ impl Drop for SocketPath {
 /// refuses every client.
 ///
 /// The path is the one that the kernel lists, so cleaners of temporary files can see that the socket is in use.
-pub(crate) fn bind(path: &Path, permission: &Permission) -> io::Result<(OwnedFd, SocketPath)> {
+pub(crate) fn bind(
+    path: &Path,
+    permission: &Permission,
+    lock_wait: LockWait,
+) -> io::Result<(OwnedFd, SocketPath)> {
     let making = || format!("listening at {}", path.display());
     let socket = os::new_socket(SocketType::STREAM).map_err(|error| context(making(), error))?;
     permission.prepare(&socket)?;
@@ -117,7 +126,7 @@ pub(crate) fn bind(path: &Path, permission: &Permission) -> io::Result<(OwnedFd,
     let (parent, leaf) = (path.parent().unwrap_or(Path::new("/")), path.file_name().unwrap_or_default());
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | os::PATH_ONLY;
     let dir = rustix::fs::open(parent, flags, Mode::empty()).map_err(|error| refused(path, error))?;
-    take(path, &socket, &address)?;
+    take(path, &socket, &address, lock_wait)?;
     let Some(stat) = stat(path)? else {
         return Err(context(making(), Errno::NOENT));
     };
@@ -130,13 +139,13 @@ pub(crate) fn bind(path: &Path, permission: &Permission) -> io::Result<(OwnedFd,
 }
 
 /// Binds the socket, in place of one that a dead process of this user left.
-fn take(path: &Path, socket: &OwnedFd, address: &SocketAddrUnix) -> io::Result<()> {
+fn take(path: &Path, socket: &OwnedFd, address: &SocketAddrUnix, lock_wait: LockWait) -> io::Result<()> {
     if bind_free(path, socket, address)? {
         return Ok(());
     }
     check_replaceable(path)?;
     // Of several that find the same dead socket one replaces it; the others look again, and find that one alive.
-    let _lock = Lock::beside(path)?;
+    let _lock = Lock::beside(path, lock_wait)?;
     if !bind_free(path, socket, address)? {
         check_replaceable(path)?;
         unlink(path);
