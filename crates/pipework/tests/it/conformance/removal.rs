@@ -392,7 +392,7 @@ fn n9_a_listener_that_only_looks_waits_for_no_lock() {
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     let lock = path.with_file_name(".it.sock.lock");
     let held = fs::File::create(&lock).unwrap();
-    held.lock().unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(3) {
         let looked = Instant::now();
