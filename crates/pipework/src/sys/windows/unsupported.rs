@@ -22,6 +22,11 @@ pub(crate) struct NameHold;
 impl NameHold {
     /// Nothing can remove a name here.
     #[expect(clippy::unused_self, reason = "as on other systems")]
+    /// Nothing is inherited: there are no forks.
+    pub(crate) fn is_here(&self) -> bool {
+        true
+    }
+
     pub(crate) fn restorations(&self) -> u64 {
         0
     }
