@@ -480,10 +480,8 @@ impl Directory {
     fn remove_header(&self) -> io::Result<bool> {
         // Only what is seen to be ours: the files of another version have names that this one does not know, and a
         // foreign file may have this name.
-        match self.header() {
-            Ok(Some(_)) => {}
-            Ok(None) => return Ok(true),
-            Err(_) => return Ok(false),
+        if self.header()?.is_none() {
+            return Ok(true);
         }
         let aside = EntryName::Temporary(self.new_id()?).encode();
         match rustix::fs::renameat(&self.fd, HEADER, &self.fd, &aside) {
@@ -491,19 +489,20 @@ impl Directory {
             Err(Errno::NOENT) => return Ok(true),
             Err(error) => return Err(refused(&self.path, error)),
         }
-        let is_unserved = self.listing().is_ok_and(|listing| listing.servers.is_empty());
-        if !is_unserved {
+        let is_unserved = self.listing().map(|listing| listing.servers.is_empty());
+        if !matches!(is_unserved, Ok(true)) {
             // That server may have written a newer one meanwhile, which a link does not replace.
             match rustix::fs::linkat(&self.fd, &aside, &self.fd, HEADER, AtFlags::empty()) {
                 Ok(()) | Err(Errno::EXIST) => {}
                 // A file system without links.
                 Err(_) => {
-                    return Ok(rustix::fs::renameat(&self.fd, &aside, &self.fd, HEADER).map(|()| false)?);
+                    rustix::fs::renameat(&self.fd, &aside, &self.fd, HEADER)?;
+                    return is_unserved;
                 }
             }
         }
         self.unlink(&aside);
-        Ok(is_unserved)
+        is_unserved
     }
 
     /// Whether a process that can't be seen from here made a file here.
