@@ -56,7 +56,12 @@ pub(crate) fn main() -> ExitCode {
         let (case, shared) = (*case, Arc::clone(&shared));
         trials.push(trial(name, missing.clone(), move || case(shared.get())));
     }
-    for (name, case) in failures::CASES.iter().chain(pipework_client::FAILURES).chain(service::CASES) {
+    for (name, case) in failures::CASES
+        .iter()
+        .chain(pipework_client::FAILURES)
+        .chain(service::CASES)
+        .chain(npa_exchange::CROWDS)
+    {
         trials.push(trial(name, missing.clone(), *case));
     }
     for (name, case) in two_hosts::CASES {
