@@ -249,7 +249,7 @@ impl PipeStream {
     ///
     /// # Errors
     /// `Listening` or `NotConnected` on a server end without a client. `Unsupported` for a remote pipe, on any system but
-    /// Windows.
+    /// Windows; and on Windows for a server end that only writes.
     pub fn is_connected(&self) -> io::Result<bool> {
         self.end.is_connected()
     }

@@ -91,6 +91,8 @@ pub(crate) fn run(args: &Conversation) -> ExitCode {
         return ExitCode::from(process::CANNOT);
     }
     let actor = Actor::new(args);
+    // With the signals of tokio in the build, its first runtime opens sockets that the process keeps for ever.
+    drop(tokio::runtime::Builder::new_current_thread().enable_all().build());
     let before = process::Held::count();
     if let Some(limit) = args.limit {
         limit.set();

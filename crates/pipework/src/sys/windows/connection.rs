@@ -141,8 +141,15 @@ impl Connection {
     }
 
     pub(super) fn is_connected(&self) -> io::Result<bool> {
-        self.pipe
-            .within(self.generation, || Ok(handle_info::state(self.pipe.as_handle())? == State::Connected))
+        let state = self.pipe.within(self.generation, || handle_info::state(self.pipe.as_handle()));
+        match state {
+            // The handle of a server that only writes has no right to it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let text = "the system does not report the peer's state to a server end that only writes";
+                Err(fail(PipeErrorKind::Unsupported, text))
+            }
+            state => Ok(state? == State::Connected),
+        }
     }
 
     /// Returns the peer. What was learned once stays available after the peer has gone (rule A3).

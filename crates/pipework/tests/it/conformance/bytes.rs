@@ -2,7 +2,7 @@
 
 use std::{io::Write, thread, time::Duration};
 
-use pipework::{ClientOptions, NamedPipe, NamedPipeBuilder, PipeErrorKind};
+use pipework::{ClientOptions, NamedPipe, NamedPipeBuilder, PipeErrorKind, PipeStream};
 
 use super::{
     Case, SHORT, drained_in_time, every, expect, expect_alive, expect_same, long, pair, pair_with, pattern,
@@ -334,17 +334,23 @@ fn b6_a_kill_ends_what_waits(here: &dyn Surface) {
 /// B6: also before everything is read, and where nothing can be read.
 fn b6_a_closed_end_is_seen_without_a_read_or_write() {
     for (inbound, outbound) in [(true, true), (true, false), (false, true)] {
+        // Windows does not report it to a server end that only writes.
+        let is_reported = inbound || !cfg!(windows);
+        let seen = |server: &PipeStream| match server.is_connected() {
+            Err(error) if !is_reported && error == PipeErrorKind::Unsupported => None,
+            is_connected => Some(is_connected.unwrap()),
+        };
         let name = unique();
         let server = NamedPipeBuilder::new(&name).inbound(inbound).outbound(outbound).create().unwrap();
         assert!(server.stream().is_connected().unwrap_err() == PipeErrorKind::Listening);
         let client = ClientOptions::new().read(outbound).write(inbound).open(&name).unwrap();
         server.connect().unwrap();
-        assert!(server.stream().is_connected().unwrap() && client.is_connected().unwrap());
+        assert!(seen(server.stream()) != Some(false) && client.is_connected().unwrap());
         if inbound {
             (&client).write_all(b"unread").unwrap();
         }
         drop(client);
-        assert!(!server.stream().is_connected().unwrap());
+        assert!(seen(server.stream()) != Some(true));
         server.disconnect().unwrap();
         assert!(server.stream().is_connected().unwrap_err() == PipeErrorKind::NotConnected);
     }
