@@ -225,9 +225,11 @@ fn list_leaves_foreign_headers_alone(here: &dyn Surface) {
     use super::expect_refused;
     let (name, file, directory, link) = (unique(), unique(), unique(), unique());
     let _server = here.create(&Spec::new(&name)).unwrap();
-    let header = |name: &str| pipes_dir().join(name).join("header");
+    // A long name has a directory of another name.
+    let place = |name: &str| PipeName::new(name).unwrap().location().unwrap();
+    let header = |name: &str| place(name).join("header");
     for name in [&file, &directory, &link] {
-        std::fs::create_dir(pipes_dir().join(name)).unwrap();
+        std::fs::create_dir(place(name)).unwrap();
     }
     std::fs::write(header(&file), "#pragma once\n").unwrap();
     std::fs::create_dir(header(&directory)).unwrap();
@@ -237,6 +239,6 @@ fn list_leaves_foreign_headers_alone(here: &dyn Surface) {
         expect_refused(here.open(&OpenSpec::new(foreign)), PipeErrorKind::Corrupt);
         assert_eq!(entry(&name).instances, 1);
         assert!(header(foreign).symlink_metadata().is_ok(), "{foreign} was removed");
-        std::fs::remove_dir_all(pipes_dir().join(foreign)).unwrap();
+        std::fs::remove_dir_all(place(foreign)).unwrap();
     }
 }
