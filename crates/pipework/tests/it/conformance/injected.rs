@@ -152,7 +152,7 @@ fn write_where_calls_fail(
     client.set_write_timeout(Some(LIMIT)).unwrap();
     client.set_read_timeout(Some(LIMIT)).unwrap();
     if write.mode == PipeMode::Message && !write.name.starts_with("transact") {
-        // Its memory waits in the client's socket. The call waits for its reader, in vain.
+        // Its memory waits in the client's socket. The call waits for its reader until its limit.
         server.set_write_timeout(Some(Duration::from_millis(1))).unwrap();
         drop(server.write_message(&[9; 100_000]));
         server.set_write_timeout(None).unwrap();

@@ -1,4 +1,4 @@
-//! A system that runs short: what fails says so, and nothing is lost, sent twice or waited for in vain.
+//! A system that runs short: what fails says so, nothing is lost or sent twice, and every wait ends.
 
 use std::{
     io,
