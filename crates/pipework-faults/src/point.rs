@@ -181,7 +181,7 @@ impl Judge<'_> {
                 self.findings.push(format!("the {name} failed: {why}"));
             }
         }
-        if survivor.has("ended") && !victim.has("ended") {
+        if ended_unseen(victim, survivor) {
             self.findings.push("the connection ended, and the victim saw no error".into());
         }
         let reuses = matches!(self.setup.surface, Surface::Blocking | Surface::Async);
@@ -212,6 +212,14 @@ fn is_end(how: &str) -> bool {
     ENDS.iter().any(|end| how.starts_with(end))
 }
 
+/// Whether a connection ended for the survivor, and the victim saw no error. One that ended before its first frame may be
+/// that of an open which failed after it had claimed its instance.
+fn ended_unseen(victim: &Entries, survivor: &Entries) -> bool {
+    let may_end_unopened = victim.after("error").any(|line| line.starts_with("Open: "));
+    let mut ended = survivor.after("ended").filter(|line| !(may_end_unopened && line.starts_with("0 ")));
+    ended.next().is_some() && !victim.has("ended")
+}
+
 /// What is wrong with the survivor of a death as a whole: a server does everything, and a client stops where it sees the
 /// end, or does everything too. One that was never started wrote nothing.
 fn judge_survivor(side: Side, survivor: &Entries) -> Option<String> {
@@ -228,6 +236,22 @@ fn judge_survivor(side: Side, survivor: &Entries) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_end_without_an_error_is_judged() {
+        let unseen = |victim: &str, survivor: &str| {
+            ended_unseen(&Entries::of(victim.into()), &Entries::of(survivor.into()))
+        };
+        assert!(unseen("done\n", "ended 1 5 Broken (BrokenPipe): gone\n"));
+        assert!(unseen("done\n", "ended 0 5 untyped (UnexpectedEof): gone\n"));
+        assert!(unseen("error Open: untyped (OutOfMemory): no\n", "ended 1 5 Broken (BrokenPipe): gone\n"));
+        assert!(!unseen(
+            "error Open: untyped (OutOfMemory): no\n",
+            "ended 0 5 untyped (UnexpectedEof): gone\n"
+        ));
+        assert!(!unseen("ended 1 5 Broken (BrokenPipe): gone\n", "ended 1 5 Broken (BrokenPipe): gone\n"));
+        assert!(!unseen("done\n", "done\n"));
+    }
 
     #[test]
     fn a_survivor_that_only_fails_is_judged() {
