@@ -29,6 +29,7 @@ pub(super) fn cases_of_this_system() -> Vec<Case> {
     vec![
         plain("list", list_leaves_plain_sockets_out),
         plain("list", list_removes_an_empty_directory),
+        every("N6", n6_what_was_left_of_a_name_is_for_its_next_creator),
         every("list", list_leaves_another_version_alone),
         every("list", list_leaves_foreign_headers_alone),
     ]
@@ -186,6 +187,26 @@ fn list_removes_an_empty_directory() {
         let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 60 * 60);
         std::fs::File::open(&directory).unwrap().set_modified(long_ago).unwrap();
         assert!(list().unwrap().is_empty() && !directory.exists());
+    }
+}
+
+/// An empty directory, or all files of a killed server: it is absent, and neither a client nor the creator of another name
+/// removes it.
+#[cfg(unix)]
+fn n6_what_was_left_of_a_name_is_for_its_next_creator(here: &dyn Surface) {
+    use super::expect_refused;
+    let (empty, full) = (unique(), unique());
+    let place = |name: &str| PipeName::new(name).unwrap().location().unwrap();
+    std::fs::create_dir(place(&empty)).unwrap();
+    let there = Other::spawn(here);
+    let _killed = there.create(&Spec::new(&full)).unwrap();
+    there.kill();
+    for name in [&empty, &full] {
+        expect_refused(here.open(&OpenSpec::new(name)), PipeErrorKind::Absent);
+        drop(here.create(&Spec::new(&unique())).unwrap());
+        assert!(place(name).exists(), "{name} is not this creator's");
+        drop(here.create(&Spec::new(name)).unwrap());
+        assert!(!place(name).exists(), "{name} ended with its last instance");
     }
 }
 

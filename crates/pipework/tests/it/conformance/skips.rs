@@ -93,6 +93,7 @@ const OF_UNIX: &[Foreign] = &[
     ("listener", "listener_threads_wait_apart_while_another_process_creates", CREATORS),
     ("list", "list_leaves_plain_sockets_out", SOCKETS),
     ("list", "list_removes_an_empty_directory", FILES),
+    ("N6", "n6_what_was_left_of_a_name_is_for_its_next_creator", FILES),
     ("list", "list_leaves_another_version_alone", FILES),
     ("list", "list_leaves_foreign_headers_alone", FILES),
     ("input", "input_a_directory_that_is_a_symlink_is_refused", FILES),
