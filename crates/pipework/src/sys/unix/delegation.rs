@@ -16,7 +16,7 @@ pub(super) const IDENTITY_LEN_MAX: usize = 64 * 1024;
 const TEXT_LEN_MAX: usize = 1024;
 
 /// Whether the pipe admits the remote client for which it is opened, if there is one (rules A1, A2).
-pub(super) fn check(request: &Request, directory: &Directory, header: &Header) -> io::Result<()> {
+pub(super) fn check_access(request: &Request, directory: &Directory, header: &Header) -> io::Result<()> {
     let Some(remote_client) = &request.remote_client else { return Ok(()) };
     let why = if !header.accept_remote {
         "accepts local clients only"

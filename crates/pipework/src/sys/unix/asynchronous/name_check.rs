@@ -1,7 +1,7 @@
 //! When the tasks that wait for clients look whether their names are still there: one timer for all of them.
 
 use super::{
-    super::{name::check::NAME_CHECK_PERIOD, os::Timer},
+    super::{name::check_clock::NAME_CHECK_PERIOD, os::Timer},
     reactor::{Descriptor, Reactor},
 };
 use crate::sys::waiters::Waiter;

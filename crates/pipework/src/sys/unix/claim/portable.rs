@@ -248,7 +248,7 @@ mod tests {
         let liveness = bind_aside(directory, EntryName::Temporary(id), &trial.permission).unwrap();
         directory.publish(EntryName::Temporary(id), server).unwrap();
         let (listening, leaf) = trial.listen();
-        assert_eq!(directory.clean().unwrap(), Rest::Served);
+        assert_eq!(directory.remove_dead().unwrap(), Rest::Served);
         let (claim, _socket) = trial.claim(leaf);
         assert_eq!(claim, Claim::Taken);
         let (other, leaf) = trial.listen();
@@ -258,7 +258,7 @@ mod tests {
         prepare(directory, leaf).unwrap();
         drop(liveness);
         assert!(names.contains(&file_of(leaf)) && trial.names().contains(&file_of(leaf)));
-        assert_eq!(directory.clean().unwrap(), Rest::Nothing);
+        assert_eq!(directory.remove_dead().unwrap(), Rest::Nothing);
         assert_eq!(trial.names(), [""; 0]);
     }
 }

@@ -192,7 +192,7 @@ impl<'a> Search<'a> {
 
     /// The rights of this client. Fails if the pipe does not admit the remote client that it speaks for.
     fn admit(&self, pipe: &Found) -> io::Result<Rights> {
-        delegation::check(self.request, &pipe.directory, &pipe.header)?;
+        delegation::check_access(self.request, &pipe.directory, &pipe.header)?;
         rights(&pipe.header, self.request)
     }
 

@@ -192,13 +192,13 @@ impl NameDir {
         }
         if let Ok(mut lock) = self.lock_for(directory)
             && matches!(lock.try_take(), Ok(true))
-            && matches!(directory.clean(), Ok(Rest::Nothing))
+            && matches!(directory.remove_dead(), Ok(Rest::Nothing))
         {
             self.remove_directory(directory);
         }
     }
 
-    /// The lock under which a pipe is made and cleaned: of the whole root, or of the one directory that is ours.
+    /// The lock under which a pipe is made and what is dead removed: of the whole root, or of the one directory that is ours.
     pub(crate) fn lock_for(&self, directory: &Directory) -> io::Result<Lock> {
         if self.is_mine {
             Lock::open(&self.dir, &self.path)
@@ -442,14 +442,14 @@ impl Directory {
                 Ok(if is_proved { Life::Dead } else { Life::Unknown })
             }
             Err(Errno::NOENT) => Ok(Life::Gone),
-            // Connected: no socket of ours. Or not for us to know: then it is not for us to clean either.
+            // Connected: no socket of ours. Or not for us to know: then it is not for us to remove either.
             Ok(()) | Err(Errno::ACCESS | Errno::PERM) => Ok(Life::Alive),
             Err(error) => Err(context(format!("looking at {}", self.path.display()), error)),
         }
     }
 
     /// Removes what is proved dead; says what remains. Under the lock.
-    pub(crate) fn clean(&self) -> io::Result<Rest> {
+    pub(crate) fn remove_dead(&self) -> io::Result<Rest> {
         let listing = self.listing()?;
         let mut remains = Rest::Nothing;
         let (claims, rest): (Vec<EntryName>, Vec<EntryName>) =

@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Held by a server that creates or cleans; never by a client.
+/// Held by a server that creates or removes what is dead; never by a client.
 #[derive(Debug)]
 pub(crate) struct Lock {
     dir: OwnedFd,

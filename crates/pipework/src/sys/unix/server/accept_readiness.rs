@@ -2,7 +2,7 @@
 
 use super::super::{
     fork::Origin,
-    name::{check::NAME_CHECK_PERIOD, lookup::Watch},
+    name::{check_clock::NAME_CHECK_PERIOD, lookup::Watch},
     os::{PollSet, Timer},
     unix_socket::SocketListener,
 };

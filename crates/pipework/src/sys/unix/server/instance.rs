@@ -5,7 +5,7 @@ use super::{
     super::{
         connection::{Connection, rings::Shape},
         end_options::EndOptions,
-        name::{check::NameFound, lock::LockWait},
+        name::{check_clock::CheckClock, lock::LockWait},
         poll,
     },
     listening_socket::ListeningSocket,
@@ -31,7 +31,7 @@ pub(crate) struct Backend {
     /// The socket at which it listened, for the instance that follows.
     renewable: Mutex<Option<Arc<ListeningSocket>>>,
     /// When its name was last known to be there.
-    name_found: NameFound,
+    check_clock: CheckClock,
     /// Last, so that the instance's names are gone when its place is given back, which may end the pipe.
     slot: Arc<InstanceSlot>,
 }
@@ -90,7 +90,7 @@ impl Instance {
             shape,
             quotas: (inbound, outbound),
             renewable: Mutex::default(),
-            name_found: NameFound::now(),
+            check_clock: CheckClock::started(),
             slot: Arc::new(slot),
         };
         Instance::new(backend, spec.mode, Some(listening))
@@ -153,9 +153,9 @@ impl InstanceBackend for Backend {
     }
 
     fn check_name(&self, listening: &ListeningSocket) -> io::Result<()> {
-        if self.name_found.is_check_due() {
+        if self.check_clock.is_check_due() {
             self.slot.served.check_name(listening)?;
-            self.name_found.note();
+            self.check_clock.note_found();
         }
         Ok(())
     }
@@ -163,7 +163,7 @@ impl InstanceBackend for Backend {
     fn wait(&self, listening: &ListeningSocket, limit: &WaitLimit) -> io::Result<()> {
         let fds = [Some(listening.as_fd()), listening.ended()];
         let fds: Vec<_> = fds.into_iter().flatten().map(|fd| (fd, PollFlags::IN)).collect();
-        poll::wait(&fds, limit, Some(self.name_found.time_left())).map(drop)
+        poll::wait(&fds, limit, Some(self.check_clock.time_left())).map(drop)
     }
 
     fn await_identity(&self, connection: &Connection, limit: &WaitLimit) -> io::Result<()> {

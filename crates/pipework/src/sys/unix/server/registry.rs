@@ -192,7 +192,7 @@ fn make_directory(
     incarnation: Incarnation,
 ) -> io::Result<Directory> {
     let directory = name_dir.make_directory(folded, permission.is_for_others())?;
-    match directory.clean()? {
+    match directory.remove_dead()? {
         Rest::Unknown => Err(directory.of_another_view()),
         Rest::Served if directory.is_served_by_others(incarnation)? => {
             let text = format!(

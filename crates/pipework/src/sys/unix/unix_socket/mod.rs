@@ -13,7 +13,7 @@ use super::{
         errors::{broken, denied, unread},
     },
     end_options::EndOptions,
-    name::{check::NameFound, lock::LockWait, namespace, permission::Permission},
+    name::{check_clock::CheckClock, lock::LockWait, namespace, permission::Permission},
     os::{self, PollSet},
     peer::{self, Peer},
     poll,
@@ -459,7 +459,7 @@ pub(crate) struct SocketListener {
     /// Shared with the reactors that it is registered with.
     pub(super) socket: Arc<OwnedFd>,
     /// When its path was last known to be there.
-    name_found: NameFound,
+    check_clock: CheckClock,
     restorations: u64,
     /// Where the tasks of a runtime wait.
     #[cfg(feature = "tokio")]
@@ -482,7 +482,7 @@ impl SocketListener {
         SocketListener {
             socket: Arc::new(socket),
             place,
-            name_found: NameFound::now(),
+            check_clock: CheckClock::started(),
             restorations: 0,
             #[cfg(feature = "tokio")]
             reactor: super::asynchronous::Reactor::default(),
@@ -499,7 +499,7 @@ impl SocketListener {
         Ok(SocketListener {
             socket: Arc::clone(&self.socket),
             place: self.place.adopt()?,
-            name_found: NameFound::now(),
+            check_clock: CheckClock::started(),
             restorations: self.restorations,
             #[cfg(feature = "tokio")]
             reactor: super::asynchronous::Reactor::default(),
@@ -508,12 +508,12 @@ impl SocketListener {
 
     /// Whether something has removed its path, so that no client finds it.
     pub(crate) fn is_lost(&self) -> bool {
-        if !self.name_found.is_check_due() {
+        if !self.check_clock.is_check_due() {
             return false;
         }
         let is_lost = self.place.is_lost();
         if !is_lost {
-            self.name_found.note();
+            self.check_clock.note_found();
         }
         is_lost
     }
@@ -560,7 +560,7 @@ impl SocketListener {
     /// Waits until a client may be queued, or the limit is reached.
     pub(crate) fn wait(&self, limit: &WaitLimit) -> io::Result<()> {
         limit.check()?;
-        let next_check = Some(self.name_found.time_left());
+        let next_check = Some(self.check_clock.time_left());
         poll::wait(&[(self.socket.as_fd(), PollFlags::IN)], limit, next_check).map(drop)
     }
 }

@@ -11,18 +11,18 @@ pub(in crate::sys::unix) const NAME_CHECK_PERIOD: Duration = Duration::from_secs
 
 /// When a name was found last.
 #[derive(Debug)]
-pub(in crate::sys::unix) struct NameFound {
-    at: Mutex<Instant>,
+pub(in crate::sys::unix) struct CheckClock {
+    found_at: Mutex<Instant>,
 }
 
-impl NameFound {
-    pub(in crate::sys::unix) fn now() -> NameFound {
-        NameFound { at: Mutex::new(Instant::now()) }
+impl CheckClock {
+    pub(in crate::sys::unix) fn started() -> CheckClock {
+        CheckClock { found_at: Mutex::new(Instant::now()) }
     }
 
     /// How long to wait before the next look; zero once it is due.
     pub(in crate::sys::unix) fn time_left(&self) -> Duration {
-        NAME_CHECK_PERIOD.saturating_sub(self.at().elapsed())
+        NAME_CHECK_PERIOD.saturating_sub(self.found_at().elapsed())
     }
 
     pub(in crate::sys::unix) fn is_check_due(&self) -> bool {
@@ -30,12 +30,12 @@ impl NameFound {
     }
 
     /// It was found again.
-    pub(in crate::sys::unix) fn note(&self) {
-        *self.at() = Instant::now();
+    pub(in crate::sys::unix) fn note_found(&self) {
+        *self.found_at() = Instant::now();
     }
 
-    fn at(&self) -> MutexGuard<'_, Instant> {
+    fn found_at(&self) -> MutexGuard<'_, Instant> {
         // It is replaced as a whole.
-        self.at.lock().unwrap_or_else(PoisonError::into_inner)
+        self.found_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
