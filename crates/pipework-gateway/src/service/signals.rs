@@ -1,7 +1,6 @@
 //! The signals that control the service. One that was ignored when the process started stays ignored, as under `nohup`.
-#![expect(unsafe_code, reason = "no library returns the action of a signal")]
 
-use std::{future, io, mem::MaybeUninit, ptr};
+use std::{fs, future, io};
 
 use tokio::{
     runtime::{self, Runtime},
@@ -34,9 +33,10 @@ impl Signals {
         let signals = || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
             let entered = runtime.enter();
-            let hangup = handler(SignalKind::hangup())?;
-            let terminate = handler(SignalKind::terminate())?;
-            let interrupt = handler(SignalKind::interrupt())?;
+            let ignored = ignored();
+            let hangup = handler(SignalKind::hangup(), ignored)?;
+            let terminate = handler(SignalKind::terminate(), ignored)?;
+            let interrupt = handler(SignalKind::interrupt(), ignored)?;
             drop(entered);
             Ok(Signals { runtime, hangup, terminate, interrupt })
         };
@@ -57,8 +57,9 @@ impl Signals {
     }
 }
 
-fn handler(kind: SignalKind) -> io::Result<Option<unix::Signal>> {
-    if is_ignored(kind.as_raw_value())? { Ok(None) } else { unix::signal(kind).map(Some) }
+fn handler(kind: SignalKind, ignored: u64) -> io::Result<Option<unix::Signal>> {
+    let bit = 1 << (kind.as_raw_value() - 1);
+    if ignored & bit != 0 { Ok(None) } else { unix::signal(kind).map(Some) }
 }
 
 async fn next(signal: &mut Option<unix::Signal>) {
@@ -68,14 +69,26 @@ async fn next(signal: &mut Option<unix::Signal>) {
     }
 }
 
-fn is_ignored(signal: i32) -> io::Result<bool> {
-    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: a null pointer as the new action changes nothing. The other pointer is that of a local with room for the
-    // structure that the call writes.
-    if unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) } != 0 {
-        return Err(io::Error::last_os_error());
+/// The signals that this process ignores, each a bit. Where `/proc` can't be read, none is known to be ignored.
+fn ignored() -> u64 {
+    fs::read_to_string("/proc/self/status").ok().and_then(|status| parse(&status)).unwrap_or(0)
+}
+
+fn parse(status: &str) -> Option<u64> {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn the_ignored_signals_are_parsed() {
+        let status =
+            "Name:\tx\nSigBlk:\t0000000000000001\nSigIgn:\t0000000000001003\nSigCgt:\t0000000000000004\n";
+        assert_eq!(parse(status), Some(0x1003), "SIGHUP, SIGINT and SIGPIPE");
+        assert_eq!(parse("Name:\tx\n"), None);
+        assert_eq!(parse("SigIgn:\tz\n"), None);
     }
-    // SAFETY: the structure was zeroed, which is a value of its integers and pointers, before the call wrote it.
-    let action = unsafe { action.assume_init() };
-    Ok(action.sa_sigaction == libc::SIG_IGN)
 }
