@@ -187,6 +187,8 @@ impl PipeStream {
 
     /// Sets the time limit of each later call that waits for data. `None` waits for ever.
     ///
+    /// A [`transact`](PipeStream::transact) has this limit as a whole, for its request and the reply.
+    ///
     /// # Errors
     /// `Invalid` for zero, as in `std::net`: with it no later call could wait.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {

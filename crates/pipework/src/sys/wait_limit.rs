@@ -32,6 +32,12 @@ impl WaitLimit {
         WaitLimit { deadline, canceller: self.canceller.clone() }
     }
 
+    /// Until the sooner of two ends. They have one canceller.
+    pub(crate) fn sooner_of(self, other: &WaitLimit) -> WaitLimit {
+        let deadline = self.deadline.into_iter().chain(other.deadline).min();
+        WaitLimit { deadline, ..self }
+    }
+
     pub(crate) fn canceller(&self) -> Option<&Canceller> {
         self.canceller.as_ref()
     }

@@ -88,7 +88,9 @@ impl Connection {
         if self.pipe.within(self.generation, || self.pipe.peek(&mut []))?.available > 0 {
             return Err(unread_before_transaction());
         }
-        self.write_message(request).map_err(of_transaction)?;
+        // One deadline for the whole call; the request has that of a write besides.
+        let request_limit = self.write_limit().sooner_of(&limit);
+        self.write_message_within(request, &request_limit).map_err(of_transaction)?;
         self.read_whole(&lock, &limit, len_max)?.ok_or_else(broken)
     }
 

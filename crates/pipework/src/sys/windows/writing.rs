@@ -45,10 +45,13 @@ impl Connection {
 
     /// Writes one message, all of it or nothing.
     pub(crate) fn write_message(&self, message: &[u8]) -> io::Result<()> {
+        self.write_message_within(message, &self.write_limit())
+    }
+
+    pub(super) fn write_message_within(&self, message: &[u8], limit: &WaitLimit) -> io::Result<()> {
         self.check_may_write_message(message.len())?;
-        let limit = self.write_limit();
-        let lock = self.writing.lock(&limit)?;
-        let Finished { len, outcome } = self.write_once(&lock, message, &limit);
+        let lock = self.writing.lock(limit)?;
+        let Finished { len, outcome } = self.write_once(&lock, message, limit);
         match outcome {
             Err(error) if len < message.len() || message.is_empty() => Err(error),
             _ => Ok(()),

@@ -30,6 +30,7 @@ pub(super) fn cases() -> Vec<Case> {
         every("T1", t1_writing_a_message_times_out_with_nothing_written),
         every("T1", t1_draining_times_out),
         every("T1", t1_transact_times_out),
+        every("T1", t1_transact_has_one_deadline),
         every("T1", t1_a_racing_reader_gets_exactly_what_timed_writes_say),
         every("T1", t1_a_timeout_of_zero_is_invalid),
         every("T1", t1_no_timeout_waits),
@@ -192,6 +193,31 @@ fn t1_transact_times_out(here: &dyn Surface) {
     assert_eq!(server.end().read_message(99).unwrap(), Some(b"question".to_vec()));
     server.end().write_message(b"answer").unwrap();
     assert_eq!(client.read_message(99).unwrap(), Some(b"answer".to_vec()));
+}
+
+/// T1: the request and the reply have it together. A server that reads late, and answers after the deadline, is too late;
+/// one that never reads is no longer waited for.
+fn t1_transact_has_one_deadline(here: &dyn Surface) {
+    const LIMIT: Duration = Duration::from_millis(400);
+    let there = Other::spawn(here);
+    for reads in [true, false] {
+        let spec = Spec::new(&unique()).messages().quota(100);
+        let (server, client) = pair_with(here, &there, &spec);
+        client.set_read_timeout(Some(LIMIT)).unwrap();
+        // The request waits for the reader of this one.
+        client.write_message(&[1; 90]).unwrap();
+        thread::scope(|scope| {
+            let asking = there.blocked(scope, || client.transact(&[2; 90], 99));
+            let begun = Instant::now();
+            if reads {
+                wait_until(|| begun.elapsed() > LIMIT * 3 / 4);
+                assert_eq!(server.end().read_message(99).unwrap(), Some(vec![1; 90]));
+                wait_until(|| begun.elapsed() > LIMIT * 5 / 4);
+                server.end().write_message(b"too late").unwrap();
+            }
+            expect_timeout(asking.join().unwrap());
+        });
+    }
 }
 
 /// T1: also while somebody reads at the same time: the sum of what the writes say is what arrives.

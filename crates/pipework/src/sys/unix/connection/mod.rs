@@ -46,6 +46,7 @@ use rings::{Rings, Shape};
 use rustix::{event::PollFlags, io::Errno, net::Shutdown};
 use spin::Spin;
 use std::{
+    cell::OnceCell,
     collections::VecDeque,
     fmt::Debug,
     io,
@@ -438,16 +439,16 @@ impl Drop for Connection {
 /// A limit that begins when the first wait does: a call that need not wait never looks at the clock.
 pub(super) struct LazyWaitLimit<'a> {
     make: &'a dyn Fn() -> WaitLimit,
-    made: Option<WaitLimit>,
+    made: OnceCell<WaitLimit>,
 }
 
 impl<'a> LazyWaitLimit<'a> {
     pub(super) fn new(make: &'a dyn Fn() -> WaitLimit) -> LazyWaitLimit<'a> {
-        LazyWaitLimit { make, made: None }
+        LazyWaitLimit { make, made: OnceCell::new() }
     }
 
-    pub(super) fn get(&mut self) -> &WaitLimit {
-        self.made.get_or_insert_with(self.make)
+    pub(super) fn get(&self) -> &WaitLimit {
+        self.made.get_or_init(self.make)
     }
 }
 

@@ -75,7 +75,11 @@ impl PipeEnd for Connection {
         // replies.
         let lock = self.parking.lock_direction(Operation::Read, &mut limit)?;
         self.block_on(Some(&lock), &mut limit, || self.attempt_transaction())?;
-        self.write_message(request).map_err(of_transaction)?;
+        let parts = [IoSlice::new(request)];
+        self.check_write_message(&parts).map_err(of_transaction)?;
+        // One deadline for the whole call; the request has that of a write besides.
+        let request_limit = || self.options.write_limit().sooner_of(limit.get());
+        self.block_to_write_within(&parts, &request_limit).map_err(of_transaction)?;
         let reply = self.block_on(Some(&lock), &mut limit, || self.attempt_whole_message(len_max));
         reply.map_err(of_reply)?.ok_or_else(broken)
     }

@@ -43,8 +43,15 @@ impl Connection {
     /// Writes in pieces, so that the reader copies one while the next is copied in. Returns when no more than the quota is
     /// unread, or with what was published when the limit is reached (rule T1).
     pub(super) fn block_to_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let make = || self.options.write_limit();
-        let mut limit = LazyWaitLimit::new(&make);
+        self.block_to_write_within(bufs, &|| self.options.write_limit())
+    }
+
+    pub(super) fn block_to_write_within(
+        &self,
+        bufs: &[IoSlice<'_>],
+        make: &dyn Fn() -> WaitLimit,
+    ) -> io::Result<usize> {
+        let mut limit = LazyWaitLimit::new(make);
         let lock = self.parking.lock_direction(Operation::Write, &mut limit)?;
         let len: usize = bufs.iter().map(|buf| buf.len()).sum();
         let mut written = 0;
