@@ -38,6 +38,7 @@ pub(super) fn cases() -> Vec<Case> {
         plain("shortage", shortage_of_memory_keeps_an_event_loop_awake),
         plain("shortage", shortage_of_memory_lets_a_write_ring_beyond_its_limit),
         plain("shortage", shortage_of_memory_keeps_the_claim_of_a_client),
+        plain("shortage", shortage_of_memory_is_waited_for_by_a_disconnect),
         #[cfg(feature = "tokio")]
         plain("shortage", shortage_of_memory_loses_no_wake_up_of_a_task),
     ]
@@ -413,6 +414,31 @@ fn shortage_of_memory_keeps_the_claim_of_a_client() {
             connecting.join().unwrap();
         });
     }
+}
+
+/// F2: a server without the memory of its client says by one byte that it has disconnected it, and repeats that for a second.
+fn shortage_of_memory_is_waited_for_by_a_disconnect() {
+    let name = unique();
+    let server = NamedPipeBuilder::new(&name).create().unwrap();
+    let client = ClientOptions::new().open(&name).unwrap();
+    server.connect().unwrap();
+    let limit = getrlimit(Resource::Nofile);
+    let few = Rlimit { current: Some(4), maximum: limit.maximum };
+    let _taken = std::fs::File::open("/dev/null").unwrap();
+    thread::scope(|scope| {
+        let disconnecting = scope.spawn(|| {
+            fail_calls(&[libc::SYS_sendto], libc::ENOBUFS);
+            // The hello can't be taken.
+            setrlimit(Resource::Nofile, few).unwrap();
+            let begun = Instant::now();
+            server.disconnect().unwrap();
+            begun.elapsed()
+        });
+        assert!(disconnecting.join().unwrap() >= Duration::from_millis(900), "it gave up");
+    });
+    setrlimit(Resource::Nofile, limit).unwrap();
+    let read = (&client).read(&mut [0; 9]);
+    assert_eq!(read.unwrap(), 0, "the end of the pipe");
 }
 
 /// The same of a task that wrote and does nothing else.

@@ -32,6 +32,7 @@ pub(super) fn cases() -> Vec<Case> {
         plain("socket", socket_of_a_dead_server_is_replaced),
         plain("socket", socket_of_a_live_server_is_taken),
         plain("socket", socket_of_racing_servers_is_of_exactly_one),
+        plain("socket", socket_is_not_removed_by_the_server_before),
         plain("socket", socket_admits_nobody_before_its_permission),
         plain("socket", socket_is_listed_at_its_own_path),
         plain("socket", socket_never_replaces_another_file),
@@ -365,6 +366,26 @@ fn socket_of_racing_servers_is_of_exactly_one() {
             let _client = pipework::connect(path).unwrap();
             winner.unwrap().accept_timeout(super::HOUR).unwrap();
         }
+    });
+}
+
+/// One ends while the next one begins.
+fn socket_is_not_removed_by_the_server_before() {
+    const ROUNDS: u32 = 3000;
+    let serve = |path: &Path| {
+        for _ in 0..ROUNDS {
+            match Listener::bind(path) {
+                Ok(_listening) => drop(UnixStream::connect(path).unwrap()),
+                error => drop(expect(error, PipeErrorKind::NameTaken)),
+            }
+        }
+    };
+    with_socket(|path| {
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| serve(path));
+            }
+        });
     });
 }
 

@@ -33,6 +33,7 @@ pub(super) fn cases() -> Vec<Case> {
         every("N6", n6_of_two_views_at_most_one_begins),
         every("N6", n6_a_bind_mount_is_no_other_view),
         every("N6", n6_fuse_removes_only_what_fuse_made),
+        every("N9", n9_a_name_for_all_users_is_restored_where_they_look),
         every("socket", socket_by_fuse_is_not_replaced),
         every("A4", a4_one_directory_by_two_paths_is_one),
         every("A4", a4_what_another_user_put_in_the_way_is_passed_over),
@@ -486,6 +487,25 @@ fn a5_a_narrow_umask_does_not_narrow_the_directory_of_all_users(here: &dyn Surfa
         // Its own is for itself, and made as it has to be too.
         expect_usable(&server, &server);
     }
+}
+
+/// N9: also by a listener that asked for a pipe of its own user, and joined one of all users.
+fn n9_a_name_for_all_users_is_restored_where_they_look(here: &dyn Surface) {
+    needs_pipes_for_others();
+    needs(&format!("{}setpriv --reuid {TWO} true", empty_run()), "a mount namespace, and setpriv");
+    let session = || in_session(Path::new("/run/user/0"));
+    let (name, server) = (unique(), in_namespace(here, &empty_run(), session()));
+    let _first = server.create(&Spec::new(&name).grant(Grant::Everyone)).unwrap();
+    let listener = server.listen(&Spec::new(&name).joining()).unwrap();
+    let client = beside(here, &server, TWO, session());
+    let root = Path::new("/proc").join(server.id().to_string()).join("root/run");
+    thread::scope(|scope| {
+        let accepting = scope.spawn(|| listener.accept());
+        fs::remove_dir_all(root.join("pipework").join(&name)).unwrap();
+        let opened = client.connect(&OpenSpec::new(&name).wait_absent()).unwrap();
+        expect_alive(opened.as_ref(), accepting.join().unwrap().unwrap().as_ref());
+    });
+    assert!(!root.join("user/0/pipework").join(&name).exists());
 }
 
 /// A5: as a second user finds.

@@ -491,18 +491,20 @@ impl Directory {
         }
         let is_unserved = self.listing().map(|listing| listing.servers.is_empty());
         if !matches!(is_unserved, Ok(true)) {
-            // That server may have written a newer one meanwhile, which a link does not replace.
-            match rustix::fs::linkat(&self.fd, &aside, &self.fd, HEADER, AtFlags::empty()) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                // A file system without links.
-                Err(_) => {
-                    rustix::fs::renameat(&self.fd, &aside, &self.fd, HEADER)?;
-                    return is_unserved;
-                }
-            }
+            self.put_header_back(&aside)?;
         }
         self.unlink(&aside);
         is_unserved
+    }
+
+    /// Puts a header that was taken aside back, unless a server has written a newer one meanwhile, which a link does not
+    /// replace.
+    fn put_header_back(&self, aside: &str) -> io::Result<()> {
+        match rustix::fs::linkat(&self.fd, aside, &self.fd, HEADER, AtFlags::empty()) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            // A file system without links.
+            Err(_) => Ok(rustix::fs::renameat(&self.fd, aside, &self.fd, HEADER)?),
+        }
     }
 
     /// Whether a process that can't be seen from here made a file here.
@@ -551,5 +553,29 @@ impl Directory {
     /// Gives a file its final name.
     pub(crate) fn publish(&self, from: EntryName, to: EntryName) -> rustix::io::Result<()> {
         rustix::fs::renameat(&self.fd, from.encode(), &self.fd, to.encode())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::namespace::identity, Directory, HEADER};
+    use std::fs;
+
+    /// As a server with another view writes it, which the lock does not exclude.
+    #[test]
+    fn a_header_that_is_put_back_replaces_no_newer_one() {
+        let path = std::env::temp_dir().join(format!("pipework-header-{}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        let fd = std::os::fd::OwnedFd::from(fs::File::open(&path).unwrap());
+        let stat = rustix::fs::fstat(&fd).unwrap();
+        let directory = Directory { path: path.clone(), fd, owner: stat.st_uid, identity: identity(&stat) };
+        fs::write(path.join("aside"), "older").unwrap();
+        for expected in ["older", "newer"] {
+            directory.put_header_back("aside").unwrap();
+            assert_eq!(fs::read_to_string(path.join(HEADER)).unwrap(), expected);
+            fs::write(path.join("new"), "newer").unwrap();
+            fs::rename(path.join("new"), path.join(HEADER)).unwrap();
+        }
+        fs::remove_dir_all(&path).unwrap();
     }
 }
