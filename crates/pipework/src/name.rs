@@ -546,6 +546,7 @@ mod tests {
 
     #[test]
     fn what_begins_with_a_slash_is_a_path_where_sockets_have_paths() {
+        assert_eq!(socket_paths(), std::path::MAIN_SEPARATOR == '/');
         let paths = ["/run/a.sock", "/", "/Pipe/x", "//tmp/a", "//./pipes/x", r"/\.pipe\x"];
         if !socket_paths() {
             paths.iter().for_each(|path| refused(path, r"\\.\pipe\name"));

@@ -36,6 +36,29 @@ const TAIL: Word = Word::Tail(Direction::Inbound);
 const HEAD: Word = Word::Head(Direction::Inbound);
 const PAYLOAD: Word = Word::Payload(Direction::Inbound);
 
+#[test]
+fn each_end_says_once_that_it_published() {
+    let (_, _, mut producer, mut consumer) = ring(false, 10);
+    assert!(!producer.take_published() && !consumer.take_published());
+    assert_eq!(producer.write_bytes(&[0; 20]).unwrap(), 10);
+    assert!(producer.take_published() && !producer.take_published());
+    assert_eq!(producer.write_bytes(&[0; 20]).unwrap(), 0);
+    assert!(!producer.take_published(), "it was full");
+    assert_eq!(consumer.front().unwrap(), Front::Bytes(10));
+    assert!(!consumer.take_published(), "it only looked");
+    assert_eq!(consumer.take(&mut [0; 4]), 4);
+    assert!(consumer.take_published() && !consumer.take_published());
+
+    let (_, _, mut producer, mut consumer) = ring(true, 10);
+    assert!(write(&mut producer, &[0; 4]));
+    assert!(producer.take_published() && !producer.take_published());
+    assert_eq!(consumer.front().unwrap(), Front::Message { left: 4, taken: 0, attached: false });
+    assert_eq!(consumer.take(&mut [0; 4]), 4);
+    assert!(consumer.take_published() && !consumer.take_published());
+    consumer.end_message();
+    assert!(consumer.take_published() && !consumer.take_published());
+}
+
 proptest! {
     /// Bytes in, bytes out, whatever the pieces; never more than the quota unread.
     #[test]

@@ -39,3 +39,31 @@ impl CheckClock {
         self.found_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found_at(at: Instant) -> CheckClock {
+        CheckClock { found_at: Mutex::new(at) }
+    }
+
+    #[test]
+    fn a_check_is_due_when_its_period_is_over() {
+        let now = Instant::now();
+        let found = found_at(now.checked_sub(NAME_CHECK_PERIOD).unwrap());
+        assert!(found.is_check_due());
+        // Ahead of the clock, so that no delay of this test makes it due.
+        let found = found_at(now + 100 * NAME_CHECK_PERIOD);
+        assert!(!found.is_check_due());
+        assert_eq!(found.time_left(), NAME_CHECK_PERIOD);
+    }
+
+    #[test]
+    fn a_name_that_was_found_is_looked_for_a_period_later() {
+        let now = Instant::now();
+        let found = found_at(now.checked_sub(NAME_CHECK_PERIOD).unwrap());
+        found.note_found();
+        assert!(*found.found_at() >= now);
+    }
+}

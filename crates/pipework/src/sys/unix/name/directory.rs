@@ -558,17 +558,421 @@ impl Directory {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::namespace::identity, Directory, HEADER};
-    use std::fs;
+    use super::*;
+    use rustix::io::FdFlags;
+    use std::{fs, os::unix::fs::symlink};
+    use tempfile::TempDir;
 
+    fn ours() -> Incarnation {
+        Incarnation::new(1)
+    }
+
+    fn theirs() -> Incarnation {
+        Incarnation::new(2)
+    }
+
+    fn name_dir() -> (TempDir, NameDir) {
+        let home = tempfile::tempdir().unwrap();
+        let dir = File::open(home.path()).unwrap().into();
+        let name_dir = NameDir { path: home.path().to_owned(), dir, is_mine: true, is_open: false };
+        (home, name_dir)
+    }
+
+    fn directory() -> (TempDir, NameDir, Directory) {
+        let (home, name_dir) = name_dir();
+        let directory = name_dir.make_directory("ECHO", false).unwrap();
+        (home, name_dir, directory)
+    }
+
+    fn header() -> Header {
+        Header {
+            incarnation: ours(),
+            messages: false,
+            inbound: true,
+            outbound: true,
+            max_instances: 255,
+            default_timeout_ms: 50,
+            access: "owner".into(),
+            accept_remote: false,
+            name: "echo".into(),
+        }
+    }
+
+    fn server(id: Id, incarnation: Incarnation) -> EntryName {
+        EntryName::Server { id, incarnation, process: 7 }
+    }
+
+    fn instance(id: Id, incarnation: Incarnation) -> EntryName {
+        EntryName::Instance { id, incarnation, inbound: 1, outbound: 2, taking: dir_format::Taking::One }
+    }
+
+    impl Directory {
+        /// A socket of this kind: it lives until it is dropped.
+        fn live(&self, leaf: EntryName) -> OwnedFd {
+            let socket = os::new_socket(SocketType::STREAM).unwrap();
+            self.bind(&socket, leaf).unwrap().unwrap();
+            socket
+        }
+
+        /// An identifier of a file that another view of the directory made.
+        fn foreign_id(&self) -> Id {
+            Id::new(1, os::random().unwrap(), View::UNKNOWN)
+        }
+
+        fn has(&self, leaf: EntryName) -> bool {
+            self.path.join(leaf.encode()).symlink_metadata().is_ok()
+        }
+
+        fn mode(&self) -> u32 {
+            namespace::mode_of(&rustix::fs::fstat(&self.fd).unwrap()).bits()
+        }
+    }
+
+    fn is_closed_on_exec(fd: &OwnedFd) -> bool {
+        rustix::io::fcntl_getfd(fd).unwrap().contains(FdFlags::CLOEXEC)
+    }
+
+    #[test]
+    fn a_directory_is_opened_as_it_is() {
+        let (home, name_dir) = name_dir();
+        assert!(name_dir.directory("ECHO").unwrap().is_none());
+        let made = name_dir.make_directory("ECHO", false).unwrap();
+        let opened = name_dir.directory("ECHO").unwrap().unwrap();
+        assert_eq!(opened.path, home.path().join("echo"));
+        assert_eq!((opened.owner, opened.identity), (namespace::my_user(), made.identity));
+        assert!(is_closed_on_exec(&opened.fd));
+        assert!(opened.header().unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_no_trusted_directory_is_refused() {
+        let (home, name_dir, directory) = directory();
+        fs::write(home.path().join("file"), "").unwrap();
+        symlink(&directory.path, home.path().join("link")).unwrap();
+        for leaf in ["file", "link"] {
+            let error = name_dir.open_directory(leaf).unwrap_err();
+            assert!(error == PipeErrorKind::AccessDenied, "{leaf}: {error}");
+            assert!(error.to_string().contains("move it out of the way"), "{leaf}: {error}");
+        }
+        rustix::fs::fchmod(&directory.fd, Mode::RWXU | Mode::WOTH).unwrap();
+        let error = name_dir.open_directory("echo").unwrap_err();
+        assert!(error == PipeErrorKind::AccessDenied, "{error}");
+    }
+
+    #[test]
+    fn a_directory_is_made_only_where_this_user_may() {
+        let (_home, mut name_dir) = name_dir();
+        assert_eq!(name_dir.make_directory("MINE", false).unwrap().mode(), 0o700);
+        assert_eq!(name_dir.make_directory("OPEN", true).unwrap().mode(), 0o755);
+        assert_eq!(name_dir.make_directory("OPEN", false).unwrap().mode(), 0o755, "it was there");
+        name_dir.is_mine = false;
+        let error = name_dir.make_directory("ROOTS", false).unwrap_err();
+        assert!(error == PipeErrorKind::AccessDenied && error.to_string().contains("install -d"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_that_was_left_gets_the_mode_of_the_next_pipe() {
+        let (_home, mut name_dir, directory) = directory();
+        name_dir.set_mode(&directory, true).unwrap();
+        assert_eq!(directory.mode(), 0o755);
+        fs::write(directory.path.join("foreign"), "").unwrap();
+        name_dir.set_mode(&directory, true).unwrap();
+        name_dir.is_mine = false;
+        name_dir.set_mode(&directory, false).unwrap();
+        assert_eq!(directory.mode(), 0o755, "the mode of a directory of root's is root's");
+        name_dir.is_mine = true;
+        name_dir.set_mode(&directory, false).unwrap();
+        assert_eq!(directory.mode(), 0o700);
+        let error = name_dir.set_mode(&directory, true).unwrap_err();
+        assert!(error == PipeErrorKind::AccessDenied, "{error}");
+        assert_eq!(directory.mode(), 0o700, "others would see the foreign file");
+    }
+
+    #[test]
+    fn a_directory_in_the_place_of_another_is_noticed() {
+        let (home, name_dir, mut directory) = directory();
+        assert!(name_dir.still_has(&directory));
+        fs::rename(&directory.path, home.path().join("moved")).unwrap();
+        assert!(!name_dir.still_has(&directory));
+        name_dir.make_directory("ECHO", false).unwrap();
+        assert!(!name_dir.still_has(&directory));
+        directory.path.set_file_name("e".repeat(1000));
+        assert!(name_dir.still_has(&directory), "what can't be seen is taken to be there");
+    }
+
+    #[test]
+    fn a_sweep_removes_a_directory_without_servers() {
+        let (_home, name_dir, directory) = directory();
+        drop(directory.live(server(directory.new_id().unwrap(), ours())));
+        directory.write_header(&header(), false).unwrap();
+        name_dir.sweep(&directory);
+        assert!(!directory.path.exists());
+    }
+
+    #[test]
+    fn a_sweep_leaves_what_it_may_not_remove() {
+        let (_home, mut name_dir, mut directory) = directory();
+        let dead = server(directory.new_id().unwrap(), ours());
+        drop(directory.live(dead));
+        directory.owner += 1;
+        name_dir.sweep(&directory);
+        assert!(directory.has(dead), "it is another user's");
+        directory.owner -= 1;
+        let lock = name_dir.lock_for(&directory).unwrap().take().unwrap();
+        name_dir.sweep(&directory);
+        assert!(directory.has(dead), "a creator is at work");
+        drop(lock);
+        let live = server(directory.new_id().unwrap(), ours());
+        let socket = directory.live(live);
+        name_dir.sweep(&directory);
+        assert!(!directory.has(dead) && directory.has(live));
+        drop(socket);
+        name_dir.is_mine = false;
+        name_dir.sweep(&directory);
+        assert!(!directory.has(live) && directory.path.exists(), "root gave the directory");
+    }
+
+    #[test]
+    fn an_empty_directory_may_be_a_gift_for_an_hour() {
+        let (_home, mut name_dir, directory) = directory();
+        let mut may_be = |is_open, minutes: u64| {
+            name_dir.is_open = is_open;
+            let changed = SystemTime::now() - Duration::from_secs(60 * minutes);
+            let dir = File::from(directory.fd.try_clone().unwrap());
+            dir.set_times(fs::FileTimes::new().set_modified(changed)).unwrap();
+            name_dir.may_be_a_gift(&directory)
+        };
+        let is_root = namespace::my_user() == 0;
+        assert_eq!([may_be(true, 0), may_be(true, 50)], [is_root; 2]);
+        assert_eq!([may_be(true, 70), may_be(false, 0), may_be(false, 70)], [false; 3]);
+    }
+
+    #[test]
+    fn an_entry_that_can_not_be_seen_may_be_there() {
+        let (_home, _name_dir, directory) = directory();
+        fs::write(directory.path.join("there"), "").unwrap();
+        assert!(directory.may_have("there"));
+        assert!(!directory.may_have("absent"));
+        assert!(directory.may_have(&"a".repeat(1000)));
+    }
+
+    #[test]
+    fn a_header_is_read_as_it_was_written() {
+        let (_home, _name_dir, directory) = directory();
+        for (for_others, mode) in [(false, 0o600), (true, 0o644)] {
+            directory.write_header(&header(), for_others).unwrap();
+            assert_eq!(directory.header().unwrap(), Some(header()));
+            let stat = rustix::fs::statat(&directory.fd, HEADER, AtFlags::empty()).unwrap();
+            assert_eq!(namespace::mode_of(&stat), Mode::from_bits_truncate(mode) | os::SPARED);
+            assert_eq!(fs::read_dir(&directory.path).unwrap().count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_header_that_can_not_be_placed_leaves_nothing() {
+        let (_home, _name_dir, directory) = directory();
+        fs::create_dir(directory.path.join(HEADER)).unwrap();
+        directory.write_header(&header(), false).unwrap_err();
+        assert_eq!(fs::read_dir(&directory.path).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_no_file_is_no_header() {
+        let (_home, _name_dir, directory) = directory();
+        let path = directory.path.join(HEADER);
+        let corrupt = |what: &str| {
+            let error = directory.header().expect_err(what);
+            assert!(error == PipeErrorKind::Corrupt, "{what}: {error}");
+        };
+        fs::create_dir(&path).unwrap();
+        corrupt("a directory");
+        fs::remove_dir(&path).unwrap();
+        rustix::fs::mkfifoat(&directory.fd, HEADER, Mode::RWXU).unwrap();
+        corrupt("a FIFO, which nobody writes to");
+        fs::remove_file(&path).unwrap();
+        fs::write(directory.path.join("elsewhere"), header().encode()).unwrap();
+        symlink("elsewhere", &path).unwrap();
+        corrupt("a link");
+    }
+
+    #[test]
+    fn no_more_of_a_header_is_read_than_it_may_have() {
+        let (_home, _name_dir, directory) = directory();
+        let text = header().encode() + &"x".repeat(HEADER_LEN_MAX);
+        fs::write(directory.path.join(HEADER), text).unwrap();
+        assert_eq!(directory.header().unwrap().unwrap().encode().len(), HEADER_LEN_MAX);
+    }
+
+    #[test]
+    fn entries_are_listed_by_their_kind_and_age() {
+        let (_home, _name_dir, directory) = directory();
+        let id = |time| Id::new(time, 0, View::LOCAL);
+        let (late, early) = (instance(id(2), ours()), instance(id(1), theirs()));
+        let (process, rest) = (server(id(3), ours()), EntryName::Temporary(id(4)));
+        for leaf in [late, early, process, rest] {
+            fs::write(directory.path.join(leaf.encode()), "").unwrap();
+        }
+        fs::write(directory.path.join("foreign"), "").unwrap();
+        let listing = directory.listing().unwrap();
+        assert_eq!((listing.servers, listing.instances), (vec![process], vec![early, late]));
+        assert_eq!(listing.rest, [rest]);
+    }
+
+    #[test]
+    fn a_directory_with_any_file_is_not_empty() {
+        let (_home, _name_dir, directory) = directory();
+        assert!(directory.is_empty().unwrap());
+        fs::write(directory.path.join(".hidden"), "").unwrap();
+        assert!(!directory.is_empty().unwrap());
+    }
+
+    #[test]
+    fn a_count_is_read_as_it_was_noted() {
+        let (_home, _name_dir, directory) = directory();
+        let leaf = server(directory.new_id().unwrap(), ours());
+        let _live = directory.live(leaf);
+        let counted = || {
+            let servers = directory.servers(&directory.listing().unwrap(), ours()).unwrap();
+            assert_eq!(servers.len(), 1);
+            (servers[0].instances, directory.instances(&servers))
+        };
+        for (noted, kept) in [(0, 0), (1, 1), (7, 7), (999_999, 999_999), (1_000_000, 999_999)] {
+            directory.note_count(leaf, noted).unwrap();
+            assert_eq!((counted().0, counted().1.unwrap()), (Some(kept), kept));
+            directory.check_count(leaf, kept).unwrap();
+            let error = directory.check_count(leaf, kept + 1).unwrap_err();
+            assert!(error == PipeErrorKind::Unsupported, "{error}");
+        }
+        let time = Timespec { tv_sec: 1, tv_nsec: 1_500 };
+        let times = Timestamps { last_access: time, last_modification: time };
+        rustix::fs::utimensat(&directory.fd, leaf.encode(), &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+        let (none, error) = counted();
+        assert!(none.is_none() && error.unwrap_err() == PipeErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn a_server_lives_until_its_socket_is_closed() {
+        let (_home, _name_dir, directory) = directory();
+        let leaf = server(directory.new_id().unwrap(), ours());
+        let alive = || directory.is_alive(leaf).unwrap();
+        let is_served = |of| directory.is_served(&directory.listing().unwrap(), of).unwrap();
+        let servers = |of| directory.servers(&directory.listing().unwrap(), of).unwrap().len();
+        let by_others = |than| directory.is_served_by_others(than).unwrap();
+        assert!(!alive());
+        let socket = directory.live(leaf);
+        assert!(alive() && is_served(ours()) && by_others(theirs()));
+        assert!(!is_served(theirs()) && !by_others(ours()));
+        assert_eq!((servers(ours()), servers(theirs())), (1, 0));
+        drop(socket);
+        assert!(!alive() && !is_served(ours()) && !by_others(theirs()));
+        assert_eq!(servers(ours()), 0);
+    }
+
+    #[test]
+    fn what_another_view_made_is_not_known_to_be_dead() {
+        let (_home, _name_dir, directory) = directory();
+        let foreign = server(directory.foreign_id(), ours());
+        let is_served = || directory.is_served(&directory.listing().unwrap(), ours());
+        let socket = directory.live(foreign);
+        assert!(is_served().unwrap());
+        assert!(!directory.has_unknown().unwrap());
+        drop(socket);
+        drop(directory.live(server(directory.new_id().unwrap(), ours())));
+        let error = is_served().unwrap_err();
+        assert!(error == PipeErrorKind::Unsupported, "{error}");
+        assert!(directory.has_unknown().unwrap());
+        directory.unlink(&foreign.encode());
+        assert!(!directory.has_unknown().unwrap());
+        assert!(!is_served().unwrap());
+    }
+
+    #[test]
+    fn cleaning_removes_all_that_is_dead() {
+        let (_home, _name_dir, directory) = directory();
+        let id = || directory.new_id().unwrap();
+        for leaf in [server(id(), ours()), instance(id(), ours()), EntryName::Temporary(id())] {
+            drop(directory.live(leaf));
+        }
+        fs::write(directory.path.join(EntryName::Claim(id()).encode()), "").unwrap();
+        directory.write_header(&header(), false).unwrap();
+        assert_eq!(directory.remove_dead().unwrap(), Rest::Nothing);
+        assert!(directory.is_empty().unwrap());
+    }
+
+    #[test]
+    fn cleaning_leaves_the_pipe_of_a_live_server() {
+        let (_home, _name_dir, directory) = directory();
+        let id = || directory.new_id().unwrap();
+        let (live, dead) = (server(id(), ours()), instance(id(), ours()));
+        let (claim, unknown) = (EntryName::Claim(id()), instance(directory.foreign_id(), ours()));
+        let _socket = directory.live(live);
+        drop([directory.live(dead), directory.live(unknown)]);
+        fs::write(directory.path.join(claim.encode()), "").unwrap();
+        directory.write_header(&header(), false).unwrap();
+        assert_eq!(directory.remove_dead().unwrap(), Rest::Served);
+        assert!(!directory.has(dead));
+        assert!([live, claim, unknown].into_iter().all(|leaf| directory.has(leaf)));
+        assert!(directory.header().unwrap().is_some());
+    }
+
+    #[test]
+    fn cleaning_leaves_what_may_live() {
+        let (_home, _name_dir, directory) = directory();
+        let unknown = instance(directory.foreign_id(), ours());
+        drop(directory.live(unknown));
+        directory.write_header(&header(), false).unwrap();
+        assert_eq!(directory.remove_dead().unwrap(), Rest::Unknown);
+        assert!(directory.has(unknown) && directory.header().unwrap().is_some());
+    }
+
+    #[test]
+    fn only_a_server_keeps_a_pipe() {
+        let (_home, _name_dir, directory) = directory();
+        let making = EntryName::Temporary(directory.new_id().unwrap());
+        let _socket = directory.live(making);
+        directory.write_header(&header(), false).unwrap();
+        assert_eq!(directory.remove_dead().unwrap(), Rest::Nothing);
+        assert!(directory.has(making) && directory.header().unwrap().is_none());
+    }
+
+    #[test]
+    fn cleaning_leaves_a_foreign_header() {
+        let (_home, _name_dir, directory) = directory();
+        let path = directory.path.join(HEADER);
+        fs::write(&path, "precious").unwrap();
+        assert!(directory.remove_dead().unwrap_err() == PipeErrorKind::Corrupt);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_server_that_comes_while_a_header_is_removed_keeps_it() {
+        let (_home, _name_dir, directory) = directory();
+        directory.write_header(&header(), false).unwrap();
+        let leaf = server(directory.new_id().unwrap(), ours());
+        let _socket = directory.live(leaf);
+        assert!(!directory.remove_header().unwrap());
+        assert_eq!(directory.header().unwrap(), Some(header()));
+        assert_eq!(fs::read_dir(&directory.path).unwrap().count(), 2);
+        directory.unlink(&leaf.encode());
+        assert!(directory.remove_header().unwrap());
+        assert!(directory.is_empty().unwrap());
+        assert!(directory.remove_header().unwrap(), "nothing is left of it");
+    }
+
+    #[test]
+    fn a_file_is_published_under_its_final_name() {
+        let (_home, _name_dir, directory) = directory();
+        let id = directory.new_id().unwrap();
+        let (from, to) = (EntryName::Temporary(id), server(id, ours()));
+        let _socket = directory.live(from);
+        directory.publish(from, to).unwrap();
+        assert!(!directory.has(from) && directory.is_alive(to).unwrap());
+    }
     /// As a server with another view writes it, which the lock does not exclude.
     #[test]
     fn a_header_that_is_put_back_replaces_no_newer_one() {
-        let path = std::env::temp_dir().join(format!("pipework-header-{}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        let fd = std::os::fd::OwnedFd::from(fs::File::open(&path).unwrap());
-        let stat = rustix::fs::fstat(&fd).unwrap();
-        let directory = Directory { path: path.clone(), fd, owner: stat.st_uid, identity: identity(&stat) };
+        let (_home, _name_dir, directory) = directory();
+        let path = &directory.path;
         fs::write(path.join("aside"), "older").unwrap();
         for expected in ["older", "newer"] {
             directory.put_header_back("aside").unwrap();
@@ -576,6 +980,5 @@ mod tests {
             fs::write(path.join("new"), "newer").unwrap();
             fs::rename(path.join("new"), path.join(HEADER)).unwrap();
         }
-        fs::remove_dir_all(&path).unwrap();
     }
 }

@@ -95,11 +95,15 @@ impl Lock {
     }
 
     /// Takes it, waiting for other creators: they hold it for microseconds, unless they were stopped.
-    pub(crate) fn take(mut self) -> io::Result<Lock> {
+    pub(crate) fn take(self) -> io::Result<Lock> {
+        self.take_within(LOCK_TIMEOUT)
+    }
+
+    fn take_within(mut self, timeout: Duration) -> io::Result<Lock> {
         let begun = Instant::now();
         let mut pause = Duration::from_micros(20);
         while !self.try_take()? {
-            if begun.elapsed() > LOCK_TIMEOUT {
+            if begun.elapsed() > timeout {
                 return Err(fail(
                     PipeErrorKind::TimedOut,
                     "another process has held the lock of the pipe's directory for 10 s; is one stopped in `create`?",
@@ -147,22 +151,101 @@ impl Drop for Lock {
 
 #[cfg(test)]
 mod tests {
-    use super::Lock;
-    use std::fs;
+    use super::*;
+    use rustix::io::FdFlags;
+    use std::{fs, os::unix::fs::PermissionsExt, sync::mpsc, thread};
+    use tempfile::TempDir;
+
+    fn place() -> (TempDir, impl Fn() -> Lock) {
+        let home = tempfile::tempdir().unwrap();
+        let (path, dir) = (home.path().to_owned(), fs::File::open(home.path()).unwrap());
+        (home, move || Lock::open(&dir, &path).unwrap())
+    }
 
     #[test]
     fn a_lock_whose_file_was_removed_locks_the_next_file() {
-        let path = std::env::temp_dir().join(format!("pipework-lock-{}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        let dir = fs::File::open(&path).unwrap();
-        let open = || Lock::open(&dir, &path).unwrap();
+        let (home, open) = place();
         let mut late = open();
-        fs::remove_file(path.join(".lock")).unwrap();
+        fs::remove_file(home.path().join(LOCK)).unwrap();
         let held = open().take().unwrap();
         assert!(!late.try_take().unwrap(), "two hold it");
         drop(held);
         assert!(late.try_take().unwrap());
         assert!(!open().try_take().unwrap(), "two hold it");
-        fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn one_try_waits_for_no_other_creator() {
+        let (_home, open) = place();
+        let held = LockWait::OneTry.take(open()).unwrap();
+        let error = LockWait::OneTry.take(open()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        drop(held);
+        LockWait::Waits.take(open()).unwrap();
+    }
+
+    #[test]
+    fn a_creator_waits_until_its_time_is_over() {
+        let (_home, open) = place();
+        let held = open().take().unwrap();
+        let error = open().take_within(Duration::from_millis(5)).unwrap_err();
+        assert!(error == PipeErrorKind::TimedOut, "{error}");
+        let (begins, begun) = mpsc::channel();
+        let (waiting, mut looks) = (open(), open());
+        let waiter = thread::spawn(move || {
+            begins.send(()).unwrap();
+            waiting.take()
+        });
+        begun.recv().unwrap();
+        for _ in 0..10 {
+            assert!(!looks.try_take().unwrap());
+            pause_for(Duration::from_millis(1));
+        }
+        drop(held);
+        waiter.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_lock_is_free_although_a_child_still_has_its_descriptor() {
+        let (_home, open) = place();
+        let held = open().take().unwrap();
+        let _of_a_child = held.file.try_clone().unwrap();
+        drop(held);
+        assert!(open().try_take().unwrap());
+    }
+
+    #[test]
+    fn a_lock_is_a_file_of_its_owner_alone() {
+        let (home, open) = place();
+        let lock = open();
+        let mode = |path: &Path| path.symlink_metadata().unwrap().permissions().mode() & 0o7777;
+        let expected = Mode::RUSR | Mode::WUSR | os::SPARED;
+        assert_eq!(mode(&home.path().join(LOCK)), expected.bits());
+        let is_closed = |fd: &OwnedFd| rustix::io::fcntl_getfd(fd).unwrap().contains(FdFlags::CLOEXEC);
+        assert!(is_closed(&lock.file) && is_closed(&lock.dir));
+    }
+
+    #[test]
+    fn a_link_is_no_lock() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = fs::File::open(home.path()).unwrap();
+        std::os::unix::fs::symlink("elsewhere", home.path().join(LOCK)).unwrap();
+        Lock::open(&dir, home.path()).unwrap_err();
+        assert!(!home.path().join("elsewhere").exists());
+    }
+
+    #[test]
+    fn a_lock_beside_a_path_goes_with_its_holder() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("socket");
+        let held = Lock::beside(&path, LockWait::OneTry).unwrap();
+        let file = home.path().join(".socket.lock");
+        assert_eq!(file.symlink_metadata().unwrap().permissions().mode() & 0o7777, 0o600);
+        assert!(rustix::io::fcntl_getfd(&held.lock.dir).unwrap().contains(FdFlags::CLOEXEC));
+        let error = Lock::beside(&path, LockWait::OneTry).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert!(file.exists(), "it is still held");
+        drop(held);
+        assert!(!file.exists());
     }
 }

@@ -290,3 +290,117 @@ fn make_directory(path: &Path, mode: Mode) -> io::Result<()> {
         Err(error) => Err(context(format!("making {}, where pipes live", path.display()), error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::FdFlags;
+    use std::{
+        fs::{self, Permissions},
+        os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    };
+
+    fn candidate(path: PathBuf, on_distrust: OnDistrust) -> Candidate {
+        Candidate { path, parent_is_mine: true, on_distrust }
+    }
+
+    fn stat(path: &Path) -> Stat {
+        rustix::fs::statat(CWD, path, AtFlags::empty()).unwrap()
+    }
+
+    #[test]
+    fn a_directory_is_known_by_its_device_and_inode() {
+        let home = tempfile::tempdir().unwrap();
+        let metadata = home.path().metadata().unwrap();
+        let name_dir = candidate(home.path().to_owned(), OnDistrust::Fail).open().unwrap().unwrap();
+        assert_eq!(name_dir.identity().unwrap(), (metadata.dev(), metadata.ino()));
+        assert_eq!(identity(&stat(home.path())), (metadata.dev(), metadata.ino()));
+        assert_eq!(my_user(), metadata.uid());
+    }
+
+    #[test]
+    fn a_place_is_opened_if_it_can_be_trusted() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("pipes");
+        let place = candidate(path.clone(), OnDistrust::PassOverForeign);
+        assert!(place.open().unwrap().is_none());
+        assert!(!place.is_foreign());
+        let made = place.make().unwrap().unwrap();
+        assert!(made.is_mine && !made.is_open && made.path == path);
+        assert!(rustix::io::fcntl_getfd(&made.dir).unwrap().contains(FdFlags::CLOEXEC));
+        for (mode, is_open) in [(0o755, true), (0o704, false), (0o701, false), (0o700, false)] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            assert!(!others_may_write(&stat(&path)));
+            assert_eq!(place.make().unwrap().unwrap().is_open, is_open, "{mode:o}");
+        }
+        for mode in [0o720, 0o702] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            assert!(others_may_write(&stat(&path)));
+            let error = place.open().unwrap_err();
+            assert!(error == PipeErrorKind::AccessDenied, "{mode:o}: {error}");
+        }
+        assert!(!place.is_foreign());
+    }
+
+    #[test]
+    fn what_is_no_directory_is_not_trusted() {
+        let home = tempfile::tempdir().unwrap();
+        let (file, link) = (home.path().join("file"), home.path().join("link"));
+        fs::write(&file, "").unwrap();
+        symlink(home.path(), &link).unwrap();
+        for path in [&file, &link] {
+            for on_distrust in [OnDistrust::Fail, OnDistrust::PassOverForeign] {
+                let error = candidate(path.clone(), on_distrust).open().unwrap_err();
+                assert!(error == PipeErrorKind::AccessDenied, "{}: {error}", path.display());
+            }
+            assert!(candidate(path.clone(), OnDistrust::PassOver).open().unwrap().is_none());
+        }
+        // It can't be seen whose it is.
+        let unseen = file.join("pipes");
+        assert!(
+            candidate(unseen.clone(), OnDistrust::Fail).open().unwrap_err() == PipeErrorKind::AccessDenied
+        );
+        let place = candidate(unseen, OnDistrust::PassOverForeign);
+        assert!(place.open().unwrap().is_none());
+        assert!(place.is_foreign());
+        assert!(
+            candidate("pipes".into(), OnDistrust::PassOver).open().unwrap_err() == PipeErrorKind::Invalid
+        );
+    }
+
+    #[test]
+    fn a_place_below_the_directory_of_a_session_applies_where_that_is_ours() {
+        let home = tempfile::tempdir().unwrap();
+        let mut place = candidate(home.path().join("pipes"), OnDistrust::PassOverForeign);
+        assert!(place.applies());
+        place.path = home.path().join("session/pipes");
+        assert!(!place.applies());
+        place.parent_is_mine = false;
+        assert!(place.applies());
+        place.make().unwrap_err();
+    }
+
+    #[test]
+    fn a_directory_is_made_once_with_its_mode() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("pipes");
+        for mode in [OPEN, Mode::RWXU] {
+            make_directory(&path, mode).unwrap();
+            assert_eq!(mode_of(&stat(&path)), OPEN);
+        }
+    }
+
+    #[test]
+    fn an_empty_variable_is_none() {
+        assert_eq!(directory_in("PATH").unwrap().into_os_string(), env::var_os("PATH").unwrap());
+        assert_eq!(directory_in("PIPEWORK_NO_SUCH_VARIABLE"), None);
+    }
+
+    #[test]
+    fn an_error_of_access_is_one_for_callers_too() {
+        let path = Path::new("/pipes");
+        assert!(refused(path, Errno::PERM) == PipeErrorKind::AccessDenied);
+        assert!(refused(path, Errno::ACCESS) == PipeErrorKind::AccessDenied);
+        assert!(refused(path, Errno::IO) != PipeErrorKind::AccessDenied);
+    }
+}

@@ -165,3 +165,101 @@ fn acl(users: &[u32], groups: &[u32]) -> Vec<u8> {
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::dir_format::Incarnation;
+    use rustix::net::SocketType;
+
+    fn permission(text: &str) -> Permission {
+        Permission::from_text(text).unwrap()
+    }
+
+    #[test]
+    fn access_is_read_back_from_the_words_of_a_header() {
+        for (text, is_for_others) in [
+            ("owner", false),
+            ("everyone", true),
+            ("owner user:54321", true),
+            ("owner group:54321", true),
+            ("owner user:54321 user:54322 group:54323", true),
+        ] {
+            let permission = permission(text);
+            assert_eq!(permission.text, text);
+            assert_eq!(permission.is_for_others(), is_for_others, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_socket_gets_the_mode_of_its_permission() {
+        let home = tempfile::tempdir().unwrap();
+        let name_dir = namespace::NameDir {
+            path: home.path().to_owned(),
+            dir: std::fs::File::open(home.path()).unwrap().into(),
+            is_mine: true,
+            is_open: true,
+        };
+        let directory = name_dir.make_directory("ECHO", true).unwrap();
+        for (text, mode) in [("owner", OWNER_ONLY), ("everyone", EVERYONE)] {
+            let permission = permission(text);
+            let (id, incarnation) = (directory.new_id().unwrap(), Incarnation::new(1));
+            let leaf = EntryName::Server { id, incarnation, process: 1 };
+            let socket = os::new_socket(SocketType::STREAM).unwrap();
+            permission.prepare(&socket).unwrap();
+            let mode_of_socket = namespace::mode_of(&rustix::fs::fstat(&socket).unwrap());
+            directory.bind(&socket, leaf).unwrap().unwrap();
+            permission.apply(&directory, leaf).unwrap();
+            let stat = rustix::fs::statat(&directory.fd, leaf.encode(), AtFlags::empty()).unwrap();
+            assert_eq!(namespace::mode_of(&stat), mode | os::SPARED, "{text}");
+            if cfg!(any(target_os = "linux", target_os = "android")) {
+                assert_eq!(mode_of_socket, mode | os::SPARED, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_id_that_is_not_mapped_is_said_to_be_so() {
+        let permission = permission("owner user:54321");
+        let error = permission.unmapped(Errno::INVAL).unwrap();
+        assert!(error == PipeErrorKind::Invalid && error.to_string().contains("user:54321"), "{error}");
+        assert!(permission.unmapped(Errno::PERM).is_none());
+    }
+
+    #[test]
+    fn the_words_of_a_header_admit_those_that_the_kernel_admits() {
+        let (owner, user, groups) = (1, 2, &[3, 4]);
+        for (access, is_let_in) in [
+            ("owner", false),
+            ("everyone", true),
+            ("owner user:2", true),
+            ("owner user:3", false),
+            ("owner user:22", false),
+            ("owner group:4", true),
+            ("owner group:2", false),
+            ("owner user:9 group:9", false),
+            ("owner user:everyone", false),
+            ("", false),
+        ] {
+            assert_eq!(lets_in(access, owner, user, groups), is_let_in, "{access}");
+            assert!(lets_in(access, user, user, groups), "{access}");
+        }
+    }
+
+    /// The list of `setfacl -m u:5:rw,g:7:rw,g::-` for a file of mode 0600. Linux keeps these bytes as they are.
+    #[test]
+    fn an_access_control_list_is_written_as_the_kernel_reads_it() {
+        let expected = [
+            "02000000",
+            "01000600ffffffff",
+            "0200060005000000",
+            "04000000ffffffff",
+            "0800060007000000",
+            "10000600ffffffff",
+            "20000000ffffffff",
+        ];
+        let list: String =
+            acl(&[5], &[7]).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+        assert_eq!(list, expected.concat());
+    }
+}

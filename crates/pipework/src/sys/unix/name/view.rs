@@ -21,3 +21,21 @@ pub(in crate::sys::unix) fn of(dir: BorrowedFd<'_>, device: u64) -> View {
 pub(in crate::sys::unix) fn proves_death(directory: &Path) -> bool {
     os::file_system_at(directory) != FileSystem::Other
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs::File, os::fd::AsFd};
+
+    #[test]
+    fn death_is_proved_where_all_views_are_one() {
+        let home = tempfile::tempdir().unwrap();
+        for path in [home.path(), Path::new("/"), Path::new("/proc"), Path::new("/dev/shm")] {
+            if let Ok(dir) = File::open(path) {
+                let is_one = [View::LOCAL, View::OVERLAY].contains(&of(dir.as_fd(), 1));
+                assert_eq!(proves_death(path), is_one, "{}", path.display());
+            }
+        }
+        assert!(!proves_death(&home.path().join("absent")));
+    }
+}
