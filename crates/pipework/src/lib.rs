@@ -113,7 +113,7 @@ pub use credentials::Credentials;
 pub use error::{PipeErrorKind, is_gone};
 pub use list::list;
 pub use listener::{Incoming, Listener};
-pub use message::{MessageRead, Peek};
+pub use message::{MessageBatch, MessageRead, Peek};
 pub use name::{PipeName, PipeNameKind};
 pub use named::{NamedPipe, NamedPipeBuilder};
 pub use network::{NetworkPeer, RemoteClient};

@@ -2,7 +2,7 @@
 
 use crate::{
     cancel::Canceller,
-    message::{MessageRead, Peek},
+    message::{MessageBatch, MessageRead, Peek},
     options::{PipeInfo, PipeMode},
     peer::Peer,
     sys,
@@ -109,6 +109,67 @@ impl PipeStream {
     #[doc(alias = "WriteFile")]
     pub fn write_message(&self, message: &[u8]) -> io::Result<()> {
         self.end.write_message(message)
+    }
+
+    /// Reads at least one whole message, and all others that are there already, up to the limits of `batch`. Returns how many;
+    /// 0 is the end of the pipe, or a batch that takes no message ([rule M6](crate::rules#m6)).
+    ///
+    /// The messages replace those that are in the batch. What ends a batch early, such as the end of the pipe, an error, or a
+    /// message that is too long for the rest of it, is found again by the next read. Where many messages are under way, this
+    /// takes a small part of the time of single reads.
+    ///
+    /// # Platform-specific behavior
+    /// On Windows, an empty message ends the batch before it. On Windows and on remote pipes, the calls save no time.
+    ///
+    /// # Errors
+    /// - `MoreData`: the first message has more bytes than the batch may have. It stays unread: read it with another batch, by
+    ///   [`read_message`](PipeStream::read_message) or in parts.
+    /// - `BadPipe`: this end reads bytes. The text says what to call.
+    /// - The [errors](PipeStream#errors) of reads.
+    ///
+    /// # Examples
+    /// ```
+    /// use pipework::{ClientOptions, MessageBatch, NamedPipeBuilder, PipeMode, PipeName};
+    /// use std::io::IoSlice;
+    /// # fn main() -> std::io::Result<()> {
+    /// let name = PipeName::unique("batches")?;
+    /// let server = NamedPipeBuilder::new(&name).pipe_mode(PipeMode::Message).create()?;
+    /// let client = ClientOptions::new().open(&name)?;
+    /// let messages = [b"one".as_slice(), b"", b"three"];
+    /// assert_eq!(client.write_messages(&messages.map(IoSlice::new))?, 3);
+    /// drop(client);
+    ///
+    /// let mut batch = MessageBatch::new(64, 65_536);
+    /// let mut received = Vec::new();
+    /// while server.stream().read_messages(&mut batch)? > 0 {
+    ///     received.extend(batch.iter().map(<[u8]>::to_vec));
+    /// }
+    /// assert_eq!(received, messages);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn read_messages(&self, batch: &mut MessageBatch) -> io::Result<usize> {
+        self.end.read_messages(batch)
+    }
+
+    /// Writes each of `messages` as a message of its own, in their order, and returns how many it has written
+    /// ([rule M6](crate::rules#m6)).
+    ///
+    /// The messages may be empty and of different sizes. Each is written as [`write_message`](PipeStream::write_message)
+    /// writes it, as a whole or not at all. Those that fit into the free part of the quota are published together, which takes
+    /// a small part of the time of single writes.
+    ///
+    /// The call returns less than all if it reaches its time limit, is cancelled, or fails after some messages. The rest is
+    /// not written then, and the next write finds the error again.
+    ///
+    /// # Platform-specific behavior
+    /// On Windows and on remote pipes, the call writes one message after the other and saves no time.
+    ///
+    /// # Errors
+    /// Those of [`write_message`](PipeStream::write_message), if no message was written. `Invalid` for the length of any
+    /// message is checked before anything is written.
+    pub fn write_messages(&self, messages: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.end.write_messages(messages)
     }
 
     /// Writes a message and reads the reply, of at most `len_max` bytes ([rule M5](crate::rules#m5)). Corresponds to

@@ -1,7 +1,7 @@
 //! Readiness for event loops, plain sockets, and file descriptors.
 
 use std::{
-    io::{self, PipeReader, PipeWriter},
+    io::{self, IoSlice, PipeReader, PipeWriter},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
         unix::net::{UnixListener, UnixStream},
@@ -12,7 +12,8 @@ use std::{
 
 use super::seal::Sealed;
 use crate::{
-    AnonRead, AnonWrite, ClientOptions, Listener, Peer, PipeErrorKind, PipeStream, RemoteClient,
+    AnonRead, AnonWrite, ClientOptions, Listener, MessageBatch, Peer, PipeErrorKind, PipeStream,
+    RemoteClient,
     listener::{Source, lock},
     sys::{AcceptReadiness, End, Instance, SocketListener, Watch, anonymous::handle_from_raw},
 };
@@ -50,6 +51,22 @@ pub trait PipeStreamExt: Sealed + Sized {
     /// `WouldBlock` if there is no room or another thread writes. Else the [errors](PipeStream#errors) of writes.
     fn try_write(&self, buf: &[u8]) -> io::Result<usize>;
 
+    /// Reads the messages that are there, as many as `batch` takes, without waiting. After `WouldBlock`,
+    /// [`read_ready_fd`](Self::read_ready_fd) signals when to try again. 0 is the end of the pipe.
+    ///
+    /// # Errors
+    /// `WouldBlock` if no message is there or another thread reads. Else those of
+    /// [`read_messages`](PipeStream::read_messages).
+    fn try_read_messages(&self, batch: &mut MessageBatch) -> io::Result<usize>;
+
+    /// Writes messages from the first one on, as many as fit, without waiting, and returns how many it has written. After
+    /// `WouldBlock`, [`write_ready_fd`](Self::write_ready_fd) signals when to try again.
+    ///
+    /// # Errors
+    /// `WouldBlock` if the first message does not fit or another thread writes. Else those of
+    /// [`write_messages`](PipeStream::write_messages).
+    fn try_write_messages(&self, messages: &[IoSlice<'_>]) -> io::Result<usize>;
+
     /// Returns a descriptor that is *readable* when a read should be tried again. Poll it level-triggered, and never read it.
     ///
     /// # Errors
@@ -86,6 +103,14 @@ impl PipeStreamExt for PipeStream {
 
     fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
         self.end().try_write(buf)
+    }
+
+    fn try_read_messages(&self, batch: &mut MessageBatch) -> io::Result<usize> {
+        self.end().try_read_messages(batch)
+    }
+
+    fn try_write_messages(&self, messages: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.end().try_write_messages(messages)
     }
 
     fn read_ready_fd(&self) -> io::Result<BorrowedFd<'_>> {

@@ -26,6 +26,12 @@ pub(crate) enum Front {
     },
 }
 
+/// The place that messages are taken to.
+pub(crate) trait MessageSink {
+    /// Room for a message of so many bytes, which is taken if there is any.
+    fn place(&mut self, len: u64) -> Option<&mut [u8]>;
+}
+
 /// The message that is being read.
 #[derive(Clone, Copy, Debug)]
 struct Current {
@@ -96,6 +102,44 @@ impl Consumer {
                 len
             })
             .sum()
+    }
+
+    /// Takes whole messages that lie in the ring, for as long as `sink` has room for them, and publishes that together, in
+    /// pieces. Returns whether nothing is left to read.
+    pub(crate) fn take_messages(&mut self, sink: &mut impl MessageSink) -> Result<bool, Corrupt> {
+        self.refresh()?;
+        let mut published = self.head;
+        let is_empty = loop {
+            let current = match self.current {
+                Some(current) => current,
+                None if self.head == self.tail => break Ok(true),
+                None => match self.header_at(self.head) {
+                    Ok(record) => *self.current.insert(Current { record, taken: 0 }),
+                    Err(corrupt) => break Err(corrupt),
+                },
+            };
+            let Current { record, taken } = current;
+            let lies_here = taken == 0 && !record.attached;
+            let Some(place) = lies_here.then(|| sink.place(record.len)).flatten() else { break Ok(false) };
+            self.copy_out(self.head + HEADER_LEN, place);
+            self.current = None;
+            self.payload += record.len;
+            self.head += record.ring_len();
+            if self.head - published >= PIECE_LEN as u64 {
+                self.publish_messages();
+                published = self.head;
+            }
+        };
+        if self.head > published {
+            self.publish_messages();
+        }
+        is_empty
+    }
+
+    /// Publishes that all messages before the head were taken.
+    fn publish_messages(&mut self) {
+        self.memory.store(Word::Payload(self.lane.direction), self.payload, Ordering::Relaxed);
+        self.publish(self.head);
     }
 
     /// Counts bytes of an attached message as taken: they were read from its own memory object.

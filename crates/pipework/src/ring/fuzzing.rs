@@ -1,7 +1,7 @@
 //! One honest end of a ring, while bytes from outside decide what the words of the other end and the payload say.
 
 use super::{
-    Consumer, Direction, Front, Geometry, Memory, Producer,
+    Consumer, Direction, Front, Geometry, Memory, MessageSink, Producer,
     layout::Word,
     record::{HEADER_LEN, Record},
     sync::Ordering,
@@ -41,6 +41,22 @@ fn memory(messages: bool) -> (Arc<Memory>, Geometry) {
     (Arc::new(Memory::heap(geometry.len())), geometry)
 }
 
+/// Takes messages as long as there is room for them.
+struct Sink {
+    buf: Vec<u8>,
+    begin: usize,
+}
+
+impl MessageSink for Sink {
+    fn place(&mut self, len: u64) -> Option<&mut [u8]> {
+        let begin = self.begin;
+        let end = begin.checked_add(usize::try_from(len).ok()?)?;
+        let place = self.buf.get_mut(begin..end)?;
+        self.begin = end;
+        Some(place)
+    }
+}
+
 /// A writer that lies: its reader never reads outside the ring, and never gets more than it asked for.
 ///
 /// # Panics
@@ -53,7 +69,7 @@ pub fn hostile_writer(bytes: &[u8]) {
     };
     let Some(lane) = geometry.lane(Direction::Inbound) else { return };
     while !input.0.is_empty() {
-        match input.byte() % 6 {
+        match input.byte() % 7 {
             0 => memory.store(Word::Tail(Direction::Inbound), input.number(), Ordering::Release),
             1 => {
                 let at = lane.place(input.number());
@@ -79,7 +95,12 @@ pub fn hostile_writer(bytes: &[u8]) {
                     assert!(taken <= buf.len());
                 }
             }
-            4 => {
+            4 if lane.messages => {
+                let mut sink = Sink { buf: vec![0; input.len()], begin: 0 };
+                let outcome = consumer.take_messages(&mut sink);
+                assert!(outcome != Ok(true) || consumer.front().is_ok(), "empty, and a message that is none");
+            }
+            5 => {
                 if let Ok(available) = consumer.available() {
                     assert!(lane.messages || available <= lane.capacity);
                 }
@@ -105,7 +126,7 @@ pub fn hostile_reader(bytes: &[u8]) {
     };
     let Some(lane) = geometry.lane(Direction::Inbound) else { return };
     while !input.0.is_empty() {
-        match input.byte() % 5 {
+        match input.byte() % 6 {
             0 => memory.store(Word::Head(Direction::Inbound), input.number(), Ordering::Release),
             1 => memory.store(Word::Payload(Direction::Inbound), input.number(), Ordering::Release),
             2 => {
@@ -125,7 +146,14 @@ pub fn hostile_reader(bytes: &[u8]) {
                     assert!(written <= payload.len().max(1));
                 }
             }
-            3 => {
+            3 if lane.messages => {
+                let payload = vec![1; input.len()];
+                let messages: Vec<_> = payload.chunks(1 + input.len()).map(IoSlice::new).collect();
+                if let Ok(written) = producer.write_messages(&messages) {
+                    assert!(written <= messages.len());
+                }
+            }
+            4 => {
                 let answers = [producer.is_settled(), producer.is_writable(), producer.is_drained()];
                 let is_drained = answers[2] == Ok(true);
                 assert!(!is_drained || answers[1] != Ok(false), "drained, and no room");

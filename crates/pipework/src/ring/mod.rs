@@ -25,7 +25,7 @@ mod wait_words;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use consumer::{Consumer, Front};
+pub(crate) use consumer::{Consumer, Front, MessageSink};
 pub(crate) use layout::{Direction, Geometry, PIECE_LEN, Side};
 pub(crate) use memory::{Mapping, Memory};
 pub(crate) use producer::Producer;

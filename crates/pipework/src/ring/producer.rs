@@ -2,7 +2,7 @@
 
 use super::{
     Corrupt, Direction, Geometry, Memory,
-    layout::{Lane, Word},
+    layout::{Lane, PIECE_LEN, Word},
     record::{HEADER_LEN, Record},
     sync::Ordering,
 };
@@ -76,6 +76,43 @@ impl Producer {
         }
         self.publish_record(Record { len, attached: false });
         Ok(true)
+    }
+
+    /// Publishes messages from the first one on, for as long as there is room and they lie in the ring; returns how many.
+    ///
+    /// Each needs the same room as if it were written alone, after those before it. They are published together, in pieces.
+    pub(crate) fn write_messages(&mut self, messages: &[IoSlice<'_>]) -> Result<usize, Corrupt> {
+        let (mut count, mut published) = (0, self.tail);
+        for message in messages {
+            let len = message.len() as u64;
+            let record = Record { len, attached: false };
+            if !self.fits(record) {
+                // The reader's claims are compared with what it was shown.
+                if self.tail > published {
+                    self.publish(self.tail);
+                    published = self.tail;
+                }
+                match self.refresh() {
+                    Err(corrupt) if count == 0 => return Err(corrupt),
+                    Ok(()) if self.fits(record) => {}
+                    // The next call reports it.
+                    _ => return Ok(count),
+                }
+            }
+            self.copy_in(self.tail + HEADER_LEN, message);
+            self.copy_in(self.tail, &record.encode());
+            self.payload += len;
+            self.tail += record.ring_len();
+            count += 1;
+            if self.tail - published >= PIECE_LEN as u64 {
+                self.publish(self.tail);
+                published = self.tail;
+            }
+        }
+        if self.tail > published {
+            self.publish(self.tail);
+        }
+        Ok(count)
     }
 
     /// Whether a message of `len` bytes could be published now.

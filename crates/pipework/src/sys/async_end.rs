@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     error::{PipeErrorKind, fail},
-    message::{MessageRead, Peek},
+    message::{MessageBatch, MessageRead, Peek},
     options::{PipeInfo, PipeMode},
 };
 use ::tokio::io::{Interest, Ready};
@@ -109,11 +109,26 @@ impl AsyncEnd {
 
     pub(crate) fn try_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         let written = self.end.current()?.try_write(bufs);
-        let has_no_room = written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
-        let wanted = if has_no_room { bufs.iter().map(|buf| buf.len()).sum() } else { 1 };
-        // A hint for the same task: nothing else depends on its order.
-        self.wanted.store(wanted, Ordering::Relaxed);
+        self.note_wanted(&written, bufs.iter().map(|buf| buf.len()).sum());
         written
+    }
+
+    pub(crate) fn try_read_messages(&self, batch: &mut MessageBatch) -> io::Result<usize> {
+        batch.clear();
+        self.end.current()?.try_read_messages(batch)
+    }
+
+    pub(crate) fn try_write_messages(&self, messages: &[IoSlice<'_>]) -> io::Result<usize> {
+        let written = self.end.current()?.try_write_messages(messages);
+        self.note_wanted(&written, messages.first().map_or(0, |first| first.len()));
+        written
+    }
+
+    /// Remembers how much room a write of `len` bytes has not found.
+    fn note_wanted(&self, written: &io::Result<usize>, len: usize) {
+        let has_no_room = written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        // A hint for the same task: nothing else depends on its order.
+        self.wanted.store(if has_no_room { len } else { 1 }, Ordering::Relaxed);
     }
 
     // ---------------------------------------------------------------- polling
@@ -194,6 +209,17 @@ impl AsyncEnd {
 
     pub(crate) async fn write_message(&self, message: &[u8]) -> io::Result<()> {
         self.end.current()?.write_message_async(message).await
+    }
+
+    pub(crate) async fn read_messages(&self, batch: &mut MessageBatch) -> io::Result<usize> {
+        batch.clear();
+        let (end, mut wait) = (self.end.current()?, TaskWait::default());
+        poll_fn(|cx| end.poll_messages(cx, &mut wait, batch)).await
+    }
+
+    pub(crate) async fn write_messages(&self, messages: &[IoSlice<'_>]) -> io::Result<usize> {
+        let (end, mut wait) = (self.end.current()?, TaskWait::default());
+        poll_fn(|cx| end.poll_write_messages(cx, &mut wait, messages)).await
     }
 
     pub(crate) async fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {

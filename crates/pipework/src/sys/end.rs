@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     error::PipeErrorKind,
-    message::{MessageRead, Peek},
+    message::{MessageBatch, MessageRead, Peek},
     options::{PipeInfo, PipeMode},
 };
 use std::{
@@ -55,6 +55,24 @@ pub(crate) trait PipeEnd: Debug + Send + Sync {
     }
     /// Writes one message, all of it or nothing.
     fn write_message(&self, _message: &[u8]) -> io::Result<()> {
+        Err(no_messages("write"))
+    }
+    /// Reads at least one whole message, and those that are there, as many as the batch takes; 0 is the end.
+    fn read_messages(&self, _batch: &mut MessageBatch) -> io::Result<usize> {
+        Err(no_messages("read"))
+    }
+    /// Writes messages up to the limit; says how many, and fails only if that is none.
+    fn write_messages(&self, _messages: &[IoSlice<'_>]) -> io::Result<usize> {
+        Err(no_messages("write"))
+    }
+    /// Reads the messages that are there, else `WouldBlock`.
+    #[cfg(any(unix, feature = "tokio"))]
+    fn try_read_messages(&self, _batch: &mut MessageBatch) -> io::Result<usize> {
+        Err(no_messages("read"))
+    }
+    /// Writes the messages that fit, else `WouldBlock`.
+    #[cfg(any(unix, feature = "tokio"))]
+    fn try_write_messages(&self, _messages: &[IoSlice<'_>]) -> io::Result<usize> {
         Err(no_messages("write"))
     }
     /// Writes a message and reads the reply.
@@ -145,6 +163,26 @@ pub(crate) trait PipeEnd: Debug + Send + Sync {
     ) -> Poll<io::Result<MessageRead>> {
         Poll::Ready(Err(no_messages("read")))
     }
+    /// Polls for [`read_messages`](Self::read_messages).
+    #[cfg(feature = "tokio")]
+    fn poll_messages(
+        &self,
+        _cx: &mut Context<'_>,
+        _wait: &mut TaskWait,
+        _batch: &mut MessageBatch,
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(no_messages("read")))
+    }
+    /// Polls for a write of the messages that fit, at least one.
+    #[cfg(feature = "tokio")]
+    fn poll_write_messages(
+        &self,
+        _cx: &mut Context<'_>,
+        _wait: &mut TaskWait,
+        _messages: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(no_messages("write")))
+    }
     /// [`write_message`](Self::write_message) for a task.
     #[cfg(feature = "tokio")]
     fn write_message_async<'a>(&'a self, _message: &'a [u8]) -> Work<'a, ()> {
@@ -206,6 +244,15 @@ impl End {
 
     pub(crate) fn write_message(&self, message: &[u8]) -> io::Result<()> {
         self.current()?.write_message(message)
+    }
+
+    pub(crate) fn read_messages(&self, batch: &mut MessageBatch) -> io::Result<usize> {
+        batch.clear();
+        self.current()?.read_messages(batch)
+    }
+
+    pub(crate) fn write_messages(&self, messages: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.current()?.write_messages(messages)
     }
 
     pub(crate) fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
@@ -297,6 +344,30 @@ impl Instance {
         let peeked = self.connection_now().and_then(|connection| PipeEnd::peek(&*connection, &mut []));
         peeked.is_ok_and(|peek| peek.available > 0)
     }
+}
+
+/// Fills a batch with what `next` returns, which gets the most bytes that a message may have. An error after some messages
+/// only ends the batch.
+#[cfg(any(windows, feature = "remote"))]
+pub(super) fn fill_batch(
+    batch: &mut MessageBatch,
+    mut next: impl FnMut(&MessageBatch, usize) -> io::Result<Option<Vec<u8>>>,
+) -> io::Result<usize> {
+    batch.clear();
+    while let Some(len_max) = batch.len_left() {
+        let message = match next(batch, len_max) {
+            Ok(Some(message)) => message,
+            Ok(None) => break,
+            Err(error) if batch.is_empty() => return Err(error),
+            Err(_) => break,
+        };
+        match batch.place(message.len()) {
+            Ok(Some(place)) => place.copy_from_slice(&message),
+            // It was in memory a moment ago, and is lost now.
+            _ => return Err(io::ErrorKind::OutOfMemory.into()),
+        }
+    }
+    Ok(batch.len())
 }
 
 fn is_without_client(error: &io::Error) -> bool {

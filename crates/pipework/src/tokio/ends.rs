@@ -1,7 +1,7 @@
 //! The two connected ends.
 
 use crate::{
-    message::{MessageRead, Peek},
+    message::{MessageBatch, MessageRead, Peek},
     options::{PipeInfo, PipeMode},
     peer::Peer,
     sys::asynchronous::AsyncEnd,
@@ -188,6 +188,22 @@ macro_rules! ends {
                 self.end.try_write(bufs)
             }
 
+            /// Reads the messages that are there, as many as `batch` takes, without waiting. 0 is the end of the pipe.
+            ///
+            /// # Errors
+            /// `WouldBlock` if no message is there. Else those of [`read_messages`](Self::read_messages).
+            pub fn try_read_messages(&self, batch: &mut MessageBatch) -> io::Result<usize> {
+                self.end.try_read_messages(batch)
+            }
+
+            /// Writes messages from the first one on, as many as fit, without waiting, and returns how many it has written.
+            ///
+            /// # Errors
+            /// `WouldBlock` if the first message does not fit. Else those of [`write_messages`](Self::write_messages).
+            pub fn try_write_messages(&self, messages: &[IoSlice<'_>]) -> io::Result<usize> {
+                self.end.try_write_messages(messages)
+            }
+
             /// Reads one whole message of at most `len_max` bytes. `None` is the end of the pipe.
             ///
             /// # Cancel safety
@@ -232,6 +248,62 @@ macro_rules! ends {
             #[doc(alias = "WriteFile")]
             pub async fn write_message(&self, message: &[u8]) -> io::Result<()> {
                 self.end.write_message(message).await
+            }
+
+            /// Reads at least one whole message, and all others that are there already, up to the limits of `batch`. Returns how
+            /// many; 0 is the end of the pipe, or a batch that takes no message ([rule M6](crate::rules#m6)).
+            ///
+            /// [`PipeStream::read_messages`](crate::PipeStream::read_messages) describes it further.
+            ///
+            /// # Cancel safety
+            /// Cancel safe: if the future is dropped, no message was taken, and the batch is empty.
+            ///
+            /// # Errors
+            /// - `MoreData`: the first message has more bytes than the batch may have. It stays unread.
+            /// - `BadPipe`: this end reads bytes. The text says what to call.
+            /// - The [errors](crate::PipeStream#errors) of reads.
+            pub async fn read_messages(&self, batch: &mut MessageBatch) -> io::Result<usize> {
+                self.end.read_messages(batch).await
+            }
+
+            /// Writes each of `messages` as a message of its own, in their order. Waits until at least one fits, writes those
+            /// that fit, and returns how many it has written ([rule M6](crate::rules#m6)).
+            ///
+            /// The messages may be empty and of different sizes. As [`AsyncWrite`] does, this returns as soon as messages are
+            /// written. A message that is larger than the quota waits until everything before it was read.
+            ///
+            /// # Cancel safety
+            /// Cancel safe: if the future is dropped, no message was written.
+            ///
+            /// # Errors
+            /// Those of [`write_message`](Self::write_message), if no message was written. `Invalid` for the length of any
+            /// message is checked before anything is written.
+            ///
+            /// # Examples
+            /// ```
+            /// use pipework::{MessageBatch, PipeMode, PipeName, tokio::{ClientOptions, ServerOptions}};
+            /// use std::io::IoSlice;
+            /// # #[tokio::main(flavor = "current_thread")]
+            /// # async fn main() -> std::io::Result<()> {
+            /// let name = PipeName::unique("batches")?;
+            /// let server = ServerOptions::new().pipe_mode(PipeMode::Message).create(&name)?;
+            /// let client = ClientOptions::new().open(&name)?;
+            /// server.connect().await?;
+            /// let messages = [b"one".as_slice(), b"", b"three"].map(IoSlice::new);
+            /// let mut rest = &messages[..];
+            /// while !rest.is_empty() {
+            ///     rest = &rest[client.write_messages(rest).await?..];
+            /// }
+            /// let mut batch = MessageBatch::new(64, 65_536);
+            /// let mut count = 0;
+            /// while count < messages.len() {
+            ///     count += server.read_messages(&mut batch).await?;
+            /// }
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub async fn write_messages(&self, messages: &[IoSlice<'_>]) -> io::Result<usize> {
+                self.end.write_messages(messages).await
             }
 
             /// Writes a message and reads the reply, of at most `len_max` bytes ([rule M5](crate::rules#m5)). Corresponds to

@@ -5,7 +5,7 @@ use crate::{
     harness::Case,
     wire::{ATTACHED, INLINE, Linked, PAYLOAD, SEALS, Victim, expect, is_typed, memory, record, send, word},
 };
-use pipework::{MessageRead, PipeErrorKind, PipeMode, PipeStream};
+use pipework::{MessageBatch, MessageRead, PipeErrorKind, PipeMode, PipeStream};
 use rustix::fs::SealFlags;
 use std::{
     io::Read,
@@ -30,10 +30,11 @@ const CAPACITY: u64 = 16384;
 type Call = fn(&mut PipeStream) -> std::io::Result<()>;
 
 /// The calls that look at a message.
-const CALLS: [(&str, Call); 5] = [
+const CALLS: [(&str, Call); 6] = [
     ("read", |end| end.read(&mut [0; 64]).map(drop)),
     ("read_message", |end| end.read_message(1 << 20).map(drop)),
     ("read_message_into", |end| end.read_message_into(&mut [0; 64]).map(drop)),
+    ("read_messages", |end| end.read_messages(&mut MessageBatch::new(9, 1 << 20)).map(drop)),
     ("peek", |end| end.peek(&mut [0; 64]).map(drop)),
     ("transact", |end| end.transact(b"request", 1 << 20).map(drop)),
 ];

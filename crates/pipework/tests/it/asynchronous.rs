@@ -10,7 +10,7 @@ use std::{
 };
 
 use pipework::{
-    MessageRead, NamedPipe, Peek, Peer, PipeErrorKind,
+    MessageBatch, MessageRead, NamedPipe, Peek, Peer, PipeErrorKind,
     tokio::{
         ClientOptions, Listener as TokioListener, NamedPipeClient, NamedPipeServer, PipeEnd, PipeInfo,
         PipeMode, ServerOptions,
@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::surface::{
     Blocking, Direction, End, Fault, Info, Instance, Listener, OpenSpec, Outcome, Peeked, PeerView, Spec,
-    Surface, Tries,
+    Surface, Tries, messages_of, slices_of,
 };
 
 /// What serves, and what opens.
@@ -68,6 +68,8 @@ const DEFAULT_TIMEOUT: Exempt =
 /// On Windows only.
 const LARGER_WRITE: Exempt = ("b2_a_larger_write_waits_until_the_rest_fits", AHEAD);
 const TIMED_MESSAGE: Exempt = ("t1_writing_a_message_times_out_with_nothing_written", AHEAD);
+const TIMED_BATCH: Exempt = ("m6_writing_a_batch_times_out_with_exactly_what_was_written", AHEAD);
+const ENDED_BATCH: Exempt = ("m6_a_batch_that_meets_the_end_returns_what_went_before", AHEAD);
 const AHEAD: &str =
     "not async on Windows: one write beyond the room is started, and a timeout does not take it back";
 
@@ -181,11 +183,17 @@ impl Surface for Tokio {
     fn exempt(&self) -> &'static [(&'static str, &'static str)] {
         if cfg!(windows) {
             return match (self.server, self.client) {
-                (Side::Tasks, Side::Tasks) => {
-                    &[DISCONNECTED_READ, ZERO_TIMEOUT, DEFAULT_TIMEOUT, LARGER_WRITE, TIMED_MESSAGE]
-                }
+                (Side::Tasks, Side::Tasks) => &[
+                    DISCONNECTED_READ,
+                    ZERO_TIMEOUT,
+                    DEFAULT_TIMEOUT,
+                    LARGER_WRITE,
+                    TIMED_MESSAGE,
+                    TIMED_BATCH,
+                    ENDED_BATCH,
+                ],
                 (Side::Tasks, Side::Threads) => &[DISCONNECTED_READ, DEFAULT_TIMEOUT],
-                (Side::Threads, _) => &[ZERO_TIMEOUT, LARGER_WRITE, TIMED_MESSAGE],
+                (Side::Threads, _) => &[ZERO_TIMEOUT, LARGER_WRITE, TIMED_MESSAGE, TIMED_BATCH, ENDED_BATCH],
             };
         }
         match (self.server, self.client) {
@@ -258,6 +266,10 @@ trait Pipe: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static {
     fn read_message(&self, len_max: usize) -> impl Future<Output = io::Result<Option<Vec<u8>>>> + Send;
     fn read_message_into(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<MessageRead>> + Send;
     fn write_message(&self, message: &[u8]) -> impl Future<Output = io::Result<()>> + Send;
+    fn read_messages(&self, batch: &mut MessageBatch) -> impl Future<Output = io::Result<usize>> + Send;
+    fn write_messages(&self, messages: &[IoSlice<'_>]) -> impl Future<Output = io::Result<usize>> + Send;
+    fn try_read_messages(&self, batch: &mut MessageBatch) -> io::Result<usize>;
+    fn try_write_messages(&self, messages: &[IoSlice<'_>]) -> io::Result<usize>;
     fn transact(&self, request: &[u8], len_max: usize) -> impl Future<Output = io::Result<Vec<u8>>> + Send;
     fn drain(&self) -> impl Future<Output = io::Result<()>> + Send;
     fn peek(&self, buf: &mut [u8]) -> io::Result<Peek>;
@@ -295,6 +307,22 @@ macro_rules! pipes {
 
             async fn write_message(&self, message: &[u8]) -> io::Result<()> {
                 $end::write_message(self, message).await
+            }
+
+            async fn read_messages(&self, batch: &mut MessageBatch) -> io::Result<usize> {
+                $end::read_messages(self, batch).await
+            }
+
+            async fn write_messages(&self, messages: &[IoSlice<'_>]) -> io::Result<usize> {
+                $end::write_messages(self, messages).await
+            }
+
+            fn try_read_messages(&self, batch: &mut MessageBatch) -> io::Result<usize> {
+                $end::try_read_messages(self, batch)
+            }
+
+            fn try_write_messages(&self, messages: &[IoSlice<'_>]) -> io::Result<usize> {
+                $end::try_write_messages(self, messages)
             }
 
             async fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
@@ -396,7 +424,7 @@ impl<P: Pipe> TokioEnd<P> {
     /// the reader.
     #[expect(clippy::await_holding_lock, reason = "the thread that holds it waits for this and nothing else")]
     async fn write_parts(&self, parts: &[&[u8]], written: &mut usize) -> io::Result<()> {
-        let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let slices = slices_of(parts);
         *written = poll_fn(|cx| self.poll_write(cx, &slices)).await?;
         let data = parts.concat();
         while *written < data.len() {
@@ -446,6 +474,29 @@ impl<P: Pipe> End for TokioEnd<P> {
 
     fn write_message(&self, message: &[u8]) -> Outcome<()> {
         self.run(self.write_limit(), self.pipe().write_message(message))
+    }
+
+    fn read_messages(&self, count_max: usize, len_max: usize) -> Outcome<Vec<Vec<u8>>> {
+        let mut batch = MessageBatch::new(count_max, len_max);
+        let count = self.run(self.read_limit(), self.pipe().read_messages(&mut batch))?;
+        Ok(messages_of(&batch, count))
+    }
+
+    /// An async write returns as soon as it has written some of them.
+    fn write_messages(&self, messages: &[&[u8]]) -> Outcome<usize> {
+        let (slices, mut written) = (slices_of(messages), 0);
+        let pipe = self.pipe();
+        let writing = async {
+            written = pipe.write_messages(&slices).await?;
+            while written < slices.len() {
+                written += pipe.write_messages(&slices[written..]).await?;
+            }
+            Ok(())
+        };
+        match self.run(self.write_limit(), writing) {
+            Err(fault) if written == 0 => Err(fault),
+            _ => Ok(written),
+        }
     }
 
     fn transact(&self, request: &[u8], len_max: usize) -> Outcome<Vec<u8>> {
@@ -502,6 +553,16 @@ impl<P: Pipe> Tries for TokioEnd<P> {
 
     fn try_write(&self, data: &[u8]) -> Outcome<usize> {
         Ok(self.pipe().try_write_vectored(&[IoSlice::new(data)])?)
+    }
+
+    fn try_read_messages(&self, count_max: usize, len_max: usize) -> Outcome<Vec<Vec<u8>>> {
+        let mut batch = MessageBatch::new(count_max, len_max);
+        let count = self.pipe().try_read_messages(&mut batch)?;
+        Ok(messages_of(&batch, count))
+    }
+
+    fn try_write_messages(&self, messages: &[&[u8]]) -> Outcome<usize> {
+        Ok(self.pipe().try_write_messages(&slices_of(messages))?)
     }
 
     fn await_ready(&self, direction: Direction, limit: Duration) -> Outcome<bool> {

@@ -256,6 +256,19 @@ impl End for Slot {
         self.call("write-message", |words| words.bytes(message)).map(drop)
     }
 
+    fn read_messages(&self, count_max: usize, len_max: usize) -> Outcome<Vec<Vec<u8>>> {
+        let reply = self.call("read-messages", |words| words.len(count_max).len(len_max))?;
+        let mut line = Line::new(&reply);
+        Ok((0..line.number::<usize>()).map(|_| line.bytes()).collect())
+    }
+
+    fn write_messages(&self, messages: &[&[u8]]) -> Outcome<usize> {
+        let all = |words: Words| {
+            messages.iter().fold(words.len(messages.len()), |words, message| words.bytes(message))
+        };
+        self.call("write-messages", all).map(|reply| Line::new(&reply).number())
+    }
+
     fn transact(&self, request: &[u8], len_max: usize) -> Outcome<Vec<u8>> {
         let reply = self.call("transact", |words| words.bytes(request).len(len_max))?;
         Ok(Line::new(&reply).bytes())
@@ -545,10 +558,20 @@ fn run_on_end(end: &dyn End, verb: &str, words: &mut Line<'_>) -> Outcome<Words>
     match verb {
         "read" => end.read_some(words.number()).map(|data| Words::new().bytes(&data)),
         "write" => end.write(&words.bytes()).map(|count| Words::new().len(count)),
-        "write-vectored" => {
+        "write-vectored" | "write-messages" => {
             let parts: Vec<Vec<u8>> = (0..words.number::<usize>()).map(|_| words.bytes()).collect();
             let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
-            end.write_vectored(&parts).map(|count| Words::new().len(count))
+            let written = if verb == "write-messages" {
+                end.write_messages(&parts)
+            } else {
+                end.write_vectored(&parts)
+            };
+            written.map(|count| Words::new().len(count))
+        }
+        "read-messages" => {
+            let (count_max, len_max) = (words.number(), words.number());
+            let batch = end.read_messages(count_max, len_max)?;
+            Ok(batch.iter().fold(Words::new().len(batch.len()), |words, message| words.bytes(message)))
         }
         "read-message" => {
             let message = end.read_message(words.number())?;

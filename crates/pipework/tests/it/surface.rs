@@ -9,8 +9,8 @@ use std::{
 };
 
 use pipework::{
-    Access, ClientOptions, MessageRead, NamedPipe, NamedPipeBuilder, Peer, PipeEnd, PipeErrorKind, PipeInfo,
-    PipeMode, PipeStream, ServerCheck,
+    Access, ClientOptions, MessageBatch, MessageRead, NamedPipe, NamedPipeBuilder, Peer, PipeEnd,
+    PipeErrorKind, PipeInfo, PipeMode, PipeStream, ServerCheck,
 };
 
 #[cfg(unix)]
@@ -406,6 +406,8 @@ pub(crate) enum Direction {
 pub(crate) trait Tries {
     fn try_read(&self, buf: &mut [u8]) -> Outcome<usize>;
     fn try_write(&self, data: &[u8]) -> Outcome<usize>;
+    fn try_read_messages(&self, count_max: usize, len_max: usize) -> Outcome<Vec<Vec<u8>>>;
+    fn try_write_messages(&self, messages: &[&[u8]]) -> Outcome<usize>;
     /// Waits until the end is ready, at most `limit`; returns whether it is.
     fn await_ready(&self, direction: Direction, limit: Duration) -> Outcome<bool>;
     /// Lets a moment pass, in which the surface does what it does beside its calls.
@@ -420,6 +422,9 @@ pub(crate) trait End: Send + Sync {
     fn read_message(&self, len_max: usize) -> Outcome<Option<Vec<u8>>>;
     fn read_message_into(&self, buf: &mut [u8]) -> Outcome<MessageRead>;
     fn write_message(&self, message: &[u8]) -> Outcome<()>;
+    /// One call with a new batch of these limits.
+    fn read_messages(&self, count_max: usize, len_max: usize) -> Outcome<Vec<Vec<u8>>>;
+    fn write_messages(&self, messages: &[&[u8]]) -> Outcome<usize>;
     fn transact(&self, request: &[u8], len_max: usize) -> Outcome<Vec<u8>>;
     fn peek(&self, len: usize) -> Outcome<Peeked>;
     fn drain(&self) -> Outcome<()>;
@@ -480,6 +485,16 @@ impl dyn End + '_ {
         data.truncate(count);
         Ok(data)
     }
+}
+
+/// The messages of a batch, of which the call reported so many.
+pub(crate) fn messages_of(batch: &MessageBatch, count: usize) -> Vec<Vec<u8>> {
+    assert_eq!(batch.len(), count);
+    batch.iter().map(<[u8]>::to_vec).collect()
+}
+
+pub(crate) fn slices_of<'a>(parts: &[&'a [u8]]) -> Vec<IoSlice<'a>> {
+    parts.iter().map(|part| IoSlice::new(part)).collect()
 }
 
 /// Every surface that the cases run on.
@@ -577,8 +592,7 @@ impl End for PipeStream {
 
     fn write_vectored(&self, parts: &[&[u8]]) -> Outcome<usize> {
         let mut stream = self;
-        let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
-        Ok(Write::write_vectored(&mut stream, &slices)?)
+        Ok(Write::write_vectored(&mut stream, &slices_of(parts))?)
     }
 
     fn read_message(&self, len_max: usize) -> Outcome<Option<Vec<u8>>> {
@@ -591,6 +605,16 @@ impl End for PipeStream {
 
     fn write_message(&self, message: &[u8]) -> Outcome<()> {
         Ok(PipeStream::write_message(self, message)?)
+    }
+
+    fn read_messages(&self, count_max: usize, len_max: usize) -> Outcome<Vec<Vec<u8>>> {
+        let mut batch = MessageBatch::new(count_max, len_max);
+        let count = PipeStream::read_messages(self, &mut batch)?;
+        Ok(messages_of(&batch, count))
+    }
+
+    fn write_messages(&self, messages: &[&[u8]]) -> Outcome<usize> {
+        Ok(PipeStream::write_messages(self, &slices_of(messages))?)
     }
 
     fn transact(&self, request: &[u8], len_max: usize) -> Outcome<Vec<u8>> {
@@ -648,6 +672,16 @@ impl Tries for PipeStream {
 
     fn try_write(&self, data: &[u8]) -> Outcome<usize> {
         Ok(PipeStreamExt::try_write(self, data)?)
+    }
+
+    fn try_read_messages(&self, count_max: usize, len_max: usize) -> Outcome<Vec<Vec<u8>>> {
+        let mut batch = MessageBatch::new(count_max, len_max);
+        let count = PipeStreamExt::try_read_messages(self, &mut batch)?;
+        Ok(messages_of(&batch, count))
+    }
+
+    fn try_write_messages(&self, messages: &[&[u8]]) -> Outcome<usize> {
+        Ok(PipeStreamExt::try_write_messages(self, &slices_of(messages))?)
     }
 
     fn await_ready(&self, direction: Direction, limit: Duration) -> Outcome<bool> {

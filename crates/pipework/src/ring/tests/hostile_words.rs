@@ -2,14 +2,48 @@
 #![expect(clippy::cast_possible_truncation, reason = "the numbers are small")]
 
 use super::super::{
-    CloseState, Consumer, Corrupt, Direction, Front, Geometry, Interest, Memory, Producer, Side, WaitKind,
-    WaitWords, Wake,
+    CloseState, Consumer, Corrupt, Direction, Front, Geometry, Interest, Memory, MessageSink, PIECE_LEN,
+    Producer, Side, WaitKind, WaitWords, Wake,
     layout::Word,
     record::{HEADER_LEN, MESSAGE_LEN_MAX, Record},
     sync::Ordering,
 };
 use proptest::prelude::*;
 use std::{collections::VecDeque, io::IoSlice, sync::Arc};
+
+/// Takes copies, as long as all of them fit.
+struct Messages {
+    taken: Vec<Vec<u8>>,
+    count_max: usize,
+    len_left: u64,
+}
+
+impl MessageSink for Messages {
+    fn place(&mut self, len: u64) -> Option<&mut [u8]> {
+        if self.taken.len() == self.count_max || len > self.len_left {
+            return None;
+        }
+        self.len_left -= len;
+        self.taken.push(vec![0; len as usize]);
+        self.taken.last_mut().map(Vec::as_mut_slice)
+    }
+}
+
+/// At most so many messages that have at most so many bytes together, and whether nothing is left.
+fn take_messages(
+    consumer: &mut Consumer,
+    count_max: usize,
+    len_max: u64,
+) -> (Vec<Vec<u8>>, Result<bool, Corrupt>) {
+    let mut sink = Messages { taken: Vec::new(), count_max, len_left: len_max };
+    let is_empty = consumer.take_messages(&mut sink);
+    (sink.taken, is_empty)
+}
+
+fn write_messages(producer: &mut Producer, messages: &[Vec<u8>]) -> usize {
+    let slices: Vec<IoSlice<'_>> = messages.iter().map(|message| IoSlice::new(message)).collect();
+    producer.write_messages(&slices).unwrap()
+}
 
 /// A ring, and what can be lied with.
 fn ring(messages: bool, quota: u32) -> (Arc<Memory>, Geometry, Producer, Consumer) {
@@ -131,6 +165,42 @@ proptest! {
         }
     }
 
+    /// Messages of a batch have the room that they would have alone, and arrive as they would.
+    #[test]
+    fn batches_are_their_messages_one_by_one(
+        quota in prop_oneof![Just(0), 1..6000_u32, Just(100_000)],
+        steps in prop::collection::vec(
+            (prop::collection::vec(prop_oneof![0..70_usize, 0..9000_usize], 1..40), 0..40_usize, 0..50_000_u64),
+            1..12,
+        ),
+    ) {
+        let (_, _, mut one_by_one, mut read_one_by_one) = ring(true, quota);
+        let (_, _, mut producer, mut consumer) = ring(true, quota);
+        for (lens, count_max, len_max) in steps {
+            let messages: Vec<Vec<u8>> = lens.iter().map(|len| (0..*len).map(|at| (at * 7 + len) as u8).collect()).collect();
+            let inline = |message: &Vec<u8>| one_by_one.is_inline(message.len() as u64);
+            let inline: Vec<Vec<u8>> = messages.iter().take_while(|message| inline(message)).cloned().collect();
+            let written = inline.iter().take_while(|message| write(&mut one_by_one, message)).count();
+            prop_assert_eq!(write_messages(&mut producer, &messages), written);
+            let (taken, is_empty) = take_messages(&mut consumer, count_max, len_max);
+            let mut len_left = len_max;
+            for message in &taken {
+                len_left -= message.len() as u64;
+                prop_assert_eq!(Some(message.clone()), read(&mut read_one_by_one));
+            }
+            let next = match read_one_by_one.front().unwrap() {
+                Front::Message { left, .. } => Some(left),
+                _ => None,
+            };
+            prop_assert_eq!(is_empty, Ok(next.is_none()));
+            prop_assert!(next.is_none_or(|next| taken.len() == count_max || next > len_left));
+            prop_assert_eq!(producer.is_settled(), one_by_one.is_settled());
+            prop_assert_eq!(producer.is_drained(), one_by_one.is_drained());
+            prop_assert_eq!(producer.take_published(), one_by_one.take_published());
+            prop_assert_eq!(consumer.take_published(), read_one_by_one.take_published());
+        }
+    }
+
     /// A message is taken in parts, looked at, and counted, always the same.
     #[test]
     fn parts_add_up(len in 1..3000_usize, parts in prop::collection::vec(1..700_usize, 1..20)) {
@@ -240,6 +310,57 @@ fn a_message_must_lie_within_what_was_published() {
     let (memory, _, _, mut consumer) = ring(true, 4096);
     memory.store(TAIL, 15, Ordering::Release);
     assert_eq!(consumer.front(), Err(Corrupt("a message header that ends beyond what was published")));
+}
+
+/// What was honest before a lie is taken, and published.
+#[test]
+fn a_batch_ends_before_a_lie() {
+    let (memory, geometry, mut producer, mut consumer) = ring(true, 4096);
+    assert_eq!(write_messages(&mut producer, &[b"one".to_vec(), b"two".to_vec()]), 2);
+    let at = geometry.lane(Direction::Inbound).unwrap().offset + 64;
+    memory.copy_in(at, &Record { len: 17, attached: false }.encode());
+    memory.store(TAIL, 64 + 32, Ordering::Release);
+    let lie = Corrupt("a message that ends beyond what was published");
+    assert_eq!(take_messages(&mut consumer, 9, 99), (vec![b"one".to_vec(), b"two".to_vec()], Err(lie)));
+    assert_eq!(memory.load(HEAD, Ordering::Relaxed), 64);
+    assert_eq!(memory.load(PAYLOAD, Ordering::Relaxed), 6);
+    assert_eq!(take_messages(&mut consumer, 9, 99), (vec![], Err(lie)));
+    memory.store(TAIL, 63, Ordering::Release);
+    assert!(take_messages(&mut consumer, 9, 99).1.is_err());
+}
+
+/// A reader that lies while a batch is written gets no more of it, and the next write reports it.
+#[test]
+fn a_batch_believes_no_false_reader() {
+    let (memory, _, mut producer, _) = ring(true, 4096);
+    let messages = [vec![1; 3000], vec![2; 1000], vec![3; 2000]];
+    // More than was published, and less than is written by the end of the batch.
+    memory.store(HEAD, 1, Ordering::Release);
+    memory.store(PAYLOAD, 5000, Ordering::Release);
+    assert_eq!(write_messages(&mut producer, &messages), 2);
+    let slices = messages.each_ref().map(|message| IoSlice::new(message));
+    assert!(producer.write_messages(&slices[2..]).is_err());
+}
+
+/// The other end copies a long batch while the rest of it comes.
+#[test]
+fn long_batches_are_published_in_pieces() {
+    /// Keeps how far the reader had published at each message.
+    struct Watching<'a>(&'a Memory, Vec<u8>, Vec<u64>);
+    impl MessageSink for Watching<'_> {
+        fn place(&mut self, len: u64) -> Option<&mut [u8]> {
+            self.2.push(self.0.load(HEAD, Ordering::Relaxed));
+            self.1.resize(len as usize, 0);
+            Some(&mut self.1)
+        }
+    }
+    let (memory, _, mut producer, mut consumer) = ring(true, 1 << 20);
+    let messages: Vec<Vec<u8>> = (0..200).map(|seed| vec![seed; 1000]).collect();
+    assert_eq!(write_messages(&mut producer, &messages), 200);
+    let mut watching = Watching(&memory, Vec::new(), Vec::new());
+    assert_eq!(consumer.take_messages(&mut watching), Ok(true));
+    watching.2.dedup();
+    assert_eq!(watching.2.len(), 1 + 200 * 1024 / PIECE_LEN);
 }
 
 #[test]

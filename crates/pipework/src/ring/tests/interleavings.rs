@@ -1,7 +1,7 @@
 //! Every interleaving of producer, consumer and waking, by loom.
 
 use super::super::{
-    Consumer, Direction, Front, Geometry, Interest, Memory, Producer, Side, WaitKind, WaitWords,
+    Consumer, Direction, Front, Geometry, Interest, Memory, MessageSink, Producer, Side, WaitKind, WaitWords,
 };
 use loom::{
     sync::{Arc as LoomArc, Condvar, Mutex},
@@ -79,6 +79,38 @@ fn a_message_is_seen_whole_or_not_at_all() {
             assert_eq!(&buf[..6], b"onetwo");
         }
         writer.join().unwrap();
+    });
+}
+
+/// Each message of a batch is seen whole or not at all, and in order; its place is used again after it was read.
+#[test]
+fn a_batch_is_seen_message_by_message() {
+    struct Sink(Vec<[u8; 2]>);
+    impl MessageSink for Sink {
+        fn place(&mut self, len: u64) -> Option<&mut [u8]> {
+            assert_eq!(len, 2);
+            self.0.push([0; 2]);
+            self.0.last_mut().map(<[u8; 2]>::as_mut_slice)
+        }
+    }
+    loom::model(|| {
+        let (_memory, mut producer, mut consumer) = ring(true, 4);
+        let writer = thread::spawn(move || {
+            let messages = [b"11", b"22", b"33"].map(|message| IoSlice::new(message));
+            let mut left = &messages[..];
+            while !left.is_empty() {
+                let written = producer.write_messages(left).unwrap();
+                left = &left[written..];
+                thread::yield_now();
+            }
+        });
+        let mut taken = Sink(Vec::new());
+        while taken.0.len() < 3 {
+            consumer.take_messages(&mut taken).unwrap();
+            thread::yield_now();
+        }
+        writer.join().unwrap();
+        assert_eq!(taken.0, [*b"11", *b"22", *b"33"]);
     });
 }
 

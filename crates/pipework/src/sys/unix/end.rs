@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     error::{PipeErrorKind, fail},
+    message::MessageBatch,
     options::{PipeEnd as Side, PipeInfo, PipeMode},
 };
 use std::{
@@ -54,6 +55,15 @@ impl End {
 
     pub(crate) fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
         self.current()?.try_write(&[IoSlice::new(buf)])
+    }
+
+    pub(crate) fn try_read_messages(&self, batch: &mut MessageBatch) -> io::Result<usize> {
+        batch.clear();
+        self.current()?.try_read_messages(batch)
+    }
+
+    pub(crate) fn try_write_messages(&self, messages: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.current()?.try_write_messages(messages)
     }
 
     pub(crate) fn read_ready_fd(&self) -> io::Result<BorrowedFd<'_>> {

@@ -8,7 +8,7 @@ use super::{
     peer::Peer,
 };
 use crate::{
-    message::{MessageRead, Peek},
+    message::{MessageBatch, MessageRead, Peek},
     options::{PipeInfo, PipeMode},
 };
 use std::io::{self, IoSlice, IoSliceMut};
@@ -41,6 +41,14 @@ impl PipeEnd for Connection {
 
     fn write_message(&self, message: &[u8]) -> io::Result<()> {
         Connection::write_message(self, message)
+    }
+
+    fn read_messages(&self, batch: &mut MessageBatch) -> io::Result<usize> {
+        Connection::read_messages(self, batch)
+    }
+
+    fn write_messages(&self, messages: &[IoSlice<'_>]) -> io::Result<usize> {
+        Connection::write_messages(self, messages)
     }
 
     fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
@@ -79,6 +87,16 @@ impl PipeEnd for Connection {
     #[cfg(feature = "tokio")]
     fn try_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         Connection::try_write_vectored(self, bufs)
+    }
+
+    #[cfg(feature = "tokio")]
+    fn try_read_messages(&self, batch: &mut MessageBatch) -> io::Result<usize> {
+        Connection::try_read_messages(self, batch)
+    }
+
+    #[cfg(feature = "tokio")]
+    fn try_write_messages(&self, messages: &[IoSlice<'_>]) -> io::Result<usize> {
+        Connection::try_write_messages(self, messages)
     }
 
     /// The read of length zero that watches for data would take an empty message away.
@@ -136,6 +154,26 @@ impl PipeEnd for Connection {
         buf: &mut [u8],
     ) -> Poll<io::Result<MessageRead>> {
         Connection::poll_read_message_into(self, cx, wait, buf)
+    }
+
+    #[cfg(feature = "tokio")]
+    fn poll_messages(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        batch: &mut MessageBatch,
+    ) -> Poll<io::Result<usize>> {
+        Connection::poll_read_messages(self, cx, wait, batch)
+    }
+
+    #[cfg(feature = "tokio")]
+    fn poll_write_messages(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        messages: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Connection::poll_write_messages(self, cx, wait, messages)
     }
 
     #[cfg(feature = "tokio")]

@@ -4,6 +4,7 @@
 use super::{
     super::{
         WaitLimit,
+        end::fill_batch,
         errors::{
             broken, more_data, no_messages, of_transaction, out_of_memory, reads_bytes,
             unread_before_transaction,
@@ -16,7 +17,7 @@ use super::{
 };
 #[cfg(feature = "tokio")]
 use crate::error::PipeErrorKind;
-use crate::message::{MessageRead, Peek};
+use crate::message::{MessageBatch, MessageRead, Peek};
 use std::io;
 use windows_sys::Win32::Foundation::{ERROR_BROKEN_PIPE, ERROR_MORE_DATA};
 
@@ -73,6 +74,38 @@ impl Connection {
             return Ok(Some(Vec::new()));
         }
         self.read_whole(&lock, &limit, len_max)
+    }
+
+    /// Reads at least one whole message, and others that are there; 0 is the end.
+    pub(crate) fn read_messages(&self, batch: &mut MessageBatch) -> io::Result<usize> {
+        self.check_reads_messages()?;
+        let limit = self.read_limit();
+        let lock = self.reading.lock(&limit)?;
+        self.fill_batch(batch, |len_max| {
+            if self.take_watched_empty() {
+                return Ok(Some(Vec::new()));
+            }
+            self.read_whole(&lock, &limit, len_max)
+        })
+    }
+
+    /// Fills a batch with what `next` reads, and after the first message only with what is seen to be there.
+    pub(super) fn fill_batch(
+        &self,
+        batch: &mut MessageBatch,
+        mut next: impl FnMut(usize) -> io::Result<Option<Vec<u8>>>,
+    ) -> io::Result<usize> {
+        if batch.takes_nothing() {
+            return self.check_usable().map(|()| 0);
+        }
+        fill_batch(batch, |batch, len_max| {
+            // Nothing shows an empty message, so a read of the next one could wait.
+            let is_due = batch.is_empty() || {
+                let seen = self.pipe.within(self.generation, || self.pipe.peek(&mut []))?;
+                seen.available > 0 || seen.left > 0
+            };
+            if is_due { next(len_max) } else { Ok(None) }
+        })
     }
 
     /// Writes a message and reads the reply.

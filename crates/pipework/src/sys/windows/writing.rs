@@ -58,6 +58,29 @@ impl Connection {
         }
     }
 
+    /// Writes messages one after the other, and says how many; an error after the first only ends that.
+    pub(crate) fn write_messages(&self, messages: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.check_may_write_messages(messages)?;
+        let limit = self.write_limit();
+        let lock = self.writing.lock(&limit)?;
+        for (count, message) in messages.iter().enumerate() {
+            let Finished { len, outcome } = self.write_once(&lock, message, &limit);
+            match outcome {
+                Err(error) if len < message.len() || message.is_empty() => {
+                    return if count > 0 { Ok(count) } else { Err(error) };
+                }
+                _ => {}
+            }
+        }
+        Ok(messages.len())
+    }
+
+    pub(super) fn check_may_write_messages(&self, messages: &[IoSlice<'_>]) -> io::Result<()> {
+        self.check_may_write_message(0)?;
+        self.check_usable()?;
+        messages.iter().try_for_each(|message| self.check_may_write_message(message.len()))
+    }
+
     pub(super) fn check_may_write_message(&self, len: usize) -> io::Result<()> {
         self.pipe.check_may_write()?;
         if !self.messages {

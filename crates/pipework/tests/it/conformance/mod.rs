@@ -6,6 +6,7 @@
 mod access;
 mod anonymous;
 mod bad_input;
+mod batches;
 mod bytes;
 mod cancelling;
 mod connecting;
@@ -87,6 +88,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(connecting::cases());
     cases.extend(bytes::cases());
     cases.extend(messages::cases());
+    cases.extend(batches::cases());
     cases.extend(flush::cases());
     cases.extend(timeouts::cases());
     cases.extend(cancelling::cases());

@@ -49,6 +49,8 @@ enum Kind {
 const QUOTA: u32 = 1000;
 /// What the end writes.
 const MINE: &[u8] = b"mine";
+/// The messages that the end writes in one call.
+const BATCH: [&[u8]; 2] = [MINE, b""];
 /// What is read of the peer at most.
 const LEN_MAX: usize = 20_000;
 
@@ -149,6 +151,9 @@ enum Operation {
     Write,
     WriteNothing,
     WriteMessage,
+    ReadMessages,
+    /// Of two.
+    WriteMessages,
     Transact,
     Drain,
     /// After a write that the peer has not read.
@@ -161,7 +166,7 @@ enum Operation {
     Writable,
 }
 
-const OPERATIONS: [Operation; 14] = [
+const OPERATIONS: [Operation; 16] = [
     Operation::Read,
     Operation::ReadNothing,
     Operation::ReadMessage,
@@ -170,6 +175,8 @@ const OPERATIONS: [Operation; 14] = [
     Operation::Write,
     Operation::WriteNothing,
     Operation::WriteMessage,
+    Operation::ReadMessages,
+    Operation::WriteMessages,
     Operation::Transact,
     Operation::Drain,
     Operation::DrainUnread,
@@ -312,6 +319,14 @@ impl From<usize> for Seen {
 impl From<()> for Seen {
     fn from((): ()) -> Seen {
         Seen::Done
+    }
+}
+
+/// What a read of several messages came to: the bytes of all of them.
+fn seen_batch(outcome: Outcome<Vec<Vec<u8>>>) -> Seen {
+    match outcome {
+        Ok(messages) if messages.is_empty() => Seen::End,
+        outcome => outcome.map(|messages| messages.concat().len()).into(),
     }
 }
 
@@ -467,6 +482,8 @@ fn run(column: &Column, subject: &Subject, operation: Operation, limit: Duration
         Operation::Write => end.write(MINE).into(),
         Operation::WriteNothing => end.write(b"").into(),
         Operation::WriteMessage => end.write_message(MINE).into(),
+        Operation::ReadMessages => seen_batch(end.read_messages(9, LEN_MAX)),
+        Operation::WriteMessages => end.write_messages(&BATCH).into(),
         Operation::Transact => end.transact(MINE, LEN_MAX).map(|reply| reply.len()).into(),
         Operation::Drain | Operation::DrainUnread => end.drain().into(),
         Operation::Flush => match subject {
@@ -480,16 +497,20 @@ fn run(column: &Column, subject: &Subject, operation: Operation, limit: Duration
 fn run_tries(column: &Column, end: &dyn End, operation: Operation, limit: Duration) -> Seen {
     let Some(tries) = end.tries() else { return Seen::Absent };
     let attempt = || match operation {
-        Operation::Read => Some((Direction::Reading, tries.try_read(&mut vec![0; LEN_MAX]))),
-        Operation::ReadNothing => Some((Direction::Reading, tries.try_read(&mut []))),
-        Operation::Write => Some((Direction::Writing, tries.try_write(MINE))),
-        Operation::WriteNothing => Some((Direction::Writing, tries.try_write(b""))),
+        Operation::Read => Some((Direction::Reading, tries.try_read(&mut vec![0; LEN_MAX]).into())),
+        Operation::ReadNothing => Some((Direction::Reading, tries.try_read(&mut []).into())),
+        Operation::Write => Some((Direction::Writing, tries.try_write(MINE).into())),
+        Operation::WriteNothing => Some((Direction::Writing, tries.try_write(b"").into())),
+        Operation::ReadMessages => {
+            Some((Direction::Reading, seen_batch(tries.try_read_messages(9, LEN_MAX))))
+        }
+        Operation::WriteMessages => Some((Direction::Writing, tries.try_write_messages(&BATCH).into())),
         _ => None,
     };
     let deadline = Instant::now() + limit;
     loop {
-        let Some((direction, outcome)) = attempt() else { return Seen::Absent };
-        match Seen::from(outcome) {
+        let Some((direction, seen)) = attempt() else { return Seen::Absent };
+        match seen {
             Seen::Waits => {}
             seen => return seen,
         }
@@ -500,7 +521,7 @@ fn run_tries(column: &Column, end: &dyn End, operation: Operation, limit: Durati
             }
             tries.pass();
         } else if !tries.await_ready(direction, left).unwrap() {
-            let late = attempt().map(|(_, outcome)| Seen::from(outcome));
+            let late = attempt().map(|(_, seen)| seen);
             return if late == Some(Seen::Waits) { Seen::Waits } else { Seen::Missed };
         }
     }

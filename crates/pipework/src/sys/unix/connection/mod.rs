@@ -2,6 +2,7 @@
 //!
 //! The socket is doorbell, proof of life and channel for descriptors; the payload goes through the rings.
 
+mod batch;
 mod doorbell;
 mod event_loop;
 pub(super) mod fd_passing;

@@ -13,7 +13,7 @@ use super::{task::TaskWait, write::ignore_unless_over};
 #[cfg(feature = "tokio")]
 use crate::sys::end::Work;
 use crate::{
-    message::{MessageRead, Peek},
+    message::{MessageBatch, MessageRead, Peek},
     options::{PipeInfo, PipeMode},
     sys::{
         end::PipeEnd,
@@ -65,6 +65,18 @@ impl PipeEnd for Connection {
         let parts = [IoSlice::new(message)];
         self.check_write_message(&parts)?;
         self.block_to_write(&parts).map(drop)
+    }
+
+    fn read_messages(&self, batch: &mut MessageBatch) -> io::Result<usize> {
+        if !self.check_read_messages(batch)? {
+            return Ok(0);
+        }
+        self.block_to_read(|| self.attempt_read_messages(batch))
+    }
+
+    fn write_messages(&self, messages: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.check_write_messages(messages)?;
+        self.block_to_write_messages(messages)
     }
 
     fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
@@ -139,6 +151,18 @@ impl PipeEnd for Connection {
         self.try_now(Operation::Write, || self.attempt_write(bufs, Progress::ONCE)).map(|done| done.len)
     }
 
+    fn try_read_messages(&self, batch: &mut MessageBatch) -> io::Result<usize> {
+        if !self.check_read_messages(batch)? {
+            return Ok(0);
+        }
+        self.try_now(Operation::Read, || self.attempt_read_messages(batch))
+    }
+
+    fn try_write_messages(&self, messages: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.check_write_messages(messages)?;
+        self.try_now(Operation::Write, || self.attempt_write_messages(messages)).map(|done| done.len)
+    }
+
     fn read_ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
         self.readiness().read_fd(self.as_fd())
     }
@@ -207,6 +231,31 @@ impl PipeEnd for Connection {
     ) -> Poll<io::Result<MessageRead>> {
         self.check_read_message()?;
         self.poll_locked(cx, wait, Operation::Read, || self.attempt_message(buf))
+    }
+
+    #[cfg(feature = "tokio")]
+    fn poll_messages(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        batch: &mut MessageBatch,
+    ) -> Poll<io::Result<usize>> {
+        if !self.check_read_messages(batch)? {
+            return Poll::Ready(Ok(0));
+        }
+        self.poll_locked(cx, wait, Operation::Read, || self.attempt_read_messages(batch))
+    }
+
+    #[cfg(feature = "tokio")]
+    fn poll_write_messages(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        messages: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.check_write_messages(messages)?;
+        let written = self.poll_locked(cx, wait, Operation::Write, || self.attempt_write_messages(messages));
+        written.map_ok(|published| published.len)
     }
 
     #[cfg(feature = "tokio")]

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::{PipeErrorKind, context},
-    message::{MessageRead, Peek},
+    message::{MessageBatch, MessageRead, Peek},
     ring::{Consumer, Front},
     sys::errors::{
         broken, denied, more_data, no_messages, out_of_memory, reads_bytes, unread_before_transaction,
@@ -20,12 +20,22 @@ use std::{
 };
 
 /// The outcome of a look at the ring.
-enum TakeOutcome<T> {
+pub(super) enum TakeOutcome<T> {
     Some(T),
     /// The ring is empty.
     Nothing,
     /// A message is announced, and its memory object is still in the socket.
     Announced,
+}
+
+impl<T> TakeOutcome<T> {
+    pub(super) fn map<U>(self, convert: impl FnOnce(T) -> U) -> TakeOutcome<U> {
+        match self {
+            TakeOutcome::Some(value) => TakeOutcome::Some(convert(value)),
+            TakeOutcome::Nothing => TakeOutcome::Nothing,
+            TakeOutcome::Announced => TakeOutcome::Announced,
+        }
+    }
 }
 
 impl Connection {
@@ -53,6 +63,12 @@ impl Connection {
     pub(super) fn check_read_message(&self) -> io::Result<()> {
         self.check_message_mode()?;
         self.check_usable()
+    }
+
+    /// Whether a read of messages has something to do.
+    pub(super) fn check_read_messages(&self, batch: &MessageBatch) -> io::Result<bool> {
+        self.check_read_message()?;
+        Ok(!batch.takes_nothing())
     }
 
     pub(super) fn check_transaction(&self) -> io::Result<()> {
@@ -150,7 +166,7 @@ impl Connection {
     }
 
     /// Takes something if it is there; `None` is the end.
-    fn attempt_take<T>(
+    pub(super) fn attempt_take<T>(
         &self,
         mut take: impl FnMut(&mut Consumer) -> io::Result<TakeOutcome<T>>,
     ) -> io::Result<Step<Option<T>>> {
@@ -257,7 +273,11 @@ impl Connection {
     }
 
     /// Takes the message at the front, or as much of it as fits.
-    fn take_message(&self, consumer: &mut Consumer, buf: &mut [u8]) -> io::Result<TakeOutcome<MessageRead>> {
+    pub(super) fn take_message(
+        &self,
+        consumer: &mut Consumer,
+        buf: &mut [u8],
+    ) -> io::Result<TakeOutcome<MessageRead>> {
         let Front::Message { left, taken, attached } = self.checked(consumer.front())? else {
             return Ok(TakeOutcome::Nothing);
         };
@@ -286,11 +306,7 @@ impl Connection {
         let mut message = Vec::new();
         message.try_reserve_exact(len).map_err(out_of_memory)?;
         message.resize(len, 0);
-        Ok(match self.take_message(consumer, &mut message)? {
-            TakeOutcome::Some(_) => TakeOutcome::Some(message),
-            TakeOutcome::Nothing => TakeOutcome::Nothing,
-            TakeOutcome::Announced => TakeOutcome::Announced,
-        })
+        Ok(self.take_message(consumer, &mut message)?.map(|_| message))
     }
 
     /// Takes from a message that lies in a memory object of its own; `None` when that has not come yet.

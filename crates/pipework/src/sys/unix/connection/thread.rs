@@ -72,6 +72,30 @@ impl Connection {
         }
     }
 
+    /// Writes messages one after the other, as many at once as there is room for. Returns how many were written before the
+    /// limit was reached or the pipe ended; what ended it is an error only if there were none.
+    pub(super) fn block_to_write_messages(&self, messages: &[IoSlice<'_>]) -> io::Result<usize> {
+        let make = || self.options.write_limit();
+        let mut limit = LazyWaitLimit::new(&make);
+        let lock = self.parking.lock_direction(Operation::Write, &mut limit)?;
+        let (mut written, mut rest) = (0, messages);
+        while !rest.is_empty() {
+            let outcome = self.block_on(Some(&lock), &mut limit, || self.attempt_write_messages(rest));
+            let (published, settled) = match outcome {
+                Ok(published) => (published.len, self.settle(published.is_settled, &lock, &mut limit)),
+                Err(error) => (0, Err(error)),
+            };
+            written += published;
+            if let Err(error) = settled {
+                // The wait was for the last message, which counts as published unless the pipe has ended (rule T1).
+                written -= usize::from(published > 0 && ends_pipe(&error));
+                return if written > 0 { Ok(written) } else { Err(error) };
+            }
+            (_, rest) = rest.split_at(published);
+        }
+        Ok(written)
+    }
+
     fn settle(
         &self,
         is_settled: bool,

@@ -17,12 +17,13 @@ use rustix::{event::PollFlags, io::Errno};
 use std::{
     io::{self, IoSlice},
     os::fd::{AsFd, OwnedFd},
+    slice,
 };
 
 /// The outcome of publishing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Published {
-    /// Bytes of payload.
+    /// Bytes of payload; of a batch, messages.
     pub(super) len: usize,
     /// Whether no more than the quota is unread, so that the write may return.
     pub(super) is_settled: bool,
@@ -80,6 +81,11 @@ impl Connection {
         }
         self.check_usable()?;
         check_len(parts)
+    }
+
+    pub(super) fn check_write_messages(&self, messages: &[IoSlice<'_>]) -> io::Result<()> {
+        self.check_write_message(&[])?;
+        messages.iter().try_for_each(|message| check_len(slice::from_ref(message)))
     }
 
     pub(super) fn check_drain(&self) -> io::Result<()> {
@@ -189,7 +195,11 @@ impl Connection {
         Ok(Step::Done(Published { len, is_settled }))
     }
 
-    fn publish_message(&self, rings: &Rings, parts: &[IoSlice<'_>]) -> io::Result<Step<Published>> {
+    pub(super) fn publish_message(
+        &self,
+        rings: &Rings,
+        parts: &[IoSlice<'_>],
+    ) -> io::Result<Step<Published>> {
         let len = len_of(parts);
         let mut producer = rings.producer()?;
         if producer.is_inline(len) {

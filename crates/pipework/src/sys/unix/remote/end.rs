@@ -4,14 +4,15 @@ use super::{
     background::background,
     blocking::wait,
     pipe::Pipe,
+    queue::Queue,
     wire::{MESSAGE_LEN_MAX, too_long},
 };
 use crate::{
     error::{PipeErrorKind, fail},
-    message::{MessageRead, Peek},
+    message::{MessageBatch, MessageRead, Peek},
     options::{PipeInfo, PipeMode},
     sys::{
-        end::{PipeEnd, Work},
+        end::{PipeEnd, Work, fill_batch},
         end_options::EndOptions,
         errors::{denied, reads_bytes},
         unix::{connection::task::TaskWait, peer::Peer},
@@ -71,6 +72,11 @@ impl RemoteEnd {
             return Ok(());
         }
         Err(reads_bytes())
+    }
+
+    fn check_messages(&self, messages: &[IoSlice<'_>]) -> io::Result<()> {
+        self.check_may_write()?;
+        messages.iter().try_for_each(|message| check_message_len(message.len()))
     }
 
     /// The length of a write, which is a message where this end reads messages.
@@ -138,6 +144,33 @@ impl PipeEnd for RemoteEnd {
         }
     }
 
+    fn read_messages(&self, batch: &mut MessageBatch) -> io::Result<usize> {
+        let mut wait = TaskWait::default();
+        self.wait_to_read(poll_fn(|cx| self.poll_messages(cx, &mut wait, batch)))
+    }
+
+    /// Writes one after the other. What ends it after some of them is kept for the next write.
+    fn write_messages(&self, messages: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.check_messages(messages)?;
+        let limit = self.options.write_limit();
+        for (count, message) in messages.iter().enumerate() {
+            let mut written = 0;
+            let writing = self.pipe.write(message.len(), |_, _| message.to_vec(), &mut written);
+            match wait(&limit, writing) {
+                Ok(Ok(())) => {}
+                Ok(Err(failure)) if count > 0 => {
+                    self.pipe.keep_write_failure(failure);
+                    return Ok(count);
+                }
+                Ok(Err(failure)) => return Err(failure),
+                // Data that was handed over counts as written.
+                Err(_) if count > 0 || written > 0 => return Ok(count + usize::from(written > 0)),
+                Err(ended) => return Err(ended),
+            }
+        }
+        Ok(messages.len())
+    }
+
     fn transact(&self, request: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
         self.wait_to_read(self.transact_async(request, len_max))
     }
@@ -187,6 +220,20 @@ impl PipeEnd for RemoteEnd {
             return Ok(0);
         }
         self.pipe.hand_over_now(|len_max| piece(bufs, 0, len_max.min(PIECE_LEN)))
+    }
+
+    fn try_read_messages(&self, batch: &mut MessageBatch) -> io::Result<usize> {
+        self.check_message_mode()?;
+        if batch.takes_nothing() {
+            return Ok(0);
+        }
+        self.pipe.take_now(&mut |queue| take_messages(queue, batch))?.unwrap_or(Ok(0))
+    }
+
+    fn try_write_messages(&self, messages: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.check_messages(messages)?;
+        let Some(first) = messages.first() else { return Ok(0) };
+        self.pipe.hand_over_now(|_| first.to_vec()).map(|_| 1)
     }
 
     fn read_ready_fd(&self) -> io::Result<BorrowedFd<'_>> {
@@ -260,6 +307,32 @@ impl PipeEnd for RemoteEnd {
         read.map_ok(|read| read.unwrap_or(MessageRead::End))
     }
 
+    fn poll_messages(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        batch: &mut MessageBatch,
+    ) -> Poll<io::Result<usize>> {
+        self.check_message_mode()?;
+        if batch.takes_nothing() {
+            return Poll::Ready(Ok(0));
+        }
+        let read = self.pipe.poll_take(cx, &mut wait.waiter, None, &mut |queue| take_messages(queue, batch));
+        read.map(|read| read?.unwrap_or(Ok(0)))
+    }
+
+    /// Hands one message over, since one request is under way at a time.
+    fn poll_write_messages(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        messages: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.check_messages(messages)?;
+        let Some(first) = messages.first() else { return Poll::Ready(Ok(0)) };
+        self.pipe.poll_hand_over(cx, &mut wait.waiter, |_| first.to_vec()).map_ok(|_| 1)
+    }
+
     fn write_message_async<'a>(&'a self, message: &'a [u8]) -> Work<'a, ()> {
         Box::pin(async move {
             self.check_may_write()?;
@@ -291,6 +364,14 @@ impl Drop for RemoteEnd {
         if let Ok(background) = background() {
             background.spawn(Arc::clone(&self.pipe).close());
         }
+    }
+}
+
+/// Takes the messages that are there; `None` if there is none.
+fn take_messages(queue: &mut Queue, batch: &mut MessageBatch) -> Option<io::Result<usize>> {
+    match fill_batch(batch, |_, len_max| queue.take_whole(len_max).transpose()) {
+        Ok(0) => None,
+        filled => Some(filled),
     }
 }
 

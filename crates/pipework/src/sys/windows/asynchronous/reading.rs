@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error::PipeErrorKind,
-    message::MessageRead,
+    message::{MessageBatch, MessageRead},
     sys::{
         WaitLimit,
         errors::{broken, of_transaction, unread_before_transaction},
@@ -58,6 +58,23 @@ impl Connection {
         if let Some(done) = self.read_into_nothing(bufs)? {
             return Ok(done);
         }
+        self.take_now(|reading, guard| self.take_bytes(reading, guard, bufs))
+    }
+
+    /// Reads the messages that are there; `WouldBlock` if there is none.
+    pub(crate) fn try_read_messages(&self, batch: &mut MessageBatch) -> io::Result<usize> {
+        self.check_reads_messages()?;
+        if batch.takes_nothing() {
+            return self.check_usable().map(|()| 0);
+        }
+        self.take_now(|reading, guard| self.take_messages(reading, guard, batch))
+    }
+
+    /// Takes something if it is there, else `WouldBlock`.
+    fn take_now<T>(
+        &self,
+        mut take: impl FnMut(&mut Reading, &DirectionGuard<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
         let mut reading = lock(&self.state().reading);
         reading.notice_end();
         // The watch may have taken an empty message without having completed: that one comes before what is visible now.
@@ -65,8 +82,6 @@ impl Connection {
         if reading.is_reserved || may_hold_empty {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let mut take =
-            |reading: &mut Reading, guard: &DirectionGuard<'_>| self.take_bytes(reading, guard, bufs);
         self.try_take(&mut reading, &mut take)?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
     }
 
@@ -133,6 +148,20 @@ impl Connection {
     ) -> Poll<io::Result<Option<Vec<u8>>>> {
         self.check_reads_messages()?;
         self.poll_take(cx, wait, false, |reading, guard| self.take_message(reading, guard, len_max))
+    }
+
+    /// Reads at least one whole message, and others that are there; 0 is the end.
+    pub(crate) fn poll_read_messages(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        batch: &mut MessageBatch,
+    ) -> Poll<io::Result<usize>> {
+        self.check_reads_messages()?;
+        if batch.takes_nothing() {
+            return Poll::Ready(self.check_usable().map(|()| 0));
+        }
+        self.poll_take(cx, wait, false, |reading, guard| self.take_messages(reading, guard, batch))
     }
 
     /// Writes a message and reads the reply.
@@ -289,6 +318,15 @@ impl Connection {
                 Ok(Try::Again)
             }
         }
+    }
+
+    fn take_messages(
+        &self,
+        reading: &mut Reading,
+        guard: &DirectionGuard<'_>,
+        batch: &mut MessageBatch,
+    ) -> io::Result<usize> {
+        self.fill_batch(batch, |len_max| self.take_message(reading, guard, len_max))
     }
 
     fn take_message(

@@ -84,6 +84,45 @@ impl Connection {
         }
     }
 
+    /// Writes messages, at least one, and no more after one that waits for room.
+    pub(crate) fn poll_write_messages(
+        &self,
+        cx: &mut Context<'_>,
+        wait: &mut TaskWait,
+        messages: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.check_may_write_messages(messages)?;
+        self.poll_idle(cx, wait, |writing| self.publish_messages(writing, messages))
+    }
+
+    /// The same without waiting; `WouldBlock` while another write waits for room.
+    pub(crate) fn try_write_messages(&self, messages: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.check_may_write_messages(messages)?;
+        let mut writing = lock(&self.state().writing);
+        writing.notice_end();
+        if writing.pending.is_some() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.publish_messages(&mut writing, messages)
+    }
+
+    fn publish_messages(&self, writing: &mut Writing, messages: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut count = 0;
+        for message in messages {
+            match self.publish(writing, message) {
+                Ok((_, pending)) => {
+                    count += 1;
+                    if pending.is_some() {
+                        break;
+                    }
+                }
+                Err(error) if count == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(count)
+    }
+
     /// Ready when a write would not wait, be it for an error.
     pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>, wait: &mut TaskWait) -> Poll<io::Result<()>> {
         if self.pipe.check_may_write().is_err() {

@@ -2,13 +2,15 @@
 
 use pipework::PipeErrorKind;
 
-use super::{Alive, AliveFull, BeforeHello, Column, Kind, Listening, MINE, Operation, Row, Seen, Side};
+use super::{
+    Alive, AliveFull, BATCH, BeforeHello, Column, Kind, Listening, MINE, Operation, Row, Seen, Side,
+};
 
 /// What a row should have in every column.
 pub(super) fn expected(row: Row) -> Seen {
     use Operation::{
-        Drain, DrainUnread, Flush, Peek, Read, ReadMessage, ReadMessageInto, ReadNothing, Readable, Transact,
-        Writable, Write, WriteMessage, WriteNothing,
+        Drain, DrainUnread, Flush, Peek, Read, ReadMessage, ReadMessageInto, ReadMessages, ReadNothing,
+        Readable, Transact, Writable, Write, WriteMessage, WriteMessages, WriteNothing,
     };
     match row.operation {
         // Readiness says that a try would not wait, be it for an error.
@@ -32,8 +34,10 @@ pub(super) fn expected(row: Row) -> Seen {
         _ if row.state == Listening => Seen::Failed(PipeErrorKind::Listening),
         // F2: an instance that has disconnected has no connection, so nothing else is looked at.
         _ if row.state.is_disconnected() && row.side == Side::Server => not_connected(),
-        // M1, M2, M5: whatever has become of the peer.
-        ReadMessage | ReadMessageInto | WriteMessage | Transact if row.kind == Kind::Bytes => {
+        // M1, M2, M5, M6: whatever has become of the peer.
+        ReadMessage | ReadMessageInto | WriteMessage | ReadMessages | WriteMessages | Transact
+            if row.kind == Kind::Bytes =>
+        {
             Seen::Failed(PipeErrorKind::BadPipe)
         }
         // F2.
@@ -43,12 +47,13 @@ pub(super) fn expected(row: Row) -> Seen {
         WriteNothing if row.kind == Kind::Bytes => Seen::Len(0),
         // B5, B6.
         Read => data(row, Seen::Len(0)),
-        ReadMessage | ReadMessageInto => data(row, Seen::End),
+        ReadMessage | ReadMessageInto | ReadMessages => data(row, Seen::End),
         Write => write(row, Seen::Len(MINE.len())),
         // M1: an empty message needs no part of the quota.
         WriteNothing if row.state == AliveFull => Seen::Len(0),
         WriteNothing => write(row, Seen::Len(0)),
         WriteMessage => write(row, Seen::Done),
+        WriteMessages => write(row, Seen::Len(BATCH.len())),
         // M5.
         Transact if row.state.has_unread() => Seen::Failed(PipeErrorKind::Busy),
         Transact if row.state.is_closed() => broken(),
@@ -177,6 +182,16 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
         is_of: |column, row| column.is_async && row.state == AliveFull && row.operation == Operation::Write,
         instead: Seen::Len(MINE.len()),
         why: "an async write beyond the room is started, and is not taken back",
+    },
+    Exception {
+        system: System::Windows,
+        is_of: |column, row| {
+            column.is_async
+                && (row.kind, row.state, row.operation)
+                    == (Kind::Messages, AliveFull, Operation::WriteMessages)
+        },
+        instead: Seen::Len(1),
+        why: "the first async write beyond the room is started, and is not taken back",
     },
     Exception {
         system: System::Windows,
