@@ -8,6 +8,25 @@ pub(crate) trait Endpoint {
     async fn send(&mut self, payload: &[u8]) -> io::Result<()>;
     /// Fills the buffer. A competitor that allocates a buffer for each message may replace it.
     async fn receive(&mut self, payload: &mut Vec<u8>) -> io::Result<()>;
+
+    /// Sends each payload as a message, by as few calls as the competitor has for that.
+    async fn send_batch(&mut self, payloads: &[Vec<u8>]) -> io::Result<()> {
+        for payload in payloads {
+            self.send(payload).await?;
+        }
+        Ok(())
+    }
+
+    /// Receives at least one message and at most `count_max`, of the length of the buffer, and lets `check` see each.
+    async fn receive_batch(
+        &mut self,
+        payload: &mut Vec<u8>,
+        _count_max: usize,
+        check: &mut impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.receive(payload).await?;
+        check(payload)
+    }
 }
 
 /// A competitor that accepts connections, as its documentation shows it: one call each to listen, accept and connect.

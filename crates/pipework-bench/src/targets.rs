@@ -73,6 +73,7 @@ const UNIX: &[Target] = &[
     ratio(WRITES_1024, Defaults, OURS_LARGE, STD_PIPE, AtLeast(3.0)),
     ratio(WRITES_1024, Defaults, OURS_LARGE, UNIX_STREAM, AtLeast(2.0)),
     ratio("messages of 64 B", Defaults, OURS_MESSAGES, SEQPACKET, AtLeast(10.0)),
+    ratio("batches of 32 messages of 64 B", Defaults, OURS_MESSAGES, SEQPACKET, AtLeast(30.0)),
     ratio("connections with a first byte", Defaults, OURS, UNIX_STREAM, AtLeast(0.5)),
     ratio("connections with an answer", Defaults, OURS, UNIX_STREAM, AtLeast(0.5)),
     figure(IDLE_CONNECTIONS, MEMORY, AtMost(16.0)),

@@ -65,7 +65,9 @@ pub(crate) struct Competitor {
     run_peer_process: fn(&Measure, &SampleArgs) -> io::Result<()>,
 }
 
-use Role::{Anonymous, Async, Buffers, Bulk, Duplex, IdleConnections, Messages, Server as ServerRole};
+use Role::{
+    Anonymous, Async, Batches, Buffers, Bulk, Duplex, IdleConnections, Messages, Server as ServerRole,
+};
 
 /// The names in every report and record. This is pipework's named pipe.
 pub(crate) const OURS: &str = "pipework";
@@ -93,8 +95,8 @@ const ALL: &[Competitor] = &[
     duplex::<pipework::Bytes<{ 256 << 10 }>>("pipework 256 KiB buffers", &[Buffers]),
     duplex::<pipework::Bytes<{ 1 << 20 }>>(OURS_LARGE, &[Buffers]),
     duplex::<pipework::Bytes<{ 4 << 20 }>>("pipework 4 MiB buffers", &[Buffers]),
-    duplex::<pipework::Messages<0>>(OURS_MESSAGES, &[Messages]),
-    duplex::<pipework::Messages<{ 1 << 20 }>>("pipework messages 1 MiB buffers", &[Messages]),
+    duplex::<pipework::Messages<0>>(OURS_MESSAGES, &[Messages, Batches]),
+    duplex::<pipework::Messages<{ 1 << 20 }>>("pipework messages 1 MiB buffers", &[Messages, Batches]),
     duplex::<anonymous::Anonymous<0>>(OURS_ANONYMOUS, &[Anonymous]),
     duplex::<anonymous::Anonymous<{ 1 << 20 }>>(OURS_ANONYMOUS_LARGE, &[Anonymous]),
     duplex::<std_pipe::StdPipe>(STD_PIPE, &[Duplex, Bulk, Anonymous]),
@@ -103,7 +105,9 @@ const ALL: &[Competitor] = &[
     #[cfg(unix)]
     server::<unix_socket::UnixSocket>(UNIX_STREAM, &[ServerRole, IdleConnections]),
     #[cfg(target_os = "linux")]
-    duplex::<seqpacket::Seqpacket>(SEQPACKET, &[Duplex, Bulk, Messages]),
+    duplex::<seqpacket::Seqpacket>(SEQPACKET, &[Duplex, Bulk, Messages, Batches]),
+    #[cfg(target_os = "linux")]
+    duplex::<seqpacket::SeqpacketBatches>("Unix seqpacket, sendmmsg", &[Batches]),
     #[cfg(target_os = "linux")]
     server::<seqpacket::Seqpacket>(SEQPACKET, &[ServerRole]),
     #[cfg(target_os = "linux")]

@@ -1,10 +1,11 @@
 //! A Unix socket of the type `SOCK_SEQPACKET`, by system calls: the standard library has none.
 
 use std::{
-    io::{self, Read, Write},
-    os::fd::OwnedFd,
+    io::{self, IoSlice, IoSliceMut, Read, Write},
+    os::fd::{AsRawFd, OwnedFd},
 };
 
+use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg, sendmmsg};
 use rustix::{
     io::Errno,
     net::{
@@ -13,8 +14,8 @@ use rustix::{
     },
 };
 
-use super::{BlockingDuplex, Server, Transport, unique_name};
-use crate::peer_process::PeerProcess;
+use super::{BlockingDuplex, Server, Transport, unique_name, wrong_length};
+use crate::{endpoint::Endpoint, peer_process::PeerProcess};
 
 /// The kernel lowers it to `net.core.somaxconn`, as it does for the other listeners.
 const BACKLOG: i32 = i32::MAX;
@@ -43,6 +44,83 @@ impl Transport for Seqpacket {
 
     async fn connect_endpoint(address: &str, _len: usize) -> io::Result<Self::Endpoint> {
         Self::connect(address).map(BlockingDuplex)
+    }
+}
+
+/// The same, with many messages in one call.
+pub(super) struct SeqpacketBatches;
+
+impl Transport for SeqpacketBatches {
+    type Endpoint = Batches;
+
+    async fn create_endpoint(peer: &mut PeerProcess, len: usize) -> io::Result<Batches> {
+        Seqpacket::create_endpoint(peer, len).await.map(Batches::new)
+    }
+
+    async fn connect_endpoint(address: &str, len: usize) -> io::Result<Batches> {
+        Seqpacket::connect_endpoint(address, len).await.map(Batches::new)
+    }
+}
+
+pub(super) struct Batches {
+    duplex: BlockingDuplex<Packets>,
+    headers: MultiHeaders<()>,
+    payloads: Vec<Vec<u8>>,
+}
+
+impl Batches {
+    fn new(duplex: BlockingDuplex<Packets>) -> Batches {
+        Batches { duplex, headers: MultiHeaders::preallocate(0, None), payloads: Vec::new() }
+    }
+
+    fn make_room(&mut self, count: usize, len: usize) {
+        if self.payloads.len() < count {
+            self.payloads = vec![vec![0; len]; count];
+            self.headers = MultiHeaders::preallocate(count, None);
+        }
+    }
+}
+
+impl Endpoint for Batches {
+    async fn send(&mut self, payload: &[u8]) -> io::Result<()> {
+        self.duplex.send(payload).await
+    }
+
+    async fn receive(&mut self, payload: &mut Vec<u8>) -> io::Result<()> {
+        self.duplex.receive(payload).await
+    }
+
+    async fn send_batch(&mut self, payloads: &[Vec<u8>]) -> io::Result<()> {
+        self.make_room(payloads.len(), 0);
+        let slices: Vec<[IoSlice<'_>; 1]> = payloads.iter().map(|payload| [IoSlice::new(payload)]).collect();
+        let (socket, nobody) = (self.duplex.0.0.as_raw_fd(), vec![None::<()>; slices.len()]);
+        let (mut rest, mut nobody) = (&slices[..], &nobody[..]);
+        while !rest.is_empty() {
+            let sent = sendmmsg(socket, &mut self.headers, rest, nobody, [], MsgFlags::MSG_NOSIGNAL)?;
+            let sent = sent.count();
+            (rest, nobody) = (rest.get(sent..).unwrap_or_default(), nobody.get(sent..).unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    async fn receive_batch(
+        &mut self,
+        payload: &mut Vec<u8>,
+        count_max: usize,
+        check: &mut impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let len = payload.len();
+        self.make_room(count_max, len);
+        let socket = self.duplex.0.0.as_raw_fd();
+        let mut slices: Vec<_> = self.payloads.iter_mut().map(|payload| [IoSliceMut::new(payload)]).collect();
+        let received = recvmmsg(socket, &mut self.headers, &mut slices, MsgFlags::MSG_WAITFORONE, None)?;
+        for message in received {
+            match message.iovs().next() {
+                Some(received) if received.len() == len => check(received)?,
+                received => return Err(wrong_length(received.map_or(0, <[u8]>::len), len)),
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The measures. Each has a side that times, and the other side, in the peer process.
 
+mod batches;
 mod connections;
 mod fan_out;
 mod idle_connections;
@@ -46,6 +47,8 @@ pub(crate) enum Kind {
     Latencies,
     Throughput,
     Messages,
+    /// How many messages in a batch.
+    Batches(usize),
     WakeUp,
     Connections,
     AnsweredConnections,
@@ -65,6 +68,8 @@ pub(crate) enum Role {
     Buffers,
     /// A duplex connection of messages.
     Messages,
+    /// The same, with calls for many messages if the competitor has them.
+    Batches,
     /// A pair of anonymous pipes.
     Anonymous,
     /// An async duplex connection, on a runtime.
@@ -117,6 +122,7 @@ const ALL: &[Measure] = &[
     measure("messages of 64 B", Kind::Messages, Role::Messages, 64, ALL_PLACEMENTS),
     measure("messages of 4 KiB", Kind::Messages, Role::Messages, 4 << 10, &[Defaults, Pinned]),
     measure("messages of 1 MiB", Kind::Messages, Role::Messages, 1 << 20, &[Defaults, Pinned]),
+    measure("batches of 32 messages of 64 B", Kind::Batches(32), Role::Batches, 64, ALL_PLACEMENTS),
     measure("tasks: round trip of 64 B", Kind::RoundTrip, Role::Async, 64, ALL_PLACEMENTS),
     measure("tasks: 4 KiB writes", Kind::Throughput, Role::Async, 4 << 10, DEFAULTS),
     measure("tasks: 64 KiB writes", Kind::Throughput, Role::Async, 64 << 10, ALL_PLACEMENTS),
@@ -150,7 +156,7 @@ impl Measure {
         match self.kind {
             Kind::RoundTrip | Kind::Latencies | Kind::WakeUp => MICROSECONDS,
             Kind::Throughput | Kind::FanOut => GIGABYTES_PER_SECOND,
-            Kind::Messages | Kind::Connections | Kind::AnsweredConnections => PER_SECOND,
+            Kind::Messages | Kind::Batches(_) | Kind::Connections | Kind::AnsweredConnections => PER_SECOND,
             Kind::IdleConnections(_) => idle_connections::unit(metric),
         }
     }
@@ -169,6 +175,9 @@ impl Measure {
             Kind::WakeUp => wake_up::time(endpoint, len, budget * 3).await,
             Kind::Throughput => one_way::time(endpoint, len, budget).await.map(one_way::throughput).map(only),
             Kind::Messages => one_way::time(endpoint, len, budget).await.map(one_way::rate).map(only),
+            Kind::Batches(count) => {
+                batches::time(endpoint, len, count, budget).await.map(one_way::rate).map(only)
+            }
             _ => Err(unsuitable(self, args)),
         }
     }
@@ -183,6 +192,7 @@ impl Measure {
             Kind::RoundTrip | Kind::Latencies => round_trip::run_peer(endpoint, self.len).await,
             Kind::WakeUp => wake_up::run_peer(endpoint, self.len).await,
             Kind::Throughput | Kind::Messages => one_way::run_peer(endpoint, self.len).await,
+            Kind::Batches(count) => batches::run_peer(endpoint, self.len, count).await,
             _ => Err(unsuitable(self, args)),
         }
     }

@@ -6,14 +6,14 @@ use super::pace::{Pace, Stamp};
 use crate::endpoint::Endpoint;
 
 /// A receipt is a payload with the last stamp.
-const RECEIPT_LEN: usize = 16;
+pub(super) const RECEIPT_LEN: usize = 16;
 
 /// Payloads sent in one direction, and the time they took.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flow {
-    len: usize,
-    count: u32,
-    time: Duration,
+    pub(super) len: usize,
+    pub(super) count: u32,
+    pub(super) time: Duration,
 }
 
 /// 10^9 bytes per second.
