@@ -21,6 +21,7 @@ use super::{
     names::export_names,
     refresh::{RefreshSignal, Wake},
     target::{Target, accepts_remote},
+    threads,
     watch::PipeDirWatch,
 };
 
@@ -34,7 +35,8 @@ const FOLLOW_UP_DELAYS: [Duration; 4] = [
     Duration::from_millis(80),
     Duration::from_millis(320),
 ];
-/// After a refresh the thread pauses for this many times its duration, which limits its share of a processor.
+/// After a refresh the thread pauses for this many times the processor time that it took, which limits its share of a
+/// processor. Time in which the process was stopped does not count: it would end the watch for ten times as long.
 const PAUSE_FACTOR: u32 = 10;
 
 /// The exported pipes, and their files.
@@ -65,9 +67,9 @@ impl Exports {
         let mut follow_ups = FOLLOW_UP_DELAYS.iter();
         loop {
             watch.renew();
-            let begun = Instant::now();
+            let begun = threads::processor_time();
             self.refresh();
-            if !signal.pause(begun.elapsed() * PAUSE_FACTOR) {
+            if !signal.pause(threads::processor_time().saturating_sub(begun) * PAUSE_FACTOR) {
                 break;
             }
             let delay = follow_ups.next().copied().unwrap_or(POLL_INTERVAL);
