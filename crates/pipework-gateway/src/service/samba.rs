@@ -2,9 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    io::{self, Read},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
+    thread,
 };
 
 use tracing::warn;
@@ -30,7 +31,7 @@ pub(crate) struct SmbdVersion {
 impl SmbdVersion {
     /// Asks smbd. `None` if it is not installed here, which does not mean that none runs.
     pub(crate) fn read() -> Option<SmbdVersion> {
-        let output = Command::new("smbd").arg("--version").stdin(Stdio::null()).output().ok()?;
+        let output = run(Command::new("smbd").arg("--version")).ok()?;
         Some(SmbdVersion::parse(String::from_utf8_lossy(&output.stdout).trim()))
     }
 
@@ -60,7 +61,7 @@ impl SmbConf {
     pub(crate) fn read(smb_conf: Option<&Path>) -> Result<SmbConf, TestparmError> {
         let mut command = Command::new("testparm");
         command.args(["--suppress-prompt", "--verbose"]).args(smb_conf);
-        let output = command.stdin(Stdio::null()).output().map_err(|error| match error.kind() {
+        let output = run(&mut command).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => TestparmError::NotInstalled,
             _ => TestparmError::Failed(error.to_string()),
         })?;
@@ -89,6 +90,32 @@ impl SmbConf {
         let parent = self.value("external_rpc_pipe:socket_dir").or_else(|| self.value("ncalrpc dir"));
         parent.map_or_else(|| DEFAULT_NP_DIR.into(), |parent| Path::new(parent).join(NP_SUBDIR))
     }
+}
+
+/// Runs a program to its end. [`Command::output`] panics if memory is too short to read what the program prints.
+fn run(command: &mut Command) -> io::Result<Output> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let printed = read_both(stdout, stderr);
+    // It ends even if not all was read: its pipes are closed.
+    let status = child.wait()?;
+    printed.map(|(stdout, stderr)| Output { status, stdout, stderr })
+}
+
+/// Reads both to their ends, one of them in another thread: a program that fills one pipe does not write to the other.
+fn read_both(stdout: Option<impl Read>, stderr: Option<impl Read + Send>) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    thread::scope(|scope| {
+        let reader = thread::Builder::new().spawn_scoped(scope, || read_all(stderr))?;
+        let stdout = read_all(stdout);
+        let stderr = reader.join().map_err(|_| io::Error::other("the thread that reads panicked"))?;
+        Ok((stdout?, stderr?))
+    })
+}
+
+fn read_all(from: Option<impl Read>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.map_or(Ok(0), |mut from| from.read_to_end(&mut bytes))?;
+    Ok(bytes)
 }
 
 /// Samba ignores white space and case in the names of parameters.
@@ -132,6 +159,31 @@ mod tests {
 [homes]
 \tncalrpc dir = /elsewhere
 ";
+
+    /// A reader without memory, or whatever else it lacks.
+    struct Failing;
+
+    impl Read for Failing {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::OutOfMemory.into())
+        }
+    }
+
+    #[test]
+    fn a_failed_read_of_a_program_s_output_is_an_error() {
+        let kind = |outcome: io::Result<_>| outcome.map(drop).unwrap_err().kind();
+        assert_eq!(kind(read_both(Some(Failing), Some(io::empty()))), io::ErrorKind::OutOfMemory);
+        assert_eq!(kind(read_both(Some(io::empty()), Some(Failing))), io::ErrorKind::OutOfMemory);
+    }
+
+    #[test]
+    fn a_program_may_print_more_than_a_pipe_holds() {
+        let script = "head -c 200000 /dev/zero >&2; head -c 200000 /dev/zero; exit 3";
+        let output = run(Command::new("sh").args(["-c", script])).unwrap();
+        assert_eq!((output.stdout.len(), output.stderr.len()), (200_000, 200_000));
+        assert_eq!(output.status.code(), Some(3));
+        assert_eq!(run(&mut Command::new("/nonexistent")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
 
     #[test]
     fn the_output_of_testparm_is_parsed() {
