@@ -3,8 +3,9 @@
 use crate::{
     check::What,
     conversation::Conversation,
-    inject::InjectArgs,
-    plan::{Mode, Point, Side, Step, Surface},
+    inject::{InjectArgs, InjectForeignArgs},
+    plan::{GatewayPoint, Mode, Point, Side, Step, Surface, Victim},
+    process::ProgramArgs,
     surroundings,
 };
 use clap::Parser;
@@ -21,7 +22,7 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(
     name = "pipework-faults",
-    after_help = "Examples:\n  pipework-faults sweep                          a sample, another one each day\n  pipework-faults sweep --long                   every point\n  pipework-faults sweep --step accept --long     every point of one step\n  pipework-faults point server listener bytes accept 3 fail:EMFILE\n  pipework-faults surroundings                   disk full, no memory, no inotify, limits\n  pipework-faults death                          how soon a peer's death is seen"
+    after_help = "Examples:\n  pipework-faults sweep                          a sample, another one each day\n  pipework-faults sweep --long                   every point\n  pipework-faults sweep --step accept --long     every point of one step\n  pipework-faults point server listener bytes accept 3 fail:EMFILE\n  pipework-faults gateway                        the gateway and its smbd (root, Samba)\n  pipework-faults surroundings                   disk full, no memory, no inotify, limits\n  pipework-faults death                          how soon a peer's death is seen"
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -34,6 +35,10 @@ pub(crate) enum Command {
     Sweep(SweepArgs),
     /// Runs one point, as `sweep` prints it for a failure, and shows both journals
     Point(Point),
+    /// Goes through the system calls of the gateway, and of an smbd, while a remote client talks to a local server
+    Gateway(GatewayArgs),
+    /// Runs one point of these, as `gateway` prints it for a failure, and shows the journals and the log
+    GatewayPoint(GatewayPoint),
     /// Runs servers and clients where something is short: the disk, memory, descriptors, file sizes, watches
     Surroundings {
         /// Only this one
@@ -50,6 +55,10 @@ pub(crate) enum Command {
     Conversation(Conversation),
     #[command(hide = true)]
     Inject(InjectArgs),
+    #[command(hide = true)]
+    InjectForeign(InjectForeignArgs),
+    #[command(hide = true)]
+    Program(ProgramArgs),
     #[command(hide = true)]
     Check { what: What, mode: Mode },
     #[command(hide = true)]
@@ -92,10 +101,47 @@ pub(crate) struct SweepArgs {
     pub(crate) fault: Option<String>,
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct GatewayArgs {
+    /// Every point, instead of a sample
+    #[arg(long)]
+    pub(crate) long: bool,
+    /// How many points a sample has
+    #[arg(long, default_value_t = 40)]
+    pub(crate) points: usize,
+    /// Which of the samples; they cover everything together. The default is the number of the day
+    #[arg(long)]
+    pub(crate) seed: Option<usize>,
+    /// How many points run at once; the default is one for each processor
+    #[arg(long)]
+    pub(crate) jobs: Option<usize>,
+    /// Only this victim
+    #[arg(long)]
+    pub(crate) victim: Option<Victim>,
+    /// Only this type of pipe
+    #[arg(long)]
+    pub(crate) mode: Option<Mode>,
+    /// Only faults that begin with this, such as kill or fail:EINTR
+    #[arg(long)]
+    pub(crate) fault: Option<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inject;
     use clap::{CommandFactory, error::ErrorKind};
+
+    #[test]
+    fn an_injector_understands_its_words() {
+        let at = Some((7, crate::plan::Fault::Starve));
+        for words in
+            [inject::words_for_child(1, at), inject::words_for_program(&["a".into(), "--b".into()], None)]
+        {
+            let words = [vec!["pipework-faults".into()], words].concat();
+            assert!(matches!(Args::try_parse_from(words).unwrap().command, Command::InjectForeign(_)));
+        }
+    }
 
     #[test]
     fn surroundings_that_do_not_exist_are_refused_with_the_choices() {

@@ -13,6 +13,8 @@ pub(crate) enum What {
     Name,
     /// A client of the server that lives, which then quits
     Server,
+    /// The same, and the client is remote
+    RemoteServer,
     /// `list`, which removes what dead processes left
     List,
 }
@@ -23,7 +25,8 @@ pub(crate) fn run(what: What, mode: Mode) -> ExitCode {
     let begun = Instant::now();
     let outcome = match what {
         What::Name => take_name(mode),
-        What::Server => ask_to_quit(mode),
+        What::Server => ask_to_quit(mode, false),
+        What::RemoteServer => ask_to_quit(mode, true),
         What::List => pipework::list().map(drop),
     };
     match outcome {

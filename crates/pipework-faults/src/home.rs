@@ -24,26 +24,42 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const SOON: Duration = Duration::from_secs(1);
 
 /// The directory of one run: the pipes, the journals and the output.
-pub(crate) struct Home(TempDir);
+pub(crate) struct Home {
+    dir: TempDir,
+    /// What every process of the run has in its environment.
+    environment: Vec<(&'static str, String)>,
+}
 
 impl Home {
     pub(crate) fn new() -> io::Result<Home> {
-        let home = Home(tempfile::Builder::new().prefix("pipework-faults-").tempdir()?);
+        Home::with_environment(Vec::new())
+    }
+
+    pub(crate) fn with_environment(environment: Vec<(&'static str, String)>) -> io::Result<Home> {
+        let dir = tempfile::Builder::new().prefix("pipework-faults-").tempdir()?;
+        let home = Home { dir, environment };
         // A temporary directory belongs to its user alone; so does what is made in it.
         fs::create_dir(home.pipes())?;
         Ok(home)
     }
 
     pub(crate) fn pipes(&self) -> PathBuf {
-        self.0.path().join("pipes")
+        self.dir.path().join("pipes")
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.dir.path().join(name)
     }
 
     pub(crate) fn start(&self, words: &[String]) -> Running {
-        Running::start(this_program(words, &self.pipes()), &self.file("stderr"))
+        self.start_logged(words, "stderr")
+    }
+
+    /// Starts this program; what it prints to stderr goes to the file.
+    pub(crate) fn start_logged(&self, words: &[String], log: &str) -> Running {
+        let mut command = this_program(words, &self.pipes());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        Running::start(command, &self.file(log))
     }
 
     pub(crate) fn check(&self, what: What, mode: Mode) -> String {
@@ -62,17 +78,19 @@ impl Home {
 
     /// Asks a server that lives on to quit, unless its dead client had done so: that may come while this is at it.
     pub(crate) fn ask_to_quit(&self, mode: Mode, findings: &mut Vec<String>) {
-        let has_quit = || {
-            let journal = Entries::read(&self.file("survivor"));
-            journal.after("quit").any(|connection| connection != AFTERWARDS.to_string())
-        };
-        if has_quit() {
+        if self.has_quit() {
             return;
         }
         let answer = self.check(What::Server, mode);
-        if !has_quit() {
+        if !self.has_quit() {
             expect_ok(&answer, findings);
         }
+    }
+
+    /// Whether the client asked the server to quit.
+    pub(crate) fn has_quit(&self) -> bool {
+        let journal = Entries::read(&self.file("survivor"));
+        journal.after("quit").any(|connection| connection != AFTERWARDS.to_string())
     }
 
     /// The name is usable at once, and then nothing is left.
@@ -104,9 +122,13 @@ pub(crate) fn expect_end(of: &str, has_ended: bool, findings: &mut Vec<String>) 
 }
 
 pub(crate) fn expect_ok(answer: &str, findings: &mut Vec<String>) {
+    expect_ok_within(SOON, answer, findings);
+}
+
+pub(crate) fn expect_ok_within(limit: Duration, answer: &str, findings: &mut Vec<String>) {
     match answer.strip_prefix("ok ").and_then(|time| time.parse().ok()) {
         None => findings.push(format!("afterwards: {answer}")),
-        Some(time) if Duration::from_millis(time) > SOON => {
+        Some(time) if Duration::from_millis(time) > limit => {
             findings.push(format!("late: the next process needed {time} ms"));
         }
         Some(_) => {}

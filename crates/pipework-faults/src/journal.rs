@@ -46,6 +46,12 @@ impl Entries {
         &self.0
     }
 
+    /// The other lines than those with the text.
+    pub(crate) fn without(&self, text: &str) -> Entries {
+        let lines = self.0.lines().filter(|line| !line.contains(text));
+        Entries(lines.map(|line| format!("{line}\n")).collect())
+    }
+
     /// What follows the word in each line that begins with it.
     pub(crate) fn after<'a>(&'a self, word: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.lines().filter_map(move |line| line.strip_prefix(word)?.strip_prefix(' '))

@@ -2,7 +2,7 @@
 //!
 //! A *point* is one system call of one step of a conversation, and one fault there. For each point the driver starts a
 //! server and a client. One of them is the victim, which the injector runs; the other is the survivor. Both keep a
-//! journal of what they wrote and read. After they have ended, the driver compares the journals, and takes the name anew.
+//! journal of what they wrote and read. The gateway and its smbd are victims too, between two survivors. After they have ended, the driver compares the journals, and takes the name anew.
 //!
 //! Every process is this program, run again in another role.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -19,6 +19,7 @@ mod calls;
 mod check;
 mod conversation;
 mod death;
+mod gateway;
 mod home;
 mod inject;
 mod journal;
@@ -45,8 +46,12 @@ pub fn main() -> ExitCode {
         Command::Surroundings { only } => surroundings::run(only.as_deref()),
         Command::Surrounded { what } => surroundings::run_inside(&what),
         Command::Death { samples } => death::run(samples),
+        Command::Gateway(args) => gateway::run(&args),
+        Command::GatewayPoint(point) => gateway::run_one(&point),
         Command::Conversation(args) => conversation::run(&args),
         Command::Inject(args) => inject::run(&args),
+        Command::InjectForeign(args) => inject::run_foreign(&args),
+        Command::Program(args) => process::become_program(&args),
         Command::Check { what, mode } => check::run(what, mode),
         Command::Dying { samples } => death::run_inside(samples),
     }

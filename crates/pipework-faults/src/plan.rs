@@ -219,3 +219,44 @@ impl fmt::Display for Point {
         write!(f, "{} {} {}", self.setup, self.call, self.fault)
     }
 }
+
+/// What is between a remote client and a local server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Victim {
+    /// From its start to its stop
+    Gateway,
+    /// The process of smbd that serves the client
+    Smbd,
+}
+
+/// The conversation of such a point, without the call and the fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
+pub(crate) struct GatewaySetup {
+    pub(crate) victim: Victim,
+    /// The type of the pipe
+    pub(crate) mode: Mode,
+}
+
+impl fmt::Display for GatewaySetup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = |value: Option<clap::builder::PossibleValue>| value.unwrap().get_name().to_owned();
+        write!(f, "{} {}", word(self.victim.to_possible_value()), word(self.mode.to_possible_value()))
+    }
+}
+
+/// One fault at one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
+pub(crate) struct GatewayPoint {
+    #[command(flatten)]
+    pub(crate) setup: GatewaySetup,
+    /// Which of the victim's system calls, counted from 1; the fault happens at the first one from there that can have it
+    pub(crate) call: u32,
+    /// kill-before, kill-after, starve, stop, or fail: and an error such as EMFILE
+    pub(crate) fault: Fault,
+}
+
+impl fmt::Display for GatewayPoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.setup, self.call, self.fault)
+    }
+}

@@ -130,18 +130,9 @@ impl Judge<'_> {
         let victim = Entries::read(&self.home.file("victim"));
         let survivor = Entries::read(&self.home.file("survivor"));
         for (name, entries) in [("victim", &victim), ("survivor", &survivor)] {
-            for bad in ["WRONG DATA", "LEAK", "Corrupt", "TimedOut"] {
-                if let Some(line) = entries.text().lines().find(|line| line.contains(bad)) {
-                    self.findings.push(format!("{name}: {line}"));
-                }
-            }
+            judge_words(name, entries, &["WRONG DATA", "LEAK", "Corrupt", "TimedOut"], &mut self.findings);
         }
-        let stderr = fs::read_to_string(self.home.file("stderr")).unwrap_or_default();
-        if let Some(line) =
-            stderr.lines().find(|line| line.contains("panicked") || line.contains("memory allocation"))
-        {
-            self.findings.push(line.to_owned());
-        }
+        judge_stderr(self.home, "stderr", &mut self.findings);
         if was_killed {
             self.judge_death(report.killed.unwrap_or(0), &victim, &survivor);
         } else {
@@ -150,23 +141,7 @@ impl Judge<'_> {
     }
 
     fn judge_death(&mut self, killed: u64, victim: &Entries, survivor: &Entries) {
-        for line in survivor.after("ended") {
-            let mut words = line.splitn(3, ' ').skip(1);
-            let time: u64 = words.next().and_then(|time| time.parse().ok()).unwrap_or(0);
-            let how = words.next().unwrap_or_default();
-            if !is_end(how) {
-                self.findings.push(format!("the survivor's connection ended with {how}"));
-            }
-            // An end that was seen before the kill is none of its.
-            if time >= killed {
-                let notice = Duration::from_nanos(time - killed);
-                self.notice = Some(self.notice.unwrap_or_default().max(notice));
-                if notice > SOON {
-                    self.findings
-                        .push(format!("late: the survivor saw the death after {} ms", notice.as_millis()));
-                }
-            }
-        }
+        self.notice = judge_ends("survivor", killed, survivor, &mut self.findings);
         self.findings.extend(judge_survivor(self.setup.victim.other(), survivor));
         self.expect_read("victim", victim, "survivor", survivor);
     }
@@ -197,18 +172,69 @@ impl Judge<'_> {
     /// What one end's library accepted was read by the other end. That it was read only once, the reader has seen itself.
     fn expect_read(&mut self, writer: &str, wrote: &Entries, reader: &str, read: &Entries) {
         for connection in 1..=CONNECTIONS {
-            let connection = connection.to_string();
-            let (wrote, read) = (wrote.count("wrote", &connection), read.count("read", &connection));
-            if read < wrote {
-                self.findings.push(format!(
-                    "lost: on connection {connection} the {writer} wrote {wrote} frames, and the {reader} read {read}"
-                ));
-            }
+            judge_loss(&connection.to_string(), (writer, wrote), (reader, read), &mut self.findings);
         }
     }
 }
 
-fn is_end(how: &str) -> bool {
+/// What was written on a connection was read there.
+pub(crate) fn judge_loss(
+    connection: &str,
+    (writer, wrote): (&str, &Entries),
+    (reader, read): (&str, &Entries),
+    findings: &mut Vec<String>,
+) {
+    let (wrote, read) = (wrote.count("wrote", connection), read.count("read", connection));
+    if read < wrote {
+        findings.push(format!(
+            "lost: on connection {connection} the {writer} wrote {wrote} frames, and the {reader} read {read}"
+        ));
+    }
+}
+
+/// No line of the journal has one of these words.
+pub(crate) fn judge_words(name: &str, entries: &Entries, words: &[&str], findings: &mut Vec<String>) {
+    for bad in words {
+        let line = entries.text().lines().find(|line| line.contains(bad));
+        findings.extend(line.map(|line| format!("{name}: {line}")));
+    }
+}
+
+/// No process panicked.
+pub(crate) fn judge_stderr(home: &Home, file: &str, findings: &mut Vec<String>) {
+    let stderr = fs::read_to_string(home.file(file)).unwrap_or_default();
+    let bad = |line: &&str| line.contains("panicked") || line.contains("memory allocation");
+    findings.extend(stderr.lines().find(bad).map(str::to_owned));
+}
+
+/// Each connection ended as it must, and soon after the kill. Returns how soon at the latest.
+pub(crate) fn judge_ends(
+    name: &str,
+    killed: u64,
+    survivor: &Entries,
+    findings: &mut Vec<String>,
+) -> Option<Duration> {
+    let mut latest = None;
+    for line in survivor.after("ended") {
+        let mut words = line.splitn(3, ' ').skip(1);
+        let time: u64 = words.next().and_then(|time| time.parse().ok()).unwrap_or(0);
+        let how = words.next().unwrap_or_default();
+        if !is_end(how) {
+            findings.push(format!("the {name}'s connection ended with {how}"));
+        }
+        // An end that was seen before the kill is none of its.
+        if time >= killed {
+            let notice = Duration::from_nanos(time - killed);
+            latest = latest.max(Some(notice));
+            if notice > SOON {
+                findings.push(format!("late: the {name} saw the death after {} ms", notice.as_millis()));
+            }
+        }
+    }
+    latest
+}
+
+pub(crate) fn is_end(how: &str) -> bool {
     ENDS.iter().any(|end| how.starts_with(end))
 }
 

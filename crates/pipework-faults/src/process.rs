@@ -3,11 +3,12 @@
 use nix::sys::{ptrace, signal};
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fs,
     io::{BufRead, BufReader, Write},
     os::unix::process::CommandExt,
     path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitCode, ExitStatus, Stdio},
     sync::{
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, channel},
@@ -19,6 +20,9 @@ use std::{
 /// The exit code of what can't run here; the last line printed says why.
 pub(crate) const CANNOT: u8 = 77;
 
+/// How long counts may take to settle.
+const SETTLE: Duration = Duration::from_secs(10);
+
 /// The exit code after an interrupt.
 pub(crate) const INTERRUPTED: u8 = 130;
 
@@ -27,6 +31,11 @@ static IS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// From now on an interrupt does not end this process: what runs is finished, and its directory removed.
 pub(crate) fn note_interrupts() {
     ctrlc::set_handler(|| IS_INTERRUPTED.store(true, Ordering::Relaxed)).unwrap();
+}
+
+/// How many points run at once unless something else is asked for.
+pub(crate) fn processors() -> usize {
+    thread::available_parallelism().map_or(2, usize::from)
 }
 
 pub(crate) fn is_interrupted() -> bool {
@@ -49,23 +58,41 @@ pub(crate) fn say(line: &str) {
 }
 
 /// The descriptors of this process by their kind, and its mappings of shared memory.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Held(BTreeMap<String, usize>);
 
 impl Held {
     pub(crate) fn count() -> Held {
+        Held::of("self")
+    }
+
+    /// The same of another process; one that has ended holds nothing.
+    pub(crate) fn of(process: &str) -> Held {
         let mut held = BTreeMap::new();
-        for entry in fs::read_dir("/proc/self/fd").unwrap() {
-            let Ok(target) = fs::read_link(entry.unwrap().path()) else { continue };
+        for entry in fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten() {
+            let Ok(target) = fs::read_link(entry.path()) else { continue };
             let target = target.display().to_string();
             // One for the process, made on first use.
             if target != "anon_inode:inotify" {
                 *held.entry(target.split(":[").next().unwrap_or_default().to_owned()).or_insert(0) += 1;
             }
         }
-        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap_or_default();
         held.insert("mappings".into(), maps.lines().filter(|line| line.contains("memfd:")).count());
         Held(held)
+    }
+
+    /// Counts until there is no more than before, or time is over: the last remote pipe of a process ends its session
+    /// a moment after it was closed.
+    pub(crate) fn settle(process: &str, before: &Held) -> Held {
+        let begun = Instant::now();
+        loop {
+            let held = Held::of(process);
+            if !held.is_more_than(before) || begun.elapsed() > SETTLE {
+                return held;
+            }
+            thread::park_timeout(Duration::from_millis(5));
+        }
     }
 
     pub(crate) fn is_more_than(&self, before: &Held) -> bool {
@@ -82,13 +109,35 @@ pub(crate) fn this_program(words: &[String], pipes: &Path) -> Command {
     command
 }
 
+/// Another program, which ends with its parent.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ProgramArgs {
+    /// Be traced by the parent process
+    #[arg(long)]
+    traced: bool,
+    #[arg(last = true)]
+    command: Vec<OsString>,
+}
+
+/// Becomes that program.
+pub(crate) fn become_program(args: &ProgramArgs) -> ExitCode {
+    die_with_parent();
+    if args.traced && !let_parent_trace() {
+        return ExitCode::from(CANNOT);
+    }
+    let Some((program, words)) = args.command.split_first() else { return ExitCode::FAILURE };
+    let error = Command::new(program).args(words).exec();
+    eprintln!("{}: {error}", program.display());
+    ExitCode::FAILURE
+}
+
 /// A process whose lines are read while it runs.
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
     lines: Receiver<String>,
     /// All lines so far.
-    pub(crate) text: String,
+    text: String,
 }
 
 impl Running {
@@ -119,6 +168,23 @@ impl Running {
             }
         }
         false
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// All that it has printed by now.
+    pub(crate) fn text(&mut self) -> &str {
+        while let Ok(line) = self.lines.try_recv() {
+            self.keep(&line);
+        }
+        &self.text
     }
 
     fn keep(&mut self, line: &str) {

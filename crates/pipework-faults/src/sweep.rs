@@ -2,14 +2,14 @@
 
 use crate::{
     args::SweepArgs,
-    plan::{Mode, Point, Setup, Side, Step, Surface},
+    plan::{Fault, Mode, Point, Setup, Side, Step, Surface},
     point::{self, Outcome},
     process::{self, CANNOT, INTERRUPTED},
     table::Table,
 };
 use clap::ValueEnum;
 use std::{
-    io,
+    fmt, io,
     process::ExitCode,
     sync::{
         Mutex, RwLock,
@@ -28,7 +28,12 @@ const NOT_REACHED: &str =
 
 /// Runs one point and shows everything about it.
 pub(crate) fn run_one(point: &Point) -> ExitCode {
-    match point::run(point.setup, Some((point.call, point.fault))) {
+    show(point, point::run(point.setup, Some((point.call, point.fault))))
+}
+
+/// Shows everything about one point that was run.
+pub(crate) fn show(point: &impl fmt::Display, outcome: io::Result<Outcome>) -> ExitCode {
+    match outcome {
         Ok(outcome) => {
             print!("{}", outcome.log);
             match outcome.report.at {
@@ -43,55 +48,51 @@ pub(crate) fn run_one(point: &Point) -> ExitCode {
     }
 }
 
-fn cannot(error: &io::Error) -> ExitCode {
+pub(crate) fn cannot(error: &io::Error) -> ExitCode {
     println!("{error}");
     ExitCode::from(if error.kind() == io::ErrorKind::PermissionDenied { CANNOT } else { 1 })
 }
 
 pub(crate) fn run(args: &SweepArgs) -> ExitCode {
     process::note_interrupts();
-    let jobs = args.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(2, usize::from));
-    let sweep = Sweep { begun: Instant::now(), table: Mutex::default(), alone: RwLock::new(()) };
+    let jobs = args.jobs.unwrap_or_else(process::processors);
+    let sweep = Sweep::new("point");
     let points = match sweep.count_calls(args, jobs) {
         Ok(points) => points,
         Err(error) => return cannot(&error),
     };
-    let (all, points) = (points.len(), choose(points, args));
-    if points.is_empty() && !process::is_interrupted() {
-        let why = match &args.fault {
-            Some(fault) if all > 0 => format!("no call here has a fault that begins with `{fault}`"),
-            _ => "no system call was counted; not every victim has every surface and step".into(),
-        };
-        println!("FAILED nothing to test: {why}");
+    let sample = Sample { long: args.long, points: args.points, seed: args.seed };
+    let Some(points) = sweep.choose(points, |point| point.fault, args.fault.as_deref(), sample) else {
         return ExitCode::FAILURE;
-    }
-    sweep.in_parallel(&points, jobs, |point| sweep.run_point(point));
-    let table = sweep.table.into_inner().unwrap();
-    println!("\n{table}{} points in {:.0?}", points.len(), sweep.begun.elapsed());
-    if process::is_interrupted() {
-        println!("interrupted: not all of them were run");
-        return ExitCode::from(INTERRUPTED);
-    }
-    if points.len() < all && !args.long {
-        println!("a sample of {all}; `--long` runs them all");
-    }
-    let untested = table.untested();
-    untested.iter().for_each(|why| println!("FAILED {why}"));
-    if table.failures() == 0 && untested.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    };
+    in_parallel(sweep.begun, &points, jobs, |point| {
+        let run = || point::run(point.setup, Some((point.call, point.fault)));
+        sweep.run_point(point.setup.step, point.fault, point, run);
+    });
+    sweep.finish(points.len())
 }
 
-/// The whole, or each k-th point: k samples cover everything.
-fn choose(points: Vec<Point>, args: &SweepArgs) -> Vec<Point> {
-    let wanted =
-        |point: &Point| args.fault.as_ref().is_none_or(|fault| point.fault.to_string().starts_with(fault));
-    let points: Vec<Point> = points.into_iter().filter(wanted).collect();
-    let stride = if args.long { 1 } else { points.len().div_ceil(args.points.max(1)).max(1) };
-    let today = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs() / 86400);
-    let seed = args.seed.unwrap_or_else(|| usize::try_from(today).unwrap_or(0)) % stride;
-    if stride > 1 {
-        println!("sample {seed} of {stride} (--seed {seed} runs the same one again)");
+/// Which points are run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    pub(crate) long: bool,
+    pub(crate) points: usize,
+    pub(crate) seed: Option<usize>,
+}
+
+impl Sample {
+    /// The whole, or each k-th point: k samples cover everything.
+    fn choose<P>(self, points: Vec<P>) -> Vec<P> {
+        let stride = if self.long { 1 } else { points.len().div_ceil(self.points.max(1)).max(1) };
+        let today = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs() / 86400);
+        let seed = self.seed.unwrap_or_else(|| usize::try_from(today).unwrap_or(0)) % stride;
+        if stride > 1 {
+            println!(
+                "sample {seed} of {stride} (--seed {seed} runs the same one again); `--long` runs them all"
+            );
+        }
+        points.into_iter().skip(seed).step_by(stride).collect()
     }
-    points.into_iter().skip(seed).step_by(stride).collect()
 }
 
 /// The conversations that the arguments ask for.
@@ -115,24 +116,109 @@ fn setups(args: &SweepArgs) -> Vec<Setup> {
     setups
 }
 
-struct Sweep {
-    begun: Instant,
-    table: Mutex<Table>,
+/// A sweep in progress; its table has a row for each `K`.
+pub(crate) struct Sweep<K> {
+    pub(crate) begun: Instant,
+    pub(crate) table: Mutex<Table<K>>,
     /// Held for writing by a point that must have the machine for itself.
     alone: RwLock<()>,
+    /// The command that runs one point.
+    command: &'static str,
 }
 
-impl Sweep {
+impl<K: ValueEnum + Ord> Sweep<K> {
+    pub(crate) fn new(command: &'static str) -> Sweep<K> {
+        Sweep { begun: Instant::now(), table: Mutex::default(), alone: RwLock::new(()), command }
+    }
+
+    /// Chooses among the points. `None`: there is nothing to test, which is a failure.
+    pub(crate) fn choose<P>(
+        &self,
+        points: Vec<P>,
+        fault_of: impl Fn(&P) -> Fault,
+        only: Option<&str>,
+        sample: Sample,
+    ) -> Option<Vec<P>> {
+        let all = points.len();
+        let wanted = |point: &P| only.is_none_or(|only| fault_of(point).to_string().starts_with(only));
+        let points = sample.choose(points.into_iter().filter(wanted).collect());
+        if points.is_empty() && !process::is_interrupted() {
+            let why = match only {
+                Some(fault) if all > 0 => format!("no call here has a fault that begins with `{fault}`"),
+                _ => "no system call was counted; not every victim has every surface and step".into(),
+            };
+            println!("FAILED nothing to test: {why}");
+            return None;
+        }
+        Some(points)
+    }
+
+    pub(crate) fn run_point(
+        &self,
+        row: K,
+        fault: Fault,
+        point: &impl fmt::Display,
+        run: impl Fn() -> io::Result<Outcome>,
+    ) {
+        let outcome = {
+            let _shared = self.alone.read().unwrap();
+            run()
+        };
+        let outcome = match outcome {
+            // Only the time was wrong: the machine was busy, or it is wrong alone too.
+            Ok(outcome) if outcome.is_only_late() => {
+                let _exclusive = self.alone.write().unwrap();
+                run()
+            }
+            outcome => outcome,
+        };
+        match outcome {
+            Ok(outcome) => {
+                if !outcome.findings.is_empty() {
+                    self.report(point, &outcome);
+                }
+                self.table.lock().unwrap().add(row, fault, &outcome);
+            }
+            Err(error) => {
+                println!("FAILED {point}: {error}");
+                self.table.lock().unwrap().add_failure(row);
+            }
+        }
+    }
+
+    pub(crate) fn report(&self, what: &impl fmt::Display, outcome: &Outcome) {
+        let call = outcome.report.at.map(|call| format!(" ({})", call.name())).unwrap_or_default();
+        let _whole = self.table.lock().unwrap();
+        println!("FAILED {what}{call}");
+        outcome.findings.iter().for_each(|finding| println!("       {finding}"));
+        println!("       again: cargo run -p pipework-faults -- {} {what}", self.command);
+    }
+
+    /// Prints the counts.
+    pub(crate) fn finish(self, points: usize) -> ExitCode {
+        let table = self.table.into_inner().unwrap();
+        println!("\n{table}{points} points in {:.0?}", self.begun.elapsed());
+        if process::is_interrupted() {
+            println!("interrupted: not all of them were run");
+            return ExitCode::from(INTERRUPTED);
+        }
+        let untested = table.untested();
+        untested.iter().for_each(|why| println!("FAILED {why}"));
+        if table.failures() == 0 && untested.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+impl Sweep<Step> {
     /// Runs each conversation without a fault, and makes points of the calls that were counted.
     fn count_calls(&self, args: &SweepArgs, jobs: usize) -> io::Result<Vec<Point>> {
         let setups = setups(args);
         let found = Mutex::new(Vec::new());
         let refused = Mutex::new(None);
-        self.in_parallel(&setups, jobs, |setup| match point::count(*setup) {
+        in_parallel(self.begun, &setups, jobs, |setup| match point::count(*setup) {
             Ok(outcome) => {
                 self.table.lock().unwrap().add_calls(setup.step, outcome.report.calls.len());
                 if !outcome.findings.is_empty() {
-                    self.report(&format!("{setup} without a fault"), &outcome);
+                    self.report(&format_args!("{setup} without a fault"), &outcome);
                     self.table.lock().unwrap().add_failure(setup.step);
                 }
                 let calls = (1..).zip(outcome.report.calls);
@@ -161,62 +247,26 @@ impl Sweep {
         );
         Ok(points)
     }
+}
 
-    fn run_point(&self, point: &Point) {
-        let run = || point::run(point.setup, Some((point.call, point.fault)));
-        let outcome = {
-            let _shared = self.alone.read().unwrap();
-            run()
-        };
-        let outcome = match outcome {
-            // Only the time was wrong: the machine was busy, or it is wrong alone too.
-            Ok(outcome) if outcome.is_only_late() => {
-                let _exclusive = self.alone.write().unwrap();
-                run()
-            }
-            outcome => outcome,
-        };
-        match outcome {
-            Ok(outcome) => {
-                if !outcome.findings.is_empty() {
-                    self.report(&point.to_string(), &outcome);
-                }
-                self.table.lock().unwrap().add(point, &outcome);
-            }
-            Err(error) => {
-                println!("FAILED {point}: {error}");
-                self.table.lock().unwrap().add_failure(point.setup.step);
-            }
-        }
-    }
-
-    fn report(&self, what: &str, outcome: &Outcome) {
-        let call = outcome.report.at.map(|call| format!(" ({})", call.name())).unwrap_or_default();
-        let _whole = self.table.lock().unwrap();
-        println!("FAILED {what}{call}");
-        outcome.findings.iter().for_each(|finding| println!("       {finding}"));
-        println!("       again: cargo run -p pipework-faults -- point {what}");
-    }
-
-    /// Does the work for each item, several at once, until an interrupt.
-    fn in_parallel<T: Sync>(&self, items: &[T], jobs: usize, work: impl Fn(&T) + Sync) {
-        let next = AtomicUsize::new(0);
-        let said = Mutex::new(Instant::now());
-        thread::scope(|scope| {
-            for _ in 0..jobs.max(1) {
-                scope.spawn(|| {
-                    while !process::is_interrupted() {
-                        let index = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(item) = items.get(index) else { return };
-                        work(item);
-                        let mut said = said.lock().unwrap();
-                        if said.elapsed() > PROGRESS {
-                            *said = Instant::now();
-                            println!("{index} of {} after {:.0?}", items.len(), self.begun.elapsed());
-                        }
+/// Does the work for each item, several at once, until an interrupt.
+pub(crate) fn in_parallel<T: Sync>(begun: Instant, items: &[T], jobs: usize, work: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    let said = Mutex::new(Instant::now());
+    thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                while !process::is_interrupted() {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(index) else { return };
+                    work(item);
+                    let mut said = said.lock().unwrap();
+                    if said.elapsed() > PROGRESS {
+                        *said = Instant::now();
+                        println!("{index} of {} after {:.0?}", items.len(), begun.elapsed());
                     }
-                });
-            }
-        });
-    }
+                }
+            });
+        }
+    });
 }

@@ -1,9 +1,6 @@
 //! What a sweep prints at its end.
 
-use crate::{
-    plan::{Fault, Point, Step},
-    point::Outcome,
-};
+use crate::{plan::Fault, point::Outcome};
 use clap::ValueEnum;
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -24,21 +21,28 @@ struct Row {
     failures: usize,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Table {
-    rows: BTreeMap<Step, Row>,
+/// A row for each step, or for each victim.
+#[derive(Debug)]
+pub(crate) struct Table<K> {
+    rows: BTreeMap<K, Row>,
     notices: Vec<Duration>,
 }
 
-impl Table {
-    pub(crate) fn add_calls(&mut self, step: Step, calls: usize) {
+impl<K> Default for Table<K> {
+    fn default() -> Table<K> {
+        Table { rows: BTreeMap::new(), notices: Vec::new() }
+    }
+}
+
+impl<K: ValueEnum + Ord> Table<K> {
+    pub(crate) fn add_calls(&mut self, step: K, calls: usize) {
         self.rows.entry(step).or_default().calls += calls;
     }
 
-    pub(crate) fn add(&mut self, point: &Point, outcome: &Outcome) {
-        let row = self.rows.entry(point.setup.step).or_default();
+    pub(crate) fn add(&mut self, step: K, fault: Fault, outcome: &Outcome) {
+        let row = self.rows.entry(step).or_default();
         let was_reached = outcome.report.at.is_some();
-        match point.fault {
+        match fault {
             _ if !was_reached => row.not_reached += 1,
             Fault::KillBefore | Fault::KillAfter => row.kills += 1,
             Fault::Fail(_) => row.errors += 1,
@@ -50,7 +54,7 @@ impl Table {
         self.notices.extend(outcome.notice);
     }
 
-    pub(crate) fn add_failure(&mut self, step: Step) {
+    pub(crate) fn add_failure(&mut self, step: K) {
         self.rows.entry(step).or_default().failures += 1;
     }
 
@@ -61,9 +65,8 @@ impl Table {
     /// Why a sweep without a failure may have tested nothing.
     pub(crate) fn untested(&self) -> Vec<String> {
         let silent = self.rows.iter().filter(|(_, row)| row.calls == 0);
-        let mut why: Vec<String> = silent
-            .map(|(step, _)| format!("no system call was counted in the step {}", name(*step)))
-            .collect();
+        let mut why: Vec<String> =
+            silent.map(|(step, _)| format!("no system call was counted for {}", name(step))).collect();
         let not_reached: usize = self.rows.values().map(|row| row.not_reached).sum();
         let reached: usize =
             self.rows.values().map(|row| row.kills + row.errors + row.starvations + row.stops).sum();
@@ -76,12 +79,12 @@ impl Table {
     }
 }
 
-impl fmt::Display for Table {
+impl<K: ValueEnum + Ord> fmt::Display for Table<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
             "{:<12}{:>7}{:>7}{:>8}{:>9}{:>7}{:>13}{:>10}{:>10}",
-            "step", "calls", "kills", "errors", "starved", "stops", "not reached", "returned", "failures"
+            "", "calls", "kills", "errors", "starved", "stops", "not reached", "returned", "failures"
         )?;
         let mut line = |name: &str, row: &Row| {
             writeln!(
@@ -99,7 +102,7 @@ impl fmt::Display for Table {
         };
         let mut all = Row::default();
         for (step, row) in &self.rows {
-            line(&name(*step), row)?;
+            line(&name(step), row)?;
             all.calls += row.calls;
             all.kills += row.kills;
             all.errors += row.errors;
@@ -122,15 +125,16 @@ impl fmt::Display for Table {
     }
 }
 
-fn name(step: Step) -> String {
+fn name(step: &impl ValueEnum) -> String {
     step.to_possible_value().unwrap().get_name().to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Step;
 
-    fn table(calls: usize, kills: usize, not_reached: usize) -> Table {
+    fn table(calls: usize, kills: usize, not_reached: usize) -> Table<Step> {
         let row = Row { calls, kills, not_reached, ..Row::default() };
         Table { rows: BTreeMap::from([(Step::List, row)]), notices: Vec::new() }
     }
@@ -139,9 +143,9 @@ mod tests {
     fn a_sweep_that_tests_nothing_does_not_pass() {
         assert_eq!(table(9, 10, 10).untested(), [""; 0]);
         assert_eq!(table(9, 1, 3).untested(), [""; 0], "a small sample");
-        assert_eq!(table(0, 1, 0).untested(), ["no system call was counted in the step list"]);
+        assert_eq!(table(0, 1, 0).untested(), ["no system call was counted for list"]);
         assert_eq!(table(9, 0, 3).untested(), ["no fault happened"]);
         assert_eq!(table(9, 9, 11).untested(), ["11 points were not reached, and only 9 were"]);
-        assert_eq!(Table::default().untested(), ["no fault happened"]);
+        assert_eq!(Table::<Step>::default().untested(), ["no fault happened"]);
     }
 }

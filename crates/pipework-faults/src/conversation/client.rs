@@ -2,9 +2,10 @@
 
 use super::{
     Actor, Connection, Conversation,
-    bounds::{OPEN, TRIES},
+    bounds::{OPEN, TRIES, WAIT},
     end::End,
-    frame::{Ask, LARGE},
+    frame::Ask,
+    remote,
 };
 use crate::plan::{Mode, NAME, Side, Step, Surface};
 use pipework::{ClientOptions, NamedPipe, PipeErrorKind, list};
@@ -17,7 +18,7 @@ enum Kind {
 }
 
 pub(super) async fn run(actor: &Actor) -> io::Result<()> {
-    if actor.args.surface == Surface::Blocking {
+    if actor.args.surface == Surface::Blocking && !actor.args.remote {
         actor.step(Step::Wait, async || NamedPipe::wait(NAME, Some(OPEN))).await?;
     }
     let mut connection = 0;
@@ -65,6 +66,9 @@ async fn converse(actor: &Actor, kind: Kind, number: u8) -> io::Result<()> {
 
 async fn open(actor: &Actor) -> io::Result<End> {
     let mode = actor.args.mode;
+    if actor.args.remote {
+        return remote::open(mode.of_pipe());
+    }
     if actor.args.surface.is_async() {
         let mut options = pipework::tokio::ClientOptions::new();
         options.timeout(OPEN).pipe_mode(mode.of_pipe());
@@ -73,7 +77,7 @@ async fn open(actor: &Actor) -> io::Result<End> {
     let stream = ClientOptions::new().timeout(OPEN).read_mode(mode.of_pipe()).connect(NAME)?;
     match actor.args.surface {
         Surface::EventLoop => Ok(End::EventLoop(stream)),
-        _ => End::blocking(stream),
+        _ => End::blocking(stream, WAIT),
     }
 }
 
@@ -87,12 +91,15 @@ async fn talk(connection: &mut Connection<'_>) -> io::Result<()> {
         connection.expect().await?;
     }
     connection.write(Step::Write, connection.frame(Ask::Nothing, 3, true)).await?;
-    connection.write(Step::Large, connection.frame(Ask::Nothing, LARGE, false)).await?;
+    connection.write(Step::Large, connection.frame(Ask::Nothing, connection.actor.large(), false)).await?;
     ask_for_reply(connection).await?;
     let actor = connection.actor;
-    actor.step(Step::Peek, async || connection.end.peek()).await?;
-    if actor.args.surface != Surface::EventLoop {
-        connection.flush().await?;
+    // Samba refuses both.
+    if !actor.args.remote {
+        actor.step(Step::Peek, async || connection.end.peek()).await?;
+        if actor.args.surface != Surface::EventLoop {
+            connection.flush().await?;
+        }
     }
     connection.write(Step::Write, connection.frame(Ask::Disconnect, 0, false)).await
 }
@@ -108,8 +115,9 @@ async fn say_goodbye(connection: &mut Connection<'_>) -> io::Result<()> {
 pub(crate) const AFTERWARDS: u8 = 100;
 
 /// What the process does that comes after a client: one connection to the server that lives, which ends it.
-pub(crate) fn ask_to_quit(mode: Mode) -> io::Result<()> {
-    let args = Conversation::new(Side::Client, Surface::Blocking, mode, "/dev/null");
+pub(crate) fn ask_to_quit(mode: Mode, remote: bool) -> io::Result<()> {
+    let args =
+        Conversation { remote, ..Conversation::new(Side::Client, Surface::Blocking, mode, "/dev/null") };
     let actor = Actor::new(&args);
     let work = async {
         let mut connection = Connection::new(&actor, open(&actor).await?, AFTERWARDS);

@@ -39,9 +39,9 @@ macro_rules! call {
 
 impl End {
     /// A blocking end, none of whose waits is for ever.
-    pub(super) fn blocking(stream: PipeStream) -> io::Result<End> {
-        stream.set_read_timeout(Some(WAIT))?;
-        stream.set_write_timeout(Some(WAIT))?;
+    pub(super) fn blocking(stream: PipeStream, wait: Duration) -> io::Result<End> {
+        stream.set_read_timeout(Some(wait))?;
+        stream.set_write_timeout(Some(wait))?;
         Ok(End::Blocking(stream))
     }
 

@@ -7,6 +7,8 @@ use std::io;
 pub(super) const HEAD: usize = 16;
 /// More than any ring here holds.
 pub(super) const LARGE: usize = 100_000;
+/// The same of a remote pipe, whose messages Samba limits to 65,535 bytes.
+pub(super) const LARGE_REMOTE: usize = 60_000;
 /// The largest frame.
 pub(super) const FRAME_MAX: usize = HEAD + LARGE;
 

@@ -4,6 +4,7 @@ mod bounds;
 mod client;
 mod end;
 mod frame;
+mod remote;
 mod server;
 
 use crate::{
@@ -13,11 +14,12 @@ use crate::{
     process,
 };
 pub(crate) use client::{AFTERWARDS, ask_to_quit};
+pub(crate) use remote::{PASSWORD, PORT, USER};
 pub(crate) use server::take_name;
 
 use bounds::{TRIES, WAIT};
 use end::End;
-use frame::{Ask, Frame, HEAD, wrong};
+use frame::{Ask, Frame, HEAD, LARGE, LARGE_REMOTE, wrong};
 use nix::unistd::Pid;
 use pipework::{PipeErrorKind, is_gone};
 use std::{
@@ -48,6 +50,9 @@ pub(crate) struct Conversation {
     /// Be traced by the parent process
     #[arg(long)]
     pub(crate) traced: bool,
+    /// The client is remote: the server accepts it, and the client has the environment of an smbd
+    #[arg(long)]
+    pub(crate) remote: bool,
     /// A limit of the system that this process sets for itself
     #[arg(long)]
     pub(crate) limit: Option<Limit>,
@@ -63,6 +68,7 @@ impl Conversation {
             step: None,
             once: false,
             traced: false,
+            remote: false,
             limit: None,
         }
     }
@@ -79,6 +85,7 @@ impl Conversation {
         }
         words.extend(self.once.then(|| "--once".into()));
         words.extend(self.traced.then(|| "--traced".into()));
+        words.extend(self.remote.then(|| "--remote".into()));
         words.extend(self.limit.iter().flat_map(|limit| ["--limit".into(), limit.to_string()]));
         words
     }
@@ -93,6 +100,9 @@ pub(crate) fn run(args: &Conversation) -> ExitCode {
     let actor = Actor::new(args);
     // With the signals of tokio in the build, its first runtime opens sockets that the process keeps for ever.
     drop(tokio::runtime::Builder::new_current_thread().enable_all().build());
+    if args.remote && args.side == Side::Client {
+        remote::warm_up();
+    }
     let before = process::Held::count();
     if let Some(limit) = args.limit {
         limit.set();
@@ -101,7 +111,7 @@ pub(crate) fn run(args: &Conversation) -> ExitCode {
     if let Some(limit) = args.limit {
         limit.lift();
     }
-    let after = process::Held::count();
+    let after = if args.remote { process::Held::settle("self", &before) } else { process::Held::count() };
     let leaks =
         if after.is_more_than(&before) { format!(" LEAK: {before:?} -> {after:?}") } else { String::new() };
     match result {
@@ -133,6 +143,11 @@ impl Actor {
             return tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work);
         }
         run_blocking(work)
+    }
+
+    /// The length of a payload that no ring here holds.
+    fn large(&self) -> usize {
+        if self.args.remote { LARGE_REMOTE } else { LARGE }
     }
 
     /// Runs one call in its step, with the marks for the injector, and repeats it as a careful caller does.

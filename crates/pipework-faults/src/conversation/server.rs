@@ -2,13 +2,13 @@
 
 use super::{
     Actor, Connection,
-    bounds::WAIT,
+    bounds::{WAIT, WAIT_REMOTE},
     end::{End, until_ready},
-    frame::{Ask, LARGE},
+    frame::Ask,
 };
 use crate::plan::{Mode, NAME, Step, Surface};
 use pipework::{
-    Listener, NamedPipe, NamedPipeBuilder, PipeErrorKind, list,
+    Access, Listener, NamedPipe, NamedPipeBuilder, PipeErrorKind, list,
     os::unix::ListenerExt,
     tokio::{self as asynchronous, NamedPipeServer, ServerOptions},
 };
@@ -73,6 +73,9 @@ fn create(actor: &Actor, first: bool) -> io::Result<Server> {
     }
     let mut builder = NamedPipeBuilder::new(NAME);
     builder.pipe_mode(mode).in_buffer_size(QUOTA).out_buffer_size(QUOTA).first(first);
+    if actor.args.remote {
+        builder.access(Access::everyone()).accept_remote(true);
+    }
     match actor.args.surface {
         Surface::Blocking => builder.create().map(Server::Pipe),
         _ => builder.listen().map(Box::new).map(Server::Listener),
@@ -117,7 +120,8 @@ async fn accept(actor: &Actor, step: Step, server: Server) -> io::Result<(Option
     match server {
         Server::Pipe(pipe) => {
             actor.step(step, async || had_left(pipe.connect_timeout(WAIT))).await?;
-            let end = actor.step(Step::Accept, async || End::blocking(pipe.stream().try_clone()?)).await?;
+            let end =
+                actor.step(Step::Accept, async || End::blocking(pipe.stream().try_clone()?, WAIT)).await?;
             Ok((Some(Server::Pipe(pipe)), end))
         }
         Server::AsyncPipe(pipe) => {
@@ -130,10 +134,11 @@ async fn accept(actor: &Actor, step: Step, server: Server) -> io::Result<(Option
         }
         Server::Listener(listener) => {
             let is_loop = actor.args.surface == Surface::EventLoop;
+            let wait = if actor.args.remote { WAIT_REMOTE } else { WAIT };
             let end = actor
                 .step(step, async || match is_loop {
                     true => until_ready(|| listener.try_accept(), || listener.ready_fd()).map(End::EventLoop),
-                    false => End::blocking(listener.accept_timeout(WAIT)?),
+                    false => End::blocking(listener.accept_timeout(wait)?, wait),
                 })
                 .await?;
             Ok((Some(Server::Listener(listener)), end))
@@ -159,7 +164,9 @@ async fn serve(connection: &mut Connection<'_>) -> io::Result<Ask> {
                 for number in 0..3 {
                     connection.write(Step::Write, connection.frame(Ask::Nothing, 10, number == 2)).await?;
                 }
-                connection.write(Step::Large, connection.frame(Ask::Nothing, LARGE, false)).await?;
+                connection
+                    .write(Step::Large, connection.frame(Ask::Nothing, connection.actor.large(), false))
+                    .await?;
             }
             Ask::Reply => connection.write(Step::Write, connection.frame(Ask::Nothing, 5, false)).await?,
             Ask::Disconnect => {

@@ -189,6 +189,11 @@ impl Samba {
         self.processes().into_iter().filter(|id| has_connection(*id, self.port)).collect()
     }
 
+    /// The process that takes new connections.
+    pub(crate) fn main_process(&self) -> u32 {
+        self.smbd
+    }
+
     /// How many TCP connections there are to it.
     pub(crate) fn connection_count(&self) -> usize {
         connections(self.port).len()
