@@ -374,6 +374,12 @@ mod tests {
         assert_eq!(one, directory_name(&"A".repeat(43), 100).replace(&"a".repeat(43), &one), "stable");
     }
 
+    #[test]
+    fn a_mount_is_a_view_of_its_own_in_each_run_of_the_kernel() {
+        // The first bytes of `printf 'boot\0\0\0\0\0\0\0\5' | sha256sum`.
+        assert_eq!(View::of_mount("boot", 5), View(0xb96b_1903));
+    }
+
     fn any_leaf() -> impl Strategy<Value = EntryName> {
         let numbers = any::<(u64, u64, u32, u64, u32, u32)>();
         (0..6, numbers).prop_map(|(kind, (time, random, view, incarnation, a, b))| {

@@ -671,6 +671,21 @@ mod tests {
     }
 
     #[test]
+    fn no_pipe_is_made_in_the_directory_of_another_user() {
+        let (_home, name_dir, directory) = directory();
+        let other = rustix::fs::Uid::from_raw(namespace::my_user() + 12_345);
+        if rustix::fs::fchown(&directory.fd, Some(other), None).is_err() {
+            // Only root gives a directory away.
+            return;
+        }
+        let error = name_dir.make_directory("ECHO", false).unwrap_err();
+        assert!(
+            error == PipeErrorKind::AccessDenied && error.to_string().contains("belongs to user"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn a_directory_that_was_left_gets_the_mode_of_the_next_pipe() {
         let (_home, mut name_dir, directory) = directory();
         name_dir.set_mode(&directory, true).unwrap();
