@@ -83,3 +83,78 @@ fn entry(directory: &Directory, header: Option<&Header>) -> io::Result<Option<Pi
         location: directory.path.clone(),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::dir_format::{EntryName, Incarnation, Taking},
+        sys::unix::os,
+    };
+    use rustix::net::SocketType;
+    use std::{fs, os::fd::OwnedFd};
+    use tempfile::TempDir;
+
+    fn name_dir() -> (TempDir, NameDir) {
+        let home = tempfile::tempdir().unwrap();
+        let dir = fs::File::open(home.path()).unwrap().into();
+        let name_dir = NameDir { path: home.path().to_owned(), dir, is_mine: true, is_open: false };
+        (home, name_dir)
+    }
+
+    fn header(name: &str) -> Header {
+        Header {
+            incarnation: Incarnation::new(1),
+            messages: true,
+            inbound: true,
+            outbound: false,
+            max_instances: 9,
+            default_timeout_ms: 50,
+            access: "owner".into(),
+            accept_remote: false,
+            name: name.into(),
+        }
+    }
+
+    fn live(directory: &Directory, leaf: EntryName) -> OwnedFd {
+        let socket = os::new_socket(SocketType::STREAM).unwrap();
+        directory.bind(&socket, leaf).unwrap().unwrap();
+        socket
+    }
+
+    #[test]
+    fn a_hidden_file_is_no_directory_of_a_pipe() {
+        let (home, name_dir) = name_dir();
+        for leaf in ["echo", ".lock"] {
+            fs::write(home.path().join(leaf), "").unwrap();
+        }
+        assert_eq!(leaves(&name_dir).unwrap(), ["echo"]);
+    }
+
+    #[test]
+    fn an_entry_counts_what_lives() {
+        let (_home, name_dir) = name_dir();
+        let directory = name_dir.make_directory("ECHO", false).unwrap();
+        let instance = |incarnation, taking| {
+            let (id, incarnation) = (directory.new_id().unwrap(), Incarnation::new(incarnation));
+            EntryName::Instance { id, incarnation, inbound: 1, outbound: 1, taking }
+        };
+        let of = |name: &str| entry(&directory, Some(&header(name))).unwrap();
+        let _listening = [Taking::One, Taking::Next].map(|taking| live(&directory, instance(1, taking)));
+        let _others =
+            [instance(1, Taking::Full), instance(2, Taking::One)].map(|leaf| live(&directory, leaf));
+        drop(live(&directory, instance(1, Taking::One)));
+        assert!(of("Echo").is_none(), "it has no server");
+        let id = directory.new_id().unwrap();
+        let server = EntryName::Server { id, incarnation: Incarnation::new(1), process: 7 };
+        let _server = live(&directory, server);
+        directory.note_count(server, 3).unwrap();
+        assert!(of("another").is_none(), "its directory is that of another name");
+        assert!(entry(&directory, None).unwrap().is_none(), "no pipe was made");
+        let found = of("Echo").unwrap();
+        assert_eq!((found.instances, found.listening, found.servers), (3, Some(2), vec![7]));
+        assert_eq!((found.mode, found.max_instances), (Some(PipeMode::Message), 9));
+        assert_eq!(found.directions, Some(PipeDirections { inbound: true, outbound: false }));
+        assert_eq!(found.location, directory.path);
+    }
+}

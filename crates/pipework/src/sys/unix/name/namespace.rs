@@ -397,6 +397,24 @@ mod tests {
     }
 
     #[test]
+    fn names_are_looked_up_in_the_places_of_the_environment() {
+        let named = env::var_os(DIR_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
+        assert!(!ignores_environment());
+        assert_eq!(named_directory(), named);
+        let (places, private) = (places(), private_path().unwrap());
+        assert!(places.contains(&private));
+        let Some(named) = named else {
+            let user = my_user();
+            let of_user = [format!("/run/user/{user}/pipework"), format!("/tmp/pipework-{user}")];
+            assert!(of_user.iter().all(|path| places.contains(&path.into())), "{places:?}");
+            assert_eq!(places.last().unwrap(), Path::new(SYSTEM_DIR));
+            assert!(private.parent().unwrap().is_dir(), "{}", private.display());
+            return;
+        };
+        assert_eq!(places, [named]);
+    }
+
+    #[test]
     fn an_error_of_access_is_one_for_callers_too() {
         let path = Path::new("/pipes");
         assert!(refused(path, Errno::PERM) == PipeErrorKind::AccessDenied);
