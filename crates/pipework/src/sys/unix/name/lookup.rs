@@ -81,3 +81,23 @@ pub(in crate::sys::unix) fn absent(name: &PipeName) -> io::Error {
     let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
     fail(PipeErrorKind::Absent, format!("there is no pipe {name} (looked in {})", places.join(", ")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_whose_time_is_over_looks_no_more() {
+        let watch = Watch::new(&PipeName::unique("watch").unwrap()).unwrap();
+        let error = watch.wait(&WaitLimit::zero()).unwrap_err();
+        assert!(error == PipeErrorKind::TimedOut, "{error}");
+    }
+
+    #[test]
+    fn a_name_without_a_pipe_has_a_place() {
+        let name = PipeName::unique("absent").unwrap();
+        let leaf = dir_format::directory_name(name.folded(), address::DIRECTORY_NAME_LEN_MAX);
+        assert_eq!(location(&name).unwrap(), namespace::private_path().unwrap().join(leaf));
+        assert!(absent(&name) == PipeErrorKind::Absent);
+    }
+}
