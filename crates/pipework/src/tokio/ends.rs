@@ -256,7 +256,7 @@ macro_rules! ends {
             /// [`PipeStream::read_messages`](crate::PipeStream::read_messages) describes it further.
             ///
             /// # Cancel safety
-            /// Cancel safe: if the future is dropped, no message was taken, and the batch is empty.
+            /// Cancel safe: if the future is dropped, no message was taken.
             ///
             /// # Errors
             /// - `MoreData`: the first message has more bytes than the batch may have. It stays unread.

@@ -1,15 +1,16 @@
 //! T2: a call can be ended from another thread, and what had been transferred is reported.
 
 use std::{
-    io::{Read, Write},
+    io::{IoSlice, Read, Write},
     thread,
 };
 
 use pipework::{
-    Canceller, ClientOptions, Listener, NamedPipe, NamedPipeBuilder, PipeErrorKind, PipeMode, PipeStream,
+    Canceller, ClientOptions, Listener, MessageBatch, NamedPipe, NamedPipeBuilder, PipeErrorKind, PipeMode,
+    PipeStream,
 };
 
-use super::{Case, HOUR, expect, expect_same, pattern, plain};
+use super::{Case, HOUR, SHORT, expect, expect_same, pattern, plain};
 use crate::{
     harness::{blocked, unique},
     surface::Fault,
@@ -20,6 +21,7 @@ pub(super) fn cases() -> Vec<Case> {
         plain("T2", t2_reading_can_be_cancelled),
         plain("T2", t2_writing_can_be_cancelled_and_reports_what_was_written),
         plain("T2", t2_writing_a_message_can_be_cancelled),
+        plain("T2", t2_a_batch_can_be_cancelled_and_reports_what_was_written),
         plain("T2", t2_draining_can_be_cancelled),
         plain("T2", t2_transact_can_be_cancelled),
         plain("T2", t2_connecting_an_instance_can_be_cancelled),
@@ -124,6 +126,25 @@ fn t2_writing_a_message_can_be_cancelled() {
         Err(error) => expect_aborted(Err::<(), _>(error)),
     }
     assert_eq!(server.stream().read_message(5000).unwrap(), None);
+}
+
+/// T2: the messages before the one that waits are reported.
+fn t2_a_batch_can_be_cancelled_and_reports_what_was_written() {
+    let (server, client) = message_pair();
+    let canceller = Canceller::new().unwrap();
+    client.set_canceller(Some(&canceller));
+    let messages = [[b'm'; 40]; 5];
+    let slices = messages.each_ref().map(|message| IoSlice::new(message));
+    assert_eq!(cancelled(&canceller, || client.write_messages(&slices)).unwrap(), 2);
+    expect_aborted(client.write_messages(&slices));
+    let mut batch = MessageBatch::new(9, 999);
+    expect_aborted(client.read_messages(&mut batch));
+    server.stream().set_read_timeout(Some(SHORT)).unwrap();
+    assert_eq!(server.stream().read_messages(&mut batch).unwrap(), 2);
+    expect(server.stream().read_messages(&mut batch), PipeErrorKind::TimedOut);
+    assert!(batch.is_empty());
+    server.stream().write_messages(&slices[..1]).unwrap();
+    assert_eq!(client.read_messages(&mut batch).unwrap(), 1);
 }
 
 /// T2: drain, and flush of an instance.

@@ -1,9 +1,13 @@
 //! Rule T3: a future that is dropped, at whichever of its waits, loses nothing and doubles nothing.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io::{self, IoSlice},
+    sync::Arc,
+    time::Duration,
+};
 
 use pipework::{
-    MessageRead, PipeErrorKind,
+    MessageBatch, MessageRead, PipeErrorKind,
     tokio::{ClientOptions, NamedPipeClient, ServerOptions},
 };
 use tokio::{
@@ -24,6 +28,7 @@ pub(super) fn cases() -> Vec<Case> {
         plain("T3", t3_dropped_message_reads_lose_no_message),
         plain("T3", t3_dropped_reads_into_a_short_buffer_lose_no_part),
         plain("T3", t3_a_dropped_message_write_is_whole_or_not_at_all),
+        plain("T3", t3_dropped_batches_write_and_read_what_they_said),
         plain("T3", t3_a_dropped_transaction_leaves_its_reply),
         plain("T3", t3_a_dropped_drain_changes_nothing),
         plain("T3", t3_dropped_readiness_takes_nothing),
@@ -186,6 +191,35 @@ fn t3_a_dropped_message_write_is_whole_or_not_at_all() {
         }
         assert!(written.iter().all(|seed| got.iter().any(|message| message[0] == *seed)));
         assert!(!written.is_empty() && written.len() < 256);
+    });
+}
+
+/// T3: a batch that was not returned is unread, and one that was dropped has written nothing.
+fn t3_dropped_batches_write_and_read_what_they_said() {
+    workers().block_on(async {
+        let (server, client) = message_pair(1000);
+        let writing = tokio::spawn(async move {
+            let (mut written, mut dice) = (Vec::new(), Dice(7));
+            for seed in 0..200 {
+                let messages: Vec<Vec<u8>> =
+                    (0..1 + dice.below(5)).map(|_| pattern(seed, SIZES[dice.below(6)])).collect();
+                let slices: Vec<IoSlice<'_>> = messages.iter().map(|message| IoSlice::new(message)).collect();
+                if let Some(count) = polled(dice.below(4), client.write_messages(&slices)).await {
+                    written.extend_from_slice(&messages[..count.unwrap()]);
+                }
+            }
+            written
+        });
+        let (mut got, mut batch, mut dice) = (Vec::new(), MessageBatch::new(3, 1 << 20), Dice(8));
+        loop {
+            match polled(dice.below(4), server.read_messages(&mut batch)).await.transpose().unwrap() {
+                Some(0) => break,
+                Some(_) => got.extend(batch.iter().map(<[u8]>::to_vec)),
+                None => {}
+            }
+        }
+        let written = writing.await.unwrap();
+        assert!(!got.is_empty() && got == written, "{} of {} messages", got.len(), written.len());
     });
 }
 
