@@ -1,6 +1,6 @@
 //! Messages in batches, as fast as possible in one direction.
 
-use std::{io, time::Duration};
+use std::{cell::Cell, io, time::Duration};
 
 use super::{
     one_way::{Flow, RECEIPT_LEN},
@@ -51,16 +51,16 @@ async fn pass(
 pub(super) async fn run_peer(endpoint: &mut impl Endpoint, len: usize, batch_len: usize) -> io::Result<()> {
     let mut payload = vec![0; len];
     for _pass in 0..2 {
-        let (mut number, mut last) = (0, None);
+        let (mut number, last) = (0, Cell::new(None));
         let mut check = |payload: &[u8]| {
             let stamp = Stamp::check(payload, number)?;
             number = number.wrapping_add(1);
-            last = stamp.is_last.then_some(stamp);
+            last.set(stamp.is_last.then_some(stamp));
             Ok(())
         };
         let last = loop {
             endpoint.receive_batch(&mut payload, batch_len, &mut check).await?;
-            if let Some(last) = last {
+            if let Some(last) = last.get() {
                 break last;
             }
         };
