@@ -371,7 +371,7 @@ fn socket_of_racing_servers_is_of_exactly_one() {
 
 /// One ends while the next one begins.
 fn socket_is_not_removed_by_the_server_before() {
-    const ROUNDS: u32 = 3000;
+    const ROUNDS: u32 = 6000;
     let serve = |path: &Path| {
         for _ in 0..ROUNDS {
             match Listener::bind(path) {
