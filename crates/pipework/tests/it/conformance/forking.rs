@@ -242,9 +242,6 @@ fn forking_a_child_accepts_only_what_it_has_adopted() {
 
 /// Something has removed the socket of the instance: another call finds all as the first did.
 fn forking_an_adoption_that_fails_changes_nothing() {
-    if cfg!(any(pipework_portable, not(target_os = "linux"))) {
-        skip("on other Unix systems such an adoption loses the file for claims");
-    }
     let name = PipeName::new(unique()).unwrap();
     let mut listener = Listener::bind(&name).unwrap();
     let directory = name.location().unwrap();

@@ -160,14 +160,17 @@ impl ListeningSocket {
         let new =
             EntryName::Instance { id: self.directory.new_id()?, incarnation, inbound, outbound, taking };
         claim::prepare(&self.directory, new)?;
-        let renamed = self.directory.publish(old, new);
-        self.directory.unlink_claim(old);
-        if renamed.is_ok() && !self.has_client() {
+        let is_renamed = self.directory.publish(old, new).is_ok();
+        let has_client = self.has_client();
+        if is_renamed || has_client {
+            self.directory.unlink_claim(old);
+        }
+        if is_renamed && !has_client {
             return Ok(Some(new));
         }
         self.directory.unlink(&new.encode());
         self.directory.unlink_claim(new);
-        if self.has_client() { Ok(None) } else { Err(Errno::NOENT.into()) }
+        if has_client { Ok(None) } else { Err(Errno::NOENT.into()) }
     }
 
     /// Takes no client any more, though others may still wait at it: they have to look elsewhere for the next one.
