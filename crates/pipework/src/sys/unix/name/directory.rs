@@ -92,6 +92,14 @@ pub(crate) struct Server {
     pub(crate) instances: Option<u32>,
 }
 
+/// Which file it is, and in which state: each change of it gives another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileState {
+    identity: (u64, u64),
+    len: u64,
+    changed: (i64, i64),
+}
+
 /// The part of a file's time that stands for one instance: a microsecond, since not every file system keeps less.
 const NANOSECONDS_OF_ONE: i64 = 1_000;
 /// The most that fit into a second, and more than a process may have descriptors.
@@ -268,6 +276,19 @@ impl Directory {
                 ),
             ),
         })
+    }
+
+    /// The state of the header's file, if that is there to be seen.
+    pub(crate) fn header_state(&self) -> Option<FileState> {
+        let stat = rustix::fs::statat(&self.fd, HEADER, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        #[allow(
+            clippy::unnecessary_cast,
+            clippy::cast_sign_loss,
+            clippy::cast_possible_wrap,
+            reason = "the types differ between systems"
+        )]
+        let (len, changed) = (stat.st_size as u64, (stat.st_ctime as i64, stat.st_ctime_nsec as i64));
+        Some(FileState { identity: identity(&stat), len, changed })
     }
 
     /// Writes the header aside and puts it into place; under the lock.

@@ -1,14 +1,23 @@
 //! The files by which a pipe of this process is found: its directory, its header and the process's liveness socket.
 
 use super::{
-    super::name::{directory::Directory, namespace::NameDir, permission::Permission},
+    super::name::{
+        directory::{Directory, FileState},
+        namespace::NameDir,
+        permission::Permission,
+    },
     listening_socket::bind_aside,
 };
 use crate::{
     error::PipeErrorKind,
     model::dir_format::{EntryName, Header},
 };
-use std::{io, os::fd::OwnedFd, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// The files by which a pipe of this process is found.
 #[derive(Debug)]
@@ -20,6 +29,8 @@ pub(super) struct NameFiles {
     pub(super) leaf: EntryName,
     /// How often the name was restored.
     pub(super) restorations: u64,
+    /// The state of the header's file in which the header was found to be ours: in that one it need not be read again.
+    header_read: Mutex<Option<FileState>>,
 }
 
 impl NameFiles {
@@ -40,7 +51,8 @@ impl NameFiles {
         match published {
             Ok(()) => {
                 let directory = Arc::new(directory);
-                Ok(NameFiles { name_dir, directory, _liveness: liveness, leaf, restorations: 0 })
+                let header_read = Mutex::default();
+                Ok(NameFiles { name_dir, directory, _liveness: liveness, leaf, restorations: 0, header_read })
             }
             Err(error) => {
                 directory.unlink(&EntryName::Temporary(id).encode());
@@ -58,15 +70,27 @@ impl NameFiles {
     /// Whether all of it is there, the header with its contents: another pipe may have put its own into the same place.
     /// What can't be seen is taken to be there.
     pub(super) fn is_there(&self) -> bool {
-        self.name_dir.still_has(&self.directory)
-            && self.has_header()
-            && self.directory.may_have(&self.leaf.encode())
+        self.has_directory_and_header() && self.directory.may_have(&self.leaf.encode())
+    }
+
+    /// The same without the liveness socket: noting a count at that fails where it is gone.
+    pub(super) fn has_directory_and_header(&self) -> bool {
+        self.name_dir.still_has(&self.directory) && self.has_header()
     }
 
     fn has_header(&self) -> bool {
+        // Before it is read, so that what is written after that counts as another one.
+        let state = self.directory.header_state();
+        // It is replaced as a whole.
+        let mut read = self.header_read.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.is_some() && *read == state {
+            return true;
+        }
         match self.directory.header() {
             Ok(Some(header)) => {
-                matches!(self.leaf, EntryName::Server { incarnation, .. } if incarnation == header.incarnation)
+                let is_ours = matches!(self.leaf, EntryName::Server { incarnation, .. } if incarnation == header.incarnation);
+                *read = state.filter(|_| is_ours);
+                is_ours
             }
             Ok(None) => false,
             Err(error) => error != PipeErrorKind::Corrupt && error != PipeErrorKind::Unsupported,

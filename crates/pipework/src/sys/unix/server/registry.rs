@@ -120,7 +120,7 @@ fn create_here(spec: &Spec, takes: Takes) -> Option<(InstanceSlot, ListeningSock
         served.is_unlimited()
             && is_alike(spec, &served.header)
             && published.is_at(&places, &leaf)
-            && published.is_there()
+            && published.has_directory_and_header()
     };
     listen(spec, InstanceSlot::another(is_it).ok()??, takes).ok()
 }
