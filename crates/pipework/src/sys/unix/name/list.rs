@@ -18,25 +18,31 @@ use std::io;
 pub(crate) fn list() -> io::Result<Vec<PipeEntry>> {
     let mut entries = Vec::new();
     for name_dir in namespace::existing()?.0 {
-        for leaf in leaves(&name_dir)? {
-            // An entry that can't be opened, or is no pipe, is not listed.
-            if let Ok(Some(directory)) = name_dir.open_directory(&leaf) {
-                // Empty is also what a process left that was killed while it ended the pipe.
-                if !directory.is_empty().unwrap_or(true) || !name_dir.may_be_a_gift(&directory) {
-                    name_dir.sweep(&directory);
-                }
-                let found = directory.header().and_then(|header| entry(&directory, header.as_ref()));
-                match found {
-                    Ok(entry) => entries.extend(entry),
-                    // What is no pipe is not listed, and a pipe that another user broke must not hide the others.
-                    Err(error) if error == PipeErrorKind::Corrupt => {}
-                    Err(error) if directory.owner == namespace::my_user() => return Err(error),
-                    Err(_) => {}
-                }
+        entries.extend(list_in(&name_dir)?);
+    }
+    entries.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(entries)
+}
+
+fn list_in(name_dir: &NameDir) -> io::Result<Vec<PipeEntry>> {
+    let mut entries = Vec::new();
+    for leaf in leaves(name_dir)? {
+        // An entry that can't be opened, or is no pipe, is not listed.
+        if let Ok(Some(directory)) = name_dir.open_directory(&leaf) {
+            // Empty is also what a process left that was killed while it ended the pipe.
+            if !directory.is_empty().unwrap_or(true) || !name_dir.may_be_a_gift(&directory) {
+                name_dir.sweep(&directory);
+            }
+            let found = directory.header().and_then(|header| entry(&directory, header.as_ref()));
+            match found {
+                Ok(entry) => entries.extend(entry),
+                // What is no pipe is not listed, and a pipe that another user broke must not hide the others.
+                Err(error) if error == PipeErrorKind::Corrupt => {}
+                Err(error) if directory.owner == namespace::my_user() => return Err(error),
+                Err(_) => {}
             }
         }
     }
-    entries.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(entries)
 }
 
@@ -120,6 +126,56 @@ mod tests {
         let socket = os::new_socket(SocketType::STREAM).unwrap();
         directory.bind(&socket, leaf).unwrap().unwrap();
         socket
+    }
+
+    /// A pipe with a server, which lives until the socket is closed.
+    fn serve(name_dir: &NameDir, name: &str) -> (Directory, OwnedFd) {
+        let header = header(name);
+        let directory = name_dir.make_directory(PipeName::from_local(name).unwrap().folded(), false).unwrap();
+        directory.write_header(&header, false).unwrap();
+        let id = directory.new_id().unwrap();
+        let leaf = EntryName::Server { id, incarnation: header.incarnation, process: 7 };
+        let socket = live(&directory, leaf);
+        directory.note_count(leaf, 1).unwrap();
+        (directory, socket)
+    }
+
+    fn listed(name_dir: &NameDir) -> Vec<String> {
+        list_in(name_dir).unwrap().iter().map(|entry| entry.name.folded().to_owned()).collect()
+    }
+
+    #[test]
+    fn what_no_server_serves_is_removed() {
+        let (home, mut name_dir) = name_dir();
+        let (_directory, _live) = serve(&name_dir, "served");
+        drop(serve(&name_dir, "dead"));
+        name_dir.make_directory("EMPTY", false).unwrap();
+        fs::write(home.path().join("file"), "").unwrap();
+        assert_eq!(listed(&name_dir), ["SERVED"]);
+        let left = || ["dead", "empty", "file", "served"].map(|leaf| home.path().join(leaf).exists());
+        assert_eq!(left(), [false, false, true, true]);
+        // Root may be about to give the empty one to another user.
+        name_dir.is_open = true;
+        drop(serve(&name_dir, "dead"));
+        name_dir.make_directory("EMPTY", false).unwrap();
+        assert_eq!(listed(&name_dir), ["SERVED"]);
+        assert_eq!(left(), [false, namespace::my_user() == 0, true, true]);
+    }
+
+    #[test]
+    fn only_a_pipe_of_this_user_that_can_not_be_read_is_an_error() {
+        let (_home, name_dir) = name_dir();
+        let (_directory, _live) = serve(&name_dir, "served");
+        let (broken, _live) = serve(&name_dir, "broken");
+        let path = broken.path.join("header");
+        fs::write(&path, "foreign").unwrap();
+        assert_eq!(listed(&name_dir), ["SERVED"]);
+        fs::write(&path, "pipework 99\n").unwrap();
+        assert!(list_in(&name_dir).unwrap_err() == PipeErrorKind::Unsupported);
+        let other = rustix::fs::Uid::from_raw(namespace::my_user() + 12_345);
+        if rustix::fs::fchown(&broken.fd, Some(other), None).is_ok() {
+            assert_eq!(listed(&name_dir), ["SERVED"]);
+        }
     }
 
     #[test]
