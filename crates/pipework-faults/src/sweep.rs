@@ -87,9 +87,7 @@ impl Sample {
         let today = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs() / 86400);
         let seed = self.seed.unwrap_or_else(|| usize::try_from(today).unwrap_or(0)) % stride;
         if stride > 1 {
-            println!(
-                "sample {seed} of {stride} (--seed {seed} runs the same one again); `--long` runs them all"
-            );
+            println!("sample {seed} of {stride} (--seed {seed} takes it again); `--long` runs them all");
         }
         points.into_iter().skip(seed).step_by(stride).collect()
     }

@@ -78,9 +78,9 @@ fn run(args: &Args, config: Config, log: &Log) -> Result<(), Failure> {
             "the gateway must run as root: only root can access smbd's socket directory, and smbd requires a root peer",
         ));
     }
-    // Before the second thread starts: capabilities belong to a thread.
+    // Before the second thread starts: capabilities and blocked signals belong to a thread.
     privileges::drop_capabilities()?;
-    let mut signals = Signals::new()?;
+    let signals = Signals::new()?;
     if let Some(smbd) = SmbdVersion::read().filter(|smbd| !smbd.is_supported) {
         error!(smbd = ?smbd.text, "no client will be admitted: Samba 4.17 or later is required");
     }

@@ -18,7 +18,10 @@ use crate::{
 };
 use clap::ValueEnum;
 use samba::{Samba, Setup};
-use std::{io, process::ExitCode, sync::Mutex};
+use std::{collections::BTreeMap, io, process::ExitCode, sync::Mutex};
+
+/// How many points of a kind a sample is taken from.
+const OF_A_KIND: usize = 16;
 
 /// Goes through the points.
 pub(crate) fn run(args: &GatewayArgs) -> ExitCode {
@@ -87,9 +90,12 @@ impl Sweep<Victim> {
                 print!("{}", outcome.log);
                 self.table.lock().unwrap().add_failure(setup.victim);
             }
-            points.extend((1..).zip(outcome.report.calls).flat_map(|(call, of)| {
-                of.faults().into_iter().map(move |fault| GatewayPoint { setup, call, fault })
-            }));
+            let calls = (1..).zip(outcome.report.calls);
+            let of_setup = calls.flat_map(|(call, of)| {
+                of.faults().into_iter().map(move |fault| (of.number, GatewayPoint { setup, call, fault }))
+            });
+            let of_setup: Vec<_> = of_setup.collect();
+            points.extend(if args.long { thin(&of_setup, usize::MAX) } else { thin(&of_setup, OF_A_KIND) });
         }
         println!(
             "{} conversations counted in {:.0?}: {} points",
@@ -99,6 +105,25 @@ impl Sweep<Victim> {
         );
         Ok(points)
     }
+}
+
+/// Keeps at most so many points with the same call and the same fault, evenly spread: most of what these processes call
+/// is the same again and again.
+fn thin(points: &[(libc::c_long, GatewayPoint)], of_a_kind: usize) -> Vec<GatewayPoint> {
+    let kind = |(number, point): &(libc::c_long, GatewayPoint)| (*number, point.fault.to_string());
+    let mut counts = BTreeMap::new();
+    for point in points {
+        *counts.entry(kind(point)).or_insert(0) += 1;
+    }
+    let mut seen = BTreeMap::new();
+    let mut is_kept = |point: &&(libc::c_long, GatewayPoint)| {
+        let (count, seen): (usize, &mut usize) = (counts[&kind(point)], seen.entry(kind(point)).or_insert(0));
+        *seen += 1;
+        // Where the share of those that are kept reaches the next whole number.
+        let kept = |seen: usize| seen.saturating_mul(of_a_kind.min(count)) / count;
+        kept(*seen) > kept(*seen - 1)
+    };
+    points.iter().filter(|point| is_kept(point)).map(|(_, point)| *point).collect()
 }
 
 /// The smbds that run, each of which serves one conversation at a time.
@@ -119,5 +144,22 @@ impl Smbds {
             self.0.lock().unwrap().push(samba);
         }
         Ok(outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Fault;
+
+    #[test]
+    fn many_points_of_a_kind_are_thinned_out_and_few_are_kept() {
+        let setup = GatewaySetup { victim: Victim::Gateway, mode: Mode::Bytes };
+        let point = |number, call| (number, GatewayPoint { setup, call, fault: Fault::KillBefore });
+        let mut points: Vec<_> = (1..=100).map(|call| point(libc::SYS_futex, call)).collect();
+        points.extend([point(libc::SYS_bind, 101), point(libc::SYS_bind, 102)]);
+        let calls = |of_a_kind| thin(&points, of_a_kind).iter().map(|point| point.call).collect::<Vec<_>>();
+        assert_eq!(calls(4), [25, 50, 75, 100, 101, 102]);
+        assert_eq!(calls(usize::MAX).len(), 102);
     }
 }

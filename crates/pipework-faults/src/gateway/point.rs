@@ -124,12 +124,10 @@ impl Run<'_> {
     /// The next remote client is served soon: by this server, or by the next one of the name.
     fn expect_service(&mut self, gateway: &mut Gateway, server: &mut Running, text: &mut String) {
         let was_hit = gateway.was_hit();
-        let mut findings = Vec::new();
-        self.serve_next_client(gateway, server, text, &mut findings);
+        let mut findings = self.serve_next_client(gateway, server, text);
         // The fault may have waited until now.
         if !findings.is_empty() && !was_hit && gateway.was_hit() {
-            findings.clear();
-            self.serve_next_client(gateway, server, text, &mut findings);
+            findings = self.serve_next_client(gateway, server, text);
         }
         self.findings.extend(findings);
     }
@@ -139,8 +137,8 @@ impl Run<'_> {
         gateway: &mut Gateway,
         server: &mut Running,
         text: &mut String,
-        findings: &mut Vec<String>,
-    ) {
+    ) -> Vec<String> {
+        let mut findings = Vec::new();
         if gateway.is_over() {
             let next = Gateway::start(self.home, self.samba, None);
             let end = replace(gateway, next).stop();
@@ -150,20 +148,22 @@ impl Run<'_> {
                 findings.push(format!("the next gateway does not start: {}", gateway.log()));
             }
         }
-        if self.home.has_quit() {
-            expect_end("server", wait_until(PATIENCE, || server.has_ended()), findings);
+        if self.home.has_quit() && !self.home.file("next").exists() {
+            expect_end("server", wait_until(PATIENCE, || server.has_ended()), &mut findings);
             // Before, a client may come to the end of the old one, which looks like a refusal.
             if !wait_until(NEXT_LOOK, || !self.link().is_symlink()) {
                 findings.push("late: a pipe without a server is still exported".into());
             }
             *server = self.start_server("next");
-            if !self.is_exported(gateway) {
-                return;
-            }
         }
-        let answer = self.home.check(What::RemoteServer, self.setup.mode);
-        let limit = if self.is_kill() { SOON } else { NEXT_LOOK };
-        expect_ok_within(limit, &answer, findings);
+        if self.is_exported(gateway) {
+            let answer = self.home.check(What::RemoteServer, self.setup.mode);
+            let limit = if self.is_kill() { SOON } else { NEXT_LOOK };
+            expect_ok_within(limit, &answer, &mut findings);
+        } else {
+            findings.push("late: no client was served".into());
+        }
+        findings
     }
 
     fn start_server(&mut self, journal: &str) -> Running {
