@@ -1,6 +1,14 @@
 //! What a measure needs of a competitor: a connected endpoint, or a server that accepts connections.
 
-use std::io::{self, Read, Write};
+use std::{
+    io::{self, Read, Write},
+    pin::pin,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    runtime::Builder,
+};
 
 /// One end of a duplex connection. The futures of a blocking competitor block, and are ready when first polled.
 pub(crate) trait Endpoint {
@@ -38,4 +46,24 @@ pub(crate) trait Server {
     fn listen() -> io::Result<(Self::Listener, String)>;
     fn accept(listener: &Self::Listener) -> io::Result<Self::Stream>;
     fn connect(address: &str) -> io::Result<Self::Stream>;
+}
+
+/// A competitor with an async server. Its clients are async, or each blocks a thread.
+pub(crate) trait AsyncServer {
+    type Listener;
+    type Accepted: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    type Connected: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    type Blocking: Read + Write;
+
+    /// Listens at a new address, and returns that too.
+    async fn listen() -> io::Result<(Self::Listener, String)>;
+    async fn accept(listener: &Self::Listener) -> io::Result<Self::Accepted>;
+    async fn connect(address: &str) -> io::Result<Self::Connected>;
+    fn connect_blocking(address: &str) -> io::Result<Self::Blocking>;
+}
+
+/// Runs a future on the runtime that tokio's documentation recommends for a program with one thread.
+pub(crate) fn run_on_tokio<F: Future>(future: F) -> io::Result<F::Output> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(pin!(future)))
 }

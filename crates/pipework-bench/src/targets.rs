@@ -7,7 +7,9 @@ use crate::{
         ICEORYX_SPINS, MIOW, OURS, OURS_ANONYMOUS, OURS_ANONYMOUS_LARGE, OURS_ASYNC, OURS_LARGE,
         OURS_MESSAGES, SEQPACKET, STD_PIPE, TOKIO_PIPE, TOKIO_STREAM, UNIX_STREAM,
     },
-    measure::{CLIENT_DESCRIPTORS, IDLE_CPU_TIME, MEMORY, ONLY, ROUND_TRIP_RATIO, SERVER_DESCRIPTORS},
+    measure::{
+        CLIENT_DESCRIPTORS, IDLE_CPU_TIME, MEMORY, ONLY, REQUESTS, ROUND_TRIP_RATIO, SERVER_DESCRIPTORS,
+    },
     placement::Placement::{self, Busy, Defaults, OneCore, Pinned},
     results::Results,
     table::digits,
@@ -85,6 +87,18 @@ const UNIX: &[Target] = &[
     ratio(ASYNC_ROUND_TRIP, OneCore, OURS_ASYNC, TOKIO_STREAM, AtMost(1.1)),
     ratio(ASYNC_ROUND_TRIP, Busy, OURS_ASYNC, TOKIO_STREAM, AtMost(1.1)),
     ratio("tasks: 64 KiB writes", Defaults, OURS_ASYNC, TOKIO_STREAM, AtLeast(1.5)),
+    of_async_server("many clients: 256", Defaults, REQUESTS, AtLeast(4.0)),
+    of_async_server("many clients: 256", Defaults, "p99.9", AtMost(0.8)),
+    of_async_server("many clients: 256", Busy, REQUESTS, AtLeast(1.5)),
+    of_async_server("many clients: 256", Busy, "p99.9", AtMost(1.0)),
+    of_async_server("many clients: 1000", Defaults, REQUESTS, AtLeast(4.0)),
+    of_async_server("many clients: 1000", Defaults, "p99.9", AtMost(0.8)),
+    of_async_server("many clients: 1000", Busy, REQUESTS, AtLeast(1.5)),
+    of_async_server("many clients: 1000", Busy, "p99.9", AtMost(1.0)),
+    of_async_server("many processes: 8", Defaults, REQUESTS, AtLeast(4.0)),
+    of_async_server("many processes: 8", Defaults, "p99", AtMost(1.0)),
+    of_async_server("many processes: 64", Defaults, REQUESTS, AtLeast(3.0)),
+    of_async_server("many processes: 64", Defaults, "p99", AtMost(1.0)),
     ratio("anonymous pipes: 64 KiB writes", Defaults, OURS_ANONYMOUS, STD_PIPE, AtLeast(1.0)),
     ratio("anonymous pipes: 64 KiB writes", Defaults, OURS_ANONYMOUS_LARGE, STD_PIPE, AtLeast(2.0)),
     ratio("anonymous pipes: 1 MiB writes", Defaults, OURS_ANONYMOUS_LARGE, STD_PIPE, AtLeast(2.0)),
@@ -108,6 +122,15 @@ const fn ratio(
     bound: Bound,
 ) -> Target {
     Target { measure, placement, metric: ONLY, ours, theirs: Some(theirs), bound }
+}
+
+const fn of_async_server(
+    measure: &'static str,
+    placement: Placement,
+    metric: &'static str,
+    bound: Bound,
+) -> Target {
+    Target { measure, placement, metric, ours: OURS_ASYNC, theirs: Some(TOKIO_STREAM), bound }
 }
 
 const fn figure(measure: &'static str, metric: &'static str, bound: Bound) -> Target {

@@ -35,6 +35,11 @@ const OTHERS: &[&str] = &[
     "connections with a first byte",
     "connections with an answer",
     "one writer to 16 instances",
+    "many clients: 16",
+    "many clients: 256",
+    "many clients: 1000",
+    "many processes: 8",
+    "many processes: 64",
 ];
 #[cfg(target_os = "linux")]
 const IDLE_CONNECTIONS: &[&str] =

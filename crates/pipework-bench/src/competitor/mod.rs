@@ -25,7 +25,7 @@ use std::{
 };
 
 use crate::{
-    endpoint::{Endpoint, Server},
+    endpoint::{AsyncServer, Endpoint, Server},
     measure::{self, Figures, Measure, Role},
     peer_process::PeerProcess,
     sample::Sample,
@@ -66,7 +66,8 @@ pub(crate) struct Competitor {
 }
 
 use Role::{
-    Anonymous, Async, Batches, Buffers, Bulk, Duplex, IdleConnections, Messages, Server as ServerRole,
+    Anonymous, Async, AsyncServer as AsyncServerRole, Batches, Buffers, Bulk, Duplex, IdleConnections, Messages,
+    Server as ServerRole,
 };
 
 /// The names in every report and record. This is pipework's named pipe.
@@ -121,12 +122,15 @@ const ALL: &[Competitor] = &[
     #[cfg(target_os = "linux")]
     duplex::<iceoryx::Iceoryx<true>>("iceoryx2 waiting", &[Duplex, Bulk, Messages]),
     duplex::<tokio::Pipework>(OURS_ASYNC, &[Async]),
+    async_server::<tokio::Pipework>(OURS_ASYNC),
     #[cfg(windows)]
     duplex::<miow::Miow>(MIOW, &[Duplex, Bulk]),
     #[cfg(windows)]
     duplex::<tokio::TokioNamedPipe>(TOKIO_PIPE, &[Duplex, Bulk, Async]),
     #[cfg(unix)]
     duplex::<tokio::UnixSocket>(TOKIO_STREAM, &[Async]),
+    #[cfg(unix)]
+    async_server::<tokio::UnixSocket>(TOKIO_STREAM),
 ];
 
 const fn duplex<T: Transport>(name: &'static str, roles: &'static [Role]) -> Competitor {
@@ -140,6 +144,15 @@ const fn duplex<T: Transport>(name: &'static str, roles: &'static [Role]) -> Com
 
 const fn server<S: Server>(name: &'static str, roles: &'static [Role]) -> Competitor {
     Competitor { name, roles, run_timing_process: time_server::<S>, run_peer_process: run_clients::<S> }
+}
+
+const fn async_server<S: AsyncServer>(name: &'static str) -> Competitor {
+    Competitor {
+        name,
+        roles: &[AsyncServerRole],
+        run_timing_process: time_async_server::<S>,
+        run_peer_process: run_async_server::<S>,
+    }
 }
 
 /// The competitors that take part in this measure.
@@ -202,6 +215,14 @@ fn time_server<S: Server>(measure: &Measure, peer: &mut PeerProcess) -> io::Resu
 
 fn run_clients<S: Server>(measure: &Measure, args: &SampleArgs) -> io::Result<()> {
     measure.run_clients::<S>(args)
+}
+
+fn time_async_server<S: AsyncServer>(measure: &Measure, peer: &mut PeerProcess) -> io::Result<Sample> {
+    measure.time_async_server::<S>(peer).map(Sample::Figures)
+}
+
+fn run_async_server<S: AsyncServer>(measure: &Measure, args: &SampleArgs) -> io::Result<()> {
+    measure.run_async_server::<S>(args)
 }
 
 /// An endpoint by `Read` and `Write`: one object for each direction.

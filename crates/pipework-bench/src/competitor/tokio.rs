@@ -1,16 +1,16 @@
 //! Async competitors, on tokio's runtime of one thread.
 
-use std::{io, pin::pin};
+use std::io;
 
+use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 #[cfg(unix)]
 use ::tokio::net::{UnixListener, UnixStream};
-use ::tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    runtime::Builder,
-};
 
 use super::{Endpoint, Transport, unique_name};
-use crate::peer_process::PeerProcess;
+use crate::{
+    endpoint::{AsyncServer, run_on_tokio},
+    peer_process::PeerProcess,
+};
 
 /// A competitor with the interface of tokio's named pipes.
 macro_rules! named_pipe {
@@ -45,6 +45,30 @@ named_pipe!(Pipework, pipework::tokio);
 #[cfg(windows)]
 named_pipe!(TokioNamedPipe, tokio::net::windows::named_pipe);
 
+impl AsyncServer for Pipework {
+    type Listener = pipework::tokio::Listener;
+    type Accepted = pipework::tokio::NamedPipeServer;
+    type Connected = pipework::tokio::NamedPipeClient;
+    type Blocking = pipework::PipeStream;
+
+    async fn listen() -> io::Result<(Self::Listener, String)> {
+        let name = pipework::PipeName::unique("bench")?;
+        Ok((pipework::tokio::Listener::bind(&name)?, name.to_string()))
+    }
+
+    async fn accept(listener: &Self::Listener) -> io::Result<Self::Accepted> {
+        listener.accept().await
+    }
+
+    async fn connect(address: &str) -> io::Result<Self::Connected> {
+        pipework::tokio::connect(address).await
+    }
+
+    fn connect_blocking(address: &str) -> io::Result<Self::Blocking> {
+        pipework::connect(address)
+    }
+}
+
 #[cfg(unix)]
 pub(super) struct UnixSocket;
 
@@ -72,10 +96,29 @@ impl Transport for UnixSocket {
     }
 }
 
-/// The runtime that tokio's documentation recommends for a program with one task.
-fn run_on_tokio<F: Future>(future: F) -> io::Result<F::Output> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(pin!(future)))
+#[cfg(unix)]
+impl AsyncServer for UnixSocket {
+    type Listener = UnixListener;
+    type Accepted = UnixStream;
+    type Connected = UnixStream;
+    type Blocking = std::os::unix::net::UnixStream;
+
+    async fn listen() -> io::Result<(UnixListener, String)> {
+        let path = std::env::temp_dir().join(unique_name());
+        Ok((UnixListener::bind(&path)?, path.to_string_lossy().into_owned()))
+    }
+
+    async fn accept(listener: &UnixListener) -> io::Result<UnixStream> {
+        listener.accept().await.map(|(stream, _)| stream)
+    }
+
+    async fn connect(address: &str) -> io::Result<UnixStream> {
+        UnixStream::connect(address).await
+    }
+
+    fn connect_blocking(address: &str) -> io::Result<Self::Blocking> {
+        Self::Blocking::connect(address)
+    }
 }
 
 /// An endpoint by `AsyncRead` and `AsyncWrite`.

@@ -4,6 +4,7 @@ mod batches;
 mod connections;
 mod fan_out;
 mod idle_connections;
+mod many_clients;
 mod one_way;
 mod pace;
 mod round_trip;
@@ -12,7 +13,7 @@ mod wake_up;
 use std::io;
 
 use crate::{
-    endpoint::{Endpoint, Server},
+    endpoint::{AsyncServer, Endpoint, Server},
     peer_process::PeerProcess,
     placement::Placement::{self, Busy, Defaults, OneCore, Pinned},
     sample_args::SampleArgs,
@@ -21,6 +22,7 @@ use crate::{
 pub(crate) use idle_connections::{
     CLIENT_DESCRIPTORS, IDLE_CPU_TIME, MEMORY, ROUND_TRIP_AMONG_IDLE, ROUND_TRIP_RATIO, SERVER_DESCRIPTORS,
 };
+pub(crate) use many_clients::REQUESTS;
 pub(crate) use round_trip::PERCENTILES;
 
 /// The figures of a sample, by metric.
@@ -53,6 +55,10 @@ pub(crate) enum Kind {
     Connections,
     AnsweredConnections,
     FanOut,
+    /// How many async clients of one process.
+    ManyClients(u32),
+    /// How many processes with a client each.
+    ManyProcesses(u32),
     /// How many connections.
     IdleConnections(u32),
 }
@@ -76,6 +82,8 @@ pub(crate) enum Role {
     Async,
     /// A server.
     Server,
+    /// An async server.
+    AsyncServer,
     /// A server that can hold thousands of connections.
     IdleConnections,
 }
@@ -97,6 +105,7 @@ pub(crate) const ONLY: &str = "";
 
 const ALL_PLACEMENTS: &[Placement] = &[Defaults, Pinned, OneCore, Busy];
 const DEFAULTS: &[Placement] = &[Defaults];
+const DEFAULTS_AND_BUSY: &[Placement] = &[Defaults, Busy];
 
 const fn measure(
     name: &'static str,
@@ -133,6 +142,11 @@ const ALL: &[Measure] = &[
     measure("connections with a first byte", Kind::Connections, Role::Server, 1, ALL_PLACEMENTS),
     measure("connections with an answer", Kind::AnsweredConnections, Role::Server, 1, ALL_PLACEMENTS),
     measure("one writer to 16 instances", Kind::FanOut, Role::Server, 4 << 10, DEFAULTS),
+    measure("many clients: 16", Kind::ManyClients(16), Role::AsyncServer, 64, DEFAULTS_AND_BUSY),
+    measure("many clients: 256", Kind::ManyClients(256), Role::AsyncServer, 64, DEFAULTS_AND_BUSY),
+    measure("many clients: 1000", Kind::ManyClients(1_000), Role::AsyncServer, 64, DEFAULTS_AND_BUSY),
+    measure("many processes: 8", Kind::ManyProcesses(8), Role::AsyncServer, 64, DEFAULTS_AND_BUSY),
+    measure("many processes: 64", Kind::ManyProcesses(64), Role::AsyncServer, 64, DEFAULTS_AND_BUSY),
     measure("100 idle connections", Kind::IdleConnections(100), Role::IdleConnections, 64, DEFAULTS),
     measure("1000 idle connections", Kind::IdleConnections(1_000), Role::IdleConnections, 64, DEFAULTS),
     measure("10000 idle connections", Kind::IdleConnections(10_000), Role::IdleConnections, 64, DEFAULTS),
@@ -157,6 +171,7 @@ impl Measure {
             Kind::RoundTrip | Kind::Latencies | Kind::WakeUp => MICROSECONDS,
             Kind::Throughput | Kind::FanOut => GIGABYTES_PER_SECOND,
             Kind::Messages | Kind::Batches(_) | Kind::Connections | Kind::AnsweredConnections => PER_SECOND,
+            Kind::ManyClients(_) | Kind::ManyProcesses(_) => many_clients::unit(metric),
             Kind::IdleConnections(_) => idle_connections::unit(metric),
         }
     }
@@ -215,6 +230,25 @@ impl Measure {
             Kind::AnsweredConnections => connections::run_clients::<S>(args, true),
             Kind::FanOut => fan_out::run_clients::<S>(args, self.len),
             Kind::IdleConnections(_) => idle_connections::run_clients::<S>(args, self.len),
+            _ => Err(unsuitable(self, args)),
+        }
+    }
+
+    /// Times the clients of an async server. This is the timing process, and the server is the peer process.
+    pub(crate) fn time_async_server<S: AsyncServer>(&self, peer: &mut PeerProcess) -> io::Result<Figures> {
+        match self.kind {
+            Kind::ManyClients(count) => many_clients::time_tasks::<S>(count, peer, self.len),
+            Kind::ManyProcesses(count) => many_clients::time_processes::<S>(count, peer),
+            _ => Err(unsuitable(self, peer.args())),
+        }
+    }
+
+    /// Runs the async server, or a process with one of its clients.
+    pub(crate) fn run_async_server<S: AsyncServer>(&self, args: &SampleArgs) -> io::Result<()> {
+        match self.kind {
+            Kind::ManyClients(count) | Kind::ManyProcesses(count) => {
+                many_clients::run_peer::<S>(count, args, self.len)
+            }
             _ => Err(unsuitable(self, args)),
         }
     }
