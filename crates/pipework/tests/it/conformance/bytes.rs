@@ -34,6 +34,7 @@ pub(super) fn cases() -> Vec<Case> {
         every("B5", b5_a_blocked_write_ends_when_the_other_end_closes),
         every("B5", b5_writing_to_a_closed_end_is_a_broken_pipe),
         every("B6", b6_a_killed_process_is_a_closed_end),
+        every("B6", b6_a_kill_is_seen_by_a_writer_among_others),
         every("B6", b6_a_kill_ends_what_waits),
         plain("B6", b6_a_closed_end_is_seen_without_a_read_or_write),
     ]
@@ -305,6 +306,25 @@ fn b6_a_killed_process_is_a_closed_end(here: &dyn Surface) {
     expect_same(&mine.read_to_end().unwrap(), &data);
     expect(server.end().write(b"x"), PipeErrorKind::NoData);
     expect(mine.write(b"x"), PipeErrorKind::NoData);
+}
+
+/// B6: also where a process writes to many readers, and looks at all of them at once.
+fn b6_a_kill_is_seen_by_a_writer_among_others(here: &dyn Surface) {
+    let (one, other) = (Other::spawn(here), Other::spawn(here));
+    let (first, _first) = pair_with(here, &one, &Spec::new(&unique()));
+    let (second, _second) = pair_with(here, &other, &Spec::new(&unique()));
+    for _ in 0..200 {
+        // Longer than a reader that was seen alive is taken to live.
+        thread::sleep(Duration::from_micros(100));
+        first.end().write_all(b"x").unwrap();
+        second.end().write_all(b"x").unwrap();
+    }
+    one.kill();
+    expect(first.end().write(b"x"), PipeErrorKind::NoData);
+    second.end().write_all(b"x").unwrap();
+    other.kill();
+    expect(second.end().write(b"x"), PipeErrorKind::NoData);
+    expect(first.end().write(b"x"), PipeErrorKind::NoData);
 }
 
 /// B6: a kill ends a read, a write and a drain that wait.

@@ -7,6 +7,7 @@ mod doorbell;
 mod event_loop;
 pub(super) mod fd_passing;
 pub(super) mod handshake;
+mod hangup_watch;
 #[cfg(feature = "tokio")]
 #[cfg(test)]
 mod mixed_tests;
@@ -40,6 +41,7 @@ use crate::{
 };
 use doorbell::Socket;
 use handshake::{ClientHandshake, ServerHandshake};
+use hangup_watch::HangupMember;
 use operation::Operation;
 use parking::Parking;
 use readiness::Readiness;
@@ -100,6 +102,7 @@ pub(crate) struct Connection {
     made: Instant,
     /// When the peer was last seen alive, in nanoseconds since then. It wraps, which costs one look more or less.
     seen_alive: AtomicUsize,
+    hangup_member: HangupMember,
     /// On a server, the instance's slot among those of the name, which the connection keeps.
     slot: Mutex<Option<Arc<dyn Debug + Send + Sync>>>,
     /// The process that made this end: a forked child must not end it.
@@ -186,6 +189,7 @@ impl Connection {
             has_written: AtomicBool::default(),
             made: Instant::now(),
             seen_alive: AtomicUsize::new(0),
+            hangup_member: HangupMember::default(),
             slot: Mutex::default(),
             origin: Origin::current(),
         }
@@ -243,14 +247,22 @@ impl Connection {
 
     /// The same, unless the peer was seen alive a moment ago.
     pub(super) fn refresh_hangup(&self) {
-        let now = self.made.elapsed().as_nanos() as usize;
+        let now = Instant::now();
+        let since_made = now.duration_since(self.made).as_nanos() as usize;
         let is_fresh = {
-            let since = now.wrapping_sub(self.seen_alive.load(Ordering::Relaxed));
+            let since = since_made.wrapping_sub(self.seen_alive.load(Ordering::Relaxed));
             Duration::from_nanos(since as u64) <= SEEN_ALIVE_FOR
         };
-        if !is_fresh && !self.poll_hangup() {
-            self.seen_alive.store(now, Ordering::Relaxed);
+        if is_fresh {
+            return;
         }
+        self.hangup_member.is_alive(self.as_fd(), now, || {
+            let is_alive = !self.poll_hangup();
+            if is_alive {
+                self.seen_alive.store(since_made, Ordering::Relaxed);
+            }
+            is_alive
+        });
     }
 
     /// The other end broke the protocol: the end of this connection, and of no other.

@@ -366,6 +366,24 @@ impl AsFd for PollSet {
     }
 }
 
+/// Sockets of which one has hung up: a queue of this kernel would report each wake-up too.
+#[derive(Debug)]
+pub(crate) enum HangupSet {}
+
+impl HangupSet {
+    pub(crate) fn new() -> io::Result<HangupSet> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn add(&self, _socket: BorrowedFd<'_>) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn take(&self) -> io::Result<bool> {
+        match *self {}
+    }
+}
+
 /// A descriptor that is readable once a time has passed, and from then on.
 #[derive(Debug)]
 pub(crate) struct Timer {

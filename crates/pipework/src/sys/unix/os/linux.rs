@@ -17,6 +17,7 @@ use rustix::{
 use std::{
     ffi::c_void,
     io,
+    mem::MaybeUninit,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     path::Path,
     ptr,
@@ -293,6 +294,32 @@ impl PollSet {
 impl AsFd for PollSet {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+/// Sockets of which it reports that one has hung up, once for each.
+#[derive(Debug)]
+pub(crate) struct HangupSet {
+    fd: OwnedFd,
+}
+
+impl HangupSet {
+    pub(crate) fn new() -> io::Result<HangupSet> {
+        Ok(HangupSet { fd: epoll::create(epoll::CreateFlags::CLOEXEC)? })
+    }
+
+    /// Adds a socket, which leaves by itself when its last copy is closed.
+    pub(crate) fn add(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let events = epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
+        Ok(epoll::add(&self.fd, socket, epoll::EventData::new_u64(0), events)?)
+    }
+
+    /// Whether one has hung up since this was last asked.
+    pub(crate) fn take(&self) -> io::Result<bool> {
+        let mut events = [MaybeUninit::uninit(); 16];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let (taken, _) = epoll::wait(&self.fd, &mut events, Some(&at_once))?;
+        Ok(!taken.is_empty())
     }
 }
 
