@@ -68,10 +68,16 @@ pub(crate) fn my_user() -> u32 {
 
 /// The trusted roots that exist, in the order in which names are looked up, and every place that was looked at.
 pub(crate) fn existing() -> io::Result<(Vec<NameDir>, Vec<PathBuf>)> {
+    existing_among(private_candidates().into_iter().chain(system_candidate()))
+}
+
+fn existing_among(
+    candidates: impl IntoIterator<Item = Candidate>,
+) -> io::Result<(Vec<NameDir>, Vec<PathBuf>)> {
     let mut name_dirs: Vec<NameDir> = Vec::new();
     let mut identities = Vec::new();
     let mut places = Vec::new();
-    for candidate in private_candidates().into_iter().chain(system_candidate()) {
+    for candidate in candidates {
         if let Some(name_dir) = candidate.open()? {
             let identity = name_dir.identity()?;
             if !identities.contains(&identity) {
@@ -111,7 +117,10 @@ pub(crate) fn private() -> io::Result<NameDir> {
 
 /// The root in which pipes for other users are created.
 pub(crate) fn shared() -> io::Result<NameDir> {
-    let path = named_directory().unwrap_or_else(|| SYSTEM_DIR.into());
+    shared_at(named_directory().unwrap_or_else(|| SYSTEM_DIR.into()))
+}
+
+fn shared_at(path: PathBuf) -> io::Result<NameDir> {
     let candidate = Candidate { path, parent_is_mine: false, on_distrust: OnDistrust::Fail };
     if my_user() == 0 && candidate.path == Path::new(SYSTEM_DIR) {
         make_directory(&candidate.path, OPEN)?;
@@ -138,9 +147,13 @@ pub(crate) fn shared() -> io::Result<NameDir> {
 
 /// The place where a root of this process is or would be, without making it.
 pub(crate) fn private_path() -> Option<PathBuf> {
+    private_path_among(private_candidates())
+}
+
+fn private_path_among(candidates: Vec<Candidate>) -> Option<PathBuf> {
     let is_passed_over =
         |candidate: &Candidate| candidate.on_distrust != OnDistrust::Fail && candidate.is_foreign();
-    private_candidates()
+    candidates
         .into_iter()
         .find(|candidate| candidate.applies() && !is_passed_over(candidate))
         .map(|candidate| candidate.path)
@@ -378,6 +391,51 @@ mod tests {
         place.parent_is_mine = false;
         assert!(place.applies());
         place.make().unwrap_err();
+    }
+
+    #[test]
+    fn one_directory_is_looked_up_once_by_whatever_paths() {
+        let home = tempfile::tempdir().unwrap();
+        let path = |leaf: &str| home.path().join(leaf);
+        fs::create_dir_all(path("real/pipes")).unwrap();
+        fs::create_dir(path("pipes")).unwrap();
+        symlink(path("real"), path("link")).unwrap();
+        let paths = ["real/pipes", "link/pipes", "absent", "pipes", "absent"].map(path);
+        let candidates = paths.iter().cloned().map(|path| candidate(path, OnDistrust::PassOver));
+        let (name_dirs, places) = existing_among(candidates).unwrap();
+        let found: Vec<PathBuf> = name_dirs.into_iter().map(|name_dir| name_dir.path).collect();
+        assert_eq!(found, [path("real/pipes"), path("pipes")]);
+        assert_eq!(places, paths[..4]);
+    }
+
+    #[test]
+    fn the_first_place_that_no_other_user_took_is_for_this_user() {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join("file"), "").unwrap();
+        let free = home.path().join("pipes");
+        // It can't be seen whose it is.
+        let taken = home.path().join("file/pipes");
+        let first = |on_distrust| {
+            let mut first = candidate(taken.clone(), on_distrust);
+            first.parent_is_mine = false;
+            let absent = candidate(home.path().join("absent/pipes"), on_distrust);
+            private_path_among(vec![absent, first, candidate(free.clone(), on_distrust)]).unwrap()
+        };
+        assert_eq!(first(OnDistrust::PassOverForeign), free);
+        assert_eq!(first(OnDistrust::Fail), taken, "the user asked for it");
+    }
+
+    #[test]
+    fn pipes_for_other_users_need_a_directory_that_they_can_read() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("pipes");
+        let error = shared_at(path.clone()).unwrap_err();
+        assert!(error == PipeErrorKind::AccessDenied && error.to_string().contains("install -d"), "{error}");
+        make_directory(&path, Mode::RWXU).unwrap();
+        let error = shared_at(path.clone()).unwrap_err();
+        assert!(error == PipeErrorKind::AccessDenied && error.to_string().contains("chmod 0755"), "{error}");
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        assert!(shared_at(path).unwrap().is_open);
     }
 
     #[test]
