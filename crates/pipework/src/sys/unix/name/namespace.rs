@@ -215,8 +215,12 @@ impl Candidate {
         if self.open()?.is_none() {
             make_directory(&self.path, Mode::RWXU)?;
         }
-        // One of root's holds names that root has given away; only who asks for it wants to create there.
-        Ok(self.open()?.filter(|name_dir| name_dir.is_mine || self.on_distrust == OnDistrust::Fail))
+        Ok(self.open()?.filter(|name_dir| self.is_for_creating(name_dir)))
+    }
+
+    /// A root of root's holds names that root has given away. A user creates there only on request.
+    fn is_for_creating(&self, name_dir: &NameDir) -> bool {
+        name_dir.is_mine || self.on_distrust == OnDistrust::Fail
     }
 
     /// Opens the root, if it is there and can be trusted.
@@ -237,7 +241,7 @@ impl Candidate {
         };
         let stat = rustix::fs::fstat(&dir)?;
         let user = my_user();
-        if stat.st_uid != user && stat.st_uid != 0 {
+        if !may_own(stat.st_uid, user) {
             return self.distrust(&format!("it belongs to user {}", stat.st_uid));
         }
         if others_may_write(&stat) {
@@ -264,6 +268,11 @@ impl Candidate {
             Err(error) => error != Errno::NOENT,
         }
     }
+}
+
+/// Whether a user may trust a directory of this owner.
+fn may_own(owner: u32, user: u32) -> bool {
+    owner == user || owner == 0
 }
 
 /// The same for one file or directory by all of its names.
@@ -353,6 +362,23 @@ mod tests {
             assert!(error == PipeErrorKind::AccessDenied, "{mode:o}: {error}");
         }
         assert!(!place.is_foreign());
+    }
+
+    #[test]
+    fn a_user_trusts_itself_and_root() {
+        assert!(may_own(5, 5) && may_own(0, 5) && may_own(0, 0));
+        assert!(!may_own(6, 5) && !may_own(5, 0));
+    }
+
+    #[test]
+    fn a_user_creates_in_a_directory_of_roots_only_on_request() {
+        let home = tempfile::tempdir().unwrap();
+        let place = |on_distrust| candidate(home.path().to_owned(), on_distrust);
+        let mut name_dir = place(OnDistrust::Fail).open().unwrap().unwrap();
+        assert!(place(OnDistrust::PassOverForeign).is_for_creating(&name_dir));
+        name_dir.is_mine = false;
+        assert!(!place(OnDistrust::PassOverForeign).is_for_creating(&name_dir));
+        assert!(place(OnDistrust::Fail).is_for_creating(&name_dir));
     }
 
     #[test]
