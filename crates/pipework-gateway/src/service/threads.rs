@@ -38,7 +38,7 @@ mod tests {
     #[test]
     fn a_thread_that_does_not_run_uses_no_processor_time() {
         let (begun, time) = (std::time::Instant::now(), processor_time());
-        thread::sleep(Duration::from_millis(200));
+        thread::park_timeout(Duration::from_millis(200));
         assert!(processor_time() - time < begun.elapsed() / 4);
         let time = processor_time();
         while processor_time() - time < Duration::from_millis(2) {}
