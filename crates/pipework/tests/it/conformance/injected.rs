@@ -437,7 +437,7 @@ fn shortage_of_memory_is_waited_for_by_a_disconnect() {
         assert!(disconnecting.join().unwrap() >= Duration::from_millis(900), "it gave up");
     });
     setrlimit(Resource::Nofile, limit).unwrap();
-    let read = (&client).read(&mut [0; 9]);
+    let read = client.read(&mut [0; 9]);
     assert_eq!(read.unwrap(), 0, "the end of the pipe");
 }
 
