@@ -18,11 +18,11 @@ mod read;
 mod readiness;
 pub(super) mod rings;
 mod spin;
-#[cfg(feature = "tokio")]
-pub(super) mod spin_policy;
 mod step;
 #[cfg(feature = "tokio")]
 pub(super) mod task;
+#[cfg(feature = "tokio")]
+pub(super) mod task_spin;
 pub(super) mod thread;
 mod write;
 

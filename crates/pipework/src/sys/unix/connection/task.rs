@@ -6,8 +6,8 @@ use super::{
     fd_passing::DESCRIPTORS_PAUSE,
     operation::Operation,
     parking::DirectionGuard,
-    spin_policy::SpinPolicy,
     step::{On, Step},
+    task_spin::TaskSpin,
 };
 use crate::{ring::WaitKind, sys::waiters::Waiter};
 use ::tokio::{io::Interest as Readiness, runtime::Handle, task::coop};
@@ -25,7 +25,7 @@ const LOOKS_MAX: usize = 3;
 #[derive(Debug, Default)]
 pub(crate) struct TaskWait {
     pub(in crate::sys::unix) waiter: Waiter,
-    policy: SpinPolicy,
+    policy: TaskSpin,
     blocked: Blocked,
     blocked_waiter: Waiter,
 }

@@ -9,7 +9,7 @@ const SPIN_IN_STREAM: Duration = Duration::from_micros(5);
 
 /// The spinning that a waiting task has done so far.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) enum SpinPolicy {
+pub(crate) enum TaskSpin {
     /// It does not wait.
     #[default]
     Fresh,
@@ -21,7 +21,7 @@ pub(crate) enum SpinPolicy {
     Sleeping(Instant),
 }
 
-impl SpinPolicy {
+impl TaskSpin {
     /// After a look without success: whether to look again soon, instead of sleeping. When a wait begins,
     /// `is_stream` says whether it is for the next part of a stream, and no answer, and `may_look` whether to
     /// look can be of use.
@@ -32,19 +32,19 @@ impl SpinPolicy {
         may_look: impl FnOnce() -> bool,
     ) -> bool {
         match *self {
-            SpinPolicy::Fresh => {
+            TaskSpin::Fresh => {
                 let (now, is_stream) = (Instant::now(), is_stream());
                 let looks = may_look() && spin.is_due();
                 *self = match (looks, is_stream) {
-                    (false, _) => SpinPolicy::Sleeping(now),
-                    (true, false) => SpinPolicy::Looking(now),
-                    (true, true) => SpinPolicy::Glancing(now),
+                    (false, _) => TaskSpin::Sleeping(now),
+                    (true, false) => TaskSpin::Looking(now),
+                    (true, true) => TaskSpin::Glancing(now),
                 };
                 looks
             }
-            SpinPolicy::Looking(begun) => self.looks_on(begun, SPIN, spin),
-            SpinPolicy::Glancing(begun) => self.looks_on(begun, SPIN_IN_STREAM, spin),
-            SpinPolicy::Sleeping(_) => false,
+            TaskSpin::Looking(begun) => self.looks_on(begun, SPIN, spin),
+            TaskSpin::Glancing(begun) => self.looks_on(begun, SPIN_IN_STREAM, spin),
+            TaskSpin::Sleeping(_) => false,
         }
     }
 
@@ -52,7 +52,7 @@ impl SpinPolicy {
         let looks = begun.elapsed() < longest;
         if !looks {
             spin.failed();
-            *self = SpinPolicy::Sleeping(begun);
+            *self = TaskSpin::Sleeping(begun);
         }
         looks
     }
@@ -60,9 +60,9 @@ impl SpinPolicy {
     /// The wait is over.
     pub(crate) fn end(&mut self, spin: &Spin) {
         match std::mem::take(self) {
-            SpinPolicy::Fresh => {}
-            SpinPolicy::Looking(_) | SpinPolicy::Glancing(_) => spin.paid(),
-            SpinPolicy::Sleeping(begun) => spin.learn(begun.elapsed()),
+            TaskSpin::Fresh => {}
+            TaskSpin::Looking(_) | TaskSpin::Glancing(_) => spin.paid(),
+            TaskSpin::Sleeping(begun) => spin.learn(begun.elapsed()),
         }
     }
 }
@@ -73,14 +73,14 @@ mod tests {
 
     /// How long a task looks that is never served.
     fn looked(is_stream: bool) -> Duration {
-        let (spin, mut policy) = (Spin::default(), SpinPolicy::default());
+        let (spin, mut policy) = (Spin::default(), TaskSpin::default());
         assert!(policy.goes_on(&spin, || is_stream, || true));
         while policy.goes_on(&spin, || panic!("asked when a wait begins"), || true) {}
-        let SpinPolicy::Sleeping(begun) = policy else { panic!("{policy:?}") };
+        let TaskSpin::Sleeping(begun) = policy else { panic!("{policy:?}") };
         let looked = begun.elapsed();
         assert!(!policy.goes_on(&spin, || is_stream, || true));
         assert!(
-            !SpinPolicy::default().goes_on(&spin, || is_stream, || true),
+            !TaskSpin::default().goes_on(&spin, || is_stream, || true),
             "it had no success the last time"
         );
         looked
@@ -95,17 +95,17 @@ mod tests {
     #[test]
     fn a_task_looks_less_long_for_a_stream() {
         let begun = |is_stream| {
-            let mut policy = SpinPolicy::default();
+            let mut policy = TaskSpin::default();
             policy.goes_on(&Spin::default(), || is_stream, || true);
             policy
         };
-        assert!(matches!(begun(false), SpinPolicy::Looking(_)));
-        assert!(matches!(begun(true), SpinPolicy::Glancing(_)));
+        assert!(matches!(begun(false), TaskSpin::Looking(_)));
+        assert!(matches!(begun(true), TaskSpin::Glancing(_)));
     }
 
     #[test]
     fn a_task_sleeps_at_once_where_looking_is_of_no_use() {
-        let (spin, mut policy) = (Spin::default(), SpinPolicy::default());
+        let (spin, mut policy) = (Spin::default(), TaskSpin::default());
         assert!(!policy.goes_on(&spin, || false, || false));
         policy.end(&spin);
         assert!(policy.goes_on(&spin, || false, || true), "that was no failure");
