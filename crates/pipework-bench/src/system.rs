@@ -3,12 +3,12 @@
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
     allowed_cpus, available_memory, cpu_time, descriptor_count, end_with_parent, kernel, pin, processor,
-    raise_descriptor_limit, refresh_memory_counts,
+    raise_descriptor_limit, refresh_memory_counts, shared_memory,
 };
 #[cfg(not(target_os = "linux"))]
 pub(crate) use other::{
     allowed_cpus, available_memory, cpu_time, descriptor_count, end_with_parent, kernel, pin, processor,
-    raise_descriptor_limit, refresh_memory_counts,
+    raise_descriptor_limit, refresh_memory_counts, shared_memory,
 };
 
 #[cfg(target_os = "linux")]
@@ -74,6 +74,14 @@ mod linux {
         let pages: i64 = counts.filter_map(|count| count.trim().parse::<i64>().ok()).sum();
         let page_size = i64::try_from(rustix::param::page_size()).map_err(io::Error::other)?;
         Ok(available + pages * page_size)
+    }
+
+    /// Shared memory of this process in bytes; a page that two processes map counts half for each.
+    pub(crate) fn shared_memory() -> io::Result<u64> {
+        let text = fs::read_to_string("/proc/self/smaps_rollup")?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss_Shmem:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        Ok(kib.ok_or_else(|| io::Error::other("/proc/self/smaps_rollup has no Pss_Shmem"))? << 10)
     }
 
     /// Open descriptors of this process.
@@ -142,6 +150,10 @@ mod other {
     }
 
     pub(crate) fn available_memory() -> io::Result<i64> {
+        unsupported()
+    }
+
+    pub(crate) fn shared_memory() -> io::Result<u64> {
         unsupported()
     }
 

@@ -8,7 +8,8 @@ use crate::{
         OURS_MESSAGES, SEQPACKET, STD_PIPE, TOKIO_PIPE, TOKIO_STREAM, UNIX_STREAM,
     },
     measure::{
-        CLIENT_DESCRIPTORS, IDLE_CPU_TIME, MEMORY, ONLY, REQUESTS, ROUND_TRIP_RATIO, SERVER_DESCRIPTORS,
+        AFTER_BURST, AFTER_ROUND_TRIPS, CLIENT_DESCRIPTORS, IDLE_CPU_TIME, MEMORY, ONLY, REQUESTS, ROUND_TRIP_RATIO,
+        SERVER_DESCRIPTORS,
     },
     placement::Placement::{self, Busy, Defaults, OneCore, Pinned},
     results::Results,
@@ -83,6 +84,8 @@ const UNIX: &[Target] = &[
     figure(IDLE_CONNECTIONS, CLIENT_DESCRIPTORS, AtMost(1.0)),
     figure(IDLE_CONNECTIONS, IDLE_CPU_TIME, AtMost(10.0)),
     figure(IDLE_CONNECTIONS, ROUND_TRIP_RATIO, AtMost(1.2)),
+    figure("memory after traffic", AFTER_ROUND_TRIPS, AtMost(24.0)),
+    figure("memory after traffic", AFTER_BURST, AtMost(40.0)),
     ratio(ASYNC_ROUND_TRIP, Pinned, OURS_ASYNC, TOKIO_STREAM, AtMost(0.2)),
     ratio(ASYNC_ROUND_TRIP, OneCore, OURS_ASYNC, TOKIO_STREAM, AtMost(1.1)),
     ratio(ASYNC_ROUND_TRIP, Busy, OURS_ASYNC, TOKIO_STREAM, AtMost(1.1)),

@@ -43,7 +43,7 @@ const OTHERS: &[&str] = &[
 ];
 #[cfg(target_os = "linux")]
 const IDLE_CONNECTIONS: &[&str] =
-    &["100 idle connections", "1000 idle connections", "10000 idle connections"];
+    &["100 idle connections", "1000 idle connections", "10000 idle connections", "memory after traffic"];
 #[cfg(not(target_os = "linux"))]
 const IDLE_CONNECTIONS: &[&str] = &[];
 

@@ -24,7 +24,7 @@ pub(crate) const ROUND_TRIP_AMONG_IDLE: &str = "round trip among them";
 pub(crate) const ROUND_TRIP_RATIO: &str = "among them over alone";
 
 /// Descriptors that a process needs besides its connections.
-const SPARE_DESCRIPTORS: u32 = 100;
+pub(super) const SPARE_DESCRIPTORS: u32 = 100;
 
 // What the server asks of the process with the clients.
 const CONNECT_FIRST: &str = "connect-first";
@@ -93,7 +93,7 @@ fn settled_memory(args: &SampleArgs) -> io::Result<i64> {
     system::available_memory()
 }
 
-fn idle(time: Duration) {
+pub(super) fn idle(time: Duration) {
     // Nothing is ever sent on it.
     let (_sender, receiver) = mpsc::channel::<()>();
     receiver.recv_timeout(time).ok();
@@ -152,21 +152,21 @@ fn time_round_trips(
 
 /// The process with the clients. It answers each request with a number when it has done it.
 #[derive(Debug)]
-struct Clients {
+pub(super) struct Clients {
     requests: ChildStdin,
     responses: BufReader<ChildStdout>,
 }
 
 impl Clients {
-    fn new((requests, responses): (ChildStdin, ChildStdout)) -> Clients {
+    pub(super) fn new((requests, responses): (ChildStdin, ChildStdout)) -> Clients {
         Clients { requests, responses: BufReader::new(responses) }
     }
 
-    fn send(&mut self, request: &str) -> io::Result<()> {
+    pub(super) fn send(&mut self, request: &str) -> io::Result<()> {
         writeln!(self.requests, "{request}")
     }
 
-    fn receive(&mut self) -> io::Result<f64> {
+    pub(super) fn receive(&mut self) -> io::Result<f64> {
         let mut line = String::new();
         self.responses.read_line(&mut line)?;
         line.trim()
@@ -174,7 +174,7 @@ impl Clients {
             .map_err(|_| io::Error::other(format!("invalid response of the clients: {line:?}")))
     }
 
-    fn query(&mut self, request: &str) -> io::Result<f64> {
+    pub(super) fn query(&mut self, request: &str) -> io::Result<f64> {
         self.send(request)?;
         self.receive()
     }

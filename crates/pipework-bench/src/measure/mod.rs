@@ -5,6 +5,7 @@ mod connections;
 mod fan_out;
 mod idle_connections;
 mod many_clients;
+mod memory_after_traffic;
 mod one_way;
 mod pace;
 mod round_trip;
@@ -23,6 +24,7 @@ pub(crate) use idle_connections::{
     CLIENT_DESCRIPTORS, IDLE_CPU_TIME, MEMORY, ROUND_TRIP_AMONG_IDLE, ROUND_TRIP_RATIO, SERVER_DESCRIPTORS,
 };
 pub(crate) use many_clients::REQUESTS;
+pub(crate) use memory_after_traffic::{AFTER_BURST, AFTER_ROUND_TRIPS};
 pub(crate) use round_trip::PERCENTILES;
 
 /// The figures of a sample, by metric.
@@ -61,6 +63,8 @@ pub(crate) enum Kind {
     ManyProcesses(u32),
     /// How many connections.
     IdleConnections(u32),
+    /// How many connections.
+    MemoryAfterTraffic(u32),
 }
 
 /// What a measure needs of a competitor.
@@ -150,6 +154,7 @@ const ALL: &[Measure] = &[
     measure("100 idle connections", Kind::IdleConnections(100), Role::IdleConnections, 64, DEFAULTS),
     measure("1000 idle connections", Kind::IdleConnections(1_000), Role::IdleConnections, 64, DEFAULTS),
     measure("10000 idle connections", Kind::IdleConnections(10_000), Role::IdleConnections, 64, DEFAULTS),
+    measure("memory after traffic", Kind::MemoryAfterTraffic(200), Role::IdleConnections, 64, DEFAULTS),
 ];
 
 /// All measures that this system supports, in the order of the report.
@@ -173,6 +178,7 @@ impl Measure {
             Kind::Messages | Kind::Batches(_) | Kind::Connections | Kind::AnsweredConnections => PER_SECOND,
             Kind::ManyClients(_) | Kind::ManyProcesses(_) => many_clients::unit(metric),
             Kind::IdleConnections(_) => idle_connections::unit(metric),
+            Kind::MemoryAfterTraffic(_) => memory_after_traffic::UNIT,
         }
     }
 
@@ -219,6 +225,7 @@ impl Measure {
             Kind::AnsweredConnections => connections::time_server::<S>(peer, true),
             Kind::FanOut => fan_out::time_server::<S>(peer, self.len),
             Kind::IdleConnections(count) => idle_connections::time_server::<S>(count, peer, self.len),
+            Kind::MemoryAfterTraffic(count) => memory_after_traffic::time_server::<S>(count, peer, self.len),
             _ => Err(unsuitable(self, peer.args())),
         }
     }
@@ -230,6 +237,7 @@ impl Measure {
             Kind::AnsweredConnections => connections::run_clients::<S>(args, true),
             Kind::FanOut => fan_out::run_clients::<S>(args, self.len),
             Kind::IdleConnections(_) => idle_connections::run_clients::<S>(args, self.len),
+            Kind::MemoryAfterTraffic(_) => memory_after_traffic::run_clients::<S>(args),
             _ => Err(unsuitable(self, args)),
         }
     }
