@@ -66,8 +66,8 @@ pub(crate) struct Competitor {
 }
 
 use Role::{
-    Anonymous, Async, AsyncServer as AsyncServerRole, Batches, Buffers, Bulk, Duplex, IdleConnections, Messages,
-    Server as ServerRole,
+    Anonymous, Async, AsyncServer as AsyncServerRole, Batches, Buffers, Bulk, Duplex, IdleConnections,
+    Messages, Server as ServerRole,
 };
 
 /// The names in every report and record. This is pipework's named pipe.

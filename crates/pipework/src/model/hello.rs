@@ -5,7 +5,7 @@ pub(crate) const HELLO_LEN: usize = 40;
 /// Begins every hello.
 const MAGIC: [u8; 8] = *b"pipework";
 /// Of what two ends say to each other: the hello, the words of the memory, the records, the bytes of the doorbell.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// The description of the memory that a client made. The server knows all of it already, and checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,8 +131,10 @@ mod tests {
         let hello =
             Hello { incarnation: 1, inbound: Some(2), outbound: None, messages: true, identity_len: 0 };
         let mut bytes = hello.encode();
-        bytes[8] = 2;
-        assert_eq!(Hello::decode(&bytes), Err(Refused::Version(2)));
+        for version in [VERSION - 1, VERSION + 1] {
+            bytes[8..12].copy_from_slice(&version.to_le_bytes());
+            assert_eq!(Hello::decode(&bytes), Err(Refused::Version(version)));
+        }
         assert_eq!(Hello::decode(&[0; HELLO_LEN]), Err(Refused::Malformed));
         let mut later = hello.encode();
         later[HELLO_LEN - 1] = 1;

@@ -2,7 +2,7 @@
 
 use super::{
     Corrupt, Direction, Geometry, Memory,
-    layout::{Lane, PIECE_LEN, Word},
+    layout::{Lane, PIECE_LEN, Word, next_epoch},
     record::{HEADER_LEN, Record},
     sync::Ordering,
 };
@@ -230,9 +230,22 @@ impl Consumer {
         // SYNC POINT data: Acquire; pairs with the Release in `Producer::publish`.
         let tail = self.memory.load(Word::Tail(self.lane.direction), Ordering::Acquire);
         if tail < self.tail || tail - self.head > self.lane.capacity {
-            return Err(Corrupt("the writer says that it wrote more than there is room for"));
+            return self.enter_epoch(tail);
         }
         self.tail = tail;
+        Ok(())
+    }
+
+    /// Takes a claim that is none in this epoch: the producer may have begun the next one, if all of this one was read.
+    #[cold]
+    #[inline(never)]
+    fn enter_epoch(&mut self, tail: u64) -> Result<(), Corrupt> {
+        let start = next_epoch(self.head);
+        let len = tail.wrapping_sub(start);
+        if self.tail != self.head || len == 0 || len > self.lane.capacity {
+            return Err(Corrupt("the writer says that it wrote more than there is room for"));
+        }
+        (self.head, self.tail) = (start, tail);
         Ok(())
     }
 

@@ -2,16 +2,16 @@
 
 use super::{
     Consumer, Direction, Front, Geometry, Memory, MessageSink, Producer,
-    layout::Word,
+    layout::{Word, next_epoch},
     record::{HEADER_LEN, Record},
     sync::Ordering,
 };
 use std::{io::IoSlice, sync::Arc};
 
 /// Small, so that the ends of the ring are near.
-const QUOTA: u32 = 4096;
+const QUOTA: u32 = 4 * 4096;
 /// More than the ring holds.
-const LEN_MAX: usize = 3 * 4096;
+const LEN_MAX: usize = 3 * 4 * 4096;
 
 /// What the bytes ask for, one after the other; after the last one everything is zero.
 struct Input<'a>(&'a [u8]);
@@ -24,9 +24,10 @@ impl Input<'_> {
     }
 
     fn number(&mut self) -> u64 {
-        // Most numbers that can be true are small.
+        // Most numbers that can be true are small, in either epoch.
         match self.byte() {
             255 => u64::from_le_bytes([(); 8].map(|()| self.byte())),
+            254 => next_epoch(0) + (u64::from(self.byte()) << 8 | u64::from(self.byte())),
             high => u64::from(high) << 8 | u64::from(self.byte()),
         }
     }
@@ -126,7 +127,7 @@ pub fn hostile_reader(bytes: &[u8]) {
     };
     let Some(lane) = geometry.lane(Direction::Inbound) else { return };
     while !input.0.is_empty() {
-        match input.byte() % 6 {
+        match input.byte() % 8 {
             0 => memory.store(Word::Head(Direction::Inbound), input.number(), Ordering::Release),
             1 => memory.store(Word::Payload(Direction::Inbound), input.number(), Ordering::Release),
             2 => {
@@ -154,6 +155,18 @@ pub fn hostile_reader(bytes: &[u8]) {
                 }
             }
             4 => {
+                // The ring begins anew, as in honest use.
+                let tail = memory.load(Word::Tail(Direction::Inbound), Ordering::Relaxed);
+                memory.store(Word::Head(Direction::Inbound), tail, Ordering::Release);
+            }
+            5 => {
+                let is_released = producer.release_unused();
+                assert!(
+                    is_released != Ok(true) || producer.is_drained() == Ok(true),
+                    "released what is unread"
+                );
+            }
+            6 => {
                 let answers = [producer.is_settled(), producer.is_writable(), producer.is_drained()];
                 let is_drained = answers[2] == Ok(true);
                 assert!(!is_drained || answers[1] != Ok(false), "drained, and no room");

@@ -4,8 +4,16 @@
 const CONTROL_LEN: usize = 4096;
 /// Words that different ends write lie this far apart: two cache lines, since processors fetch lines in pairs.
 const LINE: usize = 128;
-/// The smallest ring; a page.
-const CAPACITY_MIN: u64 = 4096;
+/// The smallest ring; a page. Here and below loom has less to look at.
+const CAPACITY_MIN: u64 = if cfg!(loom) { 64 } else { 4096 };
+/// The front of a ring, where a producer stays as long as its consumer keeps up. With one page instead of two, a stream of
+/// small messages looks twice as often whether that is so.
+pub(super) const FRONT_LEN: u64 = if cfg!(loom) { 4 } else { 2 * 4096 };
+/// How much a burst must have touched so that releasing its memory pays.
+pub(super) const RELEASED_MIN: u64 = 2 * FRONT_LEN;
+/// The bit of an index that tells its epoch from the one before and the one after. The other bits count from the
+/// beginning of the epoch.
+const EPOCH: u64 = 1 << 63;
 /// How much of a stream is copied before it is published, so that the other end copies at the same time. Half
 /// of it took a tenth more time for publishing, twice as much a tenth more for waiting.
 pub(crate) const PIECE_LEN: usize = 32 * 1024;
@@ -40,9 +48,9 @@ pub(crate) enum Direction {
 /// A shared 64-bit word. Each is written by one end only, but for the waiting words, which the peer clears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Word {
-    /// How far the producer has published, in ring bytes since the beginning.
+    /// How far the producer has published: the epoch, and the ring bytes since its beginning.
     Tail(Direction),
-    /// How far the consumer has read, in ring bytes since the beginning.
+    /// How far the consumer has read, in the same way.
     Head(Direction),
     /// How much payload the consumer has read; differs from the head by the records' headers.
     Payload(Direction),
@@ -127,9 +135,20 @@ impl Geometry {
     }
 }
 
+/// How many ring bytes lie before `index` in its epoch.
+pub(super) fn since_epoch(index: u64) -> u64 {
+    index & !EPOCH
+}
+
+/// The first index of the epoch that follows the one of `index`.
+pub(super) fn next_epoch(index: u64) -> u64 {
+    !index & EPOCH
+}
+
 impl Lane {
     /// Where the ring byte `index` lies in the memory, and how many bytes follow it up to the end of the ring.
     pub(super) fn place(&self, index: u64) -> (usize, usize) {
+        // An epoch begins at the beginning of the ring.
         let within = index & (self.capacity - 1);
         // Both fit: the capacity does, as the geometry was made.
         let at = self.offset + usize::try_from(within).unwrap_or(0);

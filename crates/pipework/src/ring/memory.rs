@@ -20,7 +20,11 @@ pub(crate) use mapped::Memory;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 /// Keeps a region mapped for as long as it lives.
-pub(crate) trait Mapping: Send + Sync + UnwindSafe + RefUnwindSafe {}
+pub(crate) trait Mapping: Send + Sync + UnwindSafe + RefUnwindSafe {
+    /// Gives the memory of `len` bytes at `offset` back to the system, as far as it can. Until they are written again they hold
+    /// anything.
+    fn release(&self, offset: usize, len: usize);
+}
 
 #[cfg(not(loom))]
 mod mapped {
@@ -32,11 +36,11 @@ mod mapped {
         base: NonNull<u8>,
         len: usize,
         /// Unmaps the region when it is dropped.
-        _mapping: Box<dyn Mapping>,
+        mapping: Box<dyn Mapping>,
     }
 
     // SAFETY: the region is reached through atomics and raw copies only, never through references that a data race
-    // between threads could invalidate; `_mapping` is Send itself.
+    // between threads could invalidate; `mapping` is Send itself.
     unsafe impl Send for Memory {}
     // SAFETY: as above; every method takes `&self` and is made for concurrent use.
     unsafe impl Sync for Memory {}
@@ -48,7 +52,7 @@ mod mapped {
         /// `base` is aligned to 8 and valid for reads and writes of `len` bytes until `mapping` is dropped, and no
         /// Rust reference to any of it exists or will exist in this process.
         pub(crate) unsafe fn new(base: NonNull<u8>, len: usize, mapping: Box<dyn Mapping>) -> Memory {
-            Memory { base, len, _mapping: mapping }
+            Memory { base, len, mapping }
         }
 
         /// Zeroed memory of this process alone, for tests.
@@ -62,7 +66,15 @@ mod mapped {
             unsafe impl Send for Heap {}
             // SAFETY: as above.
             unsafe impl Sync for Heap {}
-            impl Mapping for Heap {}
+            impl Mapping for Heap {
+                fn release(&self, offset: usize, len: usize) {
+                    assert!(offset + len <= self.layout.size());
+                    // SAFETY: the offset lies in the allocation, as was just checked.
+                    let place = unsafe { self.base.add(offset) };
+                    // SAFETY: so does the range, and no reference into it exists.
+                    unsafe { place.write_bytes(0xEE, len) }
+                }
+            }
             impl Drop for Heap {
                 fn drop(&mut self) {
                     // SAFETY: allocated below with this layout, and `Memory`, its one user, owns this value.
@@ -137,6 +149,12 @@ mod mapped {
             // SAFETY: the source is valid for reads of that many bytes (`at` checked it) and `buf` for writes; they
             // don't overlap, since no Rust object lies in the region.
             unsafe { copy_from_shared(source.as_ptr(), buf) }
+        }
+
+        /// Gives `len` bytes at `offset` back to the system. Nothing reads them before they are written again.
+        pub(in crate::ring) fn release(&self, offset: usize, len: usize) {
+            self.at(offset, len);
+            self.mapping.release(offset, len);
         }
     }
 
@@ -303,6 +321,10 @@ mod heap {
                 // SAFETY: loom hands out a pointer to a live byte and checks that no thread writes it.
                 *byte = self.bytes[offset - CONTROL_LEN + index].with(|place| unsafe { *place });
             }
+        }
+
+        pub(in crate::ring) fn release(&self, offset: usize, len: usize) {
+            self.copy_in(offset, &vec![0xEE; len]);
         }
     }
 }

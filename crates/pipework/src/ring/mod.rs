@@ -11,6 +11,31 @@
 //!   place is written again only after it was read.
 //! - SYNC POINT *sleep*: "announce, fence, look again" of a sleeper pairs with "publish, fence, look for sleepers"
 //!   of its peer; at least one of the two sees the other ([`WaitWords`]).
+//!
+//! # Epochs
+//!
+//! If indices just counted, the payload would walk through the whole ring and touch all of its memory, however little is
+//! under way. So a producer that finds its ring *empty* may begin the next *epoch*: it goes on at the beginning of the ring.
+//! The highest bit of an index says in which of two alternating epochs it counts, and the other bits count ring bytes since
+//! the beginning of that epoch, which lies at the beginning of the ring. No word of its own says where an epoch begins: the
+//! next tail has the other bit. Both ends agree on what each index means, for these reasons:
+//!
+//! 1. *An epoch ends only where the consumer stands.* The producer ends it at its own tail `t`, after it has acquired a
+//!    head equal to `t`. So all of the epoch was read, and the consumer stays at `t` until it sees a tail of the next epoch.
+//! 2. *Between two looks of the consumer one epoch begins at most.* To end the next epoch too, the producer must have
+//!    acquired a head in it, and the consumer releases none before it has acquired a tail in it. So a bit is enough.
+//! 3. *A consumer that knows of unread bytes sees no other epoch.* It has not released a head at the end of this one. So
+//!    a tail of the other epoch is [`Corrupt`] then, and what is unread, a message taken in part included, keeps its place.
+//! 4. *A producer may see the head of the epoch before.* That is where it ended the epoch, it means that nothing of this
+//!    one was read, and it is believed only until a head of this epoch was seen.
+//! 5. *Headers stay aligned.* On a message pipe an epoch begins with a record, at the beginning of the ring, and
+//!    indices stay multiples of a header's length, so no header wraps around the end of the ring.
+//!
+//! A lie does no more than any other: each index, of either epoch, lies in the ring.
+//!
+//! When the ring is empty the producer may also *release* the memory beyond the front of the ring, after it has begun the next
+//! epoch. By then the consumer has copied out all that was there, before it released its head (*space*). Whatever it reads
+//! next was written after that, since it is read only after the next tail was acquired (*data*).
 
 mod consumer;
 #[cfg(fuzzing)]

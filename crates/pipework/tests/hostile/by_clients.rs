@@ -2,7 +2,7 @@
 
 use crate::{
     harness::Case,
-    wire::{Linked, PAYLOAD, Victim, expect, send, word},
+    wire::{EPOCH, Linked, PAYLOAD, Victim, expect, send, word},
 };
 use pipework::{PipeErrorKind, PipeMode, PipeStream};
 use rustix::fs::FallocateFlags;
@@ -15,6 +15,8 @@ use std::{
 pub(crate) const CASES: &[Case] = &[
     ("client_lies_of_its_tail", lies_of_its_tail),
     ("client_lies_of_its_head", lies_of_its_head),
+    ("client_lies_of_its_epoch", lies_of_its_epoch),
+    ("client_changes_its_epoch_all_the_time", changes_its_epoch_all_the_time),
     ("client_leaves_odd_marks", leaves_odd_marks),
     ("client_rings_odd_bells", rings_odd_bells),
     ("client_punches_holes", punches_holes),
@@ -79,6 +81,82 @@ fn lies_of_its_head() {
     expect(end.write(b"more"), PipeErrorKind::TimedOut, "nothing was read");
     expect(end.drain(), PipeErrorKind::TimedOut, "nothing was read");
     victim.expect_well();
+}
+
+/// The next epoch begins when all of this one was read, and at the beginning of the ring; nothing else is believed.
+fn lies_of_its_epoch() {
+    let victim = Victim::new(PipeMode::Byte, QUOTA);
+    let capacity = u64::from(QUOTA);
+    let mut buf = [0; 64];
+    for tail in [EPOCH, EPOCH + capacity + 1, u64::MAX] {
+        let (client, mut end) = victim.attack_linked();
+        client.publish(b"0123456789", 10);
+        assert_eq!(end.read(&mut buf).unwrap(), 10);
+        client.publish(b"", tail);
+        expect(end.read(&mut buf), PipeErrorKind::Corrupt, &format!("a tail of {tail:#x} after 10"));
+        expect(end.peek(&mut buf), PipeErrorKind::Corrupt, "it stays so");
+        expect(end.write(b"x"), PipeErrorKind::Corrupt, "in both directions");
+    }
+    // Something is unread, so its place may not be used again.
+    for len in [6, 7] {
+        let (client, mut end) = victim.attack_linked();
+        client.publish(b"0123456789", 10);
+        assert_eq!(end.read(&mut buf[..4]).unwrap(), 4);
+        client.publish(b"abcdefghij", EPOCH + 10);
+        if len == 7 {
+            expect(end.read(&mut buf[..len]), PipeErrorKind::Corrupt, "it looks for more than it knew of");
+            continue;
+        }
+        assert_eq!((end.read(&mut buf[..len]).unwrap(), &buf[..6]), (6, &b"efghij"[..]), "its own lie");
+        assert_eq!(end.peek(&mut buf).unwrap().available, 10, "it has read all");
+    }
+    let (client, mut end) = victim.attack_linked();
+    client.publish(b"0123456789", 10);
+    assert_eq!(end.read(&mut buf).unwrap(), 10);
+    client.publish(b"abcdefghij", EPOCH + 10);
+    assert_eq!((end.read(&mut buf).unwrap(), &buf[..10]), (10, &b"abcdefghij"[..]), "an honest one");
+    client.publish(b"", 5);
+    assert_eq!((end.read(&mut buf).unwrap(), &buf[..5]), (5, &b"abcde"[..]), "an honest one again");
+    client.publish(b"", EPOCH + 5);
+    assert_eq!(end.peek(&mut buf).unwrap().available, 5);
+    client.publish(b"", 5);
+    expect(end.peek(&mut buf), PipeErrorKind::Corrupt, "the next epoch before this one was read");
+    // The head of a reader that is in no epoch, or goes back to the one before.
+    let full = vec![7; QUOTA as usize];
+    for head in [EPOCH + capacity + 101, EPOCH + 99, capacity, 0, u64::MAX] {
+        let (client, mut end) = victim.attack_linked();
+        assert_eq!(end.write(&full).unwrap(), full.len());
+        client.map.set(word::OUT_HEAD, capacity);
+        assert_eq!(end.write(&full).unwrap(), full.len(), "in the next epoch");
+        expect(end.write(b"more"), PipeErrorKind::TimedOut, "the reader has not seen it yet");
+        client.map.set(word::OUT_HEAD, EPOCH + 100);
+        assert_eq!(end.write(&full[..100]).unwrap(), 100);
+        client.map.set(word::OUT_HEAD, head);
+        client.ring();
+        expect(end.drain(), PipeErrorKind::Corrupt, &format!("a head of {head:#x}"));
+    }
+    victim.expect_well();
+}
+
+/// Whatever is read is a length that can be, or the end of this connection.
+fn changes_its_epoch_all_the_time() {
+    for mode in [PipeMode::Byte, PipeMode::Message] {
+        let victim = Victim::new(mode, QUOTA);
+        for seed in 1..20_u64 {
+            let (client, mut end) = victim.attack_linked();
+            let map = &client.map;
+            meanwhile(
+                // Often one that can be true.
+                |round| {
+                    let (head, tail) = (map.get(word::IN_HEAD), map.get(word::OUT_TAIL));
+                    map.set(word::IN_TAIL, (head & EPOCH ^ EPOCH) + seed * (round % 4));
+                    map.set(word::OUT_HEAD, if round % 8 == 0 { tail ^ EPOCH } else { tail });
+                },
+                || survive(&client, &mut end),
+            );
+        }
+        victim.expect_well();
+    }
 }
 
 /// Only a server can throw out; any mark of a client is a close.

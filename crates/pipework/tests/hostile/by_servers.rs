@@ -2,7 +2,9 @@
 
 use crate::{
     harness::Case,
-    wire::{INLINE, Map, PAYLOAD, SHORT, Shape, digits, directory, expect, is_typed, record, view_of, word},
+    wire::{
+        EPOCH, INLINE, Map, PAYLOAD, SHORT, Shape, digits, directory, expect, is_typed, record, view_of, word,
+    },
 };
 use pipework::{ClientOptions, NamedPipe, PipeErrorKind, PipeMode, PipeStream};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
@@ -329,7 +331,17 @@ fn throws_out() {
 
 fn lies_in_the_words() {
     type Lie = fn(&Map, &mut PipeStream) -> io::Result<usize>;
-    let lies: [(&str, Lie); 5] = [
+    let lies: [(&str, Lie); 7] = [
+        ("an epoch with nothing in it", |map, stream| {
+            map.set(word::OUT_TAIL, EPOCH);
+            stream.read(&mut [0; 8])
+        }),
+        ("the next epoch before this one was read", |map, stream| {
+            map.set(word::OUT_TAIL, 8);
+            assert_eq!(stream.read(&mut [0; 7])?, 7);
+            map.set(word::OUT_TAIL, EPOCH + 8);
+            stream.peek(&mut [0; 8]).map(|peek| peek.available)
+        }),
         ("a tail too far", |map, stream| {
             map.set(word::OUT_TAIL, 8193);
             stream.read(&mut [0; 8])

@@ -2,7 +2,7 @@
 
 use crate::{
     harness::Case,
-    wire::{SEALS, SHORT, Shape, Victim, expect, memory, send},
+    wire::{SEALS, SHORT, Shape, VERSION, Victim, expect, memory, send},
 };
 use pipework::{PipeErrorKind, PipeMode, os::unix::PipeStreamExt};
 use rustix::{
@@ -66,10 +66,11 @@ fn hello_that_another_call_takes() {
 /// One change of a good hello each.
 fn hello_is_garbage() {
     type Change = fn(&Shape, &mut Vec<u8>);
-    let changes: [(&str, Change); 9] = [
+    let changes: [(&str, Change); 10] = [
         ("noise", |_, bytes| bytes.fill(0xA5)),
         ("zeros", |_, bytes| bytes.fill(0)),
-        ("another version", |_, bytes| bytes[8] = 2),
+        ("an earlier version", |_, bytes| bytes[8] = 1),
+        ("a later version", |_, bytes| bytes[8] = 3),
         ("an unknown flag", |_, bytes| bytes[12] |= 0x80),
         ("other modes", |_, bytes| bytes[12] ^= 1),
         ("another direction", |_, bytes| bytes[12] ^= 4),
@@ -90,12 +91,15 @@ fn hello_is_garbage() {
             expect(end.peek(&mut [0; 8]), PipeErrorKind::Corrupt, about);
             victim.expect_well();
         }
-        let (raw, mut end) = victim.attack();
-        let mut hello = raw.shape.hello();
-        hello[8] = 9;
-        send(&raw.socket, &hello, &[raw.memory().as_fd()]);
-        let error = end.write(b"x").unwrap_err();
-        assert!(error.to_string().contains("version 9"), "{error}");
+        for version in [VERSION - 1, VERSION + 1, 9] {
+            let (raw, mut end) = victim.attack();
+            let mut hello = raw.shape.hello();
+            hello[8..12].copy_from_slice(&version.to_le_bytes());
+            send(&raw.socket, &hello, &[raw.memory().as_fd()]);
+            let error = end.write(b"x").unwrap_err();
+            let text = format!("a hello of version {version}, and this program speaks version {VERSION}");
+            assert!(error.to_string().contains(&text), "{error}");
+        }
     }
 }
 

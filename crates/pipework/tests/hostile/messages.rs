@@ -3,7 +3,9 @@
 use crate::{
     by_clients::meanwhile,
     harness::Case,
-    wire::{ATTACHED, INLINE, Linked, PAYLOAD, SEALS, Victim, expect, is_typed, memory, record, send, word},
+    wire::{
+        ATTACHED, EPOCH, INLINE, Linked, PAYLOAD, SEALS, Victim, expect, is_typed, memory, record, send, word,
+    },
 };
 use pipework::{MessageBatch, MessageRead, PipeErrorKind, PipeMode, PipeStream};
 use rustix::fs::SealFlags;
@@ -14,6 +16,7 @@ use std::{
 
 pub(crate) const CASES: &[Case] = &[
     ("client_record_is_none", record_is_none),
+    ("client_lies_of_the_epoch_of_its_messages", lies_of_its_epoch),
     ("client_lies_of_the_payload_read", lies_of_the_payload_read),
     ("client_changes_a_record_that_is_being_read", changes_a_record),
     ("client_shrinks_a_record_that_is_being_read", shrinks_a_record),
@@ -61,6 +64,33 @@ fn record_is_none() {
             expect(outcome, PipeErrorKind::Corrupt, &format!("{call}, {about}"));
         }
     }
+    victim.expect_well();
+}
+
+/// An epoch that is a lie ends the connection, whatever call finds it, and one that is believed leads to no other memory: a
+/// record that is not there is none.
+fn lies_of_its_epoch() {
+    let victim = Victim::new(PipeMode::Message, QUOTA);
+    for (call, run) in CALLS {
+        for tail in [EPOCH, EPOCH + CAPACITY + 1, u64::MAX] {
+            let (client, mut end) = victim.attack_linked();
+            client.publish(&record(INLINE, 16), 32);
+            assert_eq!(end.read_message_into(&mut [0; 16]).unwrap(), MessageRead::Whole(16));
+            client.publish(&record(INLINE, 16), tail);
+            expect(run(&mut end), PipeErrorKind::Corrupt, &format!("{call}, a tail of {tail:#x} after 32"));
+        }
+        let (client, mut end) = victim.attack_linked();
+        client.publish(&record(INLINE, 16), 32);
+        assert_eq!(end.read_message_into(&mut [0; 16]).unwrap(), MessageRead::Whole(16));
+        client.publish(&[0; 16], EPOCH + 32);
+        expect(run(&mut end), PipeErrorKind::Corrupt, &format!("{call}, no record where the epoch begins"));
+    }
+    // A message that is taken in part keeps its place.
+    let (client, end) = victim.attack_linked();
+    client.publish(&record(INLINE, 16), 32);
+    assert_eq!(end.read_message_into(&mut [0; 10]).unwrap(), MessageRead::Part(10));
+    client.publish(&record(INLINE, 16), EPOCH + 32);
+    expect(end.peek(&mut [0; 16]), PipeErrorKind::Corrupt, "the next epoch in the middle of a message");
     victim.expect_well();
 }
 

@@ -58,6 +58,9 @@ pub(crate) struct Shape {
     pub(crate) out_quota: u32,
 }
 
+/// The version of the hello.
+pub(crate) const VERSION: u32 = 2;
+
 /// The payload begins after the page of the words.
 pub(crate) const PAYLOAD: usize = 4096;
 
@@ -76,7 +79,7 @@ impl Shape {
         let mut bytes = [0; 40];
         let flags = 6 | u32::from(self.messages);
         bytes[..8].copy_from_slice(b"pipework");
-        bytes[8..12].copy_from_slice(&1_u32.to_le_bytes());
+        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
         bytes[12..16].copy_from_slice(&flags.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.incarnation.to_le_bytes());
         bytes[24..28].copy_from_slice(&self.in_quota.to_le_bytes());
@@ -84,6 +87,9 @@ impl Shape {
         bytes
     }
 }
+
+/// The bit of tails and heads that tells an epoch from the next.
+pub(crate) const EPOCH: u64 = 1 << 63;
 
 /// Offsets of the shared words.
 pub(crate) mod word {

@@ -197,3 +197,78 @@ fn what_was_read_is_overwritten_and_nothing_else() {
         reader.join().unwrap();
     });
 }
+
+/// Both ends place each byte alike, wherever the ring begins: nothing is read that was not written there, and nothing is
+/// written or released that is still to be read.
+#[test]
+fn a_ring_that_begins_anew_is_the_same_at_both_ends() {
+    loom::model(|| {
+        let (_memory, mut producer, mut consumer) = ring(false, 64);
+        let writer = thread::spawn(move || {
+            for part in [b"abc", b"def", b"ghi"] {
+                assert_eq!(producer.write_bytes(part).unwrap(), 3);
+                thread::yield_now();
+            }
+        });
+        let mut got = Vec::<u8>::new();
+        while got.len() < 9 {
+            let mut buf = [0; 9];
+            if consumer.front().unwrap() != Front::Empty {
+                let len = consumer.take(&mut buf);
+                got.extend(&buf[..len]);
+            }
+            thread::yield_now();
+        }
+        writer.join().unwrap();
+        assert_eq!(got, b"abcdefghi");
+    });
+}
+
+/// The same of messages that are counted, looked at and taken in parts.
+#[test]
+fn a_message_in_a_ring_that_begins_anew_is_whole() {
+    loom::model(|| {
+        let (_memory, mut producer, mut consumer) = ring(true, 64);
+        let writer = thread::spawn(move || {
+            for message in [b"ab", b"cd", b"ef"] {
+                assert!(producer.write_message(&[IoSlice::new(message)]).unwrap());
+                thread::yield_now();
+            }
+        });
+        for expected in [b"ab", b"cd", b"ef"] {
+            while consumer.front().unwrap() == Front::Empty {
+                thread::yield_now();
+            }
+            let (mut first, mut second) = ([0], [0]);
+            assert_eq!(consumer.take(&mut first), 1);
+            assert!(consumer.available().unwrap() >= 1);
+            assert_eq!((consumer.take(&mut second), [first[0], second[0]]), (1, *expected));
+            consumer.end_message();
+        }
+        writer.join().unwrap();
+    });
+}
+
+/// Memory is released only where all was read, and nothing of it is read before it is written again.
+#[test]
+fn what_is_released_is_not_read() {
+    loom::model(|| {
+        let (_memory, mut producer, mut consumer) = ring(false, 64);
+        assert_eq!(producer.write_bytes(&[1; 20]).unwrap(), 20);
+        let writer = thread::spawn(move || {
+            producer.release_unused().unwrap();
+            assert_eq!(producer.write_bytes(&[2; 8]).unwrap(), 8);
+        });
+        let mut got = Vec::<u8>::new();
+        while got.len() < 28 {
+            let mut buf = [0; 28];
+            if consumer.front().unwrap() != Front::Empty {
+                let len = consumer.take(&mut buf);
+                got.extend(&buf[..len]);
+            }
+            thread::yield_now();
+        }
+        writer.join().unwrap();
+        assert!(got.iter().take(20).all(|byte| *byte == 1) && got.iter().skip(20).all(|byte| *byte == 2));
+    });
+}

@@ -88,3 +88,47 @@ fn messages_of_one_thread_reach_another() {
     }
     writer.join().unwrap();
 }
+
+/// The ring begins anew again and again, and its memory is released: no byte is touched that the other end still uses.
+#[test]
+fn a_ring_that_begins_anew_is_the_same_in_both_threads() {
+    let geometry = Geometry::new(false, Some(1 << 16), None);
+    let memory = Arc::new(Memory::heap(geometry.len()));
+    let mut producer = Producer::new(Arc::clone(&memory), &geometry, Direction::Inbound).unwrap();
+    let mut consumer = Consumer::new(memory, &geometry, Direction::Inbound).unwrap();
+    let writer = thread::spawn(move || {
+        let (mut sent, mut released) = (0, 0);
+        for number in 0..400 {
+            let piece: Vec<u8> = (sent..sent + piece(number * 7)).map(byte).collect();
+            let mut rest = &piece[..];
+            while !rest.is_empty() {
+                match producer.write_bytes(rest).unwrap() {
+                    0 => thread::yield_now(),
+                    written => rest = &rest[written..],
+                }
+            }
+            sent += piece.len();
+            if number % 20 == 19 {
+                while !producer.is_drained().unwrap() {
+                    thread::yield_now();
+                }
+            }
+            released += u32::from(producer.release_unused().unwrap());
+        }
+        (sent, released)
+    });
+    let mut got = 0;
+    while !(writer.is_finished() && consumer.front().unwrap() == Front::Empty) {
+        if consumer.front().unwrap() == Front::Empty {
+            thread::yield_now();
+            continue;
+        }
+        let mut buf = vec![0; piece(got)];
+        let taken = consumer.take(&mut buf);
+        assert!((got..).zip(&buf[..taken]).all(|(index, got)| byte(index) == *got), "other bytes");
+        got += taken;
+    }
+    let (sent, released) = writer.join().unwrap();
+    assert_eq!(got, sent);
+    assert!(released > 0, "a writer that waited for its reader releases what it touched");
+}

@@ -1,6 +1,7 @@
 #![expect(unsafe_code, reason = "maps the memory of a connection")]
 //! Mapping shared memory.
 
+use super::os;
 use crate::ring::{self, Memory};
 use rustix::mm::{MapFlags, ProtFlags};
 use std::{ffi::c_void, io, os::fd::OwnedFd, ptr::NonNull};
@@ -17,7 +18,23 @@ unsafe impl Send for Mapping {}
 // SAFETY: as above; it has no method that takes `&self`.
 unsafe impl Sync for Mapping {}
 
-impl ring::Mapping for Mapping {}
+impl ring::Mapping for Mapping {
+    fn release(&self, offset: usize, len: usize) {
+        let page_len = rustix::param::page_size();
+        // Whole pages only: the rest of the first and of the last may belong to something else.
+        let (Some(start), Some(end)) = (offset.checked_next_multiple_of(page_len), offset.checked_add(len))
+        else {
+            return;
+        };
+        let end = end.min(self.len) / page_len * page_len;
+        let Some(len) = end.checked_sub(start).filter(|len| *len > 0) else { return };
+        // SAFETY: `start` lies before `end`, which lies in the mapping, so the sum is within it.
+        let place = unsafe { self.base.byte_add(start) };
+        // SAFETY: the place is on a page and `len` bytes of whole pages follow it in this mapping, which lives as long as
+        // `self`. No reference into it exists, and the bytes may change at any time, as the peer may change them.
+        unsafe { os::release_pages(place, len) }
+    }
+}
 
 impl Drop for Mapping {
     fn drop(&mut self) {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::context,
-    model::hello::{HELLO_LEN, Hello, Refused},
+    model::hello::{HELLO_LEN, Hello, Refused, VERSION},
     network::RemoteClient,
     ring::Side,
 };
@@ -110,7 +110,7 @@ impl ServerHandshake {
             Some(Ok(hello)) => hello,
             Some(Err(Refused::Version(version))) => {
                 return Ok(HelloOutcome::Corrupt(format!(
-                    "a hello of version {version}, and this program speaks version 1"
+                    "a hello of version {version}, and this program speaks version {VERSION}"
                 )));
             }
             _ => return Ok(HelloOutcome::Corrupt("no hello of this protocol".into())),

@@ -69,6 +69,9 @@ const IDENTITY_TIMEOUT: Duration = Duration::from_secs(2);
 /// the kernel at every write would cost more than the write.
 const SEEN_ALIVE_FOR: Duration = Duration::from_micros(50);
 
+/// How long at least a writer that does not rest keeps the memory of its bursts.
+const RELEASE_PAUSE: Duration = Duration::from_secs(1);
+
 /// For all connections of this process whose peer has not waited yet.
 static SPIN_NEW_PEERS: Spin = Spin::new();
 
@@ -103,6 +106,8 @@ pub(crate) struct Connection {
     /// When the peer was last seen alive, in nanoseconds since then. It wraps, which costs one look more or less.
     seen_alive: AtomicUsize,
     hangup_member: HangupMember,
+    /// When a writer of this end last released memory, in the same way.
+    released: AtomicUsize,
     /// On a server, the instance's slot among those of the name, which the connection keeps.
     slot: Mutex<Option<Arc<dyn Debug + Send + Sync>>>,
     /// The process that made this end: a forked child must not end it.
@@ -190,6 +195,7 @@ impl Connection {
             made: Instant::now(),
             seen_alive: AtomicUsize::new(0),
             hangup_member: HangupMember::default(),
+            released: AtomicUsize::new(0),
             slot: Mutex::default(),
             origin: Origin::current(),
         }
@@ -249,13 +255,14 @@ impl Connection {
     pub(super) fn refresh_hangup(&self) {
         let now = Instant::now();
         let since_made = now.duration_since(self.made).as_nanos() as usize;
-        let is_fresh = {
-            let since = since_made.wrapping_sub(self.seen_alive.load(Ordering::Relaxed));
-            Duration::from_nanos(since as u64) <= SEEN_ALIVE_FOR
-        };
-        if is_fresh {
-            return;
+        if !is_recent(since_made, &self.seen_alive, SEEN_ALIVE_FOR) {
+            self.look_after_peer(now, since_made);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look_after_peer(&self, now: Instant, since_made: usize) {
         self.hangup_member.is_alive(self.as_fd(), now, || {
             let is_alive = !self.poll_hangup();
             if is_alive {
@@ -263,6 +270,11 @@ impl Connection {
             }
             is_alive
         });
+        // The reader had time to read all.
+        let releases = !is_recent(since_made, &self.released, RELEASE_PAUSE);
+        if releases && self.rings.get().is_some_and(Rings::release_unused) {
+            self.released.store(since_made, Ordering::Relaxed);
+        }
     }
 
     /// The other end broke the protocol: the end of this connection, and of no other.
@@ -447,6 +459,11 @@ impl Drop for Connection {
         }
         self.shut_down();
     }
+}
+
+/// Whether a time is no longer ago than `limit`; both in nanoseconds since the same moment.
+fn is_recent(now: usize, time: &AtomicUsize, limit: Duration) -> bool {
+    now.wrapping_sub(time.load(Ordering::Relaxed)) as u128 <= limit.as_nanos()
 }
 
 /// A limit that begins when the first wait does: a call that need not wait never looks at the clock.

@@ -85,6 +85,13 @@ impl Rings {
         lock(self.producer.as_ref(), &self.data_published, "write")
     }
 
+    /// Gives memory back that a burst of this end took, if all of it was read; says whether it did.
+    pub(super) fn release_unused(&self) -> bool {
+        // A thread that has the producer uses its memory. The next operation reports what is wrong with the words.
+        let Some(Ok(mut producer)) = self.producer.as_ref().map(Mutex::try_lock) else { return false };
+        producer.release_unused() == Ok(true)
+    }
+
     /// Whether an operation of this direction has published anything since this was last asked.
     pub(super) fn take_published(&self, operation: Operation) -> bool {
         let published = match operation {
@@ -155,4 +162,91 @@ fn lock<'a, T: Publishes>(
     let half = half.ok_or_else(|| denied(what))?;
     // The state of a half is consistent after each of its steps.
     Ok(Ring { half: half.lock().unwrap_or_else(PoisonError::into_inner), published })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::super::memory, *};
+    use crate::ring::Front;
+
+    /// Both ends of a connection with the default buffers, and its memory object.
+    struct Pair {
+        fd: OwnedFd,
+        client: Rings,
+        server: Rings,
+    }
+
+    impl Pair {
+        fn new() -> Pair {
+            let quota = Some(256 * 1024);
+            let shape = Shape {
+                incarnation: 1,
+                messages: false,
+                inbound: quota,
+                outbound: quota,
+                max_instances: 255,
+                accept_remote: false,
+            };
+            let fd = memory::create(shape.geometry().len()).unwrap();
+            let [client, server] =
+                [Side::Client, Side::Server].map(|side| Rings::new(&fd, &shape, side).unwrap());
+            Pair { fd, client, server }
+        }
+
+        /// Each end sends and reads as much.
+        fn round_trip(&self, len: usize) {
+            for (from, to) in [(&self.client, &self.server), (&self.server, &self.client)] {
+                assert_eq!(from.producer().unwrap().write_bytes(&vec![7; len]), Ok(len));
+                let mut consumer = to.consumer().unwrap();
+                assert_eq!(consumer.front(), Ok(Front::Bytes(len as u64)));
+                let mut received = vec![0; len];
+                assert_eq!(consumer.take(&mut received), len);
+                assert!(received == vec![7; len]);
+            }
+        }
+
+        /// The memory that the object has, in KiB.
+        fn kib(&self) -> i64 {
+            rustix::fs::fstat(&self.fd).unwrap().st_blocks / 2
+        }
+    }
+
+    #[test]
+    fn memory_follows_what_is_under_way() {
+        let pair = Pair::new();
+        assert_eq!(pair.kib(), 0, "nothing is touched yet");
+        for _ in 0..5000 {
+            pair.round_trip(64);
+        }
+        assert!(pair.kib() <= 24, "{} KiB after many small ones", pair.kib());
+    }
+
+    #[test]
+    fn memory_of_a_burst_goes_back_to_the_system() {
+        let pair = Pair::new();
+        for _ in 0..20 {
+            pair.round_trip(16 * 1024);
+        }
+        assert!(pair.kib() <= 64, "{} KiB: each takes the place of the one before", pair.kib());
+        for _ in 0..8 {
+            // Much is under way at once.
+            assert_eq!(pair.client.producer().unwrap().write_bytes(&[1; 30_000]), Ok(30_000));
+        }
+        assert!(pair.kib() >= 240);
+        assert!(!pair.client.release_unused(), "nothing was read");
+        let mut received = vec![0; 240_000];
+        let mut consumer = pair.server.consumer().unwrap();
+        assert_eq!(consumer.front(), Ok(Front::Bytes(240_000)));
+        assert_eq!(consumer.take(&mut received), 240_000);
+        assert!(received == vec![1; 240_000]);
+        drop(consumer);
+        let is_released = [&pair.client, &pair.server].map(Rings::release_unused);
+        assert_eq!(is_released, [true, true]);
+        // Where the system has no call for it, the memory stays, and all else is the same.
+        if cfg!(target_os = "linux") {
+            assert!(pair.kib() <= 24, "{} KiB", pair.kib());
+        }
+        pair.round_trip(100_000);
+        pair.round_trip(64);
+    }
 }

@@ -15,6 +15,7 @@ use std::{
     mem::MaybeUninit,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::Path,
+    ptr::NonNull,
     sync::atomic::AtomicU32,
     time::Duration,
 };
@@ -66,6 +67,14 @@ pub(crate) fn kind_of(file_system: &StatFs) -> FileSystem {
 pub(crate) fn boot() -> Option<String> {
     None
 }
+
+/// Gives whole pages of a shared mapping back to the system, where one call does it: here none does, and the pages
+/// stay as long as the mapping.
+///
+/// # Safety
+/// `place` is on a page, and `len` bytes of whole pages follow it in one shared mapping. No Rust reference relies on what
+/// they contain.
+pub(crate) unsafe fn release_pages(_: NonNull<c_void>, _: usize) {}
 
 /// The events with which `poll` reports that the other end is gone.
 #[cfg(target_os = "freebsd")]

@@ -20,7 +20,7 @@ use std::{
     mem::MaybeUninit,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     path::Path,
-    ptr,
+    ptr::{self, NonNull},
     sync::atomic::AtomicU32,
     time::Duration,
 };
@@ -135,6 +135,18 @@ pub(crate) fn kind_of(file_system: &StatFs) -> FileSystem {
 /// Distinguishes this run of the kernel from all others; needs `/proc`.
 pub(crate) fn boot() -> Option<String> {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()
+}
+
+/// Gives whole pages of a shared mapping back to the system: from then on they are zero, for every process
+/// that maps them. The seals of a memory object allow it, and no descriptor is needed.
+///
+/// # Safety
+/// `place` is on a page, and `len` bytes of whole pages follow it in one shared mapping. No Rust reference relies on what
+/// they contain.
+pub(crate) unsafe fn release_pages(place: NonNull<c_void>, len: usize) {
+    // SAFETY: the caller promises the range; the call changes what its pages contain and nothing else. Where it fails, as
+    // in memory that is locked, the pages stay, which costs no more than their memory.
+    unsafe { rustix::mm::madvise(place.as_ptr(), len, Advice::LinuxRemove) }.ok();
 }
 
 /// Sets an access control list, encoded as in `linux/posix_acl_xattr.h`.
