@@ -153,8 +153,8 @@ impl Listener {
                 Source::Socket(Mutex::new(Arc::new(sys::SocketListener::bind(path, &spec.access)?)))
             }
             _ => {
-                let instance = sys::Instance::create_for_listener(&spec)?;
-                Source::Instances { name: instance.hold_name(), current: Mutex::new(Some(instance)) }
+                let (instance, name) = sys::Instance::create_for_listener(&spec)?;
+                Source::Instances { name, current: Mutex::new(Some(instance)) }
             }
         };
         // The instances that follow the first one.
@@ -258,17 +258,17 @@ impl Listener {
         &self,
         mut is_known: impl FnMut(&sys::Instance) -> io::Result<bool>,
     ) -> io::Result<Look> {
-        let current = match &self.source {
+        let (current, name) = match &self.source {
             Source::Socket(current) => return self.look_at_socket(&mut lock(current)),
             Source::Instances { name, .. } if !name.is_here() => return Err(inherited(&self.spec.name)),
-            Source::Instances { current, .. } => current,
+            Source::Instances { current, name } => (current, name),
         };
         // Others may look at the same time: each step is whole, and of two only one replaces an instance.
         let mut current = lock(current);
         loop {
             let instance = match &*current {
                 Some(instance) => instance.clone(),
-                None => match self.create()? {
+                None => match self.create(name)? {
                     Created::Instance(instance) => current.insert(instance).clone(),
                     Created::Full => return Ok(Look::Full),
                     Created::Locked => return Ok(Look::Locked),
@@ -288,7 +288,7 @@ impl Listener {
             if !is_known(&instance)? {
                 return Ok(Look::Unknown(instance));
             }
-            *current = match instance.try_create_next(&self.spec) {
+            *current = match instance.try_create_next(&self.spec, name) {
                 Ok(Some(next)) => self.follow(&next).is_ok().then_some(next),
                 // The client waits until there can be another instance.
                 Ok(None) => return Ok(self.locked()),
@@ -298,7 +298,7 @@ impl Listener {
             // from before one more try.
             if current.is_none()
                 && self.accept_readiness.get().is_some()
-                && let Ok(Created::Instance(next)) = self.create()
+                && let Ok(Created::Instance(next)) = self.create(name)
             {
                 *current = Some(next);
             }
@@ -335,10 +335,10 @@ impl Listener {
     }
 
     /// Creates the instance that listens, where none does.
-    fn create(&self) -> io::Result<Created> {
+    fn create(&self, name: &sys::NameHold) -> io::Result<Created> {
         // Before the try, so that an instance that is closed after it is signalled.
         self.follow_places()?;
-        match sys::Instance::try_create_for_listener(&self.spec) {
+        match sys::Instance::try_create_for_listener(&self.spec, name) {
             Ok(Some(instance)) => self.follow(&instance).map(|()| Created::Instance(instance)),
             Ok(None) => {
                 self.locked();

@@ -131,6 +131,8 @@ pub(crate) enum Taking {
     Next,
     /// The same, and a client has come that the server did not take yet.
     Full,
+    /// None: it is where clients wait until a listener has an instance for them, in the order in which they came.
+    Queue,
 }
 
 /// A file of ours in a pipe's directory.
@@ -158,7 +160,18 @@ impl EntryName {
 
     /// Whether an instance of this incarnation listens here and is not known to be full.
     pub(crate) fn is_listening(self, of: Incarnation) -> bool {
-        matches!(self, EntryName::Instance { incarnation, taking, .. } if incarnation == of && taking != Taking::Full)
+        matches!(
+            self,
+            EntryName::Instance { incarnation, taking: Taking::One | Taking::Next, .. } if incarnation == of
+        )
+    }
+
+    /// Whether clients of this incarnation wait here for an instance.
+    pub(crate) fn is_queue(self, of: Incarnation) -> bool {
+        matches!(
+            self,
+            EntryName::Instance { incarnation, taking: Taking::Queue, .. } if incarnation == of
+        )
     }
 
     /// The name of the same instance while its client waits for the server, where its socket lives on after that.
@@ -187,6 +200,7 @@ impl EntryName {
             EntryName::Instance { taking: Taking::One, .. } => "i-",
             EntryName::Instance { taking: Taking::Next, .. } => "n-",
             EntryName::Instance { taking: Taking::Full, .. } => "f-",
+            EntryName::Instance { taking: Taking::Queue, .. } => "q-",
             EntryName::Claim(_) => "c-",
         });
         self.id().push(&mut text);
@@ -218,11 +232,12 @@ impl EntryName {
                 let incarnation = Incarnation(incarnation()?);
                 EntryName::Server { id, incarnation, process: number(parts.next()?)? }
             }
-            "i" | "n" | "f" => {
+            "i" | "n" | "f" | "q" => {
                 let taking = match kind {
                     "i" => Taking::One,
                     "n" => Taking::Next,
-                    _ => Taking::Full,
+                    "f" => Taking::Full,
+                    _ => Taking::Queue,
                 };
                 let incarnation = Incarnation(incarnation()?);
                 let inbound = number(parts.next()?)?;
@@ -382,7 +397,7 @@ mod tests {
 
     fn any_leaf() -> impl Strategy<Value = EntryName> {
         let numbers = any::<(u64, u64, u32, u64, u32, u32)>();
-        (0..6, numbers).prop_map(|(kind, (time, random, view, incarnation, a, b))| {
+        (0..7, numbers).prop_map(|(kind, (time, random, view, incarnation, a, b))| {
             let (id, incarnation) = (Id::new(time, random, View(view)), Incarnation::new(incarnation));
             let instance = |taking| EntryName::Instance { id, incarnation, inbound: a, outbound: b, taking };
             match kind {
@@ -391,7 +406,8 @@ mod tests {
                 2 => EntryName::Server { id, incarnation, process: a },
                 3 => instance(Taking::One),
                 4 => instance(Taking::Next),
-                _ => instance(Taking::Full),
+                5 => instance(Taking::Full),
+                _ => instance(Taking::Queue),
             }
         })
     }
@@ -418,7 +434,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_read_is_what_would_be_written(text in "[tsinfc]-[0-9a-z-]{0,53}") {
+        fn what_is_read_is_what_would_be_written(text in "[tsinfqc]-[0-9a-z-]{0,53}") {
             if let Some(leaf) = EntryName::decode(&text) {
                 prop_assert_eq!(leaf.encode(), text);
             }

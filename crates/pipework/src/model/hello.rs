@@ -6,6 +6,8 @@ pub(crate) const HELLO_LEN: usize = 40;
 const MAGIC: [u8; 8] = *b"pipework";
 /// Of what two ends say to each other: the hello, the words of the memory, the records, the bytes of the doorbell.
 pub(crate) const VERSION: u32 = 2;
+/// The byte by which a listener says to a client in its queue that it has an instance, and may say hello.
+pub(crate) const ADMITTED: u8 = b'+';
 
 /// The description of the memory that a client made. The server knows all of it already, and checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

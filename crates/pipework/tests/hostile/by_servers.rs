@@ -21,6 +21,7 @@ use std::{
         unix::{fs::DirBuilderExt, net::UnixStream},
     },
     path::PathBuf,
+    thread,
     time::Duration,
 };
 
@@ -34,6 +35,7 @@ pub(crate) const CASES: &[Case] = &[
     ("server_accepts_and_closes", accepts_and_closes),
     ("server_never_accepts", never_accepts),
     ("server_throws_out", throws_out),
+    ("server_queue_breaks_its_word", queue_breaks_its_word),
     ("server_lies_in_the_words", lies_in_the_words),
     ("server_lies_of_messages", lies_of_messages),
     ("server_has_many_dead_instances", many_dead_instances),
@@ -140,6 +142,40 @@ impl Drop for Fake {
             assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
         }
     }
+}
+
+/// A queue that never admits, closes, or sends what is no admission, and one that admits a client and leaves.
+fn queue_breaks_its_word() {
+    let mut fake = Fake::alive(&header(VERSION, "byte", NAME));
+    let leaf = fake.instance_leaf(2, QUOTA, QUOTA).replacen("i-", "q-", 1);
+    listen(fake.bind(&leaf, SocketType::STREAM), 16).unwrap();
+    let connect = || ClientOptions::new().timeout(SHORT).connect(NAME);
+    expect(connect(), PipeErrorKind::TimedOut, "it never admits");
+    drop(fake.accept());
+    for (word, kind) in [("?", PipeErrorKind::Corrupt), ("?+", PipeErrorKind::Corrupt)] {
+        thread::scope(|scope| {
+            let client = scope.spawn(connect);
+            let mut socket = fake.accept();
+            socket.write_all(word.as_bytes()).unwrap();
+            expect(client.join().unwrap(), kind, word);
+        });
+    }
+    thread::scope(|scope| {
+        let client = scope.spawn(connect);
+        for _ in 0..3 {
+            drop(fake.accept());
+        }
+        expect(client.join().unwrap(), PipeErrorKind::TimedOut, "it closes");
+    });
+    drop(fake.accept());
+    thread::scope(|scope| {
+        let client = scope.spawn(connect);
+        let mut socket = fake.accept();
+        socket.write_all(b"+").unwrap();
+        let mut client = client.join().unwrap().unwrap();
+        drop(socket);
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    });
 }
 
 fn open() -> io::Result<PipeStream> {

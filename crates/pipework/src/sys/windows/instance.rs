@@ -50,17 +50,17 @@ impl Instance {
     }
 
     /// The same: every instance has its own handle here.
-    pub(crate) fn create_for_listener(spec: &Spec) -> io::Result<Instance> {
-        Instance::create(spec)
+    pub(crate) fn create_for_listener(spec: &Spec) -> io::Result<(Instance, NameHold)> {
+        Ok((Instance::create(spec)?, NameHold))
     }
 
     /// The same without waiting for other creators, for which nothing waits here.
-    pub(crate) fn try_create_for_listener(spec: &Spec) -> io::Result<Option<Instance>> {
+    pub(crate) fn try_create_for_listener(spec: &Spec, _hold: &NameHold) -> io::Result<Option<Instance>> {
         Instance::create(spec).map(Some)
     }
 
     /// The same without waiting for other creators, for which nothing waits here.
-    pub(crate) fn try_create_next(&self, spec: &Spec) -> io::Result<Option<Instance>> {
+    pub(crate) fn try_create_next(&self, spec: &Spec, _hold: &NameHold) -> io::Result<Option<Instance>> {
         Instance::create(spec).map(Some)
     }
 
@@ -130,11 +130,6 @@ impl Instance {
         let begun = begin()?;
         current.machine.listens();
         Ok(begun)
-    }
-
-    /// Holds the name, on systems where that is possible without an instance.
-    pub(crate) fn hold_name(&self) -> NameHold {
-        NameHold
     }
 
     pub(crate) fn handle(&self) -> BorrowedHandle<'_> {

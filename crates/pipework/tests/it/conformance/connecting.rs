@@ -1,13 +1,18 @@
 //! C1 to C7: opening, waiting, and who may read or write.
 
-use std::{thread, time::Duration};
+use std::{
+    fs,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::Duration,
+};
 
 use pipework::{NamedPipe, PipeErrorKind};
 
 use super::{Case, HOUR, SHORT, every, expect, expect_alive, expect_named, expect_refused, long, pair};
 use crate::{
     child::Other,
-    harness::{blocked, unique},
+    harness::{blocked, unique, wait_until},
     surface::{End, Fault, Instance, OpenSpec, Spec, Surface},
 };
 
@@ -36,6 +41,9 @@ pub(super) fn cases() -> Vec<Case> {
         every("C4", c4_wait_reserves_nothing),
         every("C4", c4_connect_waits_while_busy),
         every("C4", c4_connect_can_wait_for_a_name),
+        every("C4", c4_a_client_that_gives_up_holds_up_nobody),
+        every("C4", c4_those_who_wait_for_a_killed_server_find_the_next),
+        every("C4", c4_those_who_wait_at_the_maximum_get_in_one_by_one),
         every("C5", c5_an_inbound_server_is_opened_for_writing_only),
         every("C5", c5_an_outbound_server_is_opened_for_reading_only),
         every("C5", c5_a_duplex_pipe_can_be_opened_for_one_direction),
@@ -46,6 +54,12 @@ pub(super) fn cases() -> Vec<Case> {
         every("C7", c7_a_second_disconnect_is_not_connected),
         every("C7", c7_disconnect_takes_a_listening_instance_away),
     ]
+}
+
+/// Where the kernel keeps those who wait in order.
+#[cfg(target_os = "linux")]
+pub(super) fn cases_of_this_system() -> Vec<Case> {
+    vec![every("C4", c4_those_who_wait_get_in_in_order)]
 }
 
 /// C1: absent, for every way to open.
@@ -349,6 +363,128 @@ fn c4_connect_can_wait_for_a_name(here: &dyn Surface) {
         let client = connecting.join().unwrap();
         server.connect().unwrap();
         expect_alive(client.as_ref(), server.end());
+    });
+}
+
+/// C4: clients that wait for a listener and give up are no clients, and those behind them are.
+fn c4_a_client_that_gives_up_holds_up_nobody(here: &dyn Surface) {
+    let name = unique();
+    let there = Other::spawn(here);
+    let listener = here.listen(&Spec::new(&name)).unwrap();
+    let first = here.open(&OpenSpec::new(&name)).unwrap();
+    expect_refused(here.connect(&OpenSpec::new(&name).timeout(SHORT)), PipeErrorKind::TimedOut);
+    let patient = OpenSpec::new(&name).timeout(HOUR);
+    thread::scope(|scope| {
+        let second = there.blocked(scope, || there.connect(&patient).unwrap());
+        expect_refused(there.connect(&OpenSpec::new(&name).timeout(SHORT)), PipeErrorKind::TimedOut);
+        let third = blocked(scope, || here.connect(&patient).unwrap());
+        expect_alive(first.as_ref(), listener.accept().unwrap().as_ref());
+        for client in [second, third] {
+            let server = listener.accept().unwrap();
+            server.write_all(b"x").unwrap();
+            assert_eq!(client.join().unwrap().read_exact(1).unwrap(), b"x");
+        }
+    });
+    expect_refused(listener.accept_timeout(SHORT), PipeErrorKind::TimedOut);
+    drop(here.open(&OpenSpec::new(&name)).unwrap());
+}
+
+/// C4: a place in a queue is not the end of the wait: when its server is killed, the client goes on waiting for the name.
+fn c4_those_who_wait_for_a_killed_server_find_the_next(here: &dyn Surface) {
+    const CLIENTS: usize = 30;
+    let name = unique();
+    let there = Other::spawn(here);
+    let listener = there.listen(&Spec::new(&name)).unwrap();
+    let _first = here.open(&OpenSpec::new(&name)).unwrap();
+    let open = OpenSpec::new(&name).timeout(HOUR).wait_absent();
+    thread::scope(|scope| {
+        let waiting: Vec<_> = (0..CLIENTS).map(|_| blocked(scope, || here.connect(&open).unwrap())).collect();
+        there.kill();
+        drop(listener);
+        let listener = here.listen(&Spec::new(&name)).unwrap();
+        for _ in 0..CLIENTS {
+            listener.accept().unwrap().write_all(b"x").unwrap();
+        }
+        for client in waiting {
+            assert_eq!(client.join().unwrap().read_exact(1).unwrap(), b"x");
+        }
+    });
+}
+
+/// C4: a free instance goes to one of those who wait, and no client is in beyond the maximum.
+fn c4_those_who_wait_at_the_maximum_get_in_one_by_one(here: &dyn Surface) {
+    const CLIENTS: usize = 8;
+    let name = unique();
+    let listener = here.listen(&Spec::new(&name).max(2)).unwrap();
+    // On Windows the name is gone for a moment, where no instance is left.
+    let open = OpenSpec::new(&name).timeout(HOUR).wait_absent();
+    let is_in = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let client = here.connect(&open).unwrap();
+                    is_in.fetch_add(1, Ordering::SeqCst);
+                    let answer = client.read_exact(1).unwrap();
+                    is_in.fetch_sub(1, Ordering::SeqCst);
+                    client.write_all(&answer).unwrap();
+                    answer
+                })
+            })
+            .collect();
+        for _ in 0..CLIENTS {
+            let server = listener.accept().unwrap();
+            // The one that was accepted, and one that has claimed the other instance.
+            assert!(is_in.load(Ordering::SeqCst) <= 2);
+            server.write_all(b"x").unwrap();
+            assert_eq!(server.read_exact(1).unwrap(), b"x");
+        }
+        for client in clients {
+            assert_eq!(client.join().unwrap(), b"x");
+        }
+    });
+}
+
+/// How many clients wait in the queue of the listener of this name. The kernel lists the ends that nobody has accepted by the
+/// name at which the queue was bound.
+#[cfg(target_os = "linux")]
+fn queue_len(name: &str) -> usize {
+    let directory = pipework::PipeName::new(name).unwrap().location().unwrap();
+    let leaves = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
+    let queue =
+        leaves.filter_map(|leaf| leaf.into_string().ok()).find(|leaf| leaf.starts_with("q-")).unwrap();
+    let bound = format!("t-{}", queue.split('-').nth(1).unwrap());
+    let sockets = fs::read_to_string("/proc/net/unix").unwrap();
+    sockets.lines().filter(|line| line.contains(&bound)).count() - 1
+}
+
+/// C4: those who wait for a listener get in in the order in which they came, whichever process they are of.
+#[cfg(target_os = "linux")]
+fn c4_those_who_wait_get_in_in_order(here: &dyn Surface) {
+    if cfg!(pipework_portable) {
+        crate::harness::skip("each of those who wait looks for itself where a claim is a lock");
+    }
+    let name = unique();
+    let there = Other::spawn(here);
+    let listener = here.listen(&Spec::new(&name)).unwrap();
+    let _first = here.open(&OpenSpec::new(&name)).unwrap();
+    let patient = OpenSpec::new(&name).timeout(HOUR);
+    thread::scope(|scope| {
+        let mut waiting = Vec::new();
+        for number in 0..10 {
+            let (patient, there) = (&patient, &there);
+            waiting.push(scope.spawn(move || {
+                let surface: &dyn Surface = if number % 2 == 0 { here } else { there };
+                surface.connect(patient).unwrap().write_all(&[number]).unwrap();
+            }));
+            wait_until(|| queue_len(&name) > number.into());
+        }
+        let first = listener.accept().unwrap();
+        for number in 0..10 {
+            assert_eq!(listener.accept().unwrap().read_exact(1).unwrap(), [number]);
+        }
+        drop(first);
+        waiting.into_iter().for_each(|client| client.join().unwrap());
     });
 }
 

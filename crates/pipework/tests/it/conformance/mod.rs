@@ -124,6 +124,8 @@ pub(crate) fn cases_of_this_system() -> Vec<Case> {
     cases.extend(tasks::cases_of_this_system());
     cases.extend(users::cases());
     #[cfg(target_os = "linux")]
+    cases.extend(connecting::cases_of_this_system());
+    #[cfg(target_os = "linux")]
     cases.extend(signals::cases());
     #[cfg(target_os = "linux")]
     cases.extend(removal::cases_of_linux());

@@ -32,6 +32,8 @@ const HANDLES: &str = "not on this system: descriptors are no handles";
 const DESCRIPTOR: &str = "not on this system: no security descriptors and no impersonation";
 const OVERLAPPED: &str = "not on this system: no call is overlapped";
 
+const QUEUES: &str = "not on this system: no order is promised to those who wait";
+
 const FIRST: &str = "Wine makes another first instance of a name";
 const DIRECTIONS: &str =
     "Wine opens a one-way pipe for the other way, if less than all generic rights are asked for";
@@ -179,6 +181,7 @@ const OF_WINDOWS_TASKS: &[Foreign] = &[
 
 /// Cases of Linux only.
 const OF_LINUX: &[Foreign] = &[
+    ("C4", "c4_those_who_wait_get_in_in_order", QUEUES),
     ("N9", "n9_tmpfiles_leaves_live_names", FILES),
     ("shortage", "shortage_of_anything_sends_a_message_once_or_fails", FILTER),
     ("shortage", "shortage_of_descriptors_in_flight_ends_no_wait_early", FILTER),

@@ -6,8 +6,8 @@
 mod anonymous;
 mod create_open;
 pub(super) mod delay;
-pub(super) mod name_check;
 pub(super) mod reactor;
+pub(super) mod shared_timer;
 
 pub(crate) use super::client::task::connect;
 pub(crate) use super::connection::task::TaskWait;

@@ -2,17 +2,10 @@
 
 use super::{super::name::directory::Directory, Claim};
 use crate::model::dir_format::{EntryName, Taking};
-use rustix::{
-    io::Errno,
-    net::{
-        Shutdown,
-        sockopt::{self, Timeout},
-    },
-};
+use rustix::{io::Errno, net::Shutdown};
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    time::Duration,
 };
 
 /// Exactly one client is queued; `connect` returns `EAGAIN` to the next one.
@@ -51,27 +44,17 @@ pub(in crate::sys::unix) fn claim(
     }
 }
 
-/// Waits for at most so long in the kernel's queue of those who want to be the next client of a socket that is renewed.
+/// Takes a place in the queue of those who wait for an instance of a listener, if one is left.
 pub(in crate::sys::unix) fn queue(
     directory: &Directory,
     leaf: EntryName,
     socket: &OwnedFd,
-    time: Duration,
 ) -> io::Result<Claim> {
-    // Zero would be for ever.
-    sockopt::set_socket_timeout(socket, Timeout::Send, Some(time.max(Duration::from_micros(1))))?;
-    rustix::io::ioctl_fionbio(socket, false)?;
-    let claim = match directory.connect(socket, leaf)? {
-        Ok(()) => {
-            // Where the server has renewed it meanwhile, it has seen us, or else the next who tries marks the name.
-            take_name(directory, leaf);
-            Claim::Taken
-        }
-        Err(Errno::AGAIN | Errno::INTR | Errno::CONNREFUSED | Errno::NOENT) => Claim::Lost,
-        Err(error) => return Err(error.into()),
-    };
-    rustix::io::ioctl_fionbio(socket, true)?;
-    Ok(claim)
+    match directory.connect(socket, leaf)? {
+        Ok(()) => Ok(Claim::Taken),
+        Err(Errno::AGAIN | Errno::CONNREFUSED | Errno::NOENT) => Ok(Claim::Lost),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Takes the name of a full instance away, where we may, so that nobody else tries or counts it; else the server does
@@ -112,17 +95,17 @@ mod tests {
     use super::{
         super::super::{
             name::{namespace::NameDir, permission::Permission},
-            os,
+            os, poll,
             server::listening_socket::ListeningSocket,
         },
         *,
     };
-    use crate::{access::Access, model::dir_format::Incarnation};
+    use crate::{
+        access::Access,
+        model::{dir_format::Incarnation, hello::ADMITTED},
+    };
     use rustix::net::SocketType;
-    use std::{sync::Arc, thread};
-
-    /// Long enough for whatever must come.
-    const LONG: Duration = Duration::from_secs(60);
+    use std::sync::Arc;
 
     /// A directory with one socket that is renewed.
     struct Trial {
@@ -143,11 +126,28 @@ mod tests {
             Trial { directory, listening, _place: place }
         }
 
+        /// The same with a queue.
+        fn with_queue() -> Trial {
+            let mut trial = Trial::new();
+            let permission = Permission::new(&Access::owner()).unwrap();
+            let (of, quotas) = (Incarnation::new(7), (1, 2));
+            let queue =
+                ListeningSocket::open(&trial.directory, of, quotas, Taking::Queue, &permission).unwrap();
+            trial.listening = trial.listening.with_queue(Some(Arc::new(queue)));
+            trial
+        }
+
         /// The one name of the socket.
         fn name(&self) -> EntryName {
-            let names = self.directory.listing().unwrap().instances;
+            let mut names = self.directory.listing().unwrap().instances;
+            names.retain(|leaf| !leaf.is_queue(Incarnation::new(7)));
             assert_eq!(names.len(), 1);
             names[0]
+        }
+
+        fn queue_name(&self) -> EntryName {
+            let names = self.directory.listing().unwrap().instances;
+            *names.iter().find(|leaf| leaf.is_queue(Incarnation::new(7))).unwrap()
         }
 
         fn is_shown_as_listening(&self) -> bool {
@@ -159,9 +159,9 @@ mod tests {
             (claim(&self.directory, leaf, &socket).unwrap(), socket)
         }
 
-        fn queue(&self, leaf: EntryName, time: Duration) -> (Claim, OwnedFd) {
+        fn queue(&self, leaf: EntryName) -> (Claim, OwnedFd) {
             let socket = os::new_socket(SocketType::STREAM).unwrap();
-            (queue(&self.directory, leaf, &socket, time).unwrap(), socket)
+            (queue(&self.directory, leaf, &socket).unwrap(), socket)
         }
 
         /// Takes the client.
@@ -217,37 +217,94 @@ mod tests {
         assert_eq!(trial.claim(trial.name()).0, Claim::Taken);
     }
 
-    #[test]
-    fn clients_wait_in_the_queue() {
-        let trial = Trial::new();
-        let leaf = trial.name();
-        let (_, _first) = trial.claim(leaf);
-        let full = trial.name();
-        assert_eq!(trial.queue(full, Duration::from_millis(1)).0, Claim::Lost, "nobody took the first one");
-        thread::scope(|scope| {
-            let waiting: Vec<_> = (0..4).map(|_| scope.spawn(|| trial.queue(full, LONG).0)).collect();
-            for _ in 0..5 {
-                let socket = trial.listening.as_fd();
-                rustix::event::poll(&mut [rustix::event::PollFd::new(&socket, POLLIN)], None).unwrap();
-                drop(trial.accept());
-            }
-            for waiting in waiting {
-                assert_eq!(waiting.join().unwrap(), Claim::Taken);
-            }
-        });
+    /// The sockets of clients that wait in the queue, each with its name in the order in which they came.
+    fn wait_in(trial: &Trial, queue: EntryName, count: usize) -> Vec<OwnedFd> {
+        let enter = |_| {
+            let (claimed, socket) = trial.queue(queue);
+            assert_eq!(claimed, Claim::Taken);
+            socket
+        };
+        (0..count).map(enter).collect()
+    }
+
+    fn is_admitted(client: &OwnedFd) -> bool {
+        let mut byte = [0];
+        matches!(rustix::net::recv(client, &mut byte, os::RECEIVE_FLAGS), Ok((1, _))) && byte == [ADMITTED]
     }
 
     #[test]
-    fn an_ended_socket_leaves_no_name_and_nobody_waiting() {
+    fn clients_wait_in_the_queue_and_are_admitted_in_order() {
+        let trial = Trial::with_queue();
+        let (_, _first) = trial.claim(trial.name());
+        let waiting = wait_in(&trial, trial.queue_name(), 4);
+        let mut accepted = vec![trial.accept()];
+        trial.listening.renew().unwrap();
+        assert!(trial.is_shown_as_listening(), "a queue is no instance");
+        let name = trial.name();
+        for (index, client) in waiting.iter().enumerate() {
+            accepted.push(trial.accept());
+            trial.listening.renew().unwrap();
+            assert!(is_admitted(client));
+            assert!(!waiting.iter().skip(index + 1).any(is_admitted), "one at a time");
+        }
+        assert_eq!(trial.name(), name, "nobody came by that name");
+        assert!(trial.listening.accept().unwrap().is_none());
+    }
+
+    #[test]
+    fn who_claims_an_instance_beside_a_long_queue_is_not_forgotten() {
+        let trial = Trial::with_queue();
+        let _waiting = wait_in(&trial, trial.queue_name(), 200);
+        let (claimed, quick) = trial.claim(trial.name());
+        assert_eq!(claimed, Claim::Taken);
+        let mut accepted = Vec::new();
+        let position = (0..200).position(|_| {
+            let client = trial.accept();
+            // The queue says so to those who waited; the other one knows.
+            rustix::net::send(&client, b"x", os::SEND_FLAGS).unwrap();
+            accepted.push(client);
+            let mut byte = [0];
+            rustix::net::recv(&quick, &mut byte, os::RECEIVE_FLAGS).is_ok()
+        });
+        assert!(position.is_some_and(|position| position <= 64), "{position:?}");
+    }
+
+    #[test]
+    fn who_leaves_the_queue_is_a_client_that_came_and_left() {
+        let trial = Trial::with_queue();
+        let mut waiting = wait_in(&trial, trial.queue_name(), 2);
+        drop(waiting.remove(0));
+        let left = trial.accept();
+        assert!(poll::now(left.as_fd(), os::HANGUP).intersects(os::HANGUP));
+        let _next = trial.accept();
+        assert!(is_admitted(&waiting[0]));
+    }
+
+    #[test]
+    fn an_ended_socket_leaves_no_name() {
         let trial = Trial::new();
         let leaf = trial.name();
         let (_, _first) = trial.claim(leaf);
         let full = trial.name();
         trial.listening.end();
-        assert_eq!(trial.queue(full, LONG).0, Claim::Lost);
+        assert_eq!(trial.claim(full).0, Claim::Lost);
         assert_eq!(trial.directory.listing().unwrap().instances, []);
         assert!(trial.listening.renew().is_err());
     }
 
-    const POLLIN: rustix::event::PollFlags = rustix::event::PollFlags::IN;
+    #[test]
+    fn those_who_wait_in_a_queue_notice_its_end() {
+        let trial = Trial::with_queue();
+        let waiting = wait_in(&trial, trial.queue_name(), 3);
+        let queue = trial.queue_name();
+        drop(trial.listening);
+        for client in &waiting {
+            let mut byte = [0];
+            let received = rustix::net::recv(client, &mut byte, os::RECEIVE_FLAGS);
+            assert!(matches!(received, Ok((0, _)) | Err(Errno::CONNRESET)), "{received:?}");
+        }
+        assert_eq!(trial.directory.listing().unwrap().instances, []);
+        let socket = os::new_socket(SocketType::STREAM).unwrap();
+        assert_eq!(super::queue(&trial.directory, queue, &socket).unwrap(), Claim::Lost);
+    }
 }

@@ -21,7 +21,6 @@ use rustix::{
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    time::Duration,
 };
 
 /// One is needed; the rest is for clients that were killed while they claimed.
@@ -60,13 +59,8 @@ pub(in crate::sys::unix) fn claim(
     Ok(Claim::Taken)
 }
 
-/// There is no queue to wait in.
-pub(in crate::sys::unix) fn queue(
-    _: &Directory,
-    _: EntryName,
-    _: &OwnedFd,
-    _: Duration,
-) -> io::Result<Claim> {
+/// There is no queue to wait in: no listener makes one.
+pub(in crate::sys::unix) fn queue(_: &Directory, _: EntryName, _: &OwnedFd) -> io::Result<Claim> {
     Ok(Claim::Lost)
 }
 

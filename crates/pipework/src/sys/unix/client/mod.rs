@@ -1,5 +1,7 @@
 //! Opening a pipe, and waiting until it can be opened.
 
+#[cfg(feature = "tokio")]
+mod line;
 mod opening;
 mod search;
 #[cfg(feature = "tokio")]
@@ -17,9 +19,10 @@ use crate::{
     name::PipeName,
     options::Request,
 };
-use opening::{OpenOn, OpenStep, Opening};
+use opening::{OpenOn, OpenStep, Opening, QUEUE_PERIOD};
+use rustix::event::PollFlags;
 use search::{Attempt, Search};
-use std::{io, time::Duration};
+use std::{io, os::fd::AsFd, time::Duration};
 
 /// Opens now: busy and absent are errors.
 pub(crate) fn open(request: &Request, limit: &WaitLimit) -> io::Result<Connection> {
@@ -41,16 +44,16 @@ pub(crate) fn connect(request: &Request, limit: &WaitLimit) -> io::Result<Connec
         };
         limit.check().map_err(|error| opening.ended(error))?;
         match (on, &watch) {
-            // A queue hears no canceller.
-            (OpenOn::Queue(time), _) if limit.canceller().is_none() => {
-                let time = limit.left().map_or(time, |left| left.min(time));
-                if let Some(connection) = opening.wait_in_queue(time)? {
+            (OpenOn::Queue, _) => {
+                let Some(socket) = opening.queued() else { continue };
+                let is_due = !poll::wait(&[(socket.as_fd(), PollFlags::IN)], limit, Some(QUEUE_PERIOD))?;
+                if is_due && let Some(connection) = opening.look_elsewhere()? {
                     return Ok(connection);
                 }
             }
-            (OpenOn::Pause(time), _) => drop(poll::wait(&[], limit, Some(time))?),
+            (OpenOn::Pause(time) | OpenOn::Retry(time), _) => drop(poll::wait(&[], limit, Some(time))?),
             (OpenOn::Change, Some(watch)) => opening.changed(watch.wait(limit)?),
-            (OpenOn::Queue(_), _) | (OpenOn::Change, None) => {}
+            (OpenOn::Change, None) => {}
         }
     }
 }

@@ -7,14 +7,13 @@ use super::{
         name::lookup::absent,
         watch::{Change, Watch},
     },
-    search::{Attempt, Search},
+    search::{Admission, Attempt, Search},
 };
 use crate::options::Request;
-use std::{io, time::Duration};
+use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
-/// How long a client waits for one instance only. Most servers take theirs within a fraction of that; longer would leave
-/// those of other servers unseen.
-const QUEUE_TIME: Duration = Duration::from_millis(20);
+/// When a client that waits in the queue of a listener looks again for instances of other servers.
+pub(super) const QUEUE_PERIOD: Duration = Duration::from_millis(100);
 /// When to look again before a watch is made: a server that takes its client makes its next instance within that.
 const RETRIES: [Duration; 4] = [
     Duration::from_micros(50),
@@ -37,7 +36,7 @@ pub(super) struct Opening<'a> {
 enum Stage {
     /// Looks everywhere.
     Search,
-    /// Waits in the queue of one instance.
+    /// Waits for its turn in the queue of a listener.
     Queue,
     /// Looks again where the name was found, after so many retries.
     Retry(usize),
@@ -58,11 +57,13 @@ pub(super) enum OpenStep {
 /// The event to wait for before the next step.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum OpenOn {
-    /// At most so long in the queue of one instance, by [`Opening::wait_in_queue`]. A driver that can't do
-    /// that goes on.
-    Queue(Duration),
+    /// The socket at [`Opening::queued`], which becomes readable when it is its turn; now and then look elsewhere
+    /// ([`Opening::look_elsewhere`]).
+    Queue,
     /// So long.
     Pause(Duration),
+    /// So long, before another look.
+    Retry(Duration),
     /// A change that the watch reports, for [`Opening::changed`].
     Change,
 }
@@ -90,18 +91,30 @@ impl<'a> Opening<'a> {
 
     fn advance(&mut self, watch: &mut Option<Watch>) -> io::Result<OpenStep> {
         match std::mem::replace(&mut self.stage, Stage::Search) {
-            Stage::Search => self.search_all(&mut None, Stage::Queue, OpenOn::Queue(QUEUE_TIME)),
-            Stage::Queue => {
-                self.stage = Stage::Retry(0);
-                Ok(OpenStep::Blocked(OpenOn::Pause(RETRIES.first().copied().unwrap_or_default())))
+            Stage::Search => {
+                let on = OpenOn::Retry(RETRIES.first().copied().unwrap_or_default());
+                let searched = self.search.search_all_or_queue();
+                if self.search.queued().is_some() {
+                    return self.blocked(searched, Stage::Queue, OpenOn::Queue);
+                }
+                self.blocked(searched, Stage::Retry(0), on)
             }
+            Stage::Queue => match self.search.take_admission()? {
+                Admission::Granted => self.say_hello(),
+                Admission::Pending => {
+                    self.stage = Stage::Queue;
+                    Ok(OpenStep::Blocked(OpenOn::Queue))
+                }
+                // What becomes of the name decides.
+                Admission::Lost => self.advance(watch),
+            },
             Stage::Retry(count) => {
                 if let Attempt::Open(connection) = self.search.search_again()? {
                     return Ok(OpenStep::Open(connection));
                 }
                 if let Some(pause) = RETRIES.get(count + 1) {
                     self.stage = Stage::Retry(count + 1);
-                    return Ok(OpenStep::Blocked(OpenOn::Pause(*pause)));
+                    return Ok(OpenStep::Blocked(OpenOn::Retry(*pause)));
                 }
                 *watch = Some(Watch::for_instances());
                 self.search_all(watch, Stage::Watched, OpenOn::Change)
@@ -116,17 +129,37 @@ impl<'a> Opening<'a> {
                 }))
             }
             Stage::Changed(Change::Other) => self.search_all(watch, Stage::Watched, OpenOn::Change),
-            Stage::Hello => Ok(match self.search.say_hello()? {
-                Some(connection) => OpenStep::Open(Box::new(connection)),
-                None => OpenStep::Blocked(OpenOn::Pause(DESCRIPTORS_PAUSE)),
-            }),
+            Stage::Hello => self.say_hello(),
         }
     }
 
-    /// Waits in the queue of one instance.
-    pub(super) fn wait_in_queue(&mut self, time: Duration) -> io::Result<Option<Connection>> {
-        let outcome = self.search.in_queue(time);
-        self.unless_claimed(outcome, None)
+    fn say_hello(&mut self) -> io::Result<OpenStep> {
+        Ok(match self.search.say_hello()? {
+            Some(connection) => OpenStep::Open(Box::new(connection)),
+            None => OpenStep::Blocked(OpenOn::Pause(DESCRIPTORS_PAUSE)),
+        })
+    }
+
+    /// The socket to wait at in the queue of a listener.
+    pub(super) fn queued(&self) -> Option<&Arc<OwnedFd>> {
+        self.search.queued()
+    }
+
+    /// Looks once for an instance of another server, and keeps the place in the queue where there is none.
+    pub(super) fn look_elsewhere(&mut self) -> io::Result<Option<Connection>> {
+        let looked = match self.search.search_elsewhere() {
+            Ok(Attempt::Open(connection)) => Ok(Some(*connection)),
+            // If the name is gone, so is the queue.
+            Ok(Attempt::Busy | Attempt::Absent) => Ok(None),
+            Err(error) => Err(error),
+        };
+        self.unless_claimed(looked, None)
+    }
+
+    /// Others of this process were before this client: it begins anew.
+    #[cfg(feature = "tokio")]
+    pub(super) fn restart(&mut self) {
+        self.stage = Stage::Search;
     }
 
     /// The changes that the watch has reported.
@@ -140,7 +173,13 @@ impl<'a> Opening<'a> {
     }
 
     fn search_all(&mut self, watch: &mut Option<Watch>, next: Stage, on: OpenOn) -> io::Result<OpenStep> {
-        self.why = match self.search.search_all(watch) {
+        let searched = self.search.search_all(watch);
+        self.blocked(searched, next, on)
+    }
+
+    /// The next step after a search, unless it has opened the pipe or failed.
+    fn blocked(&mut self, searched: io::Result<Attempt>, next: Stage, on: OpenOn) -> io::Result<OpenStep> {
+        self.why = match searched {
             Ok(Attempt::Open(connection)) => return Ok(OpenStep::Open(connection)),
             Ok(Attempt::Absent) if !self.request.wait_absent => return Err(absent(&self.request.name)),
             Ok(Attempt::Absent) => "did not exist",

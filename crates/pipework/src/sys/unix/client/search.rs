@@ -11,7 +11,10 @@ use super::super::{
 };
 use crate::{
     error::{PipeErrorKind, context, fail, fail_from},
-    model::dir_format::{EntryName, Header, Id},
+    model::{
+        dir_format::{EntryName, Header, Id},
+        hello::ADMITTED,
+    },
     name::PipeName,
     options::{PipeMode, Request},
     sys::WaitLimit,
@@ -21,9 +24,14 @@ use std::{
     collections::HashSet,
     io,
     os::fd::{AsFd, OwnedFd},
-    sync::Arc,
-    time::{Duration, Instant},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
+
+/// Which of several queues the next client enters.
+static NEXT_QUEUE: AtomicUsize = AtomicUsize::new(0);
 
 /// The outcome of an attempt to open, but for errors.
 pub(super) enum Attempt {
@@ -31,6 +39,14 @@ pub(super) enum Attempt {
     /// The name exists, and no instance listens.
     Busy,
     Absent,
+}
+
+/// What has become of a place in a queue.
+pub(super) enum Admission {
+    /// An instance was claimed for it.
+    Granted,
+    Pending,
+    Lost,
 }
 
 /// A search for an instance; keeps what serves every attempt.
@@ -45,11 +61,16 @@ pub(super) struct Search<'a> {
     handshake: Option<ClientHandshake>,
     /// The instance whose client this is, and that waits for the hello.
     claimed: Option<Claimed>,
+    /// The place in the queue of a listener.
+    queued: Option<Claimed>,
+    /// Whether to take one.
+    queues: bool,
 }
 
 /// A claim of an instance, before the hello.
 struct Claimed {
-    socket: OwnedFd,
+    /// Shared with the reactor in which a task waits for its turn.
+    socket: Arc<OwnedFd>,
     handshake: ClientHandshake,
     may: Rights,
 }
@@ -62,11 +83,26 @@ struct Found {
 
 impl<'a> Search<'a> {
     pub(super) fn new(request: &'a Request, limit: &'a WaitLimit) -> Search<'a> {
-        Search { request, limit, found: Vec::new(), socket: None, handshake: None, claimed: None }
+        Search {
+            request,
+            limit,
+            found: Vec::new(),
+            socket: None,
+            handshake: None,
+            claimed: None,
+            queued: None,
+            queues: false,
+        }
     }
 
     /// Looks everywhere, from before which `watch` watches.
     pub(super) fn search_all(&mut self, watch: &mut Option<Watch>) -> io::Result<Attempt> {
+        self.find(watch)?;
+        self.search_again()
+    }
+
+    /// Finds the pipes of the name.
+    fn find(&mut self, watch: &mut Option<Watch>) -> io::Result<()> {
         self.found.clear();
         for directory in directories(&self.request.name, watch)? {
             let Some(header) = directory.header()? else { continue };
@@ -76,7 +112,18 @@ impl<'a> Search<'a> {
             }
             self.found.push(Found { directory, header });
         }
-        self.search_again()
+        Ok(())
+    }
+
+    /// Looks for an instance of another server than the one in whose queue this client waits.
+    pub(super) fn search_elsewhere(&mut self) -> io::Result<Attempt> {
+        self.find(&mut None)?;
+        let mut servers = 0;
+        for pipe in &self.found {
+            servers += pipe.directory.listing()?.servers.len();
+        }
+        // A free instance of the one server would only take the client out of turn.
+        if servers < 2 { Ok(Attempt::Busy) } else { self.search_again() }
     }
 
     /// Looks again where the name was found.
@@ -114,24 +161,60 @@ impl<'a> Search<'a> {
         Ok(None)
     }
 
-    /// Waits for at most so long at the newest instance that another follows on the same socket, if there is one.
-    pub(super) fn in_queue(&mut self, time: Duration) -> io::Result<Option<Connection>> {
-        let found = std::mem::take(&mut self.found);
-        let begun = Instant::now();
-        for pipe in &found {
-            // One that was tried, and did not take its time, is gone.
-            let mut tried: HashSet<Id> = HashSet::new();
-            while let Some(left) = time.checked_sub(begun.elapsed()) {
-                let listing = pipe.directory.listing()?;
-                let newest = listing.instances.iter().rev().find(|leaf| leaf.full().is_some());
-                let Some(newest) = newest.filter(|newest| tried.insert(newest.id())) else { break };
-                if let Some(connection) = self.claim_within(pipe, *newest, Some(left))? {
-                    return Ok(Some(connection));
-                }
+    /// The same, and takes a place in the queue of a listener where no instance is free.
+    pub(super) fn search_all_or_queue(&mut self) -> io::Result<Attempt> {
+        self.queues = true;
+        let outcome = self.search_all(&mut None);
+        self.queues = false;
+        outcome
+    }
+
+    /// Takes the last place in one of these queues. Listeners of several processes each get some of many clients.
+    fn enter_queue(&mut self, pipe: &Found, instances: &[EntryName]) -> io::Result<bool> {
+        let mut queues: Vec<_> =
+            instances.iter().filter(|leaf| leaf.is_queue(pipe.header.incarnation)).collect();
+        let first = NEXT_QUEUE.fetch_add(1, Ordering::Relaxed) % queues.len().max(1);
+        queues.rotate_left(first);
+        for leaf in queues {
+            if let Some(place) = self.connect_to(pipe, *leaf)? {
+                self.queued = Some(place);
+                return Ok(true);
             }
         }
-        self.found = found;
-        Ok(None)
+        Ok(false)
+    }
+
+    /// Whether the place in the queue has become an instance, whose hello is still to be said.
+    pub(super) fn take_admission(&mut self) -> io::Result<Admission> {
+        let Some(queued) = &self.queued else { return Ok(Admission::Lost) };
+        let mut byte = [0];
+        match rustix::net::recv(&queued.socket, &mut byte, os::RECEIVE_FLAGS) {
+            Ok((1.., _)) if byte == [ADMITTED] => {
+                self.claimed = self.queued.take();
+                Ok(Admission::Granted)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(Admission::Pending),
+            // The listener or its process is gone.
+            Ok((0, _)) | Err(Errno::CONNRESET) => {
+                self.queued = None;
+                Ok(Admission::Lost)
+            }
+            Ok(_) => {
+                let text = format!("the server of {} broke the protocol", self.request.name);
+                Err(fail(PipeErrorKind::Corrupt, text))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether there is a place in a queue that has become an instance.
+    fn is_admitted(&mut self) -> io::Result<bool> {
+        Ok(self.queued.is_some() && matches!(self.take_admission()?, Admission::Granted))
+    }
+
+    /// The socket by which the queue says that it is the turn of this client.
+    pub(super) fn queued(&self) -> Option<&Arc<OwnedFd>> {
+        self.queued.as_ref().map(|queued| &queued.socket)
     }
 
     /// Says hello to the instance that was claimed, if one was. An error leaves it claimed where the hello can be said later.
@@ -152,6 +235,7 @@ impl<'a> Search<'a> {
             return Err(context(text, shortage));
         }
         let Claimed { socket, handshake, may } = claimed;
+        let socket = Arc::try_unwrap(socket).or_else(|shared| shared.try_clone())?;
         let options = EndOptions::new(self.request.read_mode, self.limit.canceller().cloned());
         Ok(Some(Connection::client(socket, handshake, may, Arc::new(options))))
     }
@@ -175,7 +259,8 @@ impl<'a> Search<'a> {
             let listing = directory.listing()?;
             let mut found_new = false;
             for leaf in &listing.instances {
-                if tried.insert(leaf.id()) {
+                // What is full never becomes free again under this name, and queues are for those who wait.
+                if leaf.is_listening(header.incarnation) && tried.insert(leaf.id()) {
                     found_new = true;
                     if let Some(connection) = self.claim(pipe, *leaf)? {
                         return Ok(Attempt::Open(Box::new(connection)));
@@ -183,6 +268,10 @@ impl<'a> Search<'a> {
                 }
             }
             if !found_new {
+                // A queue that takes this client lives.
+                if self.queues && self.queued.is_none() && self.enter_queue(pipe, &listing.instances)? {
+                    return Ok(Attempt::Busy);
+                }
                 let is_served = directory.is_served(&listing, header.incarnation);
                 let is_served = is_served.map_err(|error| refused(self.request, directory, error))?;
                 return Ok(if is_served { Attempt::Busy } else { Attempt::Absent });
@@ -198,16 +287,20 @@ impl<'a> Search<'a> {
 
     /// Tries to become the client of one instance.
     fn claim(&mut self, pipe: &Found, leaf: EntryName) -> io::Result<Option<Connection>> {
-        self.claim_within(pipe, leaf, None)
+        if self.is_admitted()? {
+            return self.say_hello();
+        }
+        let Some(claimed) = self.connect_to(pipe, leaf)? else { return Ok(None) };
+        // A server that has admitted the client has handed it out. The other one sees a client that came and left.
+        if !self.is_admitted()? {
+            self.queued = None;
+            self.claimed = Some(claimed);
+        }
+        self.say_hello()
     }
 
-    /// The same, waiting for the client before us where there is a time for it.
-    fn claim_within(
-        &mut self,
-        pipe: &Found,
-        leaf: EntryName,
-        time: Option<Duration>,
-    ) -> io::Result<Option<Connection>> {
+    /// Connects to an instance as its client, or to a queue as the last that waits in it.
+    fn connect_to(&mut self, pipe: &Found, leaf: EntryName) -> io::Result<Option<Claimed>> {
         let Found { directory, header } = pipe;
         let EntryName::Instance { incarnation, inbound, outbound, .. } = leaf else { return Ok(None) };
         if incarnation != header.incarnation {
@@ -230,15 +323,11 @@ impl<'a> Search<'a> {
             Some(socket) => socket,
             None => new_socket(self.request)?,
         };
-        let claim = match time {
-            None => claim::claim(directory, leaf, &socket),
-            Some(time) => claim::queue(directory, leaf, &socket, time),
-        };
-        match claim {
+        let claim = if leaf.is_queue(header.incarnation) { claim::queue } else { claim::claim };
+        match claim(directory, leaf, &socket) {
             Ok(Claim::Taken) => {
                 check_server(directory, self.request, &socket)?;
-                self.claimed = Some(Claimed { socket, handshake, may });
-                self.say_hello()
+                Ok(Some(Claimed { socket: Arc::new(socket), handshake, may }))
             }
             Ok(Claim::Lost) => {
                 (self.handshake, self.socket) = (Some(handshake), Some(socket));

@@ -5,6 +5,7 @@ use super::{
         asynchronous::{
             delay::Delay,
             reactor::{OwnsFd, register},
+            shared_timer::{SharedTimer, SharedTimerWait},
         },
         check_identity,
         connection::Connection,
@@ -12,7 +13,8 @@ use super::{
         remote, unix_socket,
         watch::{Change, Watch},
     },
-    opening::{OpenOn, OpenStep, Opening},
+    line::Ticket,
+    opening::{OpenOn, OpenStep, Opening, QUEUE_PERIOD},
     search::Search,
 };
 use crate::{
@@ -25,7 +27,7 @@ use ::tokio::io::Interest;
 use std::{
     future::poll_fn,
     io,
-    os::fd::{AsRawFd, RawFd},
+    os::fd::{AsRawFd, OwnedFd, RawFd},
     path::Path,
     sync::Arc,
     task::{Context, Poll},
@@ -51,16 +53,30 @@ async fn connect_local(request: &Request, deadline: Deadline) -> io::Result<Conn
     let limit = WaitLimit::zero();
     let mut opening = Opening::new(request, Search::new(request, &limit));
     let (mut watch, mut registered) = (None, None);
+    let mut line = None;
     loop {
         let on = match opening.step(&mut watch)? {
             OpenStep::Open(connection) => return Ok(*connection),
             OpenStep::Blocked(on) => on,
         };
         deadline.check().map_err(|error| opening.ended(error))?;
+        let line = line.get_or_insert_with(|| InLine::new(request));
         match on {
-            // It would keep a thread of the runtime waiting.
-            OpenOn::Queue(_) => {}
+            OpenOn::Queue => {
+                let Some(socket) = opening.queued() else { continue };
+                let event = line.wait_in_queue(socket, deadline).await?;
+                if event == InQueue::LookElsewhere
+                    && let Some(connection) = opening.look_elsewhere()?
+                {
+                    return Ok(connection);
+                }
+            }
             OpenOn::Pause(time) => deadline.pause(time).await?,
+            OpenOn::Retry(_) | OpenOn::Change if !line.is_first() => {
+                line.wait_to_be_first(deadline).await?;
+                opening.restart();
+            }
+            OpenOn::Retry(time) => deadline.pause(time).await?,
             OpenOn::Change => {
                 // A watch that the step has made anew replaces one that is registered.
                 let mut waiting = match (watch.take(), registered.take()) {
@@ -93,6 +109,85 @@ async fn connect_socket(request: &Request, path: &Path, deadline: Deadline) -> i
     }
 }
 
+/// When the tasks that wait in queues look elsewhere and at their deadlines.
+static QUEUE_TIMER: SharedTimer = SharedTimer::new(QUEUE_PERIOD);
+/// From when on a deadline has a timer of its own.
+const NEAR: Duration = Duration::from_millis(250);
+
+/// A task among those of this process that wait for the same name.
+#[derive(Debug)]
+struct InLine {
+    ticket: Ticket,
+    timer: SharedTimerWait,
+}
+
+/// What happened in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum InQueue {
+    /// Something came from the server, or the deadline is over.
+    Look,
+    /// It is time to look for instances of other servers.
+    LookElsewhere,
+}
+
+impl InLine {
+    fn new(request: &Request) -> InLine {
+        InLine { ticket: Ticket::new(&request.name), timer: SharedTimerWait::new(&QUEUE_TIMER) }
+    }
+
+    /// Whether no other was here before.
+    fn is_first(&self) -> bool {
+        self.ticket.is_first()
+    }
+
+    /// Waits until something comes through the socket of a place in a queue.
+    async fn wait_in_queue(&mut self, socket: &Arc<OwnedFd>, deadline: Deadline) -> io::Result<InQueue> {
+        let socket = register(Queued(Arc::clone(socket)), Interest::READABLE)?;
+        let mut end = None;
+        poll_fn(|cx| {
+            if let Poll::Ready(news) = socket.poll_read_ready(cx) {
+                return Poll::Ready(news.map(|_| InQueue::Look));
+            }
+            let is_first = self.ticket.poll_first(cx).is_ready();
+            while let Poll::Ready(rung) = self.timer.poll(cx) {
+                rung?;
+                if is_first {
+                    return Poll::Ready(Ok(InQueue::LookElsewhere));
+                }
+            }
+            deadline.poll(cx, &mut end).map_ok(|()| InQueue::Look)
+        })
+        .await
+    }
+
+    /// Waits until those who were here before have what they wait for, or the deadline is over.
+    async fn wait_to_be_first(&mut self, deadline: Deadline) -> io::Result<()> {
+        let mut end = None;
+        poll_fn(|cx| {
+            if self.ticket.poll_first(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            while let Poll::Ready(rung) = self.timer.poll(cx) {
+                rung?;
+            }
+            deadline.poll(cx, &mut end)
+        })
+        .await
+    }
+}
+
+/// The socket of a place in a queue.
+#[derive(Debug)]
+struct Queued(Arc<OwnedFd>);
+
+impl AsRawFd for Queued {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl OwnsFd for Queued {}
+
 /// When a wait has to end; `None` is never.
 #[derive(Clone, Copy, Debug)]
 struct Deadline(Option<Instant>);
@@ -107,6 +202,23 @@ impl Deadline {
             return Err(fail(PipeErrorKind::TimedOut, "the time is over"));
         }
         Ok(())
+    }
+
+    /// Whether it is over. It has a timer only when it is near, so something else has to poll again until then.
+    fn poll(self, cx: &mut Context<'_>, timer: &mut Option<Delay>) -> Poll<io::Result<()>> {
+        let Some(end) = self.0 else { return Poll::Pending };
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Poll::Ready(Ok(()));
+        }
+        if left > NEAR {
+            return Poll::Pending;
+        }
+        let timer = match timer {
+            Some(timer) => timer,
+            none => none.insert(Delay::new(left)?),
+        };
+        timer.poll(cx)
     }
 
     /// Waits for a while, or until the deadline.

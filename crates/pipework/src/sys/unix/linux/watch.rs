@@ -136,6 +136,8 @@ fn read_changes(fd: &OwnedFd) -> Change {
         match leaf {
             // An instance that has just got its client; the next one has another name.
             Some(EntryName::Instance { taking: Taking::Full, .. }) => {}
+            // Only a client that looks at everything enters it.
+            Some(EntryName::Instance { taking: Taking::Queue, .. }) => is_other = true,
             Some(leaf @ EntryName::Instance { .. }) => instances.push(leaf),
             // Unfinished files: the watch reports them again when they are finished.
             Some(EntryName::Temporary(_) | EntryName::Claim(_)) => {}

@@ -9,7 +9,7 @@ use super::super::{
 use crate::sys::Instance;
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -38,15 +38,28 @@ pub(crate) struct AcceptReadiness {
 /// What signals a client, or that there can be an instance.
 #[derive(Debug)]
 enum Followed {
-    Socket(Arc<OwnedFd>),
+    /// And the queue of those who wait, if there is one.
+    Socket(Arc<OwnedFd>, Option<Arc<OwnedFd>>),
     Places(Watch),
 }
 
 impl Followed {
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Followed::Socket(socket) => Some(socket.as_fd()),
-            Followed::Places(watch) => watch.fd(),
+    fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let fds = match self {
+            Followed::Socket(socket, queue) => [Some(socket.as_fd()), queue.as_ref().map(AsFd::as_fd)],
+            Followed::Places(watch) => [watch.fd(), None],
+        };
+        fds.into_iter().flatten()
+    }
+
+    /// Whether it is the same socket with the same queue.
+    fn is_same(&self, other: &Followed) -> bool {
+        let number = |queue: &Option<Arc<OwnedFd>>| queue.as_ref().map(Arc::as_ptr);
+        match (self, other) {
+            (Followed::Socket(one, its), Followed::Socket(other, others)) => {
+                Arc::ptr_eq(one, other) && number(its) == number(others)
+            }
+            _ => false,
         }
     }
 }
@@ -64,13 +77,16 @@ impl AcceptReadiness {
 
     /// From now on this instance listens.
     pub(crate) fn follow(&self, instance: &Instance) -> io::Result<()> {
-        let socket = instance.listening().map(|listening| Arc::clone(&listening.socket));
-        self.replace(socket.map(Followed::Socket), None)
+        let followed = instance.listening().map(|listening| {
+            let queue = listening.queue().map(|queue| Arc::clone(&queue.socket));
+            Followed::Socket(Arc::clone(&listening.socket), queue)
+        });
+        self.replace(followed, None)
     }
 
     /// From now on this socket listens.
     pub(crate) fn follow_socket(&self, listener: &SocketListener) -> io::Result<()> {
-        self.replace(Some(Followed::Socket(Arc::clone(&listener.socket))), None)
+        self.replace(Some(Followed::Socket(Arc::clone(&listener.socket), None)), None)
     }
 
     /// No instance listens until a place is free.
@@ -91,16 +107,18 @@ impl AcceptReadiness {
             return Ok(());
         }
         let mut followed = lock(&self.followed);
-        if let (Some(Followed::Socket(old)), Some(Followed::Socket(new))) = (&*followed, &next)
-            && Arc::ptr_eq(old, new)
-        {
+        if followed.as_ref().zip(next.as_ref()).is_some_and(|(old, new)| old.is_same(new)) {
             return Ok(());
         }
-        if let Some(fd) = next.as_ref().and_then(Followed::fd) {
+        for fd in next.iter().flat_map(Followed::fds) {
             self.poll_set.add(fd)?;
         }
-        if let Some(fd) = followed.as_ref().and_then(Followed::fd) {
-            self.poll_set.remove(fd);
+        for fd in followed.iter().flat_map(Followed::fds) {
+            // Two instances of a listener share its queue.
+            let stays = next.iter().flat_map(Followed::fds).any(|other| other.as_raw_fd() == fd.as_raw_fd());
+            if !stays {
+                self.poll_set.remove(fd);
+            }
         }
         *followed = next;
         self.pause.restart(pause)

@@ -3,14 +3,17 @@
 use super::super::{
     asynchronous::{
         delay::Delay,
-        name_check::NameCheckWait,
         reactor::{OwnsFd, register},
+        shared_timer::{SharedTimer, SharedTimerWait},
     },
     connection::task::TaskWait,
-    name::lookup::Watch,
+    name::{check_clock::NAME_CHECK_PERIOD, lookup::Watch},
     unix_socket::SocketListener,
 };
-use crate::{name::PipeName, sys::Instance};
+use crate::{
+    name::PipeName,
+    sys::{Instance, waiters::Waiter},
+};
 use ::tokio::io::{Interest, Ready, unix::AsyncFd};
 use std::{
     io,
@@ -27,11 +30,15 @@ const PAUSE_UNWATCHED: Duration = Duration::from_millis(10);
 /// When to try again to create an instance, while another process is creating one.
 const PAUSE_LOCKED: Duration = Duration::from_millis(1);
 
+/// When the tasks that wait for clients look whether their names are still there.
+static NAME_CHECK: SharedTimer = SharedTimer::new(NAME_CHECK_PERIOD);
+
 /// The state that a task that waits for clients keeps between polls. `Ready` always means to look again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Accepting {
     wait: TaskWait,
-    name_check: NameCheckWait,
+    queue: Waiter,
+    name_check: SharedTimerWait,
     places: Option<Places>,
     pause: Option<Delay>,
 }
@@ -55,6 +62,18 @@ impl AsRawFd for WatchFd {
 
 impl OwnsFd for WatchFd {}
 
+impl Default for Accepting {
+    fn default() -> Accepting {
+        Accepting {
+            wait: TaskWait::default(),
+            queue: Waiter::default(),
+            name_check: SharedTimerWait::new(&NAME_CHECK),
+            places: None,
+            pause: None,
+        }
+    }
+}
+
 impl Accepting {
     /// Waits for a client of this instance.
     pub(crate) fn poll_client(&mut self, cx: &mut Context<'_>, instance: &Instance) -> Poll<io::Result<()>> {
@@ -66,6 +85,13 @@ impl Accepting {
         let is_over = instance.listening().is_none_or(|now| !Arc::ptr_eq(&now, &listening));
         if is_over {
             return Poll::Ready(Ok(()));
+        }
+        if let Some(queue) = listening.queue() {
+            queue.reactor.join(&mut self.queue, cx);
+            let polled = queue.reactor.poll(&queue.socket, Interest::READABLE, Interest::READABLE);
+            if let Poll::Ready(outcome) = polled {
+                return Poll::Ready(outcome.map(drop));
+            }
         }
         let polled = listening.reactor.poll(&listening.socket, Interest::READABLE, Interest::READABLE);
         self.or_name_check(cx, polled)
@@ -107,7 +133,11 @@ impl Accepting {
     ) -> Poll<io::Result<()>> {
         match polled {
             Poll::Ready(outcome) => Poll::Ready(outcome.map(drop)),
-            Poll::Pending => self.name_check.poll(cx).map(Ok),
+            // Where no timer can be had, that time does not come.
+            Poll::Pending => match self.name_check.poll(cx) {
+                Poll::Ready(Err(_)) => Poll::Pending,
+                polled => polled,
+            },
         }
     }
 

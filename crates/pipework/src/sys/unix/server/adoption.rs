@@ -8,7 +8,7 @@ use super::{
 use crate::error::{PipeErrorKind, fail};
 use std::{
     io,
-    sync::{Arc, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 impl NameHold {
@@ -17,6 +17,7 @@ impl NameHold {
     pub(super) fn adopt(
         &self,
         listening: Option<&ListeningSocket>,
+        quotas: (u32, u32),
     ) -> io::Result<(NameHold, Option<(InstanceSlot, ListeningSocket)>)> {
         let listens = listening.is_some();
         let ServedName { header, permission, .. } = &*self.served;
@@ -38,9 +39,13 @@ impl NameHold {
         all.retain(|entry| !Arc::ptr_eq(&entry.served, &self.served));
         all.push(Entry { served: Arc::clone(&served), instances: u32::from(listens), holds: 1 });
         drop(all);
-        let hold = NameHold { served: Arc::clone(&served) };
+        let hold = NameHold { served: Arc::clone(&served), queue: Mutex::default() };
         let slot = listens.then_some(InstanceSlot { served });
         fresh.note_count(u32::from(listens))?;
+        if listens {
+            // The parent's ends with the parent, and its clients come to this one.
+            hold.open_queue(quotas)?;
+        }
         // The last that can fail: until here another call would find all as it was.
         let listening = listening.map(ListeningSocket::adopt).transpose()?;
         // The parent's proof of life has to be the parent's alone. Connections that were inherited too may keep the rest.

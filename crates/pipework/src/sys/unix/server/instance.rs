@@ -43,24 +43,37 @@ impl Instance {
         Ok(Instance::over(spec, slot, Arc::new(listening)))
     }
 
-    /// Creates an instance that listens once, so that the next one can take its socket over.
-    pub(crate) fn create_for_listener(spec: &Spec) -> io::Result<Instance> {
+    /// Creates the first instance of a listener, so that the next one can take its socket over, and holds the name for it.
+    pub(crate) fn create_for_listener(spec: &Spec) -> io::Result<(Instance, NameHold)> {
         let (slot, listening) = registry::create(spec, LockWait::Waits, Takes::OneAfterTheOther)?;
-        Ok(Instance::over(spec, slot, Arc::new(listening)))
+        let hold = slot.hold_name();
+        Ok((Instance::queued(spec, slot, listening, &hold)?, hold))
     }
 
-    /// The same; `None` while another process creates one.
-    pub(crate) fn try_create_for_listener(spec: &Spec) -> io::Result<Option<Instance>> {
+    /// Creates another one; `None` while another process creates one.
+    pub(crate) fn try_create_for_listener(spec: &Spec, hold: &NameHold) -> io::Result<Option<Instance>> {
         match registry::create(spec, LockWait::OneTry, Takes::OneAfterTheOther) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
-            Ok((slot, listening)) => Ok(Some(Instance::over(spec, slot, Arc::new(listening)))),
+            Ok((slot, listening)) => Instance::queued(spec, slot, listening, hold).map(Some),
         }
     }
 
     /// Creates the instance that listens after this one, which has its client; `None` while another process creates one.
-    pub(crate) fn try_create_next(&self, spec: &Spec) -> io::Result<Option<Instance>> {
-        self.renewed(spec).map_or_else(|| Instance::try_create_for_listener(spec), |next| Ok(Some(next)))
+    pub(crate) fn try_create_next(&self, spec: &Spec, hold: &NameHold) -> io::Result<Option<Instance>> {
+        let renewed = self.renewed(spec);
+        renewed.map_or_else(|| Instance::try_create_for_listener(spec, hold), |next| Ok(Some(next)))
+    }
+
+    /// An instance that also takes the clients of the listener's queue.
+    fn queued(
+        spec: &Spec,
+        slot: InstanceSlot,
+        listening: ListeningSocket,
+        hold: &NameHold,
+    ) -> io::Result<Instance> {
+        let listening = hold.with_queue(listening, (spec.in_buffer_size, spec.out_buffer_size))?;
+        Ok(Instance::over(spec, slot, Arc::new(listening)))
     }
 
     /// The next instance on the socket of this one, where that can be.
@@ -103,14 +116,13 @@ impl Instance {
         hold: &NameHold,
     ) -> io::Result<(Option<Instance>, NameHold)> {
         let listening = current.and_then(Instance::listening);
-        let (hold, adopted) = hold.adopt(listening.as_deref())?;
-        let instance = adopted.map(|(slot, listening)| Instance::over(spec, slot, Arc::new(listening)));
+        let (hold, adopted) =
+            hold.adopt(listening.as_deref(), (spec.in_buffer_size, spec.out_buffer_size))?;
+        let instance = adopted.map(|(slot, listening)| {
+            let listening = listening.with_queue(hold.queue().clone());
+            Instance::over(spec, slot, Arc::new(listening))
+        });
         Ok((instance, hold))
-    }
-
-    /// Keeps the name for as long as the hold lives.
-    pub(crate) fn hold_name(&self) -> NameHold {
-        self.backend().slot.hold_name()
     }
 
     /// Switches how the server reads, on this connection and those that follow.
@@ -161,7 +173,8 @@ impl InstanceBackend for Backend {
     }
 
     fn wait(&self, listening: &ListeningSocket, limit: &WaitLimit) -> io::Result<()> {
-        let fds = [Some(listening.as_fd()), listening.ended()];
+        let queue = listening.queue().map(|queue| queue.as_fd());
+        let fds = [Some(listening.as_fd()), listening.ended(), queue];
         let fds: Vec<_> = fds.into_iter().flatten().map(|fd| (fd, PollFlags::IN)).collect();
         poll::wait(&fds, limit, Some(self.check_clock.time_left())).map(drop)
     }

@@ -8,16 +8,31 @@ use super::super::{
 };
 use crate::{
     error::context,
-    model::dir_format::{EntryName, Incarnation, Taking},
+    model::{
+        dir_format::{EntryName, Incarnation, Taking},
+        hello::ADMITTED,
+    },
 };
-use rustix::{event::PollFlags, io::Errno, net::SocketType};
+use rustix::{
+    event::PollFlags,
+    io::Errno,
+    net::{Shutdown, SocketType},
+};
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
 };
 
-/// A socket that takes one client, or, renewed each time, one after the other.
+/// How many clients of a queue that is not empty come before one that was quicker than the queue.
+const QUEUED_IN_A_ROW: u32 = 64;
+/// How many clients that met nobody come before a look whether some wait in the queue.
+const UNQUEUED_IN_A_ROW: u32 = 8;
+
+/// A socket that takes one client, or, renewed each time, one after the other; or the queue of those who wait for that.
 #[derive(Debug)]
 pub(crate) struct ListeningSocket {
     /// Shared with the reactors that it is registered with.
@@ -30,8 +45,34 @@ pub(crate) struct ListeningSocket {
     taking: Taking,
     directory: Arc<Directory>,
     ending: claim::Ending,
+    /// Whether its client was taken since it got its name.
+    is_used: AtomicBool,
+    /// Where clients wait that found it full.
+    queue: Option<Arc<ListeningSocket>>,
+    turns: Turns,
     /// The process that made it: a forked child must not take its name away.
     origin: Origin,
+}
+
+/// Whose turn it is, of a client of the instance and one that waits in the queue: a look at an empty queue costs a system
+/// call.
+#[derive(Debug, Default)]
+struct Turns {
+    /// Whether a client was in the queue at the last look, or may have come since.
+    is_crowded: AtomicBool,
+    count: AtomicU32,
+}
+
+impl Turns {
+    fn is_of_the_queue(&self) -> bool {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        let is_crowded = self.is_crowded.load(Ordering::Relaxed);
+        if !is_crowded && count.is_multiple_of(UNQUEUED_IN_A_ROW) {
+            // The next one begins with the queue.
+            self.is_crowded.store(true, Ordering::Relaxed);
+        }
+        is_crowded && !count.is_multiple_of(QUEUED_IN_A_ROW)
+    }
 }
 
 impl ListeningSocket {
@@ -56,9 +97,14 @@ impl ListeningSocket {
                 taking,
                 directory: Arc::clone(directory),
                 ending,
+                is_used: AtomicBool::default(),
+                queue: None,
+                turns: Turns::default(),
                 origin: Origin::current(),
             };
-            let prepared = rustix::net::listen(&listening.socket, claim::BACKLOG)
+            // Of a queue the system allows a part.
+            let backlog = if taking == Taking::Queue { i32::MAX } else { claim::BACKLOG };
+            let prepared = rustix::net::listen(&listening.socket, backlog)
                 .map_err(io::Error::from)
                 .and_then(|()| claim::prepare(directory, leaf));
             if let Err(error) = prepared {
@@ -77,10 +123,56 @@ impl ListeningSocket {
         }
     }
 
-    /// The client, if one is there: from then on the instance takes no other, unless it is renewed.
+    /// The same with a queue, whose clients it takes too.
+    pub(in crate::sys::unix) fn with_queue(mut self, queue: Option<Arc<ListeningSocket>>) -> ListeningSocket {
+        self.queue = queue;
+        self
+    }
+
+    /// The next client, if one is there: from then on the instance takes no other, unless it is renewed.
     pub(crate) fn accept(&self) -> io::Result<Option<OwnedFd>> {
+        let Some(queue) = &self.queue else { return self.accept_claimed() };
+        // Where the instance is for one client only, a client that has claimed it is first.
+        let is_turn_of_queue = self.is_renewed() && self.turns.is_of_the_queue();
+        if is_turn_of_queue && let Some(client) = self.admit_from(queue)? {
+            return Ok(Some(client));
+        }
+        match self.accept_claimed()? {
+            None if !is_turn_of_queue => self.admit_from(queue),
+            claimed => Ok(claimed),
+        }
+    }
+
+    /// The client that has waited longest, if one waits: it learns that it has the instance.
+    fn admit_from(&self, queue: &ListeningSocket) -> io::Result<Option<OwnedFd>> {
+        let next = queue.accept_queued()?;
+        self.turns.is_crowded.store(next.is_some(), Ordering::Relaxed);
+        let Some(client) = next else { return Ok(None) };
+        if !self.is_renewed() {
+            // From here on no other client can claim the instance. If one just did, the other has to look again.
+            claim::end_queue(self.socket.as_fd());
+            let claimed = self.accept_queued()?;
+            self.end_instance();
+            if claimed.is_some() {
+                return Ok(claimed);
+            }
+        }
+        let sent = rustix::io::retry_on_intr(|| rustix::net::send(&client, &[ADMITTED], os::SEND_FLAGS));
+        if sent.is_err() {
+            // It has given up, or looks again: a client that came and left.
+            rustix::net::shutdown(&client, Shutdown::Both).ok();
+        }
+        Ok(Some(client))
+    }
+
+    /// The client that has claimed the instance, if one has.
+    fn accept_claimed(&self) -> io::Result<Option<OwnedFd>> {
         if self.is_renewed() {
-            return self.accept_queued();
+            let client = self.accept_queued()?;
+            if client.is_some() {
+                self.is_used.store(true, Ordering::Relaxed);
+            }
+            return Ok(client);
         }
         // Also where another process has ended its queue, which is an error then.
         if poll::now(self.socket.as_fd(), PollFlags::IN).is_empty() {
@@ -89,11 +181,16 @@ impl ListeningSocket {
         claim::end_queue(self.socket.as_fd());
         let client = self.accept_queued()?;
         if client.is_some() {
-            // Now, since another thread may still wait at this socket and so keep it from being dropped.
-            self.remove_name();
-            self.ending.signal();
+            self.end_instance();
         }
         Ok(client)
+    }
+
+    /// The instance has its client: its name goes now, since another thread may still wait at this socket and so keep it from
+    /// being dropped.
+    fn end_instance(&self) {
+        self.remove_name();
+        self.ending.signal();
     }
 
     fn accept_queued(&self) -> io::Result<Option<OwnedFd>> {
@@ -116,8 +213,18 @@ impl ListeningSocket {
         self.taking == Taking::Next
     }
 
-    /// Whether it has its name in this directory, or its client was taken.
+    /// The queue of those who wait for an instance, if it has one.
+    pub(in crate::sys::unix) fn queue(&self) -> Option<&Arc<ListeningSocket>> {
+        self.queue.as_ref()
+    }
+
+    /// Whether it and its queue have their names in this directory, or its client was taken.
     pub(super) fn is_named_in(&self, directory: &Directory) -> bool {
+        self.has_name_in(directory) && self.queue.as_ref().is_none_or(|queue| queue.has_name_in(directory))
+    }
+
+    /// Whether it has its name in this directory, or its client was taken.
+    pub(super) fn has_name_in(&self, directory: &Directory) -> bool {
         // Held, so that it is not renamed meanwhile.
         let current = self.leaf();
         let Some(leaf) = *current else { return true };
@@ -145,6 +252,9 @@ impl ListeningSocket {
             taking: self.taking,
             directory: Arc::clone(&self.directory),
             ending,
+            is_used: AtomicBool::default(),
+            queue: None,
+            turns: Turns::default(),
             origin: Origin::current(),
         })
     }
@@ -181,8 +291,13 @@ impl ListeningSocket {
         self.reactor.wake();
     }
 
-    /// Gives the socket, whose client was taken, the name of the next instance.
+    /// Gives the socket, whose client was taken, the name of the next instance. It keeps its name where the client came by
+    /// the queue.
     pub(crate) fn renew(&self) -> io::Result<()> {
+        let is_used = self.is_used.swap(false, Ordering::Relaxed);
+        if self.queue.is_some() && !is_used && self.has_name_in(&self.directory) {
+            return Ok(());
+        }
         let mut leaf = self.leaf();
         let renewed = leaf.map_or(Err(Errno::NOENT.into()), |old| self.rename(old));
         match renewed {

@@ -55,6 +55,8 @@ pub(crate) struct InstanceSlot {
 #[derive(Debug)]
 pub(crate) struct NameHold {
     pub(super) served: Arc<ServedName>,
+    /// Where clients wait for an instance, if the system can keep them in order.
+    pub(super) queue: Mutex<Option<Arc<ListeningSocket>>>,
 }
 
 /// A pipe of this process, as long as it has instances or is held.
@@ -404,6 +406,7 @@ impl ServedName {
             || (published.is_there() && listening.is_named_in(&published.directory))
             // Its client was quicker than what removed the name, or another thread has just restored it.
             || listening.has_client()
+            || listening.queue().is_some_and(|queue| queue.has_client())
             || !Arc::ptr_eq(&published, &self.published())
         {
             return Ok(());
@@ -468,7 +471,7 @@ impl InstanceSlot {
         if let Some(entry) = served().iter_mut().find(|entry| Arc::ptr_eq(&entry.served, &self.served)) {
             entry.holds += 1;
         }
-        NameHold { served: Arc::clone(&self.served) }
+        NameHold { served: Arc::clone(&self.served), queue: Mutex::default() }
     }
 }
 
@@ -483,6 +486,34 @@ impl Drop for InstanceSlot {
 }
 
 impl NameHold {
+    /// Gives an instance the queue of its listener, which is made anew where its name is gone.
+    pub(super) fn with_queue(
+        &self,
+        listening: ListeningSocket,
+        quotas: (u32, u32),
+    ) -> io::Result<ListeningSocket> {
+        let published = self.served.published();
+        let is_there = self.queue().as_ref().is_some_and(|queue| queue.has_name_in(&published.directory));
+        if !is_there {
+            self.open_queue(quotas)?;
+        }
+        Ok(listening.with_queue(self.queue().clone()))
+    }
+
+    /// Opens a new queue, where the system can keep clients in order.
+    pub(super) fn open_queue(&self, quotas: (u32, u32)) -> io::Result<()> {
+        if claim::RENEWS {
+            *self.queue() = Some(Arc::new(self.served.listen(quotas, Taking::Queue)?));
+        }
+        Ok(())
+    }
+
+    /// Where clients wait for an instance.
+    pub(super) fn queue(&self) -> MutexGuard<'_, Option<Arc<ListeningSocket>>> {
+        // It is replaced as a whole.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether this process made it, and not one that this process was forked from.
     pub(crate) fn is_here(&self) -> bool {
         self.served.origin.is_here()
@@ -496,6 +527,12 @@ impl NameHold {
 
 impl Drop for NameHold {
     fn drop(&mut self) {
+        // Before the name may end. A thread that waits for a client may keep the queue for a moment.
+        if self.is_here()
+            && let Some(queue) = self.queue().take()
+        {
+            queue.end();
+        }
         give_back(&self.served, |entry| entry.holds -= 1);
     }
 }

@@ -7,17 +7,17 @@ use std::{
 };
 
 use pipework::{
-    MessageBatch, MessageRead, PipeErrorKind,
+    MessageBatch, MessageRead, PipeErrorKind, PipeName,
     tokio::{ClientOptions, NamedPipeClient, ServerOptions},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    task::JoinSet,
+    task::{JoinHandle, JoinSet, LocalSet, spawn_local},
     time::timeout,
 };
 
 use super::{
-    super::{Case, SHORT, expect, expect_same, long, pattern, plain},
+    super::{Case, HOUR, SHORT, expect, expect_same, long, pattern, plain},
     Dice, current_thread, message_pair, pair, poll_until_asleep, polled, unique, workers,
 };
 
@@ -35,6 +35,7 @@ pub(super) fn cases() -> Vec<Case> {
         long(plain("T3", t3_dropped_accepts_lose_no_client)),
         plain("T3", t3_a_dropped_server_connect_loses_no_client),
         plain("T3", t3_a_dropped_client_connect_takes_no_instance),
+        plain("T3", t3_connects_that_are_dropped_in_a_crowd_hold_up_nobody),
         long(plain("T3", t3_racing_connects_that_are_dropped_double_no_client)),
     ]
 }
@@ -396,6 +397,53 @@ fn t3_a_dropped_client_connect_takes_no_instance() {
         server.connect().await.unwrap();
         drop(second);
     });
+}
+
+/// T3: of those who wait for one listener, or for one instance, some give up, and all others get in.
+fn t3_connects_that_are_dropped_in_a_crowd_hold_up_nobody() {
+    current_thread().block_on(LocalSet::new().run_until(async {
+        let name = unique();
+        let listener = ServerOptions::new().listen(&name).unwrap();
+        let first = ClientOptions::new().open(&name).unwrap();
+        let served = crowd_with_gaps(&name).await;
+        drop((listener.accept().await.unwrap(), first));
+        for client in served {
+            listener.accept().await.unwrap().write_all(b"x").await.unwrap();
+            client.await.unwrap();
+        }
+
+        let name = unique();
+        let mut server = ServerOptions::new().create(&name).unwrap();
+        let first = ClientOptions::new().open(&name).unwrap();
+        let served = crowd_with_gaps(&name).await;
+        drop(first);
+        for client in served {
+            server.disconnect().unwrap();
+            server.connect().await.unwrap();
+            server.write_all(b"x").await.unwrap();
+            client.await.unwrap();
+        }
+    }));
+}
+
+/// Clients that wait for the name, one behind the other, less some: the first, the last, and every third of the others. Each
+/// that gets in waits for a byte.
+async fn crowd_with_gaps(name: &PipeName) -> Vec<JoinHandle<()>> {
+    const CLIENTS: usize = 12;
+    let mut waiting = Vec::new();
+    for _ in 0..CLIENTS {
+        let name = name.clone();
+        let mut client = Box::pin(async move {
+            let mut options = as_long_as_it_takes();
+            let mut client = options.timeout(HOUR).connect(&name).await.unwrap();
+            client.read_exact(&mut [0]).await.unwrap();
+        });
+        assert!(poll_until_asleep(client.as_mut()).await.is_pending());
+        waiting.push(client);
+    }
+    waiting.pop();
+    let stays = waiting.into_iter().enumerate().filter(|(index, _)| index % 3 != 0);
+    stays.map(|(_, client)| spawn_local(client)).collect()
 }
 
 /// T3: whoever got an end is served; whoever dropped his wait leaves at most a client without a word.
