@@ -146,7 +146,7 @@ const fn server<S: Server>(name: &'static str, roles: &'static [Role]) -> Compet
     Competitor { name, roles, run_timing_process: time_server::<S>, run_peer_process: run_clients::<S> }
 }
 
-const fn async_server<S: AsyncServer>(name: &'static str) -> Competitor {
+const fn async_server<S: AsyncServer + 'static>(name: &'static str) -> Competitor {
     Competitor {
         name,
         roles: &[AsyncServerRole],
@@ -217,11 +217,14 @@ fn run_clients<S: Server>(measure: &Measure, args: &SampleArgs) -> io::Result<()
     measure.run_clients::<S>(args)
 }
 
-fn time_async_server<S: AsyncServer>(measure: &Measure, peer: &mut PeerProcess) -> io::Result<Sample> {
+fn time_async_server<S: AsyncServer + 'static>(
+    measure: &Measure,
+    peer: &mut PeerProcess,
+) -> io::Result<Sample> {
     measure.time_async_server::<S>(peer).map(Sample::Figures)
 }
 
-fn run_async_server<S: AsyncServer>(measure: &Measure, args: &SampleArgs) -> io::Result<()> {
+fn run_async_server<S: AsyncServer + 'static>(measure: &Measure, args: &SampleArgs) -> io::Result<()> {
     measure.run_async_server::<S>(args)
 }
 

@@ -1,6 +1,7 @@
 //! The measures. Each has a side that times, and the other side, in the peer process.
 
 mod batches;
+mod burst;
 mod connections;
 mod fan_out;
 mod idle_connections;
@@ -61,6 +62,8 @@ pub(crate) enum Kind {
     ManyClients(u32),
     /// How many processes with a client each.
     ManyProcesses(u32),
+    /// How many async clients of one process connect at once.
+    Burst(u32),
     /// How many connections.
     IdleConnections(u32),
     /// How many connections.
@@ -102,6 +105,7 @@ pub(crate) struct Unit {
 
 const MICROSECONDS: Unit = Unit { symbol: "us", better: "less" };
 const GIGABYTES_PER_SECOND: Unit = Unit { symbol: "GB/s", better: "more" };
+const MILLISECONDS: Unit = Unit { symbol: "ms", better: "less" };
 const PER_SECOND: Unit = Unit { symbol: "1/s", better: "more" };
 
 /// The metric of a measure that has only one.
@@ -145,6 +149,9 @@ const ALL: &[Measure] = &[
     measure("anonymous pipes: 1 MiB writes", Kind::Throughput, Role::Anonymous, 1 << 20, DEFAULTS),
     measure("connections with a first byte", Kind::Connections, Role::Server, 1, ALL_PLACEMENTS),
     measure("connections with an answer", Kind::AnsweredConnections, Role::Server, 1, ALL_PLACEMENTS),
+    measure("a crowd of 256 connects", Kind::Burst(256), Role::AsyncServer, 1, DEFAULTS_AND_BUSY),
+    measure("a crowd of 1000 connects", Kind::Burst(1_000), Role::AsyncServer, 1, DEFAULTS_AND_BUSY),
+    measure("a crowd of 4000 connects", Kind::Burst(4_000), Role::AsyncServer, 1, DEFAULTS_AND_BUSY),
     measure("one writer to 16 instances", Kind::FanOut, Role::Server, 4 << 10, DEFAULTS),
     measure("many clients: 16", Kind::ManyClients(16), Role::AsyncServer, 64, DEFAULTS_AND_BUSY),
     measure("many clients: 256", Kind::ManyClients(256), Role::AsyncServer, 64, DEFAULTS_AND_BUSY),
@@ -177,6 +184,7 @@ impl Measure {
             Kind::Throughput | Kind::FanOut => GIGABYTES_PER_SECOND,
             Kind::Messages | Kind::Batches(_) | Kind::Connections | Kind::AnsweredConnections => PER_SECOND,
             Kind::ManyClients(_) | Kind::ManyProcesses(_) => many_clients::unit(metric),
+            Kind::Burst(_) => MILLISECONDS,
             Kind::IdleConnections(_) => idle_connections::unit(metric),
             Kind::MemoryAfterTraffic(_) => memory_after_traffic::UNIT,
         }
@@ -243,8 +251,12 @@ impl Measure {
     }
 
     /// Times the clients of an async server. This is the timing process, and the server is the peer process.
-    pub(crate) fn time_async_server<S: AsyncServer>(&self, peer: &mut PeerProcess) -> io::Result<Figures> {
+    pub(crate) fn time_async_server<S: AsyncServer + 'static>(
+        &self,
+        peer: &mut PeerProcess,
+    ) -> io::Result<Figures> {
         match self.kind {
+            Kind::Burst(count) => burst::time::<S>(count, peer),
             Kind::ManyClients(count) => many_clients::time_tasks::<S>(count, peer, self.len),
             Kind::ManyProcesses(count) => many_clients::time_processes::<S>(count, peer),
             _ => Err(unsuitable(self, peer.args())),
@@ -252,8 +264,9 @@ impl Measure {
     }
 
     /// Runs the async server, or a process with one of its clients.
-    pub(crate) fn run_async_server<S: AsyncServer>(&self, args: &SampleArgs) -> io::Result<()> {
+    pub(crate) fn run_async_server<S: AsyncServer + 'static>(&self, args: &SampleArgs) -> io::Result<()> {
         match self.kind {
+            Kind::Burst(count) => burst::run_server::<S>(count, args),
             Kind::ManyClients(count) | Kind::ManyProcesses(count) => {
                 many_clients::run_peer::<S>(count, args, self.len)
             }
