@@ -53,7 +53,7 @@ pub(super) fn time_tasks<S: AsyncServer>(
         for task in tasks {
             times.append(&mut task.await.map_err(io::Error::other)??);
         }
-        Ok(figures(times, budget(&args)))
+        Ok(figures(times, count_of(count, &args), budget(&args)))
     })?
 }
 
@@ -80,7 +80,7 @@ pub(super) fn time_processes<S: AsyncServer>(count: u32, peer: &mut PeerProcess)
         }
         client.finish()?;
     }
-    Ok(figures(times, budget(&args)))
+    Ok(figures(times, count_of(count, &args), budget(&args)))
 }
 
 /// Is the server, or with an address one of the clients.
@@ -126,10 +126,11 @@ fn budget(args: &SampleArgs) -> Duration {
     args.budget() * BUDGETS
 }
 
-/// What the requests are measured by: those of the second half of the time.
-fn figures(mut times: Vec<u32>, budget: Duration) -> Figures {
+/// The figures of this many clients, by their requests in the second half of the time and one more of each.
+fn figures(mut times: Vec<u32>, count: u32, budget: Duration) -> Figures {
     times.sort_unstable();
-    let rate = times.len() as f64 / (budget / 2).as_secs_f64();
+    let requests = (times.len() as f64 - f64::from(count)).max(1.0);
+    let rate = requests / (budget / 2).as_secs_f64();
     let percentiles = PERCENTILES.iter().filter_map(|&(name, share)| {
         let nanos = percentile(&times, share)?;
         Some((name.to_owned(), f64::from(nanos) / 1e3))
@@ -155,9 +156,8 @@ impl Times {
     fn add(&mut self) -> bool {
         let now = Instant::now();
         let since_begin = now - self.begin;
-        // The first half warms up. Each client has one figure at least, however slow the machine is.
-        let is_timed = since_begin < self.budget || self.nanos.is_empty();
-        if since_begin >= self.budget / 2 && is_timed {
+        // The first half warms up. The last request ends after the time is over, and counts too: it may be one that starved.
+        if since_begin >= self.budget / 2 {
             self.nanos.push(u32::try_from((now - self.sent).as_nanos()).unwrap_or(u32::MAX));
         }
         self.sent = now;

@@ -311,13 +311,14 @@ fn b6_a_killed_process_is_a_closed_end(here: &dyn Surface) {
 /// B6: also where a process writes to many readers, and looks at all of them at once.
 fn b6_a_kill_is_seen_by_a_writer_among_others(here: &dyn Surface) {
     let (one, other) = (Other::spawn(here), Other::spawn(here));
-    let (first, _first) = pair_with(here, &one, &Spec::new(&unique()));
-    let (second, _second) = pair_with(here, &other, &Spec::new(&unique()));
+    let (first, first_reader) = pair_with(here, &one, &Spec::new(&unique()));
+    let (second, second_reader) = pair_with(here, &other, &Spec::new(&unique()));
     for _ in 0..200 {
-        // Longer than a reader that was seen alive is taken to live.
-        thread::sleep(Duration::from_micros(100));
-        first.end().write_all(b"x").unwrap();
-        second.end().write_all(b"x").unwrap();
+        // Asking another process to read takes longer than a reader that was seen alive is taken to live.
+        for (writer, reader) in [(&first, &first_reader), (&second, &second_reader)] {
+            writer.end().write_all(b"x").unwrap();
+            expect_same(&reader.read_some(1).unwrap(), b"x");
+        }
     }
     one.kill();
     expect(first.end().write(b"x"), PipeErrorKind::NoData);

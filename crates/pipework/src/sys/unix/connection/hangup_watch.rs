@@ -19,7 +19,7 @@ use std::{
 };
 
 /// How often a connection asks the kernel by itself, before it joins the watch.
-const ASKED_MIN: u32 = 64;
+const ASKED_MIN: u32 = 16;
 
 /// As long as a connection has joined it.
 static WATCH: Mutex<Weak<HangupWatch>> = Mutex::new(Weak::new());
@@ -151,7 +151,8 @@ impl HangupWatch {
     }
 }
 
-#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+#[cfg(test)]
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod tests {
     use super::*;
     use std::{
