@@ -11,7 +11,7 @@ const CAPACITY_MIN: u64 = if cfg!(loom) { 64 } else { 4096 };
 pub(super) const FRONT_LEN: u64 = if cfg!(loom) { 4 } else { 2 * 4096 };
 /// How much a burst must have touched so that releasing its memory pays.
 pub(super) const RELEASED_MIN: u64 = 2 * FRONT_LEN;
-/// The bit of an index that tells its epoch from the one before and the one after. The other bits count from the
+/// The bit of an index that distinguishes its epoch from the one before and the one after. The other bits count from the
 /// beginning of the epoch.
 const EPOCH: u64 = 1 << 63;
 /// How much of a stream is copied before it is published, so that the other end copies at the same time. Half

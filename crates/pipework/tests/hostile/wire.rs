@@ -88,7 +88,7 @@ impl Shape {
     }
 }
 
-/// The bit of tails and heads that tells an epoch from the next.
+/// The bit of tails and heads that distinguishes an epoch from the next.
 pub(crate) const EPOCH: u64 = 1 << 63;
 
 /// Offsets of the shared words.
