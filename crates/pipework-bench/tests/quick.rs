@@ -25,6 +25,7 @@ const OTHERS: &[&str] = &[
     "messages of 64 B",
     "messages of 4 KiB",
     "messages of 1 MiB",
+    "batches of 32 messages of 64 B",
     "tasks: round trip of 64 B",
     "tasks: 4 KiB writes",
     "tasks: 64 KiB writes",

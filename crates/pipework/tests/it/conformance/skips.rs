@@ -37,6 +37,7 @@ const QUEUES: &str = "not on this system: no order is promised to those who wait
 const FIRST: &str = "Wine makes another first instance of a name";
 const DIRECTIONS: &str =
     "Wine opens a one-way pipe for the other way, if less than all generic rights are asked for";
+const GONE: &str = "Wine goes on waiting for a name that has gone";
 const LEVEL: &str = "Wine lets every server act as its client";
 const LIST: &str = "Wine does not list pipes";
 
@@ -260,7 +261,8 @@ const WRONG_IN_WINE: &[(&str, &str)] = &[
     ("n2_of_sixteen_racing_processes_exactly_one_is_first", FIRST),
     ("n2_the_short_forms_are_first", FIRST),
     ("n3_another_type_is_refused", "Wine makes an instance of another type than the first"),
-    ("c4_wait_ends_when_the_last_instance_goes", "Wine goes on waiting for a name that has gone"),
+    ("c4_wait_ends_when_the_last_instance_goes", GONE),
+    ("c4_those_who_wait_for_a_killed_server_find_the_next", GONE),
     ("c5_an_inbound_server_is_opened_for_writing_only", DIRECTIONS),
     ("c5_an_outbound_server_is_opened_for_reading_only", DIRECTIONS),
     ("c5_connect_takes_the_one_direction_there_is", DIRECTIONS),

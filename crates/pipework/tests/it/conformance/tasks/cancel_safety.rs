@@ -12,7 +12,7 @@ use pipework::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    task::{JoinHandle, JoinSet, LocalSet, spawn_local},
+    task::{JoinSet, LocalSet},
     time::timeout,
 };
 
@@ -405,30 +405,30 @@ fn t3_connects_that_are_dropped_in_a_crowd_hold_up_nobody() {
         let name = unique();
         let listener = ServerOptions::new().listen(&name).unwrap();
         let first = ClientOptions::new().open(&name).unwrap();
-        let served = crowd_with_gaps(&name).await;
+        let mut served = crowd_with_gaps(&name).await;
         drop((listener.accept().await.unwrap(), first));
-        for client in served {
+        while !served.is_empty() {
             listener.accept().await.unwrap().write_all(b"x").await.unwrap();
-            client.await.unwrap();
+            served.join_next().await.unwrap().unwrap();
         }
 
         let name = unique();
         let mut server = ServerOptions::new().create(&name).unwrap();
         let first = ClientOptions::new().open(&name).unwrap();
-        let served = crowd_with_gaps(&name).await;
+        let mut served = crowd_with_gaps(&name).await;
         drop(first);
-        for client in served {
+        while !served.is_empty() {
             server.disconnect().unwrap();
             server.connect().await.unwrap();
             server.write_all(b"x").await.unwrap();
-            client.await.unwrap();
+            served.join_next().await.unwrap().unwrap();
         }
     }));
 }
 
 /// Clients that wait for the name, one behind the other, less some: the first, the last, and every third of the others. Each
 /// that gets in waits for a byte.
-async fn crowd_with_gaps(name: &PipeName) -> Vec<JoinHandle<()>> {
+async fn crowd_with_gaps(name: &PipeName) -> JoinSet<()> {
     const CLIENTS: usize = 12;
     let mut waiting = Vec::new();
     for _ in 0..CLIENTS {
@@ -442,8 +442,11 @@ async fn crowd_with_gaps(name: &PipeName) -> Vec<JoinHandle<()>> {
         waiting.push(client);
     }
     waiting.pop();
-    let stays = waiting.into_iter().enumerate().filter(|(index, _)| index % 3 != 0);
-    stays.map(|(_, client)| spawn_local(client)).collect()
+    let mut served = JoinSet::new();
+    for (_, client) in waiting.into_iter().enumerate().filter(|(index, _)| index % 3 != 0) {
+        served.spawn_local(client);
+    }
+    served
 }
 
 /// T3: whoever got an end is served; whoever dropped his wait leaves at most a client without a word.
