@@ -108,7 +108,7 @@ const ALL: &[Competitor] = &[
     #[cfg(target_os = "linux")]
     duplex::<seqpacket::Seqpacket>(SEQPACKET, &[Duplex, Bulk, Messages, Batches]),
     #[cfg(target_os = "linux")]
-    duplex::<seqpacket::SeqpacketBatches>("Unix seqpacket, sendmmsg", &[Batches]),
+    duplex::<seqpacket::SeqpacketBatches>("Unix seqpacket with sendmmsg", &[Batches]),
     #[cfg(target_os = "linux")]
     server::<seqpacket::Seqpacket>(SEQPACKET, &[ServerRole]),
     #[cfg(target_os = "linux")]
