@@ -143,14 +143,12 @@ fn take(path: &Path, socket: &OwnedFd, address: &SocketAddrUnix, lock_wait: Lock
     if bind_free(path, socket, address)? {
         return Ok(());
     }
-    check_replaceable(path)?;
+    is_replaceable(path)?;
     // Of several that find the same dead socket one replaces it; the others look again, and find that one alive.
     let _lock = Lock::beside(path, lock_wait)?;
-    if !bind_free(path, socket, address)? {
-        check_replaceable(path)?;
-        unlink(path);
-        if !bind_free(path, socket, address)? {
-            return Err(taken(path));
+    while !bind_free(path, socket, address)? {
+        if is_replaceable(path)? {
+            unlink(path)?;
         }
     }
     Ok(())
@@ -164,9 +162,13 @@ fn bind_free(path: &Path, socket: &OwnedFd, address: &SocketAddrUnix) -> io::Res
     }
 }
 
-/// Whether what lies at the path is a socket of this user's that no process serves.
-fn check_replaceable(path: &Path) -> io::Result<()> {
-    let Some(stat) = stat(path)? else { return Ok(()) };
+/// Whether what lies at the path is a socket of this user's that no process serves; else it has gone meanwhile.
+///
+/// A listener that ends removes its file before it closes its socket, and takes no lock for that. Then the socket refuses, and
+/// what lies there next is another server's. So the file must be the same before and after the refusal: that one stays until a
+/// holder of the lock removes it.
+fn is_replaceable(path: &Path) -> io::Result<bool> {
+    let Some(stat) = self::stat(path)? else { return Ok(false) };
     let path_text = path.display();
     if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
         let text =
@@ -187,7 +189,10 @@ fn check_replaceable(path: &Path) -> io::Result<()> {
         );
         return Err(fail(PipeErrorKind::Unsupported, text));
     }
-    Ok(())
+    let made = |stat: &Stat| (identity(stat), stat.st_ctime, stat.st_ctime_nsec);
+    let is_same = self::stat(path)?.is_some_and(|after| made(&after) == made(&stat));
+    // The next file may get the number of the last one within one tick of the clock. Its server answers.
+    if is_same && is_alive(path)? { Err(taken(path)) } else { Ok(is_same) }
 }
 
 fn taken(path: &Path) -> io::Error {
@@ -206,9 +211,12 @@ fn identity(stat: &Stat) -> (u64, u64) {
     namespace::identity(stat)
 }
 
-fn unlink(path: &Path) {
-    // It fails where another process removed it first, which is right.
-    rustix::fs::unlinkat(CWD, path, AtFlags::empty()).ok();
+fn unlink(path: &Path) -> io::Result<()> {
+    match rustix::fs::unlinkat(CWD, path, AtFlags::empty()) {
+        // Another process may have removed it first.
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(refused(path, error)),
+    }
 }
 
 fn refused(path: &Path, error: Errno) -> io::Error {
