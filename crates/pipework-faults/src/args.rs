@@ -72,30 +72,37 @@ pub(crate) enum Command {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SweepArgs {
-    /// Every point, instead of a sample
-    #[arg(long)]
-    pub(crate) long: bool,
     /// How many points a sample has
     #[arg(long, default_value_t = 1200)]
     pub(crate) points: usize,
-    /// Which of the samples; they cover everything together. The default is the number of the day
-    #[arg(long)]
-    pub(crate) seed: Option<usize>,
-    /// How many points run at once; the default is one for each processor
-    #[arg(long)]
-    pub(crate) jobs: Option<usize>,
     /// Only this end as the victim
     #[arg(long)]
     pub(crate) victim: Option<Side>,
     /// Only this surface
     #[arg(long)]
     pub(crate) surface: Option<Surface>,
-    /// Only this type of pipe
-    #[arg(long)]
-    pub(crate) mode: Option<Mode>,
     /// Only this step
     #[arg(long)]
     pub(crate) step: Option<Step>,
+    #[command(flatten)]
+    pub(crate) sample: SampleArgs,
+}
+
+/// Which points a command runs, whatever they are points of.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SampleArgs {
+    /// Every point, instead of a sample
+    #[arg(long)]
+    pub(crate) long: bool,
+    /// Which of the samples; they cover everything together. The default is the number of the day
+    #[arg(long)]
+    pub(crate) seed: Option<usize>,
+    /// How many points run at once; the default is one for each processor
+    #[arg(long)]
+    pub(crate) jobs: Option<usize>,
+    /// Only this type of pipe
+    #[arg(long)]
+    pub(crate) mode: Option<Mode>,
     /// Only faults that begin with this, such as kill or fail:EINTR
     #[arg(long)]
     pub(crate) fault: Option<String>,
@@ -103,27 +110,14 @@ pub(crate) struct SweepArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct GatewayArgs {
-    /// Every point, instead of a sample
-    #[arg(long)]
-    pub(crate) long: bool,
     /// How many points a sample has
     #[arg(long, default_value_t = 40)]
     pub(crate) points: usize,
-    /// Which of the samples; they cover everything together. The default is the number of the day
-    #[arg(long)]
-    pub(crate) seed: Option<usize>,
-    /// How many points run at once; the default is one for each processor
-    #[arg(long)]
-    pub(crate) jobs: Option<usize>,
     /// Only this victim
     #[arg(long)]
     pub(crate) victim: Option<Victim>,
-    /// Only this type of pipe
-    #[arg(long)]
-    pub(crate) mode: Option<Mode>,
-    /// Only faults that begin with this, such as kill or fail:EINTR
-    #[arg(long)]
-    pub(crate) fault: Option<String>,
+    #[command(flatten)]
+    pub(crate) sample: SampleArgs,
 }
 
 #[cfg(test)]

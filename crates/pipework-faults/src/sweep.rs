@@ -1,7 +1,7 @@
 //! Goes through the points: counts the calls of each step, chooses, runs several points at once.
 
 use crate::{
-    args::SweepArgs,
+    args::{SampleArgs, SweepArgs},
     plan::{Fault, Mode, Point, Setup, Side, Step, Surface},
     point::{self, Outcome},
     process::{self, CANNOT, INTERRUPTED},
@@ -55,14 +55,13 @@ pub(crate) fn cannot(error: &io::Error) -> ExitCode {
 
 pub(crate) fn run(args: &SweepArgs) -> ExitCode {
     process::note_interrupts();
-    let jobs = args.jobs.unwrap_or_else(process::processors);
+    let jobs = args.sample.jobs.unwrap_or_else(process::processors);
     let sweep = Sweep::new("point");
     let points = match sweep.count_calls(args, jobs) {
         Ok(points) => points,
         Err(error) => return cannot(&error),
     };
-    let sample = Sample { long: args.long, points: args.points, seed: args.seed };
-    let Some(points) = sweep.choose(points, |point| point.fault, args.fault.as_deref(), sample) else {
+    let Some(points) = sweep.choose(points, |point| point.fault, &args.sample, args.points) else {
         return ExitCode::FAILURE;
     };
     in_parallel(sweep.begun, &points, jobs, |point| {
@@ -72,18 +71,10 @@ pub(crate) fn run(args: &SweepArgs) -> ExitCode {
     sweep.finish(points.len())
 }
 
-/// Which points are run.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sample {
-    pub(crate) long: bool,
-    pub(crate) points: usize,
-    pub(crate) seed: Option<usize>,
-}
-
-impl Sample {
+impl SampleArgs {
     /// The whole, or each k-th point: k samples cover everything.
-    fn choose<P>(self, points: Vec<P>) -> Vec<P> {
-        let stride = if self.long { 1 } else { points.len().div_ceil(self.points.max(1)).max(1) };
+    fn choose<P>(&self, points: Vec<P>, len: usize) -> Vec<P> {
+        let stride = if self.long { 1 } else { points.len().div_ceil(len.max(1)).max(1) };
         let today = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs() / 86400);
         let seed = self.seed.unwrap_or_else(|| usize::try_from(today).unwrap_or(0)) % stride;
         if stride > 1 {
@@ -108,7 +99,7 @@ fn setups(args: &SweepArgs) -> Vec<Setup> {
     setups.retain(|setup| {
         args.victim.is_none_or(|victim| victim == setup.victim)
             && args.surface.is_none_or(|surface| surface == setup.surface)
-            && args.mode.is_none_or(|mode| mode == setup.mode)
+            && args.sample.mode.is_none_or(|mode| mode == setup.mode)
             && args.step.is_none_or(|step| step == setup.step)
     });
     setups
@@ -134,12 +125,12 @@ impl<K: ValueEnum + Ord> Sweep<K> {
         &self,
         points: Vec<P>,
         fault_of: impl Fn(&P) -> Fault,
-        only: Option<&str>,
-        sample: Sample,
+        sample: &SampleArgs,
+        len: usize,
     ) -> Option<Vec<P>> {
-        let all = points.len();
+        let (all, only) = (points.len(), sample.fault.as_deref());
         let wanted = |point: &P| only.is_none_or(|only| fault_of(point).to_string().starts_with(only));
-        let points = sample.choose(points.into_iter().filter(wanted).collect());
+        let points = sample.choose(points.into_iter().filter(wanted).collect(), len);
         if points.is_empty() && !process::is_interrupted() {
             let why = match only {
                 Some(fault) if all > 0 => format!("no call here has a fault that begins with `{fault}`"),

@@ -14,7 +14,7 @@ use crate::{
     plan::{GatewayPoint, GatewaySetup, Mode, Victim},
     point::Outcome,
     process::{self, CANNOT},
-    sweep::{Sample, Sweep, cannot, in_parallel, show},
+    sweep::{Sweep, cannot, in_parallel, show},
 };
 use clap::ValueEnum;
 use samba::{Samba, Setup};
@@ -30,14 +30,13 @@ pub(crate) fn run(args: &GatewayArgs) -> ExitCode {
         return ExitCode::from(CANNOT);
     }
     process::note_interrupts();
-    let jobs = args.jobs.unwrap_or_else(process::processors);
+    let jobs = args.sample.jobs.unwrap_or_else(process::processors);
     let (sweep, smbds) = (Sweep::new("gateway-point"), Smbds::default());
     let points = match sweep.count_gateway_calls(args, jobs, &smbds) {
         Ok(points) => points,
         Err(error) => return cannot(&error),
     };
-    let sample = Sample { long: args.long, points: args.points, seed: args.seed };
-    let Some(points) = sweep.choose(points, |point| point.fault, args.fault.as_deref(), sample) else {
+    let Some(points) = sweep.choose(points, |point| point.fault, &args.sample, args.points) else {
         return ExitCode::FAILURE;
     };
     in_parallel(sweep.begun, &points, jobs, |point| {
@@ -71,7 +70,7 @@ impl Sweep<Victim> {
         }
         setups.retain(|setup| {
             args.victim.is_none_or(|victim| victim == setup.victim)
-                && args.mode.is_none_or(|mode| mode == setup.mode)
+                && args.sample.mode.is_none_or(|mode| mode == setup.mode)
         });
         let counted = Mutex::new(Vec::new());
         in_parallel(self.begun, &setups, jobs, |setup| {
@@ -95,7 +94,11 @@ impl Sweep<Victim> {
                 of.faults().into_iter().map(move |fault| (of.number, GatewayPoint { setup, call, fault }))
             });
             let of_setup: Vec<_> = of_setup.collect();
-            points.extend(if args.long { thin(&of_setup, usize::MAX) } else { thin(&of_setup, OF_A_KIND) });
+            points.extend(if args.sample.long {
+                thin(&of_setup, usize::MAX)
+            } else {
+                thin(&of_setup, OF_A_KIND)
+            });
         }
         println!(
             "{} conversations counted in {:.0?}: {} points",

@@ -233,7 +233,7 @@ impl Sleeper for SleepingThread<'_> {
 
     fn sleep_at_socket(&self, limit: &WaitLimit) -> io::Result<()> {
         let connection = self.connection;
-        // The sleep at the futex was in vain, so this one may be long.
+        // Nothing ended the sleep at the futex, so this one may be long.
         self.rings.map(Rings::release_unused);
         if self.rings.is_some() && connection.can_receive_blocking() && limit.is_endless() {
             // One call waits and receives: nothing but the socket can end this wait.
