@@ -119,18 +119,20 @@ fn competitors_and_measures_can_be_selected() {
 fn a_record_has_samples_tables_and_plots_that_can_be_drawn_again() {
     let directory = tempfile::tempdir().unwrap();
     let record = directory.path().join("record");
-    let chosen =
-        ["--only", "latenc", "--only", "throughput", "--only", "64 KiB writes", "--only", "100 idle"];
     let mut arguments = vec!["--quick", "--setting", "defaults", "--peer", "std", "--record"];
     arguments.push(record.to_str().unwrap());
-    arguments.extend(chosen);
+    for measures in
+        ["latenc", "throughput", "64 KiB writes", "100 idle", "messages of 4 KiB", "many clients: 16"]
+    {
+        arguments.extend(["--only", measures]);
+    }
     let report = run(&arguments);
 
     let names: BTreeSet<String> = fs::read_dir(&record)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    let mut plots = vec!["buffers.svg", "latency.svg", "throughput.svg"];
+    let mut plots = vec!["buffers.svg", "clients.svg", "latency.svg", "messages.svg", "throughput.svg"];
     if !IDLE_CONNECTIONS.is_empty() {
         plots.push("connections.svg");
     }

@@ -69,6 +69,11 @@ impl Line {
         let points: Vec<_> = points.filter(|&(_, y)| y > 0.0).collect();
         if points.is_empty() { None } else { Some(Line { name: name.to_owned(), points }) }
     }
+
+    /// Replaces each figure.
+    pub(super) fn map(&mut self, figure: impl Fn(f64) -> f64) {
+        self.points.iter_mut().for_each(|point| point.1 = figure(point.1));
+    }
 }
 
 /// Draws charts one below the other, in one file.

@@ -5,7 +5,7 @@ mod chart;
 use std::{fs, io, path::Path};
 
 use crate::{
-    measure::{self, Kind, MEMORY, ONLY, PERCENTILES, ROUND_TRIP_AMONG_IDLE, Role},
+    measure::{self, Kind, MEMORY, Measure, ONLY, PERCENTILES, REQUESTS, ROUND_TRIP_AMONG_IDLE, Role},
     placement::Placement,
     plot::chart::{Axis, Chart, Line, draw},
     results::Results,
@@ -24,7 +24,9 @@ pub(crate) fn draw_all(results: &Results, directory: &Path) -> io::Result<()> {
     write(
         "connections.svg",
         &[idle_connections(results, MEMORY), idle_connections(results, ROUND_TRIP_AMONG_IDLE)],
-    )
+    )?;
+    write("clients.svg", &[many_clients(results), crowds(results)])?;
+    write("messages.svg", &[messages(results)])
 }
 
 /// The distribution of round trips, with a core for each process if that was measured.
@@ -51,32 +53,73 @@ fn latencies(results: &Results) -> Chart {
 
 /// Throughput by the size of a write, where the scheduler places both processes.
 fn throughput(results: &Results, role: Role) -> Chart {
+    Chart {
+        title: "Throughput, data copied in and out".to_owned(),
+        x: Axis::new("bytes of a write", bytes),
+        y: Axis::new("GB/s", plain),
+        lines: lines(results, ONLY, |measure| {
+            let selected = measure.kind == Kind::Throughput && measure.role == role;
+            selected.then(|| (measure.len as f64).log2())
+        }),
+    }
+}
+
+/// The time of a message by its size, one after the other in one direction.
+fn messages(results: &Results) -> Chart {
+    let mut lines =
+        lines(results, ONLY, |measure| (measure.kind == Kind::Messages).then(|| (measure.len as f64).log2()));
+    lines.iter_mut().for_each(|line| line.map(|per_second| 1e6 / per_second));
+    Chart {
+        title: "Time of a message, copied in and out".to_owned(),
+        x: Axis::new("bytes of a message", bytes),
+        y: Axis::new("µs", plain),
+        lines,
+    }
+}
+
+/// Requests to one server by the number of its clients, all busy.
+fn many_clients(results: &Results) -> Chart {
+    Chart {
+        title: "Requests of 64 B to an async server, all clients busy".to_owned(),
+        x: Axis::new("clients, tasks of one process", power_of_two),
+        y: Axis::new("thousand requests per second", thousands),
+        lines: lines(results, REQUESTS, |measure| {
+            if let Kind::ManyClients(count) = measure.kind { Some(f64::from(count).log2()) } else { None }
+        }),
+    }
+}
+
+/// The time until a crowd of clients is connected, by its size.
+fn crowds(results: &Results) -> Chart {
+    Chart {
+        title: "Time until all clients that connect at once have an answer".to_owned(),
+        x: Axis::new("clients, tasks of one process", power_of_two),
+        y: Axis::new("ms", plain),
+        lines: lines(results, ONLY, |measure| {
+            if let Kind::Burst(count) = measure.kind { Some(f64::from(count).log2()) } else { None }
+        }),
+    }
+}
+
+/// A line for each competitor through the measures that have an x, where the scheduler places the processes.
+fn lines(results: &Results, metric: &str, x: impl Fn(&Measure) -> Option<f64>) -> Vec<Line> {
     let placement = Placement::Defaults.name();
-    let measures: Vec<_> =
-        measure::all().filter(|measure| measure.kind == Kind::Throughput && measure.role == role).collect();
+    let measures: Vec<_> = measure::all().filter_map(|measure| Some((measure, x(measure)?))).collect();
     let mut competitors: Vec<&str> = Vec::new();
-    for measure in &measures {
+    for (measure, _) in &measures {
         for competitor in results.competitors(placement, measure.name) {
             if !competitors.contains(&competitor) {
                 competitors.push(competitor);
             }
         }
     }
-    let line = |competitor: &&str| {
-        let points = measures.iter().filter_map(|measure| {
-            Some((
-                (measure.len as f64).log2(),
-                results.summary(placement, measure.name, ONLY, competitor)?.median,
-            ))
+    let line = |competitor: &str| {
+        let points = measures.iter().filter_map(|&(measure, x)| {
+            Some((x, results.summary(placement, measure.name, metric, competitor)?.median))
         });
         Line::new(competitor, points)
     };
-    Chart {
-        title: "Throughput, data copied in and out".to_owned(),
-        x: Axis::new("bytes of a write", bytes),
-        y: Axis::new("GB/s", plain),
-        lines: competitors.iter().filter_map(line).collect(),
-    }
+    competitors.into_iter().filter_map(line).collect()
 }
 
 /// Throughput of pipework by the size of its buffers.
@@ -102,23 +145,6 @@ fn buffers(results: &Results) -> Chart {
 
 /// The cost of a connection by the number of idle connections.
 fn idle_connections(results: &Results, metric: &'static str) -> Chart {
-    let placement = Placement::Defaults.name();
-    let measures: Vec<_> = measure::all()
-        .filter_map(|measure| {
-            if let Kind::IdleConnections(count) = measure.kind { Some((measure, count)) } else { None }
-        })
-        .collect();
-    let competitors =
-        measures.iter().map(|(measure, _)| results.competitors(placement, measure.name)).max_by_key(Vec::len);
-    let line = |competitor: &str| {
-        let points = measures.iter().filter_map(|&(measure, count)| {
-            Some((
-                f64::from(count).log10(),
-                results.summary(placement, measure.name, metric, competitor)?.median,
-            ))
-        });
-        Line::new(competitor, points)
-    };
     let (title, unit) = match metric {
         MEMORY => ("Memory of an idle connection, both processes", "KiB"),
         _ => ("A round trip of 64 B among idle connections", "µs"),
@@ -127,7 +153,13 @@ fn idle_connections(results: &Results, metric: &'static str) -> Chart {
         title: title.to_owned(),
         x: Axis::new("idle connections", count),
         y: Axis::new(unit, plain),
-        lines: competitors.unwrap_or_default().into_iter().filter_map(line).collect(),
+        lines: lines(results, metric, |measure| {
+            if let Kind::IdleConnections(count) = measure.kind {
+                Some(f64::from(count).log10())
+            } else {
+                None
+            }
+        }),
     }
 }
 
@@ -146,9 +178,21 @@ fn plain(value: f64) -> String {
     if value >= 1.0 { format!("{value:.0}") } else { format!("{value}") }
 }
 
+fn thousands(value: f64) -> String {
+    plain(value / 1e3)
+}
+
+/// Formats 2^`exponent`: 8 is 256.
+fn power_of_two(exponent: f64) -> String {
+    plain(exponent.exp2())
+}
+
 /// Formats 2^`exponent` bytes: 12 is 4 KiB.
 fn bytes(exponent: f64) -> String {
     let kib = (exponent - 10.0).exp2();
+    if kib < 1.0 {
+        return format!("{:.0} B", exponent.exp2());
+    }
     if kib >= 1024.0 { format!("{:.0} MiB", kib / 1024.0) } else { format!("{kib:.0} KiB") }
 }
 
@@ -174,6 +218,9 @@ mod tests {
         assert_eq!(percentile(0.0), "0");
         assert_eq!(bytes(16.0), "64 KiB");
         assert_eq!(bytes(20.0), "1 MiB");
+        assert_eq!(bytes(6.0), "64 B");
+        assert_eq!(power_of_two(8.0), "256");
+        assert_eq!(thousands(250e3), "250");
         assert_eq!(count(3.0), "1000");
         assert_eq!(plain(0.1), "0.1");
         assert_eq!(buffer_len("pipework 4 MiB buffers"), Some(4194304.0));
