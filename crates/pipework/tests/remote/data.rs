@@ -5,9 +5,9 @@ use crate::{
     samba::{Samba, Setup},
     server::{Kind, Served},
 };
-use pipework::{MessageRead, PipeErrorKind, PipeMode};
+use pipework::{MessageBatch, MessageRead, PipeErrorKind, PipeMode};
 use std::{
-    io::{self, Read, Write},
+    io::{self, IoSlice, Read, Write},
     thread,
     time::{Duration, Instant},
 };
@@ -21,6 +21,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     ("an_empty_message_of_the_server_is_a_message", an_empty_message_of_the_server_is_a_message),
     ("messages_are_read_in_parts_and_as_bytes", messages_are_read_in_parts_and_as_bytes),
+    ("batches_are_their_messages_in_order", batches_are_their_messages_in_order),
     ("transact_asks_and_is_answered", transact_asks_and_is_answered),
     ("transact_of_two_threads_never_mixes_up", transact_of_two_threads_never_mixes_up),
     ("transact_after_a_read_that_gave_up", transact_after_a_read_that_gave_up),
@@ -135,6 +136,37 @@ fn an_empty_message_of_the_server_is_a_message(place: &Place) {
     drop(server);
     assert_eq!(client.read_message(9).unwrap().unwrap(), b"");
     assert_eq!(client.read_message(9).unwrap(), None);
+}
+
+fn batches_are_their_messages_in_order(place: &Place) {
+    let (client, mut server) = open(place, Kind::Messages);
+    let messages: Vec<Vec<u8>> = (1..=40).map(|len| pattern(len * 100, 3)).collect();
+    let slices: Vec<IoSlice<'_>> = messages.iter().map(|message| IoSlice::new(message)).collect();
+    thread::scope(|scope| {
+        let writing = scope.spawn(|| client.write_messages(&slices).unwrap());
+        for message in &messages {
+            assert!(server.read_message().unwrap() == *message, "{} bytes to the server", message.len());
+        }
+        assert_eq!(writing.join().unwrap(), messages.len());
+    });
+    for message in [&b"one"[..], b"", b"three"] {
+        server.write_message(message);
+    }
+    let mut batch = MessageBatch::new(2, 100);
+    let mut received = Vec::new();
+    while received.len() < 3 {
+        let count = client.read_messages(&mut batch).unwrap();
+        assert!((1..=2).contains(&count), "{count}");
+        received.extend(batch.iter().map(<[u8]>::to_vec));
+    }
+    assert_eq!(received, [&b"one"[..], b"", b"three"]);
+    // One that can't be sent keeps back all.
+    let refused = client.write_messages(&[IoSlice::new(b"never"), IoSlice::new(b"")]);
+    assert!(refused.unwrap_err() == PipeErrorKind::Invalid);
+    client.write_message(b"the next that comes").unwrap();
+    assert_eq!(server.read_message().unwrap(), b"the next that comes");
+    drop(server);
+    assert_eq!(client.read_messages(&mut batch).unwrap(), 0);
 }
 
 fn messages_are_read_in_parts_and_as_bytes(place: &Place) {

@@ -5,10 +5,10 @@ use crate::{
     harness::{Case, Place, unique},
     server::{Client, Kind, Served},
 };
-use pipework::{PipeErrorKind, PipeMode, tokio::NamedPipeClient};
+use pipework::{MessageBatch, PipeErrorKind, PipeMode, tokio::NamedPipeClient};
 use std::{
     future::{Future, poll_fn},
-    io::Write,
+    io::{IoSlice, Write},
     net::{Ipv4Addr, TcpListener},
     pin::pin,
     sync::{
@@ -74,6 +74,18 @@ async fn carry(place: &Place) {
         client.write_message(&message).await.unwrap();
         assert!(client.read_message(len).await.unwrap().unwrap() == message);
     }
+    let messages = [&b"one"[..], b"and", b"three"];
+    let (slices, mut batch, mut received) =
+        (messages.map(IoSlice::new), MessageBatch::new(2, 100), Vec::new());
+    let mut rest = &slices[..];
+    while !rest.is_empty() {
+        rest = &rest[client.write_messages(rest).await.unwrap()..];
+    }
+    while received.len() < messages.len() {
+        assert_ne!(client.read_messages(&mut batch).await.unwrap(), 0);
+        received.extend(batch.iter().map(<[u8]>::to_vec));
+    }
+    assert_eq!(received, messages);
     for len in [0, 65_536] {
         let refused = client.write_message(&vec![0; len]).await.unwrap_err();
         assert!(refused == PipeErrorKind::Invalid, "{refused}");
