@@ -3,10 +3,12 @@
 use crate::{
     harness::Case,
     wire::{
-        EPOCH, INLINE, Map, PAYLOAD, SHORT, Shape, digits, directory, expect, is_typed, record, view_of, word,
+        EPOCH, INLINE, Map, PATIENCE, PAYLOAD, SHORT, Shape, digits, directory, expect, is_typed, record,
+        view_of, word,
     },
 };
 use pipework::{ClientOptions, NamedPipe, PipeErrorKind, PipeMode, PipeStream};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix, SocketFlags,
@@ -117,6 +119,15 @@ impl Fake {
         rustix::net::accept(self.bound.last().unwrap()).unwrap().into()
     }
 
+    /// Closes the connections that nobody has accepted yet.
+    fn close_those_who_came(&self) {
+        let socket = self.bound.last().unwrap();
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        while poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&at_once)).unwrap() > 0 {
+            drop(self.accept());
+        }
+    }
+
     /// Takes the client's memory as a server does.
     fn accept_memory(&self, messages: bool) -> (UnixStream, Map) {
         let socket = self.accept();
@@ -149,27 +160,28 @@ fn queue_breaks_its_word() {
     let mut fake = Fake::alive(&header(VERSION, "byte", NAME));
     let leaf = fake.instance_leaf(2, QUOTA, QUOTA).replacen("i-", "q-", 1);
     listen(fake.bind(&leaf, SocketType::STREAM), 16).unwrap();
-    let connect = || ClientOptions::new().timeout(SHORT).connect(NAME);
-    expect(connect(), PipeErrorKind::TimedOut, "it never admits");
+    let connect = |limit| move || ClientOptions::new().timeout(limit).connect(NAME);
+    expect(connect(SHORT)(), PipeErrorKind::TimedOut, "it never admits");
     drop(fake.accept());
     for (word, kind) in [("?", PipeErrorKind::Corrupt), ("?+", PipeErrorKind::Corrupt)] {
         thread::scope(|scope| {
-            let client = scope.spawn(connect);
+            let client = scope.spawn(connect(PATIENCE));
             let mut socket = fake.accept();
             socket.write_all(word.as_bytes()).unwrap();
             expect(client.join().unwrap(), kind, word);
         });
     }
     thread::scope(|scope| {
-        let client = scope.spawn(connect);
-        for _ in 0..3 {
-            drop(fake.accept());
+        let client = scope.spawn(connect(SHORT));
+        // As often as it comes again.
+        while !client.is_finished() {
+            fake.close_those_who_came();
         }
         expect(client.join().unwrap(), PipeErrorKind::TimedOut, "it closes");
     });
-    drop(fake.accept());
+    fake.close_those_who_came();
     thread::scope(|scope| {
-        let client = scope.spawn(connect);
+        let client = scope.spawn(connect(PATIENCE));
         let mut socket = fake.accept();
         socket.write_all(b"+").unwrap();
         let mut client = client.join().unwrap().unwrap();

@@ -21,6 +21,8 @@ use std::{
 
 /// Long enough for anything that is there already.
 pub(crate) const SHORT: Duration = Duration::from_millis(60);
+/// For what must come, however slow the machine is.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 // ------------------------------------------------------------------ names
 
