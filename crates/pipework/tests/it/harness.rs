@@ -280,6 +280,18 @@ pub(crate) fn wait_until(mut come_true: impl FnMut() -> bool) {
     }
 }
 
+/// Removes a directory with all that is in it, though a server may restore parts of it meanwhile.
+#[cfg(unix)]
+pub(crate) fn remove_tree(path: &std::path::Path) {
+    wait_until(|| match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => false,
+        removed => {
+            removed.unwrap();
+            true
+        }
+    });
+}
+
 #[cfg(target_os = "linux")]
 pub(crate) fn thread_id() -> u32 {
     u32::try_from(rustix::thread::gettid().as_raw_nonzero().get()).unwrap()

@@ -19,7 +19,7 @@ use super::{Case, every, expect, expect_alive, expect_refused, plain};
 use crate::harness::skip;
 use crate::{
     child::Other,
-    harness::{beside_pipes, blocked, pipes_dir, unique, wait_until},
+    harness::{beside_pipes, blocked, pipes_dir, remove_tree, unique, wait_until},
     surface::{OpenSpec, Spec, Surface},
 };
 
@@ -84,7 +84,7 @@ fn restores(here: &dyn Surface, remove: impl FnOnce(&str)) {
 }
 
 fn n9_a_listener_restores_its_name(here: &dyn Surface) {
-    restores(here, |name| fs::remove_dir_all(directory_of(name)).unwrap());
+    restores(here, |name| remove_tree(&directory_of(name)));
 }
 
 /// A cleaner may take some files and leave others.
@@ -100,7 +100,7 @@ fn n9_a_listener_restores_each_part_of_its_name(here: &dyn Surface) {
 
 /// As the end of a login session removes it.
 fn n9_a_listener_restores_the_directory_of_names(here: &dyn Surface) {
-    restores(here, |_| fs::remove_dir_all(pipes_dir()).unwrap());
+    restores(here, |_| remove_tree(&pipes_dir()));
 }
 
 /// The client that came before is served, and the next one finds the name.
@@ -108,7 +108,7 @@ fn n9_a_listener_restores_its_name_when_it_accepts(here: &dyn Surface) {
     let name = unique();
     let listener = here.listen(&Spec::new(&name)).unwrap();
     let client = here.open(&OpenSpec::new(&name)).unwrap();
-    fs::remove_dir_all(directory_of(&name)).unwrap();
+    remove_tree(&directory_of(&name));
     expect_alive(client.as_ref(), listener.accept().unwrap().as_ref());
     let client = here.open(&OpenSpec::new(&name)).unwrap();
     expect_alive(client.as_ref(), listener.accept().unwrap().as_ref());
@@ -119,8 +119,11 @@ fn n9_an_event_loop_restores_its_name() {
     for address in [name.as_str(), path.to_str().unwrap()] {
         let listener = Listener::bind(address).unwrap();
         let ready = listener.ready_fd().unwrap();
-        if address == name { fs::remove_dir_all(directory_of(address)) } else { fs::remove_file(address) }
-            .unwrap();
+        if address == name {
+            remove_tree(&directory_of(address));
+        } else {
+            fs::remove_file(address).unwrap();
+        }
         thread::scope(|scope| {
             let client = scope.spawn(|| ClientOptions::new().wait_absent(true).connect(address).unwrap());
             let server = loop {
@@ -144,7 +147,7 @@ fn n9_a_listener_counts_what_it_restored() {
     let listener = Listener::bind(&name).unwrap();
     for count in 0..2 {
         assert_eq!(listener.restorations(), count);
-        fs::remove_dir_all(directory_of(&name)).unwrap();
+        remove_tree(&directory_of(&name));
         wait_until(|| {
             expect(listener.accept_timeout(Duration::from_millis(10)), PipeErrorKind::TimedOut);
             NamedPipe::wait(&name, Some(Duration::ZERO)).is_ok()
@@ -159,7 +162,7 @@ fn n9_an_instance_whose_name_was_removed_is_absent(here: &dyn Surface) {
     let instance = here.create(&Spec::new(&name)).unwrap();
     thread::scope(|scope| {
         let connecting = blocked(scope, || instance.connect());
-        fs::remove_dir_all(directory_of(&name)).unwrap();
+        remove_tree(&directory_of(&name));
         let fault = expect_refused(connecting.join().unwrap(), PipeErrorKind::Absent);
         assert!(fault.text.contains(&name) && fault.text.contains("removed"), "{fault}");
     });
@@ -184,7 +187,7 @@ fn n9_a_name_that_another_server_took_stays_its_own(here: &dyn Surface) {
     let listener = here.listen(&Spec::new(&name)).unwrap();
     let theirs = thread::scope(|scope| {
         let accepting = blocked(scope, || listener.accept());
-        fs::remove_dir_all(directory_of(&name)).unwrap();
+        remove_tree(&directory_of(&name));
         let theirs = there.create(&Spec::new(&name)).unwrap();
         let fault = expect_refused(accepting.join().unwrap(), PipeErrorKind::NameTaken);
         assert!(fault.text.contains("removed"), "{fault}");
@@ -249,7 +252,7 @@ fn n9_a_restored_name_counts_all_instances(here: &dyn Surface) {
     let server = listener.accept().unwrap();
     thread::scope(|scope| {
         let accepting = blocked(scope, || listener.accept());
-        fs::remove_dir_all(directory_of(&name)).unwrap();
+        remove_tree(&directory_of(&name));
         let second = there.connect(&returning(&name)).unwrap();
         expect_alive(second.as_ref(), accepting.join().unwrap().unwrap().as_ref());
         expect_alive(client.as_ref(), server.as_ref());
@@ -273,7 +276,7 @@ fn n9_all_processes_restore_their_part_of_a_name(here: &dyn Surface) {
         let accepting: Vec<_> = std::iter::zip(&there, &listeners)
             .map(|(there, listener)| there.blocked(scope, || listener.accept()))
             .collect();
-        fs::remove_dir_all(directory_of(&name)).unwrap();
+        remove_tree(&directory_of(&name));
         let mut clients = Vec::new();
         wait_until(|| {
             clients.extend(here.open(&OpenSpec::new(&name)));
@@ -289,7 +292,7 @@ fn n9_all_processes_restore_their_part_of_a_name(here: &dyn Surface) {
 fn n9_an_ended_name_is_not_restored(here: &dyn Surface) {
     let name = unique();
     let listener = here.listen(&Spec::new(&name)).unwrap();
-    fs::remove_dir_all(directory_of(&name)).unwrap();
+    remove_tree(&directory_of(&name));
     drop(listener);
     expect_refused(here.open(&OpenSpec::new(&name)), PipeErrorKind::Absent);
     let other = here.create(&Spec::new(&name).joining().messages()).unwrap();

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     child::Other,
-    harness::{DIRECTORY_VARIABLE, beside_pipes, needs_root, pipes_dir, skip, unique},
+    harness::{DIRECTORY_VARIABLE, beside_pipes, needs_root, pipes_dir, remove_tree, skip, unique},
     surface::{Grant, OpenSpec, Spec, Surface},
 };
 
@@ -501,7 +501,7 @@ fn n9_a_name_for_all_users_is_restored_where_they_look(here: &dyn Surface) {
     let root = Path::new("/proc").join(server.id().to_string()).join("root/run");
     thread::scope(|scope| {
         let accepting = scope.spawn(|| listener.accept());
-        fs::remove_dir_all(root.join("pipework").join(&name)).unwrap();
+        remove_tree(&root.join("pipework").join(&name));
         let opened = client.connect(&OpenSpec::new(&name).wait_absent()).unwrap();
         expect_alive(opened.as_ref(), accepting.join().unwrap().unwrap().as_ref());
     });
