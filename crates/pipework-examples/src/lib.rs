@@ -6,6 +6,18 @@
 //! - `languages`: a client and a server in Node, and in Python.
 //! - `tests`: run each program, with the two ends of a connection in different processes.
 
+#[cfg(all(doctest, unix))]
+#[doc = include_str!("../../../docs/EXAMPLES.md")]
+struct Examples;
+
+#[cfg(all(doctest, unix))]
+#[doc = include_str!("../../../docs/NETWORK.md")]
+struct Network;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/FROM_MIOW.md")]
+struct FromMiow;
+
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/FROM_TOKIO.md")]
 struct FromTokio;

@@ -121,14 +121,8 @@ pub use options::{PipeDirections, PipeEnd, PipeEntry, PipeInfo, PipeMode};
 pub use peer::Peer;
 pub use stream::PipeStream;
 
-#[cfg(all(doctest, unix, feature = "tokio"))]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
-
+// `README.md` beside this crate's manifest is a symbolic link to the workspace's file, as in `rules`. The pages in `docs` are
+// compiled by `pipework-examples`, which is not published.
 #[cfg(all(doctest, unix))]
-#[doc = include_str!("../../../docs/NETWORK.md")]
-struct Network;
-
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/FROM_MIOW.md")]
-struct FromMiow;
+#[doc = include_str!("../README.md")]
+struct Readme;
