@@ -385,7 +385,8 @@ impl Listener {
     }
 
     fn limit(&self, timeout: Option<Duration>) -> WaitLimit {
-        WaitLimit::new(timeout, self.canceller().as_ref().map(|canceller| canceller.sys().clone()))
+        let canceller = self.canceller().as_ref().map(|canceller| canceller.sys().clone());
+        WaitLimit::new(timeout, canceller).awaiting("a client")
     }
 
     fn canceller(&self) -> MutexGuard<'_, Option<Canceller>> {

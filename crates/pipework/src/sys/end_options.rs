@@ -82,13 +82,13 @@ impl EndOptions {
     /// How long a read that begins to wait now may wait.
     pub(crate) fn read_limit(&self) -> WaitLimit {
         let waits = self.lock();
-        WaitLimit::new(waits.read, waits.canceller.clone())
+        WaitLimit::new(waits.read, waits.canceller.clone()).awaiting("data")
     }
 
     /// How long a write or a drain that begins to wait now may wait.
     pub(crate) fn write_limit(&self) -> WaitLimit {
         let waits = self.lock();
-        WaitLimit::new(waits.write, waits.canceller.clone())
+        WaitLimit::new(waits.write, waits.canceller.clone()).awaiting("the reader")
     }
 
     fn lock(&self) -> MutexGuard<'_, Waits> {

@@ -8,7 +8,7 @@ use crate::{
     error::{PipeErrorKind, fail},
     name::PipeName,
 };
-use std::{collections::TryReserveError, io};
+use std::{collections::TryReserveError, io, time::Duration};
 
 /// The end may not read or write (rule C5).
 pub(crate) fn denied(what: &str) -> io::Error {
@@ -101,10 +101,25 @@ pub(crate) fn out_of_memory(error: TryReserveError) -> io::Error {
     io::Error::new(io::ErrorKind::OutOfMemory, error)
 }
 
+/// The end of a wait by its timeout; `awaited` may be empty.
+pub(crate) fn timed_out(timeout: Duration, awaited: &str) -> io::Error {
+    let waiting = if awaited.is_empty() { String::new() } else { format!(" waiting for {awaited}") };
+    // A caller that has a deadline passes what is left of its time, to the nanosecond.
+    let shown = match u64::try_from(timeout.saturating_add(Duration::from_micros(500)).as_millis()) {
+        Ok(milliseconds @ 1..) => Duration::from_millis(milliseconds),
+        _ => timeout,
+    };
+    let text = match timeout {
+        Duration::ZERO => format!("timed out{waiting}, since the timeout is zero"),
+        _ => format!("timed out after {shown:?}{waiting}"),
+    };
+    fail(PipeErrorKind::TimedOut, text)
+}
+
 /// The end of a wait, with what was waited for.
 pub(crate) fn ended(name: &PipeName, why: &str, error: io::Error) -> io::Error {
     match PipeErrorKind::of(&error) {
-        Some(kind) => fail(kind, format!("{name} {why} until the wait was over: {error}")),
+        Some(kind) => fail(kind, format!("{error}: {name} {why}")),
         None => error,
     }
 }

@@ -95,7 +95,7 @@ impl Instance {
 
     /// How long a `connect` that begins now may wait.
     pub(crate) fn connect_limit(&self, timeout: Option<Duration>) -> WaitLimit {
-        WaitLimit::new(timeout, self.options().canceller())
+        WaitLimit::new(timeout, self.options().canceller()).awaiting("a client")
     }
 
     /// Waits for a client (rules C2, C3, C7). If several threads wait, one client ends all their waits.

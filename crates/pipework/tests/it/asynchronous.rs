@@ -443,7 +443,7 @@ fn timed_out() -> Fault {
     Fault {
         kind: Some(PipeErrorKind::TimedOut),
         io_kind: "TimedOut".to_owned(),
-        text: "the time is over".to_owned(),
+        text: "timed out".to_owned(),
     }
 }
 

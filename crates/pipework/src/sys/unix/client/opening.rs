@@ -190,3 +190,48 @@ impl<'a> Opening<'a> {
         Ok(OpenStep::Blocked(on))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{ClientOptions, Listener, NamedPipe, NamedPipeBuilder, PipeName};
+    use std::{
+        io::{Read, Write},
+        time::Duration,
+    };
+
+    const SHORT: Duration = Duration::from_millis(20);
+
+    #[test]
+    fn a_wait_that_times_out_names_the_pipe_and_what_it_was() {
+        let name = PipeName::unique("waits").unwrap();
+        let connect = |timeout| {
+            let mut options = ClientOptions::new();
+            options.wait_absent(true).timeout(timeout).connect(&name).unwrap_err().to_string()
+        };
+        assert_eq!(connect(SHORT), format!("timed out after 20ms: {name} did not exist"));
+        let zero = format!("timed out, since the timeout is zero: {name} did not exist");
+        assert_eq!(connect(Duration::ZERO), zero);
+
+        let _server = NamedPipeBuilder::new(&name).max_instances(1).create().unwrap();
+        let _client = ClientOptions::new().open(&name).unwrap();
+        let busy = format!("timed out after 20ms: {name} was busy");
+        assert_eq!(connect(SHORT), busy);
+        assert_eq!(NamedPipe::wait(&name, Some(SHORT)).unwrap_err().to_string(), busy);
+    }
+
+    #[test]
+    fn calls_that_time_out_name_what_they_waited_for() {
+        let name = PipeName::unique("waits").unwrap();
+        let listener = Listener::bind(&name).unwrap();
+        let text = listener.accept_timeout(SHORT).unwrap_err().to_string();
+        assert_eq!(text, "timed out after 20ms waiting for a client");
+        let mut client = ClientOptions::new().open(&name).unwrap();
+        client.set_read_timeout(Some(SHORT)).unwrap();
+        client.set_write_timeout(Some(SHORT)).unwrap();
+        let text = client.read(&mut [0]).unwrap_err().to_string();
+        assert_eq!(text, "timed out after 20ms waiting for data");
+        client.write_all(b"x").unwrap();
+        let text = client.drain().unwrap_err().to_string();
+        assert_eq!(text, "timed out after 20ms waiting for the reader");
+    }
+}

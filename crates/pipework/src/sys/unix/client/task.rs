@@ -18,10 +18,10 @@ use super::{
     search::Search,
 };
 use crate::{
-    error::{PipeErrorKind, fail},
+    error::PipeErrorKind,
     name::PipeNameKind,
     options::Request,
-    sys::{WaitLimit, async_end::AsyncEnd},
+    sys::{WaitLimit, async_end::AsyncEnd, errors::timed_out},
 };
 use ::tokio::io::Interest;
 use std::{
@@ -190,23 +190,24 @@ impl OwnsFd for Queued {}
 
 /// When a wait has to end; `None` is never.
 #[derive(Clone, Copy, Debug)]
-struct Deadline(Option<Instant>);
+struct Deadline {
+    end: Option<Instant>,
+    timeout: Duration,
+}
 
 impl Deadline {
     fn after(timeout: Duration) -> Deadline {
-        Deadline(Instant::now().checked_add(timeout))
+        Deadline { end: Instant::now().checked_add(timeout), timeout }
     }
 
     fn check(self) -> io::Result<()> {
-        if self.0.is_some_and(|end| end <= Instant::now()) {
-            return Err(fail(PipeErrorKind::TimedOut, "the time is over"));
-        }
-        Ok(())
+        let is_over = self.end.is_some_and(|end| end <= Instant::now());
+        if is_over { Err(timed_out(self.timeout, "")) } else { Ok(()) }
     }
 
     /// Whether it is over. It has a timer only when it is near, so something else has to poll again until then.
     fn poll(self, cx: &mut Context<'_>, timer: &mut Option<Delay>) -> Poll<io::Result<()>> {
-        let Some(end) = self.0 else { return Poll::Pending };
+        let Some(end) = self.end else { return Poll::Pending };
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Poll::Ready(Ok(()));
@@ -228,7 +229,7 @@ impl Deadline {
     }
 
     fn pause_at_most(self, time: Duration) -> io::Result<Delay> {
-        let left = self.0.map(|end| end.saturating_duration_since(Instant::now()));
+        let left = self.end.map(|end| end.saturating_duration_since(Instant::now()));
         Delay::new(left.map_or(time, |left| left.min(time)))
     }
 }

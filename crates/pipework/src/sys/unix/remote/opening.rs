@@ -13,7 +13,11 @@ use crate::{
     error::{PipeErrorKind, fail},
     name::PipeNameKind,
     options::{PipeMode, Request},
-    sys::{Canceller, WaitLimit, end_options::EndOptions, errors::ended},
+    sys::{
+        Canceller, WaitLimit,
+        end_options::EndOptions,
+        errors::{ended, timed_out},
+    },
 };
 use ::tokio::time;
 use std::{
@@ -55,14 +59,18 @@ pub(super) async fn connect_in_task(request: &Request, timeout: Duration) -> io:
     match background()?.run(async move { time::timeout(timeout, reaching).await }).await? {
         Ok(Err(error)) if !waits => Err(one_attempt(request, error)),
         Ok(outcome) => outcome,
-        Err(_) => Err(opening.ended(fail(PipeErrorKind::TimedOut, "the time is over"))),
+        Err(_) => Err(opening.ended(timed_out(timeout, ""))),
     }
 }
 
 /// A timeout of zero is one attempt. A pipe that is not available then is always reported as a timeout.
 fn one_attempt(request: &Request, error: io::Error) -> io::Error {
     let would_wait = error == PipeErrorKind::Busy || (error == PipeErrorKind::Absent && request.wait_absent);
-    if would_wait { fail(PipeErrorKind::TimedOut, format!("the time is over: {error}")) } else { error }
+    if would_wait {
+        fail(PipeErrorKind::TimedOut, format!("{}: {error}", timed_out(Duration::ZERO, "")))
+    } else {
+        error
+    }
 }
 
 /// The pause after an attempt that took so long.
