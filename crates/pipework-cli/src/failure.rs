@@ -1,6 +1,6 @@
 //! The failure of a command: a text, a hint, and the exit code.
 
-use std::io;
+use std::{io, time::Duration};
 
 use pipework::{PipeErrorKind, PipeName};
 
@@ -79,9 +79,10 @@ impl From<io::Error> for Failure {
 /// The hint for a timeout.
 const LONGER_TIMEOUT: &str = "set a longer --timeout";
 
-/// No instance became free before the timeout.
-pub(crate) fn timed_out(name: &PipeName) -> Failure {
-    Failure::new(Status::Busy, format!("no free instance of {name} before the timeout")).hint(LONGER_TIMEOUT)
+/// The pipe was busy or absent until the timeout.
+pub(crate) fn timed_out(name: &PipeName, timeout: Duration, was: &str) -> Failure {
+    let text = format!("timed out after {}: {name} {was}", humantime::format_duration(timeout));
+    Failure::new(Status::Busy, text).hint(LONGER_TIMEOUT)
 }
 
 /// The exit code of an error, and a hint to the user.

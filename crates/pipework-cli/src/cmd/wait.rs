@@ -22,8 +22,13 @@ pub(crate) fn run(args: &WaitArgs) -> Result<(), Failure> {
     let name = PipeName::new(&args.name)?;
     let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     wait(&name, deadline, args.absent).map_err(|error| {
-        if error == PipeErrorKind::TimedOut || (args.absent && error == PipeErrorKind::Absent) {
-            return timed_out(&name);
+        let was = match PipeErrorKind::of(&error) {
+            Some(PipeErrorKind::TimedOut) => Some("was busy"),
+            Some(PipeErrorKind::Absent) if args.absent => Some("did not exist"),
+            _ => None,
+        };
+        if let (Some(was), Some(timeout)) = (was, args.timeout) {
+            return timed_out(&name, timeout, was);
         }
         let hint = "start its server, or add --absent to wait for it; `pipework list` lists the pipes";
         Failure::of_pipe(&name, error).hint_if(Status::Absent, hint)

@@ -141,7 +141,7 @@ fn an_absent_pipe_is_code_3_and_can_be_waited_for() {
     let ended = dir.run(["connect", hello]);
     ended.failure(3, "hello");
     assert!(ended.stderr.contains("--wait"), "{ended:?}");
-    dir.run(["connect", hello, "--wait", "--timeout", "50ms"]).failure(4, "hello");
+    dir.run(["connect", hello, "--wait", "--timeout", "50ms"]).failure(4, "did not exist");
 
     let mut client = dir.connect(&[hello, "--wait"]);
     client.stdin().write_all(b"early").unwrap();
@@ -157,7 +157,8 @@ fn a_busy_pipe_is_code_4() {
     first.stdin().write_all(b"x").unwrap();
     assert_eq!(first.stdout(1), b"x");
     let second = dir.run(["connect", hello, "--timeout", "50ms"]);
-    second.failure(4, "hello");
+    second.failure(4, "timed out after ");
+    second.failure(4, "was busy");
     assert!(second.stderr.contains("--timeout"), "{second:?}");
 }
 

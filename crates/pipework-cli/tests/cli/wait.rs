@@ -24,7 +24,9 @@ fn it_succeeds_when_an_instance_listens() {
         client.stdin().write_all(b"x").unwrap();
         assert_eq!(client.stdout(1), b"x");
     }
-    dir.run(["wait", hello, "--timeout", "50ms"]).failure(4, "hello");
+    let busy = dir.run(["wait", hello, "--timeout", "50ms"]);
+    busy.failure(4, "timed out after 50ms: ");
+    busy.failure(4, "was busy");
     let waiting = Running::start(dir.command(["wait", hello]));
     let [leaving, _staying] = clients;
     drop(leaving);
@@ -42,7 +44,8 @@ fn an_absent_name_is_code_3() {
 fn an_absent_name_can_be_waited_for() {
     let dir = TestDir::new();
     let hello = &dir.pipe("hello");
-    dir.run(["wait", hello, "--absent", "--timeout", "50ms"]).failure(4, "no free instance of");
+    dir.run(["wait", hello, "--absent", "--timeout", "50ms"]).failure(4, "timed out after 50ms: ");
+    dir.run(["wait", hello, "--absent", "--timeout", "50ms"]).failure(4, "did not exist");
     let waiting = Running::start(dir.command(["wait", hello, "--absent"]));
     let _server = dir.serve(&[hello]);
     assert_eq!(waiting.end().code, Some(0));

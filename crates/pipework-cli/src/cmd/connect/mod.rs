@@ -25,7 +25,7 @@ use pipework::{
 use crate::{
     args::{ConnectArgs, Direction},
     cmd::connect::hex::HexDump,
-    failure::{Failure, Status, timed_out},
+    failure::{Failure, Status},
     interrupt,
     output::{count, filled, print},
     stdio::Stdin,
@@ -154,9 +154,6 @@ fn open_one_way(
 fn not_opened(args: &ConnectArgs, name: &PipeName, interrupted: &Canceller, error: io::Error) -> Failure {
     if interrupted.is_cancelled() {
         return Failure::interrupted("not connected yet");
-    }
-    if error == PipeErrorKind::TimedOut {
-        return timed_out(name);
     }
     let no_messages = args.message && error == PipeErrorKind::Invalid;
     let (absent, denied) = match name.kind() {
