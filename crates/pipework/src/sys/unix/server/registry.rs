@@ -120,7 +120,7 @@ fn create_here(spec: &Spec, takes: Takes) -> Option<(InstanceSlot, ListeningSock
     let is_it = |served: &ServedName| {
         let published = served.published();
         served.is_unlimited()
-            && is_alike(spec, &served.header)
+            && differences(spec, &served.header).is_empty()
             && published.is_at(&places, &leaf)
             && published.has_directory_and_header()
     };
@@ -265,11 +265,9 @@ fn create_another(
     header: Header,
     takes: Takes,
 ) -> io::Result<(InstanceSlot, ListeningSocket)> {
-    if !is_alike(spec, &header) {
-        let text = format!(
-            "{} exists with another type, other directions, or other clients from the network",
-            spec.name
-        );
+    let differences = differences(spec, &header);
+    if !differences.is_empty() {
+        let text = format!("{} exists, and {}", spec.name, differences.join(", and "));
         return Err(fail(PipeErrorKind::AccessDenied, text));
     }
     if header.max_instances < 255 {
@@ -292,12 +290,26 @@ fn create_another(
     listen(spec, InstanceSlot::first(ServedName::new(header, permission, Arc::new(published))), takes)
 }
 
-/// Whether an instance can be one of a pipe with this header (rule N3). The pipe decides whether remote
+/// What keeps an instance from being one of a pipe with this header (rule N3). The pipe decides whether remote
 /// clients are admitted, since clients can't choose among its instances.
-fn is_alike(spec: &Spec, header: &Header) -> bool {
-    let Header { messages, inbound, outbound, accept_remote, .. } = *header;
-    (messages, inbound, outbound, accept_remote)
-        == (spec.mode == PipeMode::Message, spec.inbound, spec.outbound, spec.accept_remote)
+fn differences(spec: &Spec, header: &Header) -> Vec<String> {
+    let mut differences = Vec::new();
+    let mut compare = |it: &'static str, not: &'static str| {
+        if it != not {
+            differences.push(format!("it {it}, while this instance {not}"));
+        }
+    };
+    let carries = |messages| if messages { "carries messages" } else { "carries bytes" };
+    compare(carries(header.messages), carries(spec.mode == PipeMode::Message));
+    let leads = |inbound, outbound| match (inbound, outbound) {
+        (true, false) => "leads to the server only",
+        (false, true) => "leads to the client only",
+        _ => "leads both ways",
+    };
+    compare(leads(header.inbound, header.outbound), leads(spec.inbound, spec.outbound));
+    let admits = |remote| if remote { "accepts remote clients" } else { "accepts no remote clients" };
+    compare(admits(header.accept_remote), admits(spec.accept_remote));
+    differences
 }
 
 fn listen(spec: &Spec, slot: InstanceSlot, takes: Takes) -> io::Result<(InstanceSlot, ListeningSocket)> {
@@ -308,11 +320,7 @@ fn listen(spec: &Spec, slot: InstanceSlot, takes: Takes) -> io::Result<(Instance
 }
 
 fn taken(spec: &Spec, directory: &Directory) -> io::Error {
-    let text = format!(
-        "{} exists already, in {}, and `first` was asked for; a live process serves it",
-        spec.name,
-        directory.path.display()
-    );
+    let text = format!("{} is taken: a live process serves it, in {}", spec.name, directory.path.display());
     fail(PipeErrorKind::NameTaken, text)
 }
 
@@ -555,4 +563,46 @@ fn give_back(pipe: &Arc<ServedName>, change: impl FnOnce(&mut Entry)) {
     let published = pipe.published();
     published.directory.unlink(&published.leaf.encode());
     published.name_dir.sweep(&published.directory);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{NamedPipeBuilder, PipeErrorKind, PipeMode, PipeName};
+
+    #[test]
+    fn an_instance_that_differs_is_refused_with_each_difference() {
+        let name = PipeName::unique("differs").unwrap();
+        let _first = NamedPipeBuilder::new(&name).create().unwrap();
+        let refusal = |builder: &mut NamedPipeBuilder| {
+            let error = builder.first(false).create().unwrap_err();
+            assert!(error == PipeErrorKind::AccessDenied, "{error}");
+            error.to_string()
+        };
+        assert_eq!(
+            refusal(NamedPipeBuilder::new(&name).pipe_mode(PipeMode::Message)),
+            format!("{name} exists, and it carries bytes, while this instance carries messages")
+        );
+        assert_eq!(
+            refusal(NamedPipeBuilder::new(&name).outbound(false)),
+            format!("{name} exists, and it leads both ways, while this instance leads to the server only")
+        );
+        let both = refusal(NamedPipeBuilder::new(&name).inbound(false).pipe_mode(PipeMode::Message));
+        assert_eq!(
+            both,
+            format!(
+                "{name} exists, and it carries bytes, while this instance carries messages, and it leads both ways, \
+                 while this instance leads to the client only"
+            )
+        );
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_said_to_be_served() {
+        let name = PipeName::unique("taken").unwrap();
+        let _first = NamedPipeBuilder::new(&name).create().unwrap();
+        let error = NamedPipeBuilder::new(&name).create().unwrap_err();
+        assert!(error == PipeErrorKind::NameTaken, "{error}");
+        let begin = format!("{name} is taken: a live process serves it, in /");
+        assert!(error.to_string().starts_with(&begin), "{error}");
+    }
 }
