@@ -101,7 +101,7 @@ fn check_identity(request: &Request) -> io::Result<()> {
 pub(crate) fn wait(name: &PipeName, timeout: Option<Duration>) -> io::Result<()> {
     match name.kind() {
         PipeNameKind::Local(_) => client::wait(name, timeout),
-        PipeNameKind::Socket(path) => unix_socket::wait(name, path),
+        PipeNameKind::Socket(path) => unix_socket::wait(path),
         PipeNameKind::Remote { .. } => {
             let text = format!(
                 "{name} is a remote pipe: SMB does not report when an instance listens, call `connect`"

@@ -22,14 +22,13 @@ use crate::{
     access::Access,
     error::{PipeErrorKind, context, fail, fail_from},
     message::Peek,
-    name::PipeName,
     options::{PipeEnd as Side, PipeInfo, PipeMode, Request},
 };
 #[cfg(feature = "tokio")]
 use ::tokio::io::Interest;
 use rustix::{
     event::PollFlags,
-    fs::CWD,
+    fs::{CWD, FileType, Stat},
     io::Errno,
     net::{RecvFlags, Shutdown, SocketAddrUnix, SocketType, sockopt},
 };
@@ -78,8 +77,7 @@ pub(crate) fn open(request: &Request, path: &Path, limit: &WaitLimit) -> io::Res
             return Err(fail(PipeErrorKind::Busy, format!("{} has a full queue", path.display())));
         }
         Err(error @ (Errno::NOENT | Errno::CONNREFUSED | Errno::NOTDIR)) => {
-            let text = format!("no process listens at {}", path.display());
-            return Err(fail_from(PipeErrorKind::Absent, text, error));
+            return Err(nobody_listens(path, Some(error)));
         }
         Err(error @ (Errno::ACCESS | Errno::PERM)) => {
             return Err(fail_from(PipeErrorKind::AccessDenied, opening(), error));
@@ -114,11 +112,24 @@ pub(crate) fn connect(request: &Request, path: &Path, limit: &WaitLimit) -> io::
 }
 
 /// Waits until a process listens at a path. Looking takes no place in the queue.
-pub(crate) fn wait(name: &PipeName, path: &Path) -> io::Result<()> {
+pub(crate) fn wait(path: &Path) -> io::Result<()> {
     if is_alive(path)? {
         return Ok(());
     }
-    Err(fail(PipeErrorKind::Absent, format!("no process listens at {name}")))
+    Err(nobody_listens(path, None))
+}
+
+/// Why no process can be connected to at a path. The system has one number for a socket that refuses and for any other file.
+fn nobody_listens(path: &Path, error: Option<Errno>) -> io::Error {
+    let stat = rustix::fs::stat(path);
+    let is_socket = |stat: Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket;
+    match (stat.is_ok_and(|stat| !is_socket(stat)), error) {
+        (true, _) => fail(PipeErrorKind::Absent, format!("{} is not a socket", path.display())),
+        (false, Some(error)) => {
+            fail_from(PipeErrorKind::Absent, format!("no process listens at {}", path.display()), error)
+        }
+        (false, None) => fail(PipeErrorKind::Absent, format!("no process listens at {}", path.display())),
+    }
 }
 
 /// Whether a process has bound the socket at a path.
@@ -568,5 +579,22 @@ impl SocketListener {
 impl AsFd for SocketListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{NamedPipe, PipeErrorKind, connect};
+
+    #[test]
+    fn a_file_that_is_not_a_socket_is_named_as_such() {
+        for path in ["/etc/passwd", "/etc"] {
+            for error in [connect(path).unwrap_err(), NamedPipe::wait(path, None).unwrap_err()] {
+                assert!(error == PipeErrorKind::Absent, "{error}");
+                assert_eq!(error.to_string(), format!("{path} is not a socket"));
+            }
+        }
+        let error = connect("/etc/passwd/x").unwrap_err().to_string();
+        assert!(error.starts_with("no process listens at /etc/passwd/x: "), "{error}");
     }
 }
