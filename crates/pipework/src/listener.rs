@@ -11,7 +11,7 @@ use crate::{
 };
 use std::{
     ffi::OsStr,
-    io,
+    fmt, io,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
@@ -46,7 +46,6 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Listener {
     pub(crate) spec: Spec,
     pub(crate) source: Source,
@@ -56,7 +55,6 @@ pub struct Listener {
 }
 
 /// The source of clients.
-#[derive(Debug)]
 pub(crate) enum Source {
     /// The instance that listens now. None while the pipe has its maximum of instances.
     Instances {
@@ -406,6 +404,12 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener").field("name", &self.spec.name).finish_non_exhaustive()
+    }
+}
+
 /// An iterator over clients. `next` waits for a client, and pauses after an error such as too many open files.
 #[derive(Debug)]
 pub struct Incoming<'a> {
@@ -437,5 +441,18 @@ impl<'a> IntoIterator for &'a Listener {
 
     fn into_iter(self) -> Incoming<'a> {
         self.incoming()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_is_the_name() {
+        let name = PipeName::unique("debug").unwrap();
+        let listener = Listener::bind(&name).unwrap();
+        assert_eq!(format!("{listener:?}"), format!("Listener {{ name: {name:?}, .. }}"));
+        assert!(format!("{:?}", listener.incoming()).contains(&format!("{name:?}")));
     }
 }

@@ -9,6 +9,7 @@ use crate::{
 use ::tokio::task::coop;
 use std::{
     ffi::OsStr,
+    fmt,
     future::poll_fn,
     io,
     sync::Mutex,
@@ -59,7 +60,6 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Listener {
     listener: Blocking,
     /// The state of the task that polled last.
@@ -71,6 +71,12 @@ struct Polling {
     accepting: Accepting,
     /// Whether the last poll returned an error.
     has_failed: bool,
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.listener, f)
+    }
 }
 
 impl Listener {
