@@ -7,14 +7,16 @@ use pipework::PipeMode;
 
 const MAIN_HELP: &str = "\
 EXAMPLES
-  pipework demo                          send a file through a pipe, and measure the speed
+  pipework demo                          send a file, and measure the speed
   pipework serve hello --echo            in one terminal ...
   echo hi | pipework connect hello       ... and in another
   pipework list                          list the pipes
 
 NAMES
-  \"hello\" and \\\\.\\pipe\\hello are the same pipe; on Unix an absolute path is a Unix domain socket.
-  \\\\server\\pipe\\hello is a remote pipe (connect only); quote it, or the shell removes backslashes.
+  hello                 a pipe on this machine, also \\\\.\\pipe\\hello
+  /tmp/hello.sock       a Unix domain socket, on Unix
+  \\\\server\\pipe\\hello   a remote pipe, for connect; quote it, or the shell
+                        removes backslashes
 
 EXIT CODES
   0    success; also when stdout was closed early
@@ -28,36 +30,36 @@ EXIT CODES
 const DEMO_HELP: &str = "\
 EXAMPLES
   pipework demo                          send this program itself
-  pipework demo big.iso --clients 8      send another file, to eight clients at the same time
+  pipework demo big.iso --clients 8      send another file, to eight clients
   pipework demo --mode message           messages only
   pipework demo --json > result.json     for programs
 
-Speeds are measured between two processes, without hashing. The writer sends 64 KiB at a time from
-memory (the first 16 MiB of the file, repeated); the reader copies the data into a buffer. Each
-figure is the median of three passes after a short warm-up; a pass measures each transport once.
+Speeds are measured between two processes, without hashing. The writer sends 64 KiB at a time from \
+memory (the first 16 MiB of the file, repeated); the reader copies the data into a buffer. Each \
+figure is the median of three passes after a short warm-up; a pass measures each transport once. \
 Pipework has buffers of 1 MiB, the other transports have the system's default size.";
 
 const SERVE_HELP: &str = "\
 EXAMPLES
   pipework serve hello --echo                     send back what clients send
   pipework serve calc -- bc -l                    one calculator for each client
-  pipework serve upper -- stdbuf -oL tr a-z A-Z   `stdbuf -oL` for a command that buffers its output
-  pipework serve calc --message -- bc -l          each message is a line of bc's input or output
+  pipework serve upper -- stdbuf -oL tr a-z A-Z   without a buffer at its output
+  pipework serve calc --message -- bc -l          each message is one line
   pipework serve log --direction out -- tail -f app.log
                                                   clients only read
   pipework serve job --max-instances 1 --echo     one client at a time
   pipework serve db --group staff --echo          a group can connect, too
   pipework serve db --user eve --accept-remote --echo
-                                                  remote clients can connect, too
+                                                  remote clients, too
 
-The command reads what its client sends from stdin, and writes to the client through stdout. When
-the command exits, the client receives the rest of its output, and the connection is closed. When
-the client disconnects, the command's stdin ends (not before: a named pipe can't be half-closed),
-and within five seconds the command is killed. With --message each message is one line of the
+The command reads what its client sends from stdin, and writes to the client through stdout. When \
+the command exits, the client receives the rest of its output, and the connection is closed. When \
+the client disconnects, the command's stdin ends (not before: a named pipe can't be half-closed), \
+and within five seconds the command is killed. With --message each message is one line of the \
 command, without the line end. With --direction in, the command shares the server's stdout.
 
-On Unix the command leads a process group of its own, which ends with it: its processes get SIGTERM,
-and SIGKILL half a second later. A process that has to run on needs its own session (setsid). Such a
+On Unix the command leads a process group of its own, which ends with it: its processes get SIGTERM, \
+and SIGKILL half a second later. A process that has to run on needs its own session (setsid). Such a \
 group is in the background of the terminal, so the command can't read from it (/dev/tty).";
 
 const CONNECT_HELP: &str = "\
@@ -65,16 +67,16 @@ EXAMPLES
   pipework connect hello                          interactively
   echo hi | pipework connect hello                one request, one response
   pipework connect hello < request > response     files
-  pipework connect hello --message                each line of stdin is a message
+  pipework connect hello --message                a line of stdin is a message
   pipework connect log --stay < /dev/null         only read
-  pipework connect hello --wait --timeout 1m      wait for a pipe that does not exist yet
+  pipework connect hello --wait --timeout 1m      wait until the pipe exists
   pipework connect '\\\\server\\pipe\\hello' --user eve
-                                                  a remote pipe; asks for the password
+                                                  remote; asks for the password
 
-A named pipe can't be half-closed, so the server never sees the end of stdin. After that, connect
-waits until the server has read everything, prints what the server still sends, and exits when
-nothing arrives for --idle, or with --stay when the server closes. It always exits when the server
-closes. A Unix domain socket can be half-closed; there connect waits for the server to close.
+A named pipe can't be half-closed, so the server never sees the end of stdin. After that, connect \
+waits until the server has read everything, prints what the server still sends, and exits when \
+nothing arrives for --idle, or with --stay when the server closes. It always exits when the server \
+closes. A Unix domain socket can be half-closed; there connect waits for the server to close. \
 Without --message, each read from stdin is sent to a message pipe as one message.";
 
 const LIST_HELP: &str = "\
@@ -82,13 +84,13 @@ EXAMPLES
   pipework list
   pipework list --json | jq -r '.[].name'
 
-DIRECTION is that of the server: clients write to an \"in\" pipe, and read from an \"out\" pipe.
+DIRECTION is that of the server: clients write to an \"in\" pipe, and read from an \"out\" pipe. \
 NETWORK says whether the pipe accepts remote clients, if pipework-gateway runs.";
 
 const WAIT_HELP: &str = "\
 EXAMPLES
   pipework wait hello && echo hi | pipework connect hello
-  pipework wait hello --absent --timeout 30s      also if the pipe does not exist yet
+  pipework wait hello --absent --timeout 30s      also until the pipe exists
 
 Waiting reserves nothing: another client may connect first.";
 
@@ -345,6 +347,27 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Args::command().debug_assert();
+    }
+
+    /// A paragraph is one line, and the others fit: so help is wrapped once, where it is shown.
+    #[test]
+    fn footers_of_help_are_not_wrapped_twice() {
+        let mut tool = Args::command();
+        tool.build();
+        let commands = tool.get_subcommands().cloned().chain([tool.clone()]);
+        for command in commands {
+            let footer = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines: Vec<&str> = footer.lines().collect();
+            let is_prose = |line: &str| line.starts_with(|first: char| first.is_alphabetic());
+            let is_heading = |line: &str| !line.chars().any(char::is_lowercase);
+            for pair in lines.windows(2) {
+                let is_cut = pair.iter().all(|line| is_prose(line) && !is_heading(line));
+                assert!(!is_cut, "{}: a paragraph is in two lines: {pair:?}", command.get_name());
+            }
+            for line in lines.iter().filter(|line| !is_prose(line)) {
+                assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+            }
+        }
     }
 
     #[test]
