@@ -96,6 +96,7 @@ impl TestDir {
         // Short, because names become socket paths.
         let dir = if cfg!(unix) { builder.tempdir_in("/tmp") } else { builder.tempdir() }.unwrap();
         fs::create_dir(dir.path().join("files")).unwrap();
+        fs::create_dir(dir.path().join("pipes")).unwrap();
         TestDir { dir }
     }
 
@@ -108,7 +109,7 @@ impl TestDir {
         self.dir.path().file_name().unwrap().to_str().unwrap()
     }
 
-    /// The directory of the pipes on Unix, which the tool creates.
+    /// The directory of the pipes on Unix.
     pub(crate) fn pipes(&self) -> PathBuf {
         self.dir.path().join("pipes")
     }

@@ -52,7 +52,6 @@ struct Site {
 impl Site {
     fn new() -> Site {
         let (dir, samba) = (TestDir::new(), Samba::start(&Setup::default()));
-        fs::create_dir(dir.pipes()).unwrap();
         fs::set_permissions(dir.pipes(), fs::Permissions::from_mode(0o755)).unwrap();
         let mut command = Command::new(gateway());
         command.env("PIPEWORK_DIR", dir.pipes()).arg("--smb-conf").arg(samba.conf());

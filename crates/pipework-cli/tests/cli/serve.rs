@@ -40,6 +40,7 @@ pub(crate) fn tests() -> Vec<Test> {
         test(a_name_can_be_joined),
         test(the_servers_of_a_name_are_listed).with_list(),
         test(usage_is_checked_before_anything_is_created),
+        test(a_directory_that_is_made_is_reported).only_on_unix("names have no directory"),
     ]
 }
 
@@ -296,5 +297,20 @@ fn usage_is_checked_before_anything_is_created() {
     assert_eq!(dir.run(["serve", hello, "--echo", "--", "cat"]).code, Some(2));
     assert_eq!(dir.run(["serve", hello, "--max-instances", "0"]).code, Some(2));
     dir.run(["serve", r"\\elsewhere\pipe\hello"]).failure(1, "elsewhere");
-    assert!(!dir.pipes().exists());
+    assert_eq!(std::fs::read_dir(dir.pipes()).unwrap().count(), 0);
+}
+
+/// It may be mistyped.
+fn a_directory_that_is_made_is_reported() {
+    let dir = TestDir::new();
+    std::fs::remove_dir(dir.pipes()).unwrap();
+    let missing = format!("PIPEWORK_DIR is `{}`, which does not exist", dir.pipes().display());
+    dir.run(["connect", "hello"]).failure(3, &missing);
+    let mut server = dir.serve(&["hello"]);
+    let line = server.stderr_line();
+    assert!(line.contains("PIPEWORK_DIR") && line.contains("was made"), "{line}");
+    let mut second = dir.serve(&["another", "--verbose"]);
+    let _client = dir.connect(&["another"]);
+    let line = second.stderr_line();
+    assert!(line.contains("client 1"), "the directory is there: {line}");
 }

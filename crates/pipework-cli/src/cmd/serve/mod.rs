@@ -5,7 +5,9 @@ mod relay;
 
 use std::{
     collections::HashMap,
+    env,
     io::{self, Read, Write},
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{self, Sender},
@@ -59,11 +61,15 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
             interrupted.cancel();
         }
     })?;
+    let is_made = makes_named_directory(&name);
     let listener = listen(args, &name).map_err(|error| Failure::of_pipe(&name, error))?;
     listener.set_canceller(Some(&interrupted));
     let half_close = matches!(name.kind(), PipeNameKind::Socket(_));
     let server = Server { args, half_close, relays };
     say(format_args!("serving {name} ({}) at {}", server.describe(), name.location()?.display()));
+    if is_made {
+        say(format_args!("this directory, which PIPEWORK_DIR names, did not exist and was made"));
+    }
 
     let served = server.serve(listener);
     if interrupted.is_cancelled() {
@@ -71,6 +77,13 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
         return Err(Failure::interrupted(format!("{} served, {ending}", count(served, "client"))));
     }
     Err(Failure::failed("the pipe can't accept any more clients"))
+}
+
+/// Whether serving makes the directory that the environment names, whose name may be mistyped.
+fn makes_named_directory(name: &PipeName) -> bool {
+    let directory = env::var_os("PIPEWORK_DIR").map(PathBuf::from).unwrap_or_default();
+    let is_there = name.location().is_ok_and(|location| location.parent() == Some(&directory));
+    is_there && !directory.exists()
 }
 
 fn listen(args: &ServeArgs, name: &PipeName) -> io::Result<Listener> {

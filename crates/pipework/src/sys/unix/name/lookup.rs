@@ -77,6 +77,11 @@ pub(in crate::sys::unix) fn directories(
 }
 
 pub(in crate::sys::unix) fn absent(name: &PipeName) -> io::Error {
+    if let Some(path) = namespace::missing_named_directory() {
+        let text =
+            format!("there is no pipe {name}: PIPEWORK_DIR is `{}`, which does not exist", path.display());
+        return fail(PipeErrorKind::Absent, text);
+    }
     let places = namespace::existing().map(|(_, places)| places).unwrap_or_default();
     let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
     fail(PipeErrorKind::Absent, format!("there is no pipe {name} (looked in {})", places.join(", ")))

@@ -164,6 +164,12 @@ fn named_directory() -> Option<PathBuf> {
     directory_in(DIR_VARIABLE)
 }
 
+/// The same if nothing is there: its name may be mistyped.
+pub(crate) fn missing_named_directory() -> Option<PathBuf> {
+    let is_missing = |path: &PathBuf| rustix::fs::stat(path).is_err_and(|error| error == Errno::NOENT);
+    named_directory().filter(is_missing)
+}
+
 fn directory_in(variable: &str) -> Option<PathBuf> {
     let named = if ignores_environment() { None } else { env::var_os(variable) };
     named.filter(|path| !path.is_empty()).map(PathBuf::from)
