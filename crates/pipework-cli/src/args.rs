@@ -1,6 +1,6 @@
 //! The command line. The help texts consist of examples; the exit codes are those of [`crate::failure::Status`].
 
-use std::{ffi::OsString, num::NonZeroU8, path::PathBuf, time::Duration};
+use std::{ffi::OsString, num::NonZeroU8, path::PathBuf, sync::LazyLock, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use pipework::PipeMode;
@@ -100,12 +100,23 @@ EXAMPLES
 
 The pipe need not exist. PIPEWORK_DIR and XDG_RUNTIME_DIR select the directory.";
 
+/// What `--version` prints after the name: what a report of a fault needs.
+static DETAILS: LazyLock<String> = LazyLock::new(|| {
+    let features = if cfg!(feature = "remote") { "remote" } else { "none" };
+    #[cfg(unix)]
+    let protocol = pipework::os::unix::PROTOCOL_VERSION;
+    #[cfg(windows)]
+    let protocol = "that of the system";
+    let (version, commit) = (env!("CARGO_PKG_VERSION"), env!("PIPEWORK_COMMIT"));
+    format!("{version}\ncommit: {commit}\nfeatures: {features}\nprotocol: {protocol}")
+});
+
 /// Serve, open, list, wait for and measure named pipes.
 ///
 /// Named pipes with the semantics of Windows, on every system. A name has any number of clients, each connected to
 /// its own instance.
 #[derive(Debug, Parser)]
-#[command(name = "pipework", version, after_help = MAIN_HELP)]
+#[command(name = "pipework", version, long_version = DETAILS.as_str(), after_help = MAIN_HELP)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -18,6 +18,7 @@ pub(crate) fn tests() -> Vec<Test> {
         test(path_prints_the_address),
         test(a_closed_stdout_is_success).with_list(),
         test(help_has_examples),
+        test(version_has_what_a_report_needs),
     ]
 }
 
@@ -109,4 +110,20 @@ fn help_has_examples() {
         assert!(main.contains(&format!("  {command} ")), "{main}");
     }
     assert!(!main.contains("demo-peer"), "{main}");
+}
+
+fn version_has_what_a_report_needs() {
+    let dir = TestDir::new();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(dir.run(["-V"]).success(), format!("pipework {version}\n"));
+    let text = dir.run(["--version"]).success();
+    let lines: Vec<&str> = text.lines().collect();
+    let [name, commit, features, protocol] = lines[..] else { panic!("{text}") };
+    assert_eq!(name, format!("pipework {version}"));
+    let commit = commit.strip_prefix("commit: ").unwrap();
+    assert!(commit == "unknown" || commit.len() == 40, "{text}");
+    assert_eq!(features, if cfg!(feature = "remote") { "features: remote" } else { "features: none" });
+    #[cfg(unix)]
+    assert_eq!(protocol, format!("protocol: {}", pipework::os::unix::PROTOCOL_VERSION));
+    assert!(protocol.starts_with("protocol: "), "{text}");
 }

@@ -18,6 +18,10 @@ use crate::{
     sys::{AcceptReadiness, End, Instance, SocketListener, Watch, anonymous::handle_from_raw},
 };
 
+/// The version of the protocol that the two ends of a named pipe speak on Unix. Ends of different versions refuse each
+/// other.
+pub const PROTOCOL_VERSION: u32 = crate::model::hello::VERSION;
+
 /// Use of an end in an event loop, such as epoll, mio, calloop or smol, and the spinning of threads.
 ///
 /// # Examples
