@@ -201,11 +201,20 @@ pub fn is_gone(error: &io::Error) -> bool {
 }
 
 /// The payload of this crate's `io::Error`: the kind, a text that says what to do, and the error of the system.
-#[derive(Debug)]
 struct PipeError {
     kind: Option<PipeErrorKind>,
     text: Cow<'static, str>,
     source: Option<io::Error>,
+}
+
+/// As `main` prints the error that it returns.
+impl fmt::Debug for PipeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Some(kind) => write!(f, "{kind:?}: {self}"),
+            None => write!(f, "{self}"),
+        }
+    }
 }
 
 impl fmt::Display for PipeError {
@@ -331,6 +340,17 @@ mod tests {
             assert_eq!(PipeErrorKind::of_windows_code(code), read_back, "{code}");
         }
         assert_eq!(PipeErrorKind::of_windows_code(123), Some(Invalid));
+    }
+
+    #[test]
+    fn what_main_prints_is_the_text_as_it_is() {
+        let error = fail(PipeErrorKind::Absent, r"there is no pipe \\.\pipe\x");
+        assert_eq!(
+            format!("{error:?}"),
+            r"Custom { kind: NotFound, error: Absent: there is no pipe \\.\pipe\x }"
+        );
+        let error = context("opening /x", io::Error::from_raw_os_error(5));
+        assert!(format!("{error:?}").contains(&format!("error: {error}")), "{error:?}");
     }
 
     #[test]
