@@ -1,6 +1,7 @@
 //! What the sources must look like, and that every rule has its case.
 
 mod imports;
+mod links;
 mod sources;
 mod words;
 
@@ -14,12 +15,13 @@ use crate::{
     surface::surfaces,
 };
 use imports::{circles_between_files, circles_between_folders};
+use links::links_to_nothing;
 use sources::{Source, everything, rule_book, sources, sources_of_crates};
 use words::{unwanted_declarations, unwanted_phrases};
 
 /// The checks, as tests.
 pub(crate) fn trials() -> Vec<Trial> {
-    let checks: [(&str, Check); 16] = [
+    let checks: [(&str, Check); 17] = [
         ("every_rule_has_a_case", rules_without_a_case),
         ("every_case_in_the_rule_book_exists", cases_that_do_not_exist),
         ("every_test_in_the_security_page_exists", tests_that_do_not_exist),
@@ -36,6 +38,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("names_are_in_the_house_style", unwanted_names),
         ("names_are_those_of_the_field", unwanted_declarations),
         ("words_are_those_of_the_field", unwanted_phrases),
+        ("links_of_pages_lead_somewhere", links_to_nothing),
     ];
     checks.map(|(name, check)| Trial::test(format!("tidy::{name}"), move || verdict(check()))).into()
 }
