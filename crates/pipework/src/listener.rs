@@ -229,9 +229,10 @@ impl Listener {
             match self.look(|instance| Ok(!may_wait || instance.is_known()))? {
                 Look::Client(instance) => return Ok(self.hand_out(instance.into_end())),
                 Look::ClientAt(end) => return Ok(self.hand_out(end)),
-                Look::Nobody(instance) | Look::Unknown(instance) => match instance.connect(limit) {
-                    // The next look decides what a client that came and left means, and restores a name that was removed.
-                    Err(error) if error == PipeErrorKind::NoData || error == PipeErrorKind::Absent => {}
+                Look::Nobody(instance) => instance.wait_for_client(limit)?,
+                Look::Unknown(instance) => match instance.connect(limit) {
+                    // The next look decides what a client that left means.
+                    Err(error) if error == PipeErrorKind::NoData => {}
                     outcome => outcome?,
                 },
                 Look::NobodyAt(listener) => listener.wait(limit)?,

@@ -108,6 +108,13 @@ impl Instance {
         connection.map_or(Ok(()), |connection| self.backend().await_identity(&connection, limit))
     }
 
+    /// Waits until a client may be there, after a look that has found none.
+    pub(crate) fn wait_for_client(&self, limit: &WaitLimit) -> io::Result<()> {
+        limit.check()?;
+        // Another thread may have taken the client since.
+        self.listening().map_or(Ok(()), |listening| self.backend().wait(&listening, limit))
+    }
+
     /// Whether the identity of the client, if there is one, is known or can't become known any more.
     pub(crate) fn is_known(&self) -> bool {
         let connection = self.current().connection.clone();
@@ -178,7 +185,6 @@ impl Instance {
     }
 
     /// Where it listens now, if it does.
-    #[cfg(any(unix, feature = "tokio"))]
     pub(super) fn listening(&self) -> Option<Arc<ListeningSocket>> {
         self.current().listening.clone()
     }

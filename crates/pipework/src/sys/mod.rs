@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`Canceller`] | a token that ends waits, of this module, over the backend's `Event` and `cancel_event` |
 //! | [`WaitLimit`] | a deadline and a canceller, of this module |
-//! | [`Instance`] | a server instance: `create`, `create_for_listener`, `try_create_for_listener`, `try_create_next`, `connect`, `disconnect`, `end`, `into_end`, `left_bytes`; its life is of this module, over the backend's `Backend` |
+//! | [`Instance`] | a server instance: `create`, `create_for_listener`, `try_create_for_listener`, `try_create_next`, `connect`, `wait_for_client`, `disconnect`, `end`, `into_end`, `left_bytes`; its life is of this module, over the backend's `Backend` |
 //! | [`NameHold`] | keeps a name while a listener has no instance of it |
 //! | [`End`] | a connected end: reading, writing, messages, [`options`](End::options), peer |
 //! | [`Peer`] | the identity of the other end |
