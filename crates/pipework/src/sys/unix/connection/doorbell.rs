@@ -218,7 +218,9 @@ impl Connection {
 
     /// Whether one call can wait at the socket and receive what came.
     pub(super) fn can_receive_blocking(&self) -> bool {
-        self.can_wait && !self.shape.messages
+        let can_wait =
+            || *self.can_wait.get_or_init(|| rustix::io::ioctl_fionbio(&self.socket, false).is_ok());
+        !self.shape.messages && can_wait()
     }
 
     /// Waits for what comes through the socket of a byte pipe, and takes it.

@@ -80,8 +80,9 @@ static SPIN_NEW_PEERS: Spin = Spin::new();
 pub(crate) struct Connection {
     /// Shared with the reactors that it is registered with.
     socket: Arc<Socket>,
-    /// Whether the socket can be waited at in the call that takes from it; each such call says whether it does.
-    pub(super) can_wait: bool,
+    /// Whether the socket can be waited at in the call that takes from it; each such call says whether it does. Few connections
+    /// ever wait there, so it is made possible for the first that does.
+    can_wait: OnceLock<bool>,
     pub(super) side: Side,
     pub(super) shape: Shape,
     /// What this end asked for; the pipe's directions limit it further.
@@ -173,10 +174,9 @@ impl Connection {
     }
 
     fn new(socket: OwnedFd, side: Side, shape: Shape, may: Rights, options: Arc<EndOptions>) -> Connection {
-        let can_wait = rustix::io::ioctl_fionbio(&socket, false).is_ok();
         Connection {
             socket: Arc::new(Socket::new(socket)),
-            can_wait,
+            can_wait: OnceLock::new(),
             side,
             shape,
             may,

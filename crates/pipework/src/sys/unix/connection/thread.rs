@@ -235,7 +235,7 @@ impl Sleeper for SleepingThread<'_> {
         let connection = self.connection;
         // Nothing ended the sleep at the futex, so this one may be long.
         self.rings.map(Rings::release_unused);
-        if self.rings.is_some() && connection.can_receive_blocking() && limit.is_endless() {
+        if self.rings.is_some() && limit.is_endless() && connection.can_receive_blocking() {
             // One call waits and receives: nothing but the socket can end this wait.
             return connection.receive_blocking();
         }
