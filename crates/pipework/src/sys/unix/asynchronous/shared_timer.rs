@@ -25,7 +25,7 @@ pub(in crate::sys::unix) struct SharedTimer {
 
 /// A time to look.
 #[derive(Debug)]
-struct Time {
+pub(in crate::sys::unix) struct Time {
     timer: Arc<Timer>,
     reactor: Reactor,
 }
@@ -41,6 +41,12 @@ pub(in crate::sys::unix) struct SharedTimerWait {
 impl SharedTimerWait {
     pub(in crate::sys::unix) fn new(timer: &'static SharedTimer) -> SharedTimerWait {
         SharedTimerWait { timer, waiter: Waiter::default(), time: None }
+    }
+
+    /// The time that was waited for last. Whoever keeps it spares the next wait a timer: one that is not waited for costs
+    /// nothing, and ends once.
+    pub(in crate::sys::unix) fn time(&self) -> Option<&Arc<Time>> {
+        self.time.as_ref()
     }
 
     /// Waits for the time to look.
@@ -94,5 +100,31 @@ impl SharedTimer {
     fn lock(&self) -> MutexGuard<'_, Weak<Time>> {
         // It is replaced as a whole.
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_kept_serves_the_next_wait() {
+        static TIMER: SharedTimer = SharedTimer::new(Duration::from_secs(1000));
+        let runtime = ::tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _entered = runtime.enter();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut wait = || {
+            let mut wait = SharedTimerWait::new(&TIMER);
+            assert!(wait.poll(&mut cx).is_pending());
+            Arc::downgrade(wait.time().unwrap())
+        };
+        assert!(wait().upgrade().is_none(), "nobody waits and nobody keeps it");
+        let mut first = SharedTimerWait::new(&TIMER);
+        assert!(first.poll(&mut Context::from_waker(std::task::Waker::noop())).is_pending());
+        let kept = Arc::clone(first.time().unwrap());
+        drop(first);
+        assert!(std::ptr::eq(wait().as_ptr(), &raw const *kept));
+        TIMER.retire(&kept);
+        assert!(!std::ptr::eq(wait().as_ptr(), &raw const *kept), "it is over");
     }
 }

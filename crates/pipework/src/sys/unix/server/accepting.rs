@@ -94,7 +94,11 @@ impl Accepting {
             }
         }
         let polled = listening.reactor.poll(&listening.socket, Interest::READABLE, Interest::READABLE);
-        self.or_name_check(cx, polled)
+        let polled = self.or_name_check(cx, polled);
+        if polled.is_pending() {
+            listening.keep_name_check(self.name_check.time());
+        }
+        polled
     }
 
     /// Waits until it is known whether the client of this instance speaks for a remote client; not for long.

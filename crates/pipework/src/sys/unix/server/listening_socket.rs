@@ -1,5 +1,7 @@
 //! A listening instance: a socket under a name that is never used twice.
 
+#[cfg(feature = "tokio")]
+use super::super::asynchronous::shared_timer::Time;
 use super::super::{
     claim,
     fork::Origin,
@@ -40,6 +42,9 @@ pub(crate) struct ListeningSocket {
     /// Where the tasks of a runtime wait.
     #[cfg(feature = "tokio")]
     pub(super) reactor: super::super::asynchronous::Reactor,
+    /// When the tasks that wait here look for its name: between two of them no other timer is made.
+    #[cfg(feature = "tokio")]
+    name_check: Mutex<Option<Arc<Time>>>,
     /// Its name; `None` once it is gone.
     leaf: Mutex<Option<EntryName>>,
     taking: Taking,
@@ -93,6 +98,8 @@ impl ListeningSocket {
                 socket: Arc::new(socket),
                 #[cfg(feature = "tokio")]
                 reactor: super::super::asynchronous::Reactor::default(),
+                #[cfg(feature = "tokio")]
+                name_check: Mutex::default(),
                 leaf: Mutex::new(Some(leaf)),
                 taking,
                 directory: Arc::clone(directory),
@@ -248,6 +255,8 @@ impl ListeningSocket {
             socket: Arc::clone(&self.socket),
             #[cfg(feature = "tokio")]
             reactor: super::super::asynchronous::Reactor::default(),
+            #[cfg(feature = "tokio")]
+            name_check: Mutex::default(),
             leaf: Mutex::new(leaf),
             taking: self.taking,
             directory: Arc::clone(&self.directory),
@@ -321,11 +330,15 @@ impl ListeningSocket {
             outbound,
             taking: Taking::Next,
         };
-        match self.directory.publish(old, new) {
-            // Its client has marked it.
-            Err(Errno::NOENT) => self.directory.publish(full, new)?,
-            outcome => outcome?,
+        // Its client has marked it, or does so between the first two tries.
+        let publish = |from| self.directory.publish(from, new);
+        let mut published = publish(full);
+        for from in [old, full] {
+            if published == Err(Errno::NOENT) {
+                published = publish(from);
+            }
         }
+        published?;
         // A client that came since, by the old name, could not mark the new one.
         if self.has_client()
             && let Some(full) = new.full()
@@ -333,6 +346,15 @@ impl ListeningSocket {
             self.directory.publish(new, full).ok();
         }
         Ok(new)
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(super) fn keep_name_check(&self, time: Option<&Arc<Time>>) {
+        let mut name_check = self.name_check.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *name_check, time.cloned());
+        drop(name_check);
+        // Not under the lock: with it, tasks may be dropped.
+        drop(before);
     }
 
     fn leaf(&self) -> MutexGuard<'_, Option<EntryName>> {
