@@ -5,7 +5,10 @@ use super::super::{
     connection::{Connection, Rights, handshake::ClientHandshake, rings::Shape},
     delegation,
     end_options::EndOptions,
-    name::{directory::Directory, lookup::directories},
+    name::{
+        directory::{Directory, Listing},
+        lookup::directories,
+    },
     os, peer,
     watch::Watch,
 };
@@ -79,6 +82,15 @@ struct Claimed {
 struct Found {
     directory: Directory,
     header: Header,
+    /// Whether its directory was read by the descriptor that was opened for this search.
+    is_listed: bool,
+}
+
+impl Found {
+    fn listing(&mut self) -> io::Result<Listing> {
+        let is_listed = std::mem::replace(&mut self.is_listed, true);
+        if is_listed { self.directory.listing() } else { self.directory.first_listing() }
+    }
 }
 
 impl<'a> Search<'a> {
@@ -110,7 +122,7 @@ impl<'a> Search<'a> {
                 let text = format!("{} is of another name", directory.path.display());
                 return Err(fail(PipeErrorKind::Corrupt, text));
             }
-            self.found.push(Found { directory, header });
+            self.found.push(Found { directory, header, is_listed: false });
         }
         Ok(())
     }
@@ -119,8 +131,8 @@ impl<'a> Search<'a> {
     pub(super) fn search_elsewhere(&mut self) -> io::Result<Attempt> {
         self.find(&mut None)?;
         let mut servers = 0;
-        for pipe in &self.found {
-            servers += pipe.directory.listing()?.servers.len();
+        for pipe in &mut self.found {
+            servers += pipe.listing()?.servers.len();
         }
         // A free instance of the one server would only take the client out of turn.
         if servers < 2 { Ok(Attempt::Busy) } else { self.search_again() }
@@ -128,8 +140,8 @@ impl<'a> Search<'a> {
 
     /// Looks again where the name was found.
     pub(super) fn search_again(&mut self) -> io::Result<Attempt> {
-        let (found, mut outcome) = (std::mem::take(&mut self.found), Ok(Attempt::Absent));
-        for pipe in &found {
+        let (mut found, mut outcome) = (std::mem::take(&mut self.found), Ok(Attempt::Absent));
+        for pipe in &mut found {
             match self.in_pipe(pipe) {
                 Ok(Attempt::Absent) => {}
                 Ok(Attempt::Busy) => outcome = Ok(Attempt::Busy),
@@ -247,16 +259,17 @@ impl<'a> Search<'a> {
 
     /// Tries every listening instance once, and looks again until a listing shows nothing untried: an instance that is
     /// full never becomes free again, only a new name does.
-    fn in_pipe(&mut self, pipe: &Found) -> io::Result<Attempt> {
-        let Found { directory, header } = pipe;
+    fn in_pipe(&mut self, pipe: &mut Found) -> io::Result<Attempt> {
         if let Err(error) = self.admit(pipe) {
             // The header of a dead server does not matter.
-            let is_served = directory.is_served(&directory.listing()?, header.incarnation)?;
+            let listing = pipe.listing()?;
+            let is_served = pipe.directory.is_served(&listing, pipe.header.incarnation)?;
             return if is_served { Err(error) } else { Ok(Attempt::Absent) };
         }
         let mut tried: HashSet<Id> = HashSet::new();
         loop {
-            let listing = directory.listing()?;
+            let listing = pipe.listing()?;
+            let Found { directory, header, .. } = &*pipe;
             let mut found_new = false;
             for leaf in &listing.instances {
                 // What is full never becomes free again under this name, and queues are for those who wait.
@@ -301,7 +314,7 @@ impl<'a> Search<'a> {
 
     /// Connects to an instance as its client, or to a queue as the last that waits in it.
     fn connect_to(&mut self, pipe: &Found, leaf: EntryName) -> io::Result<Option<Claimed>> {
-        let Found { directory, header } = pipe;
+        let Found { directory, header, .. } = pipe;
         let EntryName::Instance { incarnation, inbound, outbound, .. } = leaf else { return Ok(None) };
         if incarnation != header.incarnation {
             return Ok(None);

@@ -18,10 +18,12 @@ use rustix::{
     net::SocketType,
 };
 use std::{
+    ffi::CStr,
     fs::File,
     io::{self, Read, Write},
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
+    sync::OnceLock,
     time::{Duration, SystemTime},
 };
 
@@ -33,6 +35,8 @@ pub(crate) struct Directory {
     pub(crate) owner: u32,
     /// Distinguishes two directories of one path.
     pub(crate) identity: (u64, u64),
+    /// The view by which this process sees it: a property of the open file, which nothing changes.
+    view: OnceLock<View>,
 }
 
 /// The mode of a pipe's directory.
@@ -131,7 +135,8 @@ impl NameDir {
             let text = format!("{} can't be trusted: others may write into it", path.display());
             return Err(fail(PipeErrorKind::AccessDenied, text));
         }
-        Ok(Some(Directory { path, fd, owner: stat.st_uid, identity: identity(&stat) }))
+        let (owner, identity) = (stat.st_uid, identity(&stat));
+        Ok(Some(Directory { path, fd, owner, identity, view: OnceLock::new() }))
     }
 
     /// The directory of a pipe to be created, made if that is ours to do.
@@ -240,7 +245,7 @@ impl NameDir {
 impl Directory {
     pub(crate) fn try_clone(&self) -> io::Result<Directory> {
         let (path, fd) = (self.path.clone(), self.fd.try_clone()?);
-        Ok(Directory { path, fd, owner: self.owner, identity: self.identity })
+        Ok(Directory { path, fd, owner: self.owner, identity: self.identity, view: self.view.clone() })
     }
 
     /// Whether there is such an entry, as far as this process can see.
@@ -253,11 +258,13 @@ impl Directory {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mut text = Vec::with_capacity(512);
         match rustix::fs::openat(&self.fd, HEADER, flags, Mode::empty()).map(File::from) {
-            Ok(file) if file.metadata()?.is_file() => {
-                file.take(HEADER_LEN_MAX as u64).read_to_end(&mut text)?;
+            Ok(file) => {
+                let metadata = file.metadata()?;
+                // It came into its place whole, so there is no more of it. What is no file is no header, as an empty one is.
+                let len = if metadata.is_file() { metadata.len().min(HEADER_LEN_MAX as u64) } else { 0 };
+                file.take(len).read_to_end(&mut text)?;
             }
-            // No file is no header, as an empty one is.
-            Ok(_) | Err(Errno::LOOP) => {}
+            Err(Errno::LOOP) => {}
             Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(refused(&self.path, error)),
         }
@@ -313,25 +320,32 @@ impl Directory {
 
     /// The current entries.
     pub(crate) fn listing(&self) -> io::Result<Listing> {
-        let mut listing = Listing::default();
-        let entries = match Dir::read_from(&self.fd) {
-            Ok(entries) => entries,
-            // Removed meanwhile: nothing is there.
-            Err(Errno::NOENT) => return Ok(listing),
-            Err(error) => return Err(refused(&self.path, error)),
+        let read = |each: &mut dyn FnMut(&CStr)| {
+            Dir::read_from(&self.fd)?.try_for_each(|entry| entry.map(|entry| each(entry.file_name())))
         };
-        for entry in entries {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(Errno::NOENT) => break,
-                Err(error) => return Err(refused(&self.path, error)),
-            };
-            match entry.file_name().to_str().ok().and_then(EntryName::decode) {
-                Some(leaf @ EntryName::Server { .. }) => listing.servers.push(leaf),
-                Some(leaf @ EntryName::Instance { .. }) => listing.instances.push(leaf),
-                Some(leaf) => listing.rest.push(leaf),
-                None => {}
-            }
+        self.listing_by(read)
+    }
+
+    /// The same, read by the descriptor of this directory itself: once, and before anything shares that.
+    pub(crate) fn first_listing(&mut self) -> io::Result<Listing> {
+        self.listing_by(|each| os::read_directory_once(self.fd.as_fd(), each))
+    }
+
+    fn listing_by(
+        &self,
+        read: impl FnOnce(&mut dyn FnMut(&CStr)) -> rustix::io::Result<()>,
+    ) -> io::Result<Listing> {
+        let mut listing = Listing::default();
+        let outcome = read(&mut |name| match name.to_str().ok().and_then(EntryName::decode) {
+            Some(leaf @ EntryName::Server { .. }) => listing.servers.push(leaf),
+            Some(leaf @ EntryName::Instance { .. }) => listing.instances.push(leaf),
+            Some(leaf) => listing.rest.push(leaf),
+            None => {}
+        });
+        match outcome {
+            // Removed meanwhile: nothing more is there.
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(refused(&self.path, error)),
         }
         listing.instances.sort_unstable_by_key(|leaf| leaf.id());
         Ok(listing)
@@ -395,7 +409,7 @@ impl Directory {
     /// The view by which this process sees the directory.
     fn view(&self) -> View {
         let (device, _) = self.identity;
-        view::of(self.fd.as_fd(), device)
+        *self.view.get_or_init(|| view::of(self.fd.as_fd(), device))
     }
 
     pub(crate) fn of_another_view(&self) -> io::Error {
@@ -852,6 +866,24 @@ mod tests {
         let listing = directory.listing().unwrap();
         assert_eq!((listing.servers, listing.instances), (vec![process], vec![early, late]));
         assert_eq!(listing.rest, [rest]);
+    }
+
+    #[test]
+    fn the_first_listing_has_all_that_later_ones_have() {
+        let (_home, name_dir, directory) = directory();
+        // More than the system gives at a time.
+        let leaves: Vec<EntryName> =
+            (0..300).map(|time| instance(Id::new(time, 0, View::LOCAL), ours())).collect();
+        for leaf in &leaves {
+            fs::write(directory.path.join(leaf.encode()), "").unwrap();
+        }
+        let mut opened = name_dir.directory("ECHO").unwrap().unwrap();
+        assert_eq!(opened.first_listing().unwrap().instances, leaves);
+        assert_eq!(opened.listing().unwrap().instances, leaves);
+        fs::remove_dir_all(&directory.path).unwrap();
+        let mut removed = opened;
+        assert_eq!(removed.listing().unwrap().instances, []);
+        assert_eq!(removed.first_listing().unwrap().instances, []);
     }
 
     #[test]

@@ -75,13 +75,15 @@ fn existing_among(
     candidates: impl IntoIterator<Item = Candidate>,
 ) -> io::Result<(Vec<NameDir>, Vec<PathBuf>)> {
     let mut name_dirs: Vec<NameDir> = Vec::new();
-    let mut identities = Vec::new();
     let mut places = Vec::new();
     for candidate in candidates {
         if let Some(name_dir) = candidate.open()? {
-            let identity = name_dir.identity()?;
-            if !identities.contains(&identity) {
-                identities.push(identity);
+            // Mostly there is only one.
+            let mut is_new = true;
+            for other in &name_dirs {
+                is_new &= other.identity()? != name_dir.identity()?;
+            }
+            if is_new {
                 name_dirs.push(name_dir);
             }
         }

@@ -5,12 +5,12 @@ use super::FileSystem;
 use crate::error::{PipeErrorKind, fail};
 use rustix::{
     event::{PollFlags, kqueue},
-    fs::{AtFlags, CWD, Mode, OFlags, StatFs},
+    fs::{AtFlags, CWD, Dir, Mode, OFlags, StatFs},
     io::Errno,
     net::{RecvFlags, SendFlags},
 };
 use std::{
-    ffi::c_void,
+    ffi::{CStr, c_void},
     io,
     mem::MaybeUninit,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
@@ -154,6 +154,14 @@ mod creation {
         ioctl_fionbio(&fd, true)?;
         Ok(fd)
     }
+}
+
+/// Gives each name in a directory that was opened for this and that nothing has read from.
+pub(crate) fn read_directory_once(
+    dir: BorrowedFd<'_>,
+    each: &mut dyn FnMut(&CStr),
+) -> rustix::io::Result<()> {
+    Dir::read_from(dir)?.try_for_each(|entry| entry.map(|entry| each(entry.file_name())))
 }
 
 /// Keeps a descriptor that was received from being inherited, where `RECEIVE_FLAGS` could not say so.

@@ -4,7 +4,7 @@
 use super::FileSystem;
 use rustix::{
     event::{EventfdFlags, epoll, eventfd},
-    fs::{FileType, Mode, OFlags, StatFs, XattrFlags},
+    fs::{FileType, Mode, OFlags, RawDir, StatFs, XattrFlags},
     io::Errno,
     mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap},
     net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, accept_with, socket_with},
@@ -15,7 +15,7 @@ use rustix::{
     },
 };
 use std::{
-    ffi::c_void,
+    ffi::{CStr, c_void},
     io,
     mem::MaybeUninit,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
@@ -152,6 +152,19 @@ pub(crate) unsafe fn release_pages(place: NonNull<c_void>, len: usize) {
 /// Sets an access control list, encoded as in `linux/posix_acl_xattr.h`.
 pub(crate) fn set_access_list(path: &Path, list: &[u8]) -> rustix::io::Result<()> {
     rustix::fs::lsetxattr(path, "system.posix_acl_access", list, XattrFlags::empty())
+}
+
+/// Gives each name in a directory that was opened for this and that nothing has read from.
+pub(crate) fn read_directory_once(
+    dir: BorrowedFd<'_>,
+    each: &mut dyn FnMut(&CStr),
+) -> rustix::io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); 4096];
+    let mut entries = RawDir::new(dir, &mut space);
+    while let Some(entry) = entries.next() {
+        each(entry?.file_name());
+    }
+    Ok(())
 }
 
 /// A socket of the Unix family that neither waits nor is inherited.

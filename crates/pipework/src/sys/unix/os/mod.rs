@@ -14,7 +14,8 @@ pub(crate) use kernel::{
     Event, HANGUP, HAS_FUTEX, HangupSet, PATH_ONLY, PEEK_SHOWS_DESCRIPTORS, PollSet, RECEIVE_FLAGS,
     SEND_FLAGS, SPARED, Timer, accept, boot, credentials, futex_wait, futex_wake, groups,
     is_privileged_start, keep_from_children, new_socket, process_handle, processor, raise_no_signal,
-    release_pages, set_access_list, set_mode_after_bind, set_mode_before_bind, unread_bytes,
+    read_directory_once, release_pages, set_access_list, set_mode_after_bind, set_mode_before_bind,
+    unread_bytes,
 };
 
 use crate::error::context;
