@@ -111,3 +111,26 @@ fn ends_tell_where_they_wait() {
     assert!(server.is_peer_elsewhere(Some(1)));
     assert!(client.is_peer_elsewhere(None), "where the processor is unknown");
 }
+
+#[test]
+fn a_copy_moves_its_bytes_and_no_others() {
+    const PLACES: usize = 17;
+    let geometry = Geometry::new(false, Some(4096), None);
+    let (memory, base) = (Memory::heap(geometry.len()), geometry.lane(Direction::Inbound).unwrap().offset);
+    for len in (0..=160).chain([255, 256, 1000]) {
+        let bytes: Vec<u8> = (0..len).map(|index| u8::try_from(index % 251).unwrap()).collect();
+        for at in 0..PLACES {
+            let mut around = vec![0xEE; len + 2 * PLACES];
+            memory.copy_in(base, &around);
+            memory.copy_in(base + at, &bytes);
+            let mut expected = around.clone();
+            expected[at..at + len].copy_from_slice(&bytes);
+            memory.copy_out(base, &mut around);
+            assert_eq!(around, expected, "{len} bytes to {at}");
+            let mut out = vec![0xDD; len + 2 * PLACES];
+            memory.copy_out(base + at, &mut out[PLACES - at..PLACES - at + len]);
+            assert_eq!(out[PLACES - at..PLACES - at + len], bytes, "{len} bytes from {at}");
+            assert!(out[..PLACES - at].iter().chain(&out[PLACES - at + len..]).all(|byte| *byte == 0xDD));
+        }
+    }
+}
