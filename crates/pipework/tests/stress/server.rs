@@ -10,7 +10,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
@@ -26,7 +26,7 @@ pub(crate) fn run(plan: &Plan, stop: &Stop) {
     say("ready");
     let before = Held::count();
     // Of clients that say something: one that waits at two servers may come to the other and leave (rule C2).
-    let connections = Arc::new(AtomicU64::new(0));
+    let connections = Arc::new(AtomicUsize::new(0));
     let mut workers: Vec<thread::JoinHandle<()>> = Vec::new();
     loop {
         // After the word to stop, who is there already is served still.
