@@ -39,6 +39,11 @@ const DOORBELL_LEN: usize = 64;
 /// that rings without end must not hold up a deadline.
 const ROUNDS_MAX: usize = 32;
 
+/// How many rings a task leaves unread in the socket. Each announced sleep brings one at most, and the smallest buffer that a
+/// kernel gives a socket has room for six: so it never fills, and each ring is one more event of the reactor.
+#[cfg(feature = "tokio")]
+pub(super) const UNREAD_RINGS_MAX: usize = 4;
+
 /// When to ring again after the kernel had no memory for it.
 pub(super) const RING_AGAIN: Duration = Duration::from_millis(1);
 
@@ -55,6 +60,9 @@ pub(super) struct Socket {
     /// How many of these were rung later. It is behind until they have rung, so that no thread takes a ring that may fail yet
     /// for one that has rung.
     paid: AtomicUsize,
+    /// How many sleeps of tasks were announced since the doorbell was last emptied: each lets the peer ring once.
+    #[cfg(feature = "tokio")]
+    announced: AtomicUsize,
     /// The task that pays, while there is one.
     #[cfg(feature = "tokio")]
     payer: Mutex<Option<::tokio::task::AbortHandle>>,
@@ -66,6 +74,8 @@ impl Socket {
             fd,
             owed: AtomicUsize::new(0),
             paid: AtomicUsize::new(0),
+            #[cfg(feature = "tokio")]
+            announced: AtomicUsize::new(0),
             #[cfg(feature = "tokio")]
             payer: Mutex::default(),
         }
@@ -89,6 +99,14 @@ impl Socket {
             self.paid.fetch_max(owed, Ordering::Relaxed);
         }
         is_paid
+    }
+
+    /// Counts a sleep that a task is about to announce, after which the peer may ring once more. Whether the doorbell is to be
+    /// emptied first.
+    #[cfg(feature = "tokio")]
+    pub(super) fn count_sleep(&self) -> bool {
+        // Relaxed: tasks that sleep while another one empties the doorbell may leave a ring more.
+        self.announced.fetch_add(1, Ordering::Relaxed) >= UNREAD_RINGS_MAX
     }
 
     /// Starts a task that pays, in the runtime of the caller if there is one.
@@ -195,7 +213,8 @@ impl Connection {
                 return Ok(is_news);
             }
         }
-        // A reactor signals only new events, so nothing may be left behind.
+        #[cfg(feature = "tokio")]
+        self.socket.announced.store(0, Ordering::Relaxed);
         let mut bytes = [0; DOORBELL_LEN];
         for _ in 0..ROUNDS_MAX {
             let received = if self.shape.messages {

@@ -2,6 +2,7 @@
 
 use super::{
     Connection,
+    doorbell::UNREAD_RINGS_MAX,
     parking::Sleeper,
     step::{On, Step},
 };
@@ -11,11 +12,12 @@ use crate::{ClientOptions, NamedPipe, NamedPipeBuilder, PipeMode, PipeName, Pipe
 use ::tokio::{
     io::Interest,
     runtime::{Builder, Runtime},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use std::{
     future::poll_fn,
     io::{IoSlice, IoSliceMut, Read, Write},
+    os::fd::AsFd,
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -266,6 +268,31 @@ fn a_doorbell_that_was_full_rings_again() {
 }
 
 /// A message that lies in a memory of its own waits for room in a socket whose reader sleeps deep.
+/// A task leaves them in the socket, for the price of a system call each.
+#[test]
+fn rings_that_stay_unread_are_few_and_the_next_one_wakes_the_task() {
+    let (server, client, task) = both_ways(PipeMode::Byte, 1);
+    let socket = connection(client.end());
+    let mut unread = Vec::new();
+    workers().block_on(async {
+        for _ in 0..10 * UNREAD_RINGS_MAX {
+            let mut buf = [0];
+            let mut reading = pin!(read(&task, &mut buf));
+            let woken = fall_asleep(reading.as_mut());
+            (&server).write_all(b"s").unwrap();
+            unread.push(rustix::io::ioctl_fionread(socket.as_fd()).unwrap());
+            let is_woken = async {
+                while !woken.0.load(Ordering::Relaxed) {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            };
+            timeout(LONG, is_woken).await.expect("each ring is an event");
+            assert_eq!(reading.await, 1);
+        }
+    });
+    assert_eq!(unread.iter().max(), Some(&(UNREAD_RINGS_MAX as u64)), "{unread:?}");
+}
+
 #[test]
 fn a_large_message_waits_for_a_full_socket() {
     let (server, _client, task) = both_ways(PipeMode::Message, 1000);

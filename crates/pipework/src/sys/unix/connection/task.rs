@@ -144,9 +144,8 @@ impl Connection {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let reactor = &self.parking.readiness().reactor;
         for _ in 0..LOOKS_MAX {
-            reactor.join(&mut wait.waiter, cx);
+            let is_armed = self.arm_doorbell(cx, wait)?;
             let rings = self.rings_now()?;
             if let Some(rings) = rings {
                 rings.wait_words.announce(interest, WaitKind::Poll);
@@ -161,9 +160,10 @@ impl Connection {
             match on {
                 Some(On::Socket) => ready!(self.poll_socket(cx, wait))?,
                 Some(On::Descriptors) => ready!(poll_pause(cx, &mut wait.blocked))?,
-                Some(On::Data | On::Space(_) | On::Hello | On::Attachment) | None => {
-                    ready!(self.poll_doorbell(reactor))?;
+                Some(On::Data | On::Space(_) | On::Hello | On::Attachment) | None if is_armed => {
+                    return Poll::Pending;
                 }
+                Some(On::Data | On::Space(_) | On::Hello | On::Attachment) | None => {}
             }
         }
         // Whatever keeps it coming back, other tasks run first.
@@ -171,15 +171,23 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Waits for the doorbell, and empties it.
-    fn poll_doorbell(&self, reactor: &Reactor) -> Poll<io::Result<()>> {
-        let news = ready!(reactor.poll(&self.socket, Readiness::READABLE, Readiness::READABLE))?;
+    /// Lets the next ring of the doorbell wake the task; whether it will. A few rings stay in the socket, since the reactor
+    /// signals each new one all the same.
+    fn arm_doorbell(&self, cx: &Context<'_>, wait: &mut TaskWait) -> io::Result<bool> {
+        if self.socket.count_sleep() {
+            self.parking.drain_now(|| self.empty_doorbell())?;
+            self.socket.count_sleep();
+        }
+        let reactor = &self.parking.readiness().reactor;
+        reactor.join(&mut wait.waiter, cx);
+        let poll = || reactor.poll(&self.socket, Readiness::READABLE, Readiness::READABLE);
+        let Poll::Ready(news) = poll()? else { return Ok(true) };
         if news.is_read_closed() {
             // Seen at once, also where the doorbell has to be emptied first to find it there.
             self.poll_hangup();
         }
-        self.parking.drain_now(|| self.empty_doorbell())?;
-        Poll::Ready(Ok(()))
+        // It rang before. From here on it signals what comes after this.
+        Ok(poll()?.is_pending())
     }
 
     /// Waits until the socket takes more, or the peer has gone.
