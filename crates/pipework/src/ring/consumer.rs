@@ -55,6 +55,28 @@ pub(crate) struct Consumer {
     published: bool,
 }
 
+/// The claim of a producer that a consumer has seen, for a look from outside the ring.
+#[cfg(feature = "tokio")]
+#[derive(Debug)]
+pub(crate) struct TailWatch {
+    memory: Arc<Memory>,
+    direction: Direction,
+    seen: u64,
+}
+
+#[cfg(feature = "tokio")]
+impl TailWatch {
+    #[cfg(test)]
+    pub(crate) fn of_nothing() -> TailWatch {
+        TailWatch { memory: Arc::new(Memory::heap(4096)), direction: Direction::Inbound, seen: 0 }
+    }
+
+    /// Whether there may be something to read. The consumer checks it.
+    pub(crate) fn has_moved(&self) -> bool {
+        self.memory.load(Word::Tail(self.direction), Ordering::Relaxed) != self.seen
+    }
+}
+
 impl Consumer {
     /// The reading half of `direction`; `None` where the pipe does not have it.
     pub(crate) fn new(memory: Arc<Memory>, geometry: &Geometry, direction: Direction) -> Option<Consumer> {
@@ -91,6 +113,16 @@ impl Consumer {
             }
             None => Ok(Front::Empty),
         }
+    }
+
+    /// Watches for what comes next, if nothing is there.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn watch(&mut self) -> Result<Option<TailWatch>, Corrupt> {
+        Ok((self.front()? == Front::Empty).then(|| TailWatch {
+            memory: Arc::clone(&self.memory),
+            direction: self.lane.direction,
+            seen: self.tail,
+        }))
     }
 
     /// Takes bytes from the front (of the message there, in message mode) and publishes that; says how many.

@@ -50,6 +50,8 @@ mod wait_words;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "tokio")]
+pub(crate) use consumer::TailWatch;
 pub(crate) use consumer::{Consumer, Front, MessageSink};
 pub(crate) use layout::{Direction, Geometry, PIECE_LEN, Side};
 pub(crate) use memory::{Mapping, Memory};

@@ -8,6 +8,7 @@ mod create_open;
 pub(super) mod delay;
 pub(super) mod reactor;
 pub(super) mod shared_timer;
+pub(super) mod sweep;
 
 pub(crate) use super::client::task::connect;
 pub(crate) use super::connection::task::TaskWait;

@@ -103,6 +103,11 @@ impl Reactor {
         }
     }
 
+    /// Those that wait here.
+    pub(crate) fn waiters(&self) -> Arc<Waiters> {
+        Arc::clone(&self.registrations().waiters)
+    }
+
     fn registrations(&self) -> &Registrations {
         self.registrations.get_or_init(|| {
             Box::new(Registrations {

@@ -63,6 +63,9 @@ pub(super) struct Socket {
     /// How many sleeps of tasks were announced since the doorbell was last emptied: each lets the peer ring once.
     #[cfg(feature = "tokio")]
     announced: AtomicUsize,
+    /// How often it rang, or tried to.
+    #[cfg(test)]
+    pub(super) rang: AtomicUsize,
     /// The task that pays, while there is one.
     #[cfg(feature = "tokio")]
     payer: Mutex<Option<::tokio::task::AbortHandle>>,
@@ -76,6 +79,8 @@ impl Socket {
             paid: AtomicUsize::new(0),
             #[cfg(feature = "tokio")]
             announced: AtomicUsize::new(0),
+            #[cfg(test)]
+            rang: AtomicUsize::new(0),
             #[cfg(feature = "tokio")]
             payer: Mutex::default(),
         }
@@ -83,6 +88,8 @@ impl Socket {
 
     /// Whether it rang, or need not ring: a full socket has rung already, and a closed one has no peer to wake.
     fn send(&self, byte: u8) -> bool {
+        #[cfg(test)]
+        self.rang.fetch_add(1, Ordering::Relaxed);
         let rung = rustix::io::retry_on_intr(|| rustix::net::send(&self.fd, &[byte], os::SEND_FLAGS));
         !matches!(rung, Err(Errno::NOBUFS | Errno::NOMEM))
     }

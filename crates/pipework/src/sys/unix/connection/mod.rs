@@ -20,12 +20,17 @@ pub(super) mod rings;
 mod spin;
 mod step;
 #[cfg(feature = "tokio")]
+#[cfg(test)]
+mod sweep_tests;
+#[cfg(feature = "tokio")]
 pub(super) mod task;
 #[cfg(feature = "tokio")]
 pub(super) mod task_spin;
 pub(super) mod thread;
 mod write;
 
+#[cfg(feature = "tokio")]
+use super::asynchronous::sweep::SweepSeat;
 use super::{
     super::{WaitLimit, errors::disconnected},
     end_options::EndOptions,
@@ -107,6 +112,8 @@ pub(crate) struct Connection {
     /// When the peer was last seen alive, in nanoseconds since then. It wraps, which costs one look more or less.
     seen_alive: AtomicUsize,
     hangup_member: HangupMember,
+    #[cfg(feature = "tokio")]
+    sweep_seat: OnceLock<Arc<SweepSeat>>,
     /// When a writer of this end last released memory, in the same way.
     released: AtomicUsize,
     /// On a server, the instance's slot among those of the name, which the connection keeps.
@@ -195,6 +202,8 @@ impl Connection {
             made: Instant::now(),
             seen_alive: AtomicUsize::new(0),
             hangup_member: HangupMember::default(),
+            #[cfg(feature = "tokio")]
+            sweep_seat: OnceLock::new(),
             released: AtomicUsize::new(0),
             slot: Mutex::default(),
             origin: Origin::current(),

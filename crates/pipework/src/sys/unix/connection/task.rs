@@ -1,7 +1,10 @@
 //! The async driver: tries, looks again for a short time, then waits in the reactor of the task's runtime.
 
 use super::{
-    super::asynchronous::{Delay, Reactor},
+    super::asynchronous::{
+        Delay, Reactor,
+        sweep::{Sweep, SweepSeat},
+    },
     Connection,
     fd_passing::DESCRIPTORS_PAUSE,
     operation::Operation,
@@ -14,7 +17,7 @@ use ::tokio::{io::Interest as Readiness, runtime::Handle, task::coop};
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
 };
 
@@ -135,16 +138,25 @@ impl Connection {
         operation: Operation,
         mut look: impl FnMut(bool) -> io::Result<Option<Step<T>>>,
     ) -> Poll<io::Result<T>> {
-        if let Some(Step::Done(value)) = look(false)? {
-            return Poll::Ready(Ok(value));
-        }
+        let on = match look(false)? {
+            Some(Step::Done(value)) => return Poll::Ready(Ok(value)),
+            Some(Step::Blocked(on)) => Some(on),
+            None => None,
+        };
         let interest = operation.interest();
+        if on == Some(On::Data) && self.joins_sweep(cx, wait)? {
+            return Poll::Pending;
+        }
         let (is_stream, may_look) = (|| self.is_stream(interest), || self.may_look_again());
         if wait.policy.goes_on(self.spin_for(interest), is_stream, may_look) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         for _ in 0..LOOKS_MAX {
+            if self.socket.count_sleep() {
+                self.parking.drain_now(|| self.empty_doorbell())?;
+                self.socket.count_sleep();
+            }
             let is_armed = self.arm_doorbell(cx, wait)?;
             let rings = self.rings_now()?;
             if let Some(rings) = rings {
@@ -161,6 +173,9 @@ impl Connection {
                 Some(On::Socket) => ready!(self.poll_socket(cx, wait))?,
                 Some(On::Descriptors) => ready!(poll_pause(cx, &mut wait.blocked))?,
                 Some(On::Data | On::Space(_) | On::Hello | On::Attachment) | None if is_armed => {
+                    if on == Some(On::Data) {
+                        self.leave_sweep();
+                    }
                     return Poll::Pending;
                 }
                 Some(On::Data | On::Space(_) | On::Hello | On::Attachment) | None => {}
@@ -174,10 +189,6 @@ impl Connection {
     /// Lets the next ring of the doorbell wake the task; whether it will. A few rings stay in the socket, since the reactor
     /// signals each new one all the same.
     fn arm_doorbell(&self, cx: &Context<'_>, wait: &mut TaskWait) -> io::Result<bool> {
-        if self.socket.count_sleep() {
-            self.parking.drain_now(|| self.empty_doorbell())?;
-            self.socket.count_sleep();
-        }
         let reactor = &self.parking.readiness().reactor;
         reactor.join(&mut wait.waiter, cx);
         let poll = || reactor.poll(&self.socket, Readiness::READABLE, Readiness::READABLE);
@@ -188,6 +199,35 @@ impl Connection {
         }
         // It rang before. From here on it signals what comes after this.
         Ok(poll()?.is_pending())
+    }
+
+    /// Lets the sweeper of the runtime wake the task, and the doorbell for all but data; whether it will.
+    fn joins_sweep(&self, cx: &Context<'_>, wait: &mut TaskWait) -> io::Result<bool> {
+        let Some(sweep) = Sweep::running() else { return Ok(false) };
+        let Some(rings) = self.rings_known() else { return Ok(false) };
+        let seat =
+            self.sweep_seat.get_or_init(|| Arc::new(SweepSeat::new(&self.parking.readiness().reactor)));
+        // What the doorbell signals but data is seen there. It is to be looked at first.
+        if seat.is_sent_away() || !self.spins.load(Ordering::Relaxed) || !self.arm_doorbell(cx, wait)? {
+            return Ok(false);
+        }
+        let tail = rings.consumer()?.watch();
+        // The next look reports what is wrong with the ring.
+        let joins = tail.is_ok_and(|tail| tail.is_some_and(|tail| sweep.add(seat, tail)));
+        if joins {
+            wait.policy.sleep();
+        }
+        Ok(joins)
+    }
+
+    /// The task sleeps at the doorbell.
+    fn leave_sweep(&self) {
+        if let Some(seat) = self.sweep_seat.get() {
+            seat.forget();
+        }
+        if self.spins.load(Ordering::Relaxed) {
+            Sweep::count_sleep(std::ptr::from_ref(self).addr());
+        }
     }
 
     /// Waits until the socket takes more, or the peer has gone.

@@ -57,6 +57,13 @@ impl TaskSpin {
         looks
     }
 
+    /// The task sleeps, without a spin of its own.
+    pub(crate) fn sleep(&mut self) {
+        if matches!(self, TaskSpin::Fresh) {
+            *self = TaskSpin::Sleeping(Instant::now());
+        }
+    }
+
     /// The wait is over.
     pub(crate) fn end(&mut self, spin: &Spin) {
         match std::mem::take(self) {
