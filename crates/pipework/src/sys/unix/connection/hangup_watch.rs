@@ -19,7 +19,7 @@ use std::{
 };
 
 /// How often a connection asks the kernel by itself, before it joins the watch.
-const ASKED_MIN: u32 = 16;
+const ASKED_MIN: u32 = 4;
 
 /// As long as a connection has joined it.
 static WATCH: Mutex<Weak<HangupWatch>> = Mutex::new(Weak::new());
