@@ -56,6 +56,8 @@ const ROUND_TRIP: &str = "round trip of 64 B";
 const ASYNC_ROUND_TRIP: &str = "tasks: round trip of 64 B";
 const WRITES_64: &str = "throughput of 64 KiB writes";
 const WRITES_1024: &str = "throughput of 1 MiB writes";
+const LARGE_1: &str = "large messages of 1 MiB";
+const LARGE_16: &str = "large messages of 16 MiB";
 const IDLE_CONNECTIONS: &str = "10000 idle connections";
 
 const ALL: &[Target] = if cfg!(windows) { WINDOWS } else { UNIX };
@@ -77,6 +79,10 @@ const UNIX: &[Target] = &[
     ratio(WRITES_1024, Defaults, OURS_LARGE, UNIX_STREAM, AtLeast(2.0)),
     ratio("messages of 64 B", Defaults, OURS_MESSAGES, SEQPACKET, AtLeast(10.0)),
     ratio("batches of 32 messages of 64 B", Defaults, OURS_MESSAGES, SEQPACKET, AtLeast(30.0)),
+    ratio(LARGE_1, Defaults, OURS_MESSAGES, OURS, AtLeast(0.6)),
+    ratio(LARGE_1, Defaults, OURS_MESSAGES, ICEORYX_SPINS, AtLeast(0.8)),
+    ratio(LARGE_16, Defaults, OURS_MESSAGES, OURS, AtLeast(0.6)),
+    ratio(LARGE_16, Defaults, OURS_MESSAGES, ICEORYX_SPINS, AtLeast(0.8)),
     ratio("connections with a first byte", Defaults, OURS, UNIX_STREAM, AtLeast(0.5)),
     ratio("connections with an answer", Defaults, OURS, UNIX_STREAM, AtLeast(0.5)),
     figure(IDLE_CONNECTIONS, MEMORY, AtMost(16.0)),

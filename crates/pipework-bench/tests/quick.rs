@@ -26,6 +26,8 @@ const OTHERS: &[&str] = &[
     "messages of 4 KiB",
     "messages of 1 MiB",
     "batches of 32 messages of 64 B",
+    "large messages of 1 MiB",
+    "large messages of 16 MiB",
     "tasks: round trip of 64 B",
     "tasks: 4 KiB writes",
     "tasks: 64 KiB writes",

@@ -67,7 +67,7 @@ pub(crate) struct Competitor {
 
 use Role::{
     Anonymous, Async, AsyncServer as AsyncServerRole, Batches, Buffers, Bulk, Duplex, IdleConnections,
-    Messages, Server as ServerRole,
+    LargeMessages, Messages, Server as ServerRole,
 };
 
 /// The names in every report and record. This is pipework's named pipe.
@@ -96,13 +96,14 @@ const ALL: &[Competitor] = &[
     duplex::<pipework::Bytes<{ 256 << 10 }>>("pipework 256 KiB buffers", &[Buffers]),
     duplex::<pipework::Bytes<{ 1 << 20 }>>(OURS_LARGE, &[Buffers]),
     duplex::<pipework::Bytes<{ 4 << 20 }>>("pipework 4 MiB buffers", &[Buffers]),
-    duplex::<pipework::Messages<0>>(OURS_MESSAGES, &[Messages, Batches]),
+    duplex::<pipework::Messages<0>>(OURS_MESSAGES, &[Messages, Batches, LargeMessages]),
+    duplex::<pipework::Bytes<0>>(OURS, &[LargeMessages]),
     duplex::<pipework::Messages<{ 1 << 20 }>>("pipework messages 1 MiB buffers", &[Messages, Batches]),
     duplex::<anonymous::Anonymous<0>>(OURS_ANONYMOUS, &[Anonymous]),
     duplex::<anonymous::Anonymous<{ 1 << 20 }>>(OURS_ANONYMOUS_LARGE, &[Anonymous]),
     duplex::<std_pipe::StdPipe>(STD_PIPE, &[Duplex, Bulk, Anonymous]),
     #[cfg(unix)]
-    duplex::<unix_socket::UnixSocket>(UNIX_STREAM, &[Duplex, Bulk]),
+    duplex::<unix_socket::UnixSocket>(UNIX_STREAM, &[Duplex, Bulk, LargeMessages]),
     #[cfg(unix)]
     server::<unix_socket::UnixSocket>(UNIX_STREAM, &[ServerRole, IdleConnections]),
     #[cfg(target_os = "linux")]
@@ -118,7 +119,7 @@ const ALL: &[Competitor] = &[
     #[cfg(target_os = "linux")]
     duplex::<ipc_channel::IpcChannel>("ipc-channel bytes", &[Duplex, Bulk, Messages]),
     #[cfg(target_os = "linux")]
-    duplex::<iceoryx::Iceoryx<false>>(ICEORYX_SPINS, &[Duplex, Bulk, Messages]),
+    duplex::<iceoryx::Iceoryx<false>>(ICEORYX_SPINS, &[Duplex, Bulk, Messages, LargeMessages]),
     #[cfg(target_os = "linux")]
     duplex::<iceoryx::Iceoryx<true>>("iceoryx2 waiting", &[Duplex, Bulk, Messages]),
     duplex::<tokio::Pipework>(OURS_ASYNC, &[Async]),

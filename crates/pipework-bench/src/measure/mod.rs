@@ -5,6 +5,7 @@ mod burst;
 mod connections;
 mod fan_out;
 mod idle_connections;
+mod large_messages;
 mod many_clients;
 mod memory_after_traffic;
 mod one_way;
@@ -54,6 +55,7 @@ pub(crate) enum Kind {
     Messages,
     /// How many messages in a batch.
     Batches(usize),
+    LargeMessages,
     WakeUp,
     Connections,
     AnsweredConnections,
@@ -83,6 +85,8 @@ pub(crate) enum Role {
     Messages,
     /// The same, with calls for many messages if the competitor has them.
     Batches,
+    /// A duplex connection of messages or bytes, with the default buffers.
+    LargeMessages,
     /// A pair of anonymous pipes.
     Anonymous,
     /// An async duplex connection, on a runtime.
@@ -114,6 +118,7 @@ pub(crate) const ONLY: &str = "";
 const ALL_PLACEMENTS: &[Placement] = &[Defaults, Pinned, OneCore, Busy];
 const DEFAULTS: &[Placement] = &[Defaults];
 const DEFAULTS_AND_BUSY: &[Placement] = &[Defaults, Busy];
+const LARGE_PLACEMENTS: &[Placement] = &[Defaults, Pinned];
 
 const fn measure(
     name: &'static str,
@@ -140,6 +145,8 @@ const ALL: &[Measure] = &[
     measure("messages of 4 KiB", Kind::Messages, Role::Messages, 4 << 10, &[Defaults, Pinned]),
     measure("messages of 1 MiB", Kind::Messages, Role::Messages, 1 << 20, &[Defaults, Pinned]),
     measure("batches of 32 messages of 64 B", Kind::Batches(32), Role::Batches, 64, ALL_PLACEMENTS),
+    measure("large messages of 1 MiB", Kind::LargeMessages, Role::LargeMessages, 1 << 20, LARGE_PLACEMENTS),
+    measure("large messages of 16 MiB", Kind::LargeMessages, Role::LargeMessages, 16 << 20, LARGE_PLACEMENTS),
     measure("tasks: round trip of 64 B", Kind::RoundTrip, Role::Async, 64, ALL_PLACEMENTS),
     measure("tasks: 4 KiB writes", Kind::Throughput, Role::Async, 4 << 10, DEFAULTS),
     measure("tasks: 64 KiB writes", Kind::Throughput, Role::Async, 64 << 10, ALL_PLACEMENTS),
@@ -181,10 +188,10 @@ impl Measure {
     pub(crate) fn unit(&self, metric: &str) -> Unit {
         match self.kind {
             Kind::RoundTrip | Kind::Latencies | Kind::WakeUp => MICROSECONDS,
-            Kind::Throughput | Kind::FanOut => GIGABYTES_PER_SECOND,
             Kind::Messages | Kind::Batches(_) | Kind::Connections | Kind::AnsweredConnections => PER_SECOND,
             Kind::ManyClients(_) | Kind::ManyProcesses(_) => many_clients::unit(metric),
             Kind::Burst(_) => MILLISECONDS,
+            Kind::Throughput | Kind::LargeMessages | Kind::FanOut => GIGABYTES_PER_SECOND,
             Kind::IdleConnections(_) => idle_connections::unit(metric),
             Kind::MemoryAfterTraffic(_) => memory_after_traffic::UNIT,
         }
@@ -203,6 +210,9 @@ impl Measure {
             Kind::Latencies => round_trip::time_each(endpoint, len, budget).await,
             Kind::WakeUp => wake_up::time(endpoint, len, budget * 3).await,
             Kind::Throughput => one_way::time(endpoint, len, budget).await.map(one_way::throughput).map(only),
+            Kind::LargeMessages => {
+                large_messages::time(endpoint, len, budget).await.map(one_way::throughput).map(only)
+            }
             Kind::Messages => one_way::time(endpoint, len, budget).await.map(one_way::rate).map(only),
             Kind::Batches(count) => {
                 batches::time(endpoint, len, count, budget).await.map(one_way::rate).map(only)
@@ -220,6 +230,7 @@ impl Measure {
         match self.kind {
             Kind::RoundTrip | Kind::Latencies => round_trip::run_peer(endpoint, self.len).await,
             Kind::WakeUp => wake_up::run_peer(endpoint, self.len).await,
+            Kind::LargeMessages => large_messages::run_peer(endpoint, self.len).await,
             Kind::Throughput | Kind::Messages => one_way::run_peer(endpoint, self.len).await,
             Kind::Batches(count) => batches::run_peer(endpoint, self.len, count).await,
             _ => Err(unsuitable(self, args)),
