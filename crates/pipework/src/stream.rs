@@ -78,6 +78,37 @@ impl PipeStream {
         self.end.read_message(len_max)
     }
 
+    /// Reads one whole message of at most `len_max` bytes into `message`, in place of what is in it, and returns its length.
+    /// `None` is the end of the pipe.
+    ///
+    /// A buffer that is used again saves the memory for each message, which is most of the time of a large one. After
+    /// anything but a message the buffer is empty.
+    ///
+    /// # Errors
+    /// Those of [`read_message`](PipeStream::read_message).
+    ///
+    /// # Examples
+    /// ```
+    /// use pipework::{ClientOptions, NamedPipeBuilder, PipeMode, PipeName};
+    /// # fn main() -> std::io::Result<()> {
+    /// let name = PipeName::unique("buffer")?;
+    /// let server = NamedPipeBuilder::new(&name).pipe_mode(PipeMode::Message).create()?;
+    /// let client = ClientOptions::new().read_mode(PipeMode::Message).open(&name)?;
+    /// client.write_message(b"one")?;
+    /// client.write_message(b"three")?;
+    /// drop(client);
+    ///
+    /// let mut message = Vec::new();
+    /// while let Some(len) = server.stream().read_message_to(&mut message, 65_536)? {
+    ///     assert_eq!(len, message.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn read_message_to(&self, message: &mut Vec<u8>, len_max: usize) -> io::Result<Option<usize>> {
+        self.end.read_message_to(message, len_max)
+    }
+
     /// Reads one message, or as much of it as fits ([rule M2](crate::rules#m2)).
     ///
     /// A part is not an error here but [`MessageRead::Part`]. Corresponds to [`ReadFile`] in message read mode.

@@ -3,7 +3,7 @@
 use super::{
     Corrupt, Direction, Geometry, Memory,
     layout::{Lane, PIECE_LEN, Word, next_epoch},
-    record::{HEADER_LEN, Record},
+    record::{HEADER_LEN, Record, Storage},
     sync::Ordering,
 };
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(crate) enum Front {
         left: u64,
         /// Bytes of it that were taken before.
         taken: u64,
-        /// Whether it lies in a memory object of its own.
+        /// Whether it is a large one, in a memory object.
         attached: bool,
     },
 }
@@ -30,6 +30,28 @@ pub(crate) enum Front {
 pub(crate) trait MessageSink {
     /// Room for a message of so many bytes, which is taken if there is any.
     fn place(&mut self, len: u64) -> Option<&mut [u8]>;
+}
+
+/// The large message at the front, which its writer may still be copying into its memory object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Large {
+    /// The payload that was taken before what is left of it. Nothing else that is read begins there.
+    pub(crate) position: u64,
+    /// Bytes of it.
+    pub(crate) len: u64,
+    /// Bytes of it that were taken before.
+    pub(crate) taken: u64,
+    /// Bytes of it, from the first on, that are there.
+    pub(crate) filled: u64,
+    /// Whether its memory object is still to be received.
+    pub(crate) is_new: bool,
+}
+
+impl Large {
+    /// Whether all of it is there, so that it may be shown.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.filled == self.len
+    }
 }
 
 /// The message that is being read.
@@ -51,6 +73,8 @@ pub(crate) struct Consumer {
     /// The producer's last claim that was checked.
     tail: u64,
     current: Option<Current>,
+    /// Bytes of a large message at the front that are there: the producer's last claim that was checked.
+    filled: u64,
     /// Whether room was published since that was last asked.
     published: bool,
 }
@@ -81,7 +105,16 @@ impl Consumer {
     /// The reading half of `direction`; `None` where the pipe does not have it.
     pub(crate) fn new(memory: Arc<Memory>, geometry: &Geometry, direction: Direction) -> Option<Consumer> {
         let lane = geometry.lane(direction)?;
-        Some(Consumer { memory, lane, head: 0, payload: 0, tail: 0, current: None, published: false })
+        Some(Consumer {
+            memory,
+            lane,
+            head: 0,
+            payload: 0,
+            tail: 0,
+            current: None,
+            filled: 0,
+            published: false,
+        })
     }
 
     /// Whether it has published room, so that a writer may have to be woken, since this was last asked.
@@ -105,24 +138,65 @@ impl Consumer {
             if self.tail == self.head {
                 return Ok(Front::Empty);
             }
-            self.current = Some(Current { record: self.header_at(self.head)?, taken: 0 });
+            let record = self.header_at(self.head)?;
+            self.begin_message(record);
         }
         match self.current {
-            Some(Current { record, taken }) => {
-                Ok(Front::Message { left: record.len - taken, taken, attached: record.attached })
+            Some(Current { record, taken }) if record.storage == Storage::Ring => {
+                Ok(Front::Message { left: record.len - taken, taken, attached: false })
             }
+            Some(current) => self.front_large(current),
             None => Ok(Front::Empty),
         }
     }
 
-    /// Watches for what comes next, if nothing is there.
+    /// Watches for what comes next, if nothing is there, and no large message that grows: that moves no tail.
     #[cfg(feature = "tokio")]
     pub(crate) fn watch(&mut self) -> Result<Option<TailWatch>, Corrupt> {
-        Ok((self.front()? == Front::Empty).then(|| TailWatch {
+        Ok((self.front()? == Front::Empty && !self.is_filling()).then(|| TailWatch {
             memory: Arc::clone(&self.memory),
             direction: self.lane.direction,
             seen: self.tail,
         }))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn front_large(&mut self, Current { record, taken }: Current) -> Result<Front, Corrupt> {
+        self.refresh_filled(record.len)?;
+        let is_whole = self.filled == record.len;
+        Ok(if is_whole {
+            Front::Message { left: record.len - taken, taken, attached: true }
+        } else {
+            Front::Empty
+        })
+    }
+
+    /// The large message at the front, if there is one, also if it is not whole yet.
+    pub(crate) fn large(&mut self) -> Result<Option<Large>, Corrupt> {
+        self.front()?;
+        let (position, filled) = (self.payload, self.filled);
+        Ok(self.current.filter(|current| current.record.storage != Storage::Ring).map(
+            |Current { record, taken }| Large {
+                position,
+                len: record.len,
+                taken,
+                filled,
+                is_new: record.storage == Storage::NewObject,
+            },
+        ))
+    }
+
+    /// Whether a large message is at the front, and not whole yet; asked when [`front`](Self::front) found nothing.
+    pub(crate) fn is_filling(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// Notes that the memory object of the message at the front was received.
+    pub(crate) fn received_object(&mut self) {
+        if let Some(current) = &mut self.current {
+            current.record.storage = Storage::KeptObject;
+        }
     }
 
     /// Takes bytes from the front (of the message there, in message mode) and publishes that; says how many.
@@ -146,12 +220,12 @@ impl Consumer {
                 Some(current) => current,
                 None if self.head == self.tail => break Ok(true),
                 None => match self.header_at(self.head) {
-                    Ok(record) => *self.current.insert(Current { record, taken: 0 }),
+                    Ok(record) => self.begin_message(record),
                     Err(corrupt) => break Err(corrupt),
                 },
             };
             let Current { record, taken } = current;
-            let lies_here = taken == 0 && !record.attached;
+            let lies_here = taken == 0 && record.storage == Storage::Ring;
             let Some(place) = lies_here.then(|| sink.place(record.len)).flatten() else { break Ok(false) };
             self.copy_out(self.head + HEADER_LEN, place);
             self.current = None;
@@ -168,13 +242,18 @@ impl Consumer {
         is_empty
     }
 
+    fn begin_message(&mut self, record: Record) -> Current {
+        self.filled = 0;
+        *self.current.insert(Current { record, taken: 0 })
+    }
+
     /// Publishes that all messages before the head were taken.
     fn publish_messages(&mut self) {
         self.memory.store(Word::Payload(self.lane.direction), self.payload, Ordering::Relaxed);
         self.publish(self.head);
     }
 
-    /// Counts bytes of an attached message as taken: they were read from its own memory object.
+    /// Counts bytes of a large message as taken: they were read from its memory object.
     pub(crate) fn took_attached(&mut self, len: u64) {
         self.advance(len);
     }
@@ -192,7 +271,7 @@ impl Consumer {
     /// Copies what lies at the front, in message mode of the first message only, and takes nothing; says how much.
     pub(crate) fn copy_front(&self, buf: &mut [u8]) -> usize {
         let (index, available) = match self.current {
-            Some(Current { record, .. }) if record.attached => return 0,
+            Some(Current { record, .. }) if record.storage != Storage::Ring => return 0,
             Some(Current { record, taken }) => (self.head + HEADER_LEN + taken, record.len - taken),
             None if self.lane.messages => return 0,
             None => (self.head, self.tail - self.head),
@@ -203,7 +282,8 @@ impl Consumer {
         len
     }
 
-    /// All payload that can be read now, in bytes, over all messages.
+    /// All payload that can be read now, in bytes, over all messages. A large one counts once [`front`](Self::front) has
+    /// found it whole.
     pub(crate) fn available(&mut self) -> Result<u64, Corrupt> {
         self.refresh()?;
         if !self.lane.messages {
@@ -211,12 +291,16 @@ impl Consumer {
         }
         // The length that was read from the first header counts, not what the header says by now.
         let (mut index, mut sum) = match self.current {
+            Some(Current { record, .. }) if record.storage != Storage::Ring && self.filled < record.len => {
+                (self.head + record.ring_len(), 0)
+            }
             Some(Current { record, taken }) => (self.head + record.ring_len(), record.len - taken),
             None => (self.head, 0),
         };
         while index < self.tail {
             let record = self.header_at(index)?;
-            sum += record.len;
+            // How much of a large one is there is known when it is looked at.
+            sum += if record.storage == Storage::Ring { record.len } else { 0 };
             index += record.ring_len();
         }
         Ok(sum)
@@ -231,6 +315,9 @@ impl Consumer {
         let mut header = [0; 16];
         self.copy_out(index, &mut header);
         let record = Record::decode(header)?;
+        if record.storage != Storage::Ring && index != self.head {
+            return Err(Corrupt("a large message before the one in front of it was read"));
+        }
         if record.ring_len() > self.tail - index {
             return Err(Corrupt("a message that ends beyond what was published"));
         }
@@ -278,6 +365,21 @@ impl Consumer {
             return Err(Corrupt("the writer says that it wrote more than there is room for"));
         }
         (self.head, self.tail) = (start, tail);
+        Ok(())
+    }
+
+    /// Takes the producer's claim of how much of a large message is there, if it can be true.
+    fn refresh_filled(&mut self, len: u64) -> Result<(), Corrupt> {
+        // What is whole stays whole.
+        if self.filled == len {
+            return Ok(());
+        }
+        // SYNC POINT filling: Acquire; pairs with the Release in `Producer::fill_large`.
+        let filled = self.memory.load(Word::Filled(self.lane.direction), Ordering::Acquire);
+        if filled < self.filled || filled > len {
+            return Err(Corrupt("the writer says that more or less of a message is there than can be"));
+        }
+        self.filled = filled;
         Ok(())
     }
 

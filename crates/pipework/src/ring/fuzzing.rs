@@ -3,7 +3,7 @@
 use super::{
     Consumer, Direction, Front, Geometry, Memory, MessageSink, Producer,
     layout::{Word, next_epoch},
-    record::{HEADER_LEN, Record},
+    record::{HEADER_LEN, Record, Storage},
     sync::Ordering,
 };
 use std::{io::IoSlice, sync::Arc};
@@ -70,7 +70,7 @@ pub fn hostile_writer(bytes: &[u8]) {
     };
     let Some(lane) = geometry.lane(Direction::Inbound) else { return };
     while !input.0.is_empty() {
-        match input.byte() % 7 {
+        match input.byte() % 9 {
             0 => memory.store(Word::Tail(Direction::Inbound), input.number(), Ordering::Release),
             1 => {
                 let at = lane.place(input.number());
@@ -79,7 +79,9 @@ pub fn hostile_writer(bytes: &[u8]) {
             }
             2 => {
                 // A header that could be true, where one is expected.
-                let record = Record { len: input.number(), attached: input.byte() & 1 == 1 };
+                let places = [Storage::Ring, Storage::NewObject, Storage::KeptObject];
+                let storage = places[usize::from(input.byte()) % places.len()];
+                let record = Record { len: input.number(), storage };
                 let at = lane.place(input.number().wrapping_mul(HEADER_LEN));
                 memory.copy_in(at.0, &record.encode());
             }
@@ -106,6 +108,19 @@ pub fn hostile_writer(bytes: &[u8]) {
                     assert!(lane.messages || available <= lane.capacity);
                 }
             }
+            6 => memory.store(Word::Filled(Direction::Inbound), input.number(), Ordering::Release),
+            7 => {
+                let whole = matches!(consumer.front(), Ok(Front::Message { attached: true, .. }));
+                if let Ok(Some(large)) = consumer.large() {
+                    assert!(large.filled <= large.len && (large.taken == 0 || large.is_whole()), "{large:?}");
+                    assert!(!whole || large.is_whole(), "it was whole before");
+                    consumer.received_object();
+                    if large.is_whole() {
+                        consumer.took_attached((large.len - large.taken).min(input.number()));
+                        consumer.end_message();
+                    }
+                }
+            }
             _ => {
                 if consumer.front().is_ok() {
                     consumer.end_message();
@@ -127,7 +142,7 @@ pub fn hostile_reader(bytes: &[u8]) {
     };
     let Some(lane) = geometry.lane(Direction::Inbound) else { return };
     while !input.0.is_empty() {
-        match input.byte() % 8 {
+        match input.byte() % 9 {
             0 => memory.store(Word::Head(Direction::Inbound), input.number(), Ordering::Release),
             1 => memory.store(Word::Payload(Direction::Inbound), input.number(), Ordering::Release),
             2 => {
@@ -166,7 +181,14 @@ pub fn hostile_reader(bytes: &[u8]) {
                     "released what is unread"
                 );
             }
-            6 => {
+            6 if lane.messages => {
+                let len = input.number();
+                if !producer.is_inline(len) && producer.has_room(len) == Ok(true) {
+                    producer.announce_large(len, Storage::KeptObject, 0);
+                    producer.fill_large(len);
+                }
+            }
+            7 => {
                 let answers = [producer.is_settled(), producer.is_writable(), producer.is_drained()];
                 let is_drained = answers[2] == Ok(true);
                 assert!(!is_drained || answers[1] != Ok(false), "drained, and no room");

@@ -50,7 +50,9 @@ pub(crate) enum Direction {
 pub(super) enum Word {
     /// How far the producer has published: the epoch, and the ring bytes since its beginning.
     Tail(Direction),
-    /// How far the consumer has read, in the same way.
+    /// How much of a large message lies in its memory object, in bytes since its beginning.
+    Filled(Direction),
+    /// How far the consumer has read: the epoch, and the ring bytes since its beginning.
     Head(Direction),
     /// How much payload the consumer has read; differs from the head by the records' headers.
     Payload(Direction),
@@ -67,7 +69,9 @@ impl Word {
     pub(super) fn offset(self) -> usize {
         match self {
             Word::Tail(Direction::Inbound) => 0,
+            Word::Filled(Direction::Inbound) => 8,
             Word::Tail(Direction::Outbound) => LINE,
+            Word::Filled(Direction::Outbound) => LINE + 8,
             Word::Head(Direction::Inbound) => 2 * LINE,
             Word::Payload(Direction::Inbound) => 2 * LINE + 8,
             Word::Head(Direction::Outbound) => 3 * LINE,

@@ -7,6 +7,8 @@
 //! The words of the synchronisation, used alike at both ends:
 //! - SYNC POINT *data*: the producer's Release store of the tail pairs with the consumer's Acquire load of it; what
 //!   was copied in before is seen by the copy out after.
+//! - SYNC POINT *filling*: the producer's Release store of how much of a large message lies in its memory object pairs
+//!   with the consumer's Acquire load of it; what was copied into the object before is seen by the copy out after.
 //! - SYNC POINT *space*: the consumer's Release store of the head pairs with the producer's Acquire load of it; a
 //!   place is written again only after it was read.
 //! - SYNC POINT *sleep*: "announce, fence, look again" of a sleeper pairs with "publish, fence, look for sleepers"
@@ -52,11 +54,11 @@ mod tests;
 
 #[cfg(feature = "tokio")]
 pub(crate) use consumer::TailWatch;
-pub(crate) use consumer::{Consumer, Front, MessageSink};
+pub(crate) use consumer::{Consumer, Front, Large, MessageSink};
 pub(crate) use layout::{Direction, Geometry, PIECE_LEN, Side};
 pub(crate) use memory::{Mapping, Memory};
 pub(crate) use producer::Producer;
-pub(crate) use record::MESSAGE_LEN_MAX;
+pub(crate) use record::{MESSAGE_LEN_MAX, Storage};
 pub(crate) use wait_words::{CloseState, Interest, WaitKind, WaitWords, Wake};
 
 /// The peer wrote something into the shared memory that can't be true.

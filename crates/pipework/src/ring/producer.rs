@@ -3,7 +3,7 @@
 use super::{
     Corrupt, Direction, Geometry, Memory,
     layout::{FRONT_LEN, Lane, PIECE_LEN, RELEASED_MIN, Word, next_epoch, since_epoch},
-    record::{HEADER_LEN, Record},
+    record::{HEADER_LEN, Record, Storage},
     sync::Ordering,
 };
 use std::{io::IoSlice, sync::Arc};
@@ -87,7 +87,7 @@ impl Producer {
 
     /// Whether a message of `len` bytes lies in the ring, or elsewhere with an announcement in the ring.
     pub(crate) fn is_inline(&self, len: u64) -> bool {
-        Record { len, attached: false }.ring_len() <= self.lane.capacity
+        Record { len, storage: Storage::Ring }.ring_len() <= self.lane.capacity
     }
 
     /// Publishes one message, all of it or nothing; `false` is a full pipe. Only for messages that lie in the ring.
@@ -101,7 +101,7 @@ impl Producer {
             self.copy_in(at, part);
             at += part.len() as u64;
         }
-        self.publish_record(Record { len, attached: false });
+        self.publish_record(Record { len, storage: Storage::Ring });
         Ok(true)
     }
 
@@ -112,7 +112,7 @@ impl Producer {
         let (mut count, mut published) = (0, self.tail);
         for message in messages {
             let len = message.len() as u64;
-            let record = Record { len, attached: false };
+            let record = Record { len, storage: Storage::Ring };
             if !self.fits(record) {
                 // The reader's claims are compared with what it was shown.
                 if self.tail > published {
@@ -147,16 +147,28 @@ impl Producer {
     /// One within the quota goes as soon as it fits into what is free of it. A larger one goes when all that came
     /// before it was read, so that at most one is under way, and its writer waits for its reader.
     pub(crate) fn has_room(&mut self, len: u64) -> Result<bool, Corrupt> {
-        let record = Record { len, attached: !self.is_inline(len) };
+        let storage = if self.is_inline(len) { Storage::Ring } else { Storage::KeptObject };
+        let record = Record { len, storage };
         if !self.fits(record) {
             self.look(record.ring_len())?;
         }
         Ok(self.fits(record))
     }
 
-    /// Announces a message of `len` bytes that lies elsewhere; only after `has_room`.
-    pub(crate) fn announce_attached(&mut self, len: u64) {
-        self.publish_record(Record { len, attached: true });
+    /// Announces a message of `len` bytes that lies elsewhere, of which `filled` bytes are there; only after `has_room`.
+    ///
+    /// The reader has read all that came before, so it no longer looks at how much of an earlier message was there.
+    pub(crate) fn announce_large(&mut self, len: u64, storage: Storage, filled: u64) {
+        // The Release of the tail publishes it.
+        self.memory.store(Word::Filled(self.lane.direction), filled, Ordering::Relaxed);
+        self.publish_record(Record { len, storage });
+    }
+
+    /// Publishes how much of the large message that was announced last is there.
+    pub(crate) fn fill_large(&mut self, filled: u64) {
+        self.published = true;
+        // SYNC POINT filling: Release; pairs with the Acquire in `Consumer::refresh_filled`.
+        self.memory.store(Word::Filled(self.lane.direction), filled, Ordering::Release);
     }
 
     /// Whether no more than the quota is unread, so that a write may return.

@@ -7,6 +7,8 @@ mod hostile_words;
 #[cfg(loom)]
 mod interleavings;
 #[cfg(not(loom))]
+mod large;
+#[cfg(not(loom))]
 mod threads;
 #[cfg(not(loom))]
 mod words;

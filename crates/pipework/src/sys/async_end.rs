@@ -2,6 +2,7 @@
 
 use super::{
     End, Instance, Peer, WaitLimit,
+    end::Emptied,
     system::asynchronous::{Accepting, TaskWait},
 };
 use crate::{
@@ -198,8 +199,19 @@ impl AsyncEnd {
     }
 
     pub(crate) async fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>> {
+        let mut message = Vec::new();
+        Ok(self.read_message_to(&mut message, len_max).await?.map(|_| message))
+    }
+
+    pub(crate) async fn read_message_to(
+        &self,
+        message: &mut Vec<u8>,
+        len_max: usize,
+    ) -> io::Result<Option<usize>> {
+        let message = Emptied::new(message);
         let (end, mut wait) = (self.end.current()?, TaskWait::default());
-        poll_fn(|cx| end.poll_message(cx, &mut wait, len_max)).await
+        let read = poll_fn(|cx| end.poll_message_to(cx, &mut wait, message.message, len_max)).await;
+        message.unless_read(read)
     }
 
     pub(crate) async fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead> {

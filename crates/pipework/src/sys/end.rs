@@ -45,8 +45,9 @@ pub(crate) trait PipeEnd: Debug + Send + Sync {
     /// Writes what fits, else `WouldBlock`.
     #[cfg(any(unix, feature = "tokio"))]
     fn try_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize>;
-    /// Reads one whole message of at most `len_max` bytes; `None` is the end.
-    fn read_message(&self, _len_max: usize) -> io::Result<Option<Vec<u8>>> {
+    /// Reads one whole message of at most `len_max` bytes in place of what is in the buffer; `None` is the end. After
+    /// anything but a message the buffer may contain anything.
+    fn read_message_to(&self, _message: &mut Vec<u8>, _len_max: usize) -> io::Result<Option<usize>> {
         Err(no_messages("read"))
     }
     /// Reads one message, or the part of it that fits.
@@ -143,17 +144,18 @@ pub(crate) trait PipeEnd: Debug + Send + Sync {
     fn poll_shutdown(&self, _cx: &mut Context<'_>, _wait: &mut TaskWait) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
-    /// Polls for [`read_message`](Self::read_message).
+    /// Polls for [`read_message_to`](Self::read_message_to). All polls of one wait have the same buffer.
     #[cfg(feature = "tokio")]
-    fn poll_message(
+    fn poll_message_to(
         &self,
         _cx: &mut Context<'_>,
         _wait: &mut TaskWait,
+        _message: &mut Vec<u8>,
         _len_max: usize,
-    ) -> Poll<io::Result<Option<Vec<u8>>>> {
+    ) -> Poll<io::Result<Option<usize>>> {
         Poll::Ready(Err(no_messages("read")))
     }
-    /// Polls for [`read_message_into`](Self::read_message_into).
+    /// Polls for [`read_message_into`](Self::read_message_into). All polls of one wait have the same buffer.
     #[cfg(feature = "tokio")]
     fn poll_message_into(
         &self,
@@ -198,6 +200,32 @@ pub(crate) trait PipeEnd: Debug + Send + Sync {
     fn drain_async(&self) -> Work<'_, ()>;
 }
 
+/// A buffer that is empty again if no message was read into it, also when the call is dropped.
+pub(super) struct Emptied<'a> {
+    pub(super) message: &'a mut Vec<u8>,
+    is_read: bool,
+}
+
+impl<'a> Emptied<'a> {
+    pub(super) fn new(message: &'a mut Vec<u8>) -> Emptied<'a> {
+        Emptied { message, is_read: false }
+    }
+
+    /// The outcome of the call; keeps what is in the buffer if that is a message.
+    pub(super) fn unless_read(mut self, read: io::Result<Option<usize>>) -> io::Result<Option<usize>> {
+        self.is_read = matches!(read, Ok(Some(_)));
+        read
+    }
+}
+
+impl Drop for Emptied<'_> {
+    fn drop(&mut self) {
+        if !self.is_read {
+            self.message.clear();
+        }
+    }
+}
+
 /// The end that an operation goes to.
 pub(crate) enum Current<'a> {
     /// An end that stays with its connection.
@@ -235,7 +263,14 @@ impl End {
     }
 
     pub(crate) fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>> {
-        self.current()?.read_message(len_max)
+        let mut message = Vec::new();
+        Ok(self.current()?.read_message_to(&mut message, len_max)?.map(|_| message))
+    }
+
+    pub(crate) fn read_message_to(&self, message: &mut Vec<u8>, len_max: usize) -> io::Result<Option<usize>> {
+        let message = Emptied::new(message);
+        let read = self.current()?.read_message_to(message.message, len_max);
+        message.unless_read(read)
     }
 
     pub(crate) fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead> {

@@ -217,6 +217,18 @@ macro_rules! ends {
                 self.end.read_message(len_max).await
             }
 
+            /// Reads one whole message of at most `len_max` bytes into `message`, in place of what is in it, and returns its
+            /// length. `None` is the end of the pipe. After anything but a message the buffer is empty.
+            ///
+            /// # Cancel safety
+            /// Cancel safe: a message that is not returned stays unread as a whole, and the buffer is empty.
+            ///
+            /// # Errors
+            /// Those of [`read_message`](Self::read_message).
+            pub async fn read_message_to(&self, message: &mut Vec<u8>, len_max: usize) -> io::Result<Option<usize>> {
+                self.end.read_message_to(message, len_max).await
+            }
+
             /// Reads one message, or as much of it as fits ([rule M2](crate::rules#m2)). Corresponds to [`ReadFile`] in
             /// message read mode.
             ///

@@ -4,7 +4,8 @@ use crate::{
     by_clients::meanwhile,
     harness::Case,
     wire::{
-        ATTACHED, EPOCH, INLINE, Linked, PAYLOAD, SEALS, Victim, expect, is_typed, memory, record, send, word,
+        ATTACHED, EPOCH, INLINE, KEPT, Linked, PAYLOAD, SEALS, Victim, expect, is_typed, memory, record,
+        send, word,
     },
 };
 use pipework::{MessageBatch, MessageRead, PipeErrorKind, PipeMode, PipeStream};
@@ -25,6 +26,10 @@ pub(crate) const CASES: &[Case] = &[
     ("client_sends_what_is_no_message", sends_what_is_no_message),
     ("client_sends_descriptors_that_nobody_wants", sends_many_descriptors),
     ("client_says_that_a_message_is_huge", says_huge),
+    ("client_uses_a_memory_that_it_never_sent", uses_what_it_never_sent),
+    ("client_never_fills_a_large_message", never_fills),
+    ("client_lies_of_what_is_there_of_a_large_message", lies_of_what_is_there),
+    ("client_empties_the_memory_of_a_large_message", empties_the_memory),
 ];
 
 const QUOTA: u32 = 8192;
@@ -137,6 +142,8 @@ fn changes_a_record() {
         record(INLINE, 5000),
         record(ATTACHED, 3),
         record(ATTACHED, 1 << 31),
+        record(KEPT, 3),
+        record(KEPT, 1 << 31),
         vec![0; 16],
     ];
     for change in &changes {
@@ -195,7 +202,13 @@ fn changes_records_all_the_time() {
         for index in 0..64 {
             map.fill(PAYLOAD + index * 128, &record(INLINE, 100));
         }
-        let headers = [record(INLINE, 0), record(INLINE, 100), record(INLINE, 112), record(ATTACHED, 100)];
+        let headers = [
+            record(INLINE, 0),
+            record(INLINE, 100),
+            record(INLINE, 112),
+            record(ATTACHED, 100),
+            record(KEPT, 100),
+        ];
         map.set(word::IN_TAIL, 64 * 128);
         meanwhile(
             |round| {
@@ -219,8 +232,29 @@ fn changes_records_all_the_time() {
     victim.expect_well();
 }
 
+/// Announces a large message as one that is whole.
 fn announce(client: &Linked, len: u64) {
+    client.map.set(word::IN_FILLED, len);
     client.publish(&record(ATTACHED, len), 16);
+}
+
+/// Announces the message behind the first large one.
+fn announce_next(client: &Linked, tag: u64, len: u64, filled: u64) {
+    client.map.set(word::IN_FILLED, filled);
+    client.map.fill(PAYLOAD + 16, &record(tag, len));
+    client.map.set(word::IN_TAIL, 32);
+    client.ring();
+}
+
+/// A client that has sent a large message as it should.
+fn with_a_memory(victim: &Victim, len: usize) -> (Linked, PipeStream, OwnedFd) {
+    let (client, end) = victim.attack_linked();
+    let memory = memory(len.next_power_of_two(), SEALS);
+    rustix::io::pwrite(&memory, &vec![7; len], 0).unwrap();
+    send(&client.socket, b"F", &[memory.as_fd()]);
+    announce(&client, len as u64);
+    assert!(end.read_message(len).unwrap().unwrap() == vec![7; len]);
+    (client, end, memory)
 }
 
 fn announces_what_it_does_not_send() {
@@ -247,10 +281,10 @@ fn sends_what_is_no_message() {
     let (pipe, _) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     let memories: [(&str, OwnedFd); 5] = [
         ("a pipe", pipe),
-        ("too small", memory(9_999, SEALS)),
-        ("too large", memory(10_001, SEALS)),
-        ("not sealed", memory(10_000, SealFlags::empty())),
-        ("may shrink", memory(10_000, SealFlags::GROW | SealFlags::SEAL)),
+        ("too small", memory(16_383, SEALS)),
+        ("too large", memory(16_385, SEALS)),
+        ("not sealed", memory(16_384, SealFlags::empty())),
+        ("may shrink", memory(16_384, SealFlags::GROW | SealFlags::SEAL)),
     ];
     for (about, memory) in &memories {
         for (call, run) in CALLS {
@@ -265,7 +299,7 @@ fn sends_what_is_no_message() {
     }
     // A good one, to know that the others failed for what they were.
     let (client, end) = victim.attack_linked();
-    send(&client.socket, b"F", &[memory(10_000, SEALS).as_fd()]);
+    send(&client.socket, b"F", &[memory(16_384, SEALS).as_fd()]);
     announce(&client, 10_000);
     assert_eq!(end.read_message(10_000).unwrap().unwrap(), vec![0; 10_000]);
     victim.expect_well();
@@ -303,5 +337,118 @@ fn says_huge() {
     announce(&client, u64::from(u32::MAX));
     expect(end.read_message(1 << 20), PipeErrorKind::MoreData, "4 GiB");
     expect(end.read(&mut [0; 64]), PipeErrorKind::TimedOut, "its memory never came");
+    victim.expect_well();
+}
+
+/// The calls that take a message, or a part of one.
+fn takes(call: &str) -> bool {
+    !matches!(call, "peek" | "transact")
+}
+
+fn uses_what_it_never_sent() {
+    let victim = Victim::new(PipeMode::Message, QUOTA);
+    for (call, run) in CALLS {
+        let (client, mut end) = victim.attack_linked();
+        client.map.set(word::IN_FILLED, 100_000);
+        client.publish(&record(KEPT, 100_000), 16);
+        let kind = if call == "transact" { PipeErrorKind::Busy } else { PipeErrorKind::Corrupt };
+        expect(run(&mut end), kind, &format!("{call}, no memory at all"));
+    }
+    for len in [131_073, 1 << 20, u64::from(u32::MAX)] {
+        for (call, run) in CALLS.into_iter().filter(|(call, _)| takes(call)) {
+            let (client, mut end, _memory) = with_a_memory(&victim, 100_000);
+            announce_next(&client, KEPT, len, len);
+            // The limit of the reader comes first.
+            let kind = if matches!(call, "read_message" | "read_messages") && len > 1 << 20 {
+                PipeErrorKind::MoreData
+            } else {
+                PipeErrorKind::Corrupt
+            };
+            expect(run(&mut end), kind, &format!("{call}, {len} bytes in a memory of 131,072"));
+        }
+    }
+    // A good one, to know that the others failed for what they were.
+    let (client, end, memory) = with_a_memory(&victim, 100_000);
+    rustix::io::pwrite(&memory, &[8; 131_072], 0).unwrap();
+    announce_next(&client, KEPT, 131_072, 131_072);
+    assert!(end.read_message(131_072).unwrap().unwrap() == [8; 131_072]);
+    // Another memory, of the same size, though the first would have done.
+    let (client, end, _memory) = with_a_memory(&victim, 100_000);
+    send(&client.socket, b"F", &[self::memory(131_072, SEALS).as_fd()]);
+    announce_next(&client, ATTACHED, 70_000, 70_000);
+    assert!(end.read_message(131_072).unwrap().unwrap() == [0; 70_000]);
+    victim.expect_well();
+}
+
+/// 4 GiB of which a little or nothing ever comes: nobody waits longer than it said, and no memory is taken for it.
+fn never_fills() {
+    let victim = Victim::new(PipeMode::Message, QUOTA);
+    let read: Call = |end| end.read_message(usize::MAX).map(drop);
+    let read_to: Call = |end| end.read_message_to(&mut Vec::new(), usize::MAX).map(drop);
+    for filled in [0, 1, 65_537] {
+        for (call, run) in
+            CALLS.into_iter().chain([("read_message, any", read), ("read_message_to", read_to)])
+        {
+            let (client, mut end) = victim.attack_linked();
+            send(&client.socket, b"F", &[memory(1 << 32, SEALS).as_fd()]);
+            client.map.set(word::IN_FILLED, filled);
+            client.publish(&record(ATTACHED, u64::from(u32::MAX)), 16);
+            match (call, run(&mut end)) {
+                ("peek", outcome) => outcome.unwrap(),
+                (_, outcome) => expect(outcome, PipeErrorKind::TimedOut, &format!("{call}, {filled}")),
+            }
+            let seen = end.peek(&mut [0; 9]).unwrap();
+            assert_eq!((seen.copied, seen.available, seen.message_left), (0, 0, None), "it is not there");
+            // A writer that dies in the middle leaves the end of the pipe.
+            drop(client);
+            end.set_read_timeout(None).unwrap();
+            assert_eq!(end.read_message(9).unwrap(), None, "{call}, {filled}");
+        }
+    }
+    victim.expect_well();
+}
+
+fn lies_of_what_is_there() {
+    let victim = Victim::new(PipeMode::Message, QUOTA);
+    for (first, then) in [(100_001, 0), (u64::MAX, 0), (50_000, 49_999), (50_000, 1 << 40)] {
+        for (call, run) in CALLS.into_iter().filter(|(call, _)| *call != "transact") {
+            let (client, mut end, _memory) = with_a_memory(&victim, 100_000);
+            announce_next(&client, KEPT, 100_000, first);
+            let mut outcome = run(&mut end);
+            if first == 50_000 {
+                match (call, outcome) {
+                    ("peek", outcome) => outcome.unwrap(),
+                    (_, outcome) => expect(outcome, PipeErrorKind::TimedOut, call),
+                }
+                client.map.set(word::IN_FILLED, then);
+                outcome = run(&mut end);
+            }
+            expect(outcome, PipeErrorKind::Corrupt, &format!("{call}, {first}, then {then}"));
+        }
+    }
+    // Up and down while it is read.
+    let (client, end, _memory) = with_a_memory(&victim, 100_000);
+    announce_next(&client, KEPT, 100_000, 0);
+    meanwhile(
+        |round| client.map.set(word::IN_FILLED, round * 7919 % 100_000),
+        || match end.read_message(1 << 20) {
+            Ok(read) => panic!("{:?} bytes that never were", read.map(|message| message.len())),
+            Err(error) => assert!(is_typed(&error), "{error}"),
+        },
+    );
+    victim.expect_well();
+}
+
+/// What is read of a hole is zero, and nobody dies of it.
+fn empties_the_memory() {
+    let victim = Victim::new(PipeMode::Message, QUOTA);
+    let (client, end, memory) = with_a_memory(&victim, 100_000);
+    let hole = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
+    rustix::fs::fallocate(&memory, hole, 0, 131_072).unwrap();
+    announce_next(&client, KEPT, 131_072, 131_072);
+    assert!(end.read_message(131_072).unwrap().unwrap() == [0; 131_072]);
+    // Its pages are not the reader's once the reader has gone.
+    drop(end);
+    assert_eq!(rustix::fs::fstat(&memory).unwrap().st_blocks, 0, "the reader gave back what it took");
     victim.expect_well();
 }

@@ -96,6 +96,7 @@ pub(crate) const EPOCH: u64 = 1 << 63;
 /// Offsets of the shared words.
 pub(crate) mod word {
     pub(crate) const IN_TAIL: usize = 0;
+    pub(crate) const IN_FILLED: usize = 8;
     pub(crate) const OUT_TAIL: usize = 128;
     pub(crate) const IN_HEAD: usize = 256;
     pub(crate) const OUT_HEAD: usize = 384;
@@ -108,6 +109,7 @@ pub(crate) mod word {
 
 pub(crate) const INLINE: u64 = 0x5057_4d53_4721_0001;
 pub(crate) const ATTACHED: u64 = 0x5057_4d53_4721_0002;
+pub(crate) const KEPT: u64 = 0x5057_4d53_4721_0003;
 
 pub(crate) fn record(tag: u64, len: u64) -> Vec<u8> {
     tag.to_le_bytes().into_iter().chain(len.to_le_bytes()).collect()

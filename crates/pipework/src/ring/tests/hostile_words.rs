@@ -2,7 +2,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "the numbers are small")]
 
 use super::super::{
-    Consumer, Corrupt, Direction, Front, Geometry, Memory, MessageSink, PIECE_LEN, Producer,
+    Consumer, Corrupt, Direction, Front, Geometry, Memory, MessageSink, PIECE_LEN, Producer, Storage,
     layout::{Word, next_epoch},
     record::{HEADER_LEN, MESSAGE_LEN_MAX, Record},
     sync::Ordering,
@@ -328,8 +328,8 @@ proptest! {
 
     /// Headers are read back, and noise is none.
     #[test]
-    fn headers_are_read_back(len in 0..=MESSAGE_LEN_MAX, attached: bool, noise: [u8; 16]) {
-        let record = Record { len, attached };
+    fn headers_are_read_back(len in 0..=MESSAGE_LEN_MAX, place in 0_usize..3, noise: [u8; 16]) {
+        let record = Record { len, storage: [Storage::Ring, Storage::NewObject, Storage::KeptObject][place] };
         prop_assert_eq!(Record::decode(record.encode()), Ok(record));
         if let Ok(record) = Record::decode(noise) {
             prop_assert_eq!(record.encode(), noise);
@@ -350,7 +350,7 @@ fn a_message_must_lie_within_what_was_published() {
     for (len, tail) in [(100, 112), (4096, 128), (MESSAGE_LEN_MAX, 4096), (1, 16)] {
         let (memory, geometry, _, mut consumer) = ring(true, 4096);
         let at = geometry.lane(Direction::Inbound).unwrap().offset;
-        memory.copy_in(at, &Record { len, attached: false }.encode());
+        memory.copy_in(at, &Record { len, storage: Storage::Ring }.encode());
         memory.store(TAIL, tail, Ordering::Release);
         assert_eq!(consumer.front(), Err(Corrupt("a message that ends beyond what was published")), "{len}");
     }
@@ -363,7 +363,7 @@ fn a_message_must_lie_within_what_was_published() {
         assert!(write(&mut producer, b"honest"));
         assert_eq!(read(&mut consumer).unwrap(), b"honest");
         let at = geometry.lane(Direction::Inbound).unwrap().offset + 32;
-        memory.copy_in(at, &Record { len, attached: false }.encode());
+        memory.copy_in(at, &Record { len, storage: Storage::Ring }.encode());
         memory.store(TAIL, tail, Ordering::Release);
         assert_eq!(consumer.front(), Err(Corrupt(why)));
     }
@@ -378,7 +378,7 @@ fn a_batch_ends_before_a_lie() {
     let (memory, geometry, mut producer, mut consumer) = ring(true, 4096);
     assert_eq!(write_messages(&mut producer, &[b"one".to_vec(), b"two".to_vec()]), 2);
     let at = geometry.lane(Direction::Inbound).unwrap().offset + 64;
-    memory.copy_in(at, &Record { len: 17, attached: false }.encode());
+    memory.copy_in(at, &Record { len: 17, storage: Storage::Ring }.encode());
     memory.store(TAIL, 64 + 32, Ordering::Release);
     let lie = Corrupt("a message that ends beyond what was published");
     assert_eq!(take_messages(&mut consumer, 9, 99), (vec![b"one".to_vec(), b"two".to_vec()], Err(lie)));
@@ -503,29 +503,6 @@ fn the_parts_of_a_message_follow_each_other() {
     let parts = [&b"one"[..], b"", b"two", b"three"].map(IoSlice::new);
     assert_eq!(producer.write_message(&parts), Ok(true));
     assert_eq!(read(&mut consumer).unwrap(), b"onetwothree");
-}
-
-#[test]
-fn attached_messages_are_announced_and_counted() {
-    let (_, _, mut producer, mut consumer) = ring(true, 4096);
-    let len = 1_000_000;
-    assert!(!producer.is_inline(len));
-    assert!(producer.has_room(len).unwrap());
-    producer.announce_attached(len);
-    assert!(!producer.has_room(1).unwrap(), "the quota is more than used up");
-    assert!(!producer.is_settled().unwrap());
-    assert_eq!(consumer.front(), Ok(Front::Message { left: len, taken: 0, attached: true }));
-    assert_eq!(consumer.available(), Ok(len));
-    assert_eq!(consumer.copy_front(&mut [0; 4]), 0, "it lies elsewhere");
-    consumer.took_attached(len - 4096);
-    consumer.end_message();
-    assert_eq!(consumer.front(), Ok(Front::Message { left: 4096, taken: len - 4096, attached: true }));
-    assert!(producer.is_settled().unwrap());
-    assert!(!producer.is_drained().unwrap());
-    consumer.took_attached(4096);
-    consumer.end_message();
-    assert_eq!(consumer.front(), Ok(Front::Empty));
-    assert!(producer.is_drained().unwrap());
 }
 
 #[test]

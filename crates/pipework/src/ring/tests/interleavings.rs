@@ -1,7 +1,8 @@
 //! Every interleaving of producer, consumer and waking, by loom.
 
 use super::super::{
-    Consumer, Direction, Front, Geometry, Interest, Memory, MessageSink, Producer, Side, WaitKind, WaitWords,
+    Consumer, Direction, Front, Geometry, Interest, Memory, MessageSink, Producer, Side, Storage, WaitKind,
+    WaitWords,
 };
 use loom::{
     sync::{Arc as LoomArc, Condvar, Mutex},
@@ -111,6 +112,33 @@ fn a_batch_is_seen_message_by_message() {
         }
         writer.join().unwrap();
         assert_eq!(taken.0, [*b"11", *b"22", *b"33"]);
+    });
+}
+
+/// The object is memory of its own, so the ring alone says what of it may be read.
+#[test]
+fn what_is_there_of_a_large_message_can_be_copied() {
+    const OBJECT: usize = 4096;
+    loom::model(|| {
+        let (_memory, mut producer, mut consumer) = ring(true, 1);
+        let object = Arc::new(Memory::heap(OBJECT + 2));
+        let filled_object = Arc::clone(&object);
+        let writer = thread::spawn(move || {
+            let len = 1 << 20;
+            producer.announce_large(len, Storage::KeptObject, 0);
+            filled_object.copy_in(OBJECT, b"a");
+            producer.fill_large(1);
+            filled_object.copy_in(OBJECT + 1, b"b");
+            producer.fill_large(len);
+        });
+        if let Some(large) = consumer.large().unwrap() {
+            let mut copied = vec![0; usize::try_from(large.filled.min(2)).unwrap()];
+            object.copy_out(OBJECT, &mut copied);
+            assert_eq!(copied, b"ab"[..copied.len()]);
+            let is_shown = consumer.front().unwrap() != Front::Empty;
+            assert!(is_shown || !large.is_whole());
+        }
+        writer.join().unwrap();
     });
 }
 

@@ -27,14 +27,16 @@ fn the_shape_of_the_memory() {
 fn every_word_has_a_place_of_its_own() {
     let ends = [Side::Client, Side::Server];
     let directions = [Direction::Inbound, Direction::Outbound];
-    let words =
-        directions.into_iter().flat_map(|way| [Word::Tail(way), Word::Head(way), Word::Payload(way)]).chain(
+    let words = directions
+        .into_iter()
+        .flat_map(|way| [Word::Tail(way), Word::Filled(way), Word::Head(way), Word::Payload(way)])
+        .chain(
             ends.into_iter().flat_map(|side| [Word::Waiting(side), Word::Mark(side), Word::Processor(side)]),
         );
     // Both ends must agree on them: changing one is a new version of the hello.
     let mut places: Vec<usize> = words.map(Word::offset).collect();
     places.sort_unstable();
-    assert_eq!(places, [0, 128, 256, 264, 384, 392, 512, 640, 768, 896, 1024, 1152]);
+    assert_eq!(places, [0, 8, 128, 136, 256, 264, 384, 392, 512, 640, 768, 896, 1024, 1152]);
 }
 
 const NOBODY: Wake = Wake { futex: false, socket: false };

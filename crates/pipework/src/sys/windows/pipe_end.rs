@@ -31,8 +31,8 @@ impl PipeEnd for Connection {
         Connection::write(self, bufs)
     }
 
-    fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>> {
-        Connection::read_message(self, len_max)
+    fn read_message_to(&self, message: &mut Vec<u8>, len_max: usize) -> io::Result<Option<usize>> {
+        Connection::read_message_to(self, message, len_max)
     }
 
     fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead> {
@@ -137,13 +137,14 @@ impl PipeEnd for Connection {
     }
 
     #[cfg(feature = "tokio")]
-    fn poll_message(
+    fn poll_message_to(
         &self,
         cx: &mut Context<'_>,
         wait: &mut TaskWait,
+        message: &mut Vec<u8>,
         len_max: usize,
-    ) -> Poll<io::Result<Option<Vec<u8>>>> {
-        Connection::poll_read_message(self, cx, wait, len_max)
+    ) -> Poll<io::Result<Option<usize>>> {
+        Connection::poll_read_message_to(self, cx, wait, message, len_max)
     }
 
     #[cfg(feature = "tokio")]

@@ -66,14 +66,15 @@ impl Connection {
     }
 
     /// Reads one whole message of at most `len_max` bytes; `None` is the end.
-    pub(crate) fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>> {
+    pub(crate) fn read_message_to(&self, message: &mut Vec<u8>, len_max: usize) -> io::Result<Option<usize>> {
         self.check_reads_messages()?;
         let limit = self.read_limit();
         let lock = self.reading.lock(&limit)?;
         if self.take_watched_empty() {
-            return Ok(Some(Vec::new()));
+            message.clear();
+            return Ok(Some(0));
         }
-        self.read_whole(&lock, &limit, len_max)
+        self.read_whole(&lock, &limit, message, len_max)
     }
 
     /// Reads at least one whole message, and others that are there; 0 is the end.
@@ -85,7 +86,8 @@ impl Connection {
             if self.take_watched_empty() {
                 return Ok(Some(Vec::new()));
             }
-            self.read_whole(&lock, &limit, len_max)
+            let mut message = Vec::new();
+            Ok(self.read_whole(&lock, &limit, &mut message, len_max)?.map(|_| message))
         })
     }
 
@@ -124,7 +126,8 @@ impl Connection {
         // One deadline for the whole call; the request has that of a write besides.
         let request_limit = self.write_limit().sooner_of(&limit);
         self.write_message_within(request, &request_limit).map_err(of_transaction)?;
-        self.read_whole(&lock, &limit, len_max)?.ok_or_else(broken)
+        let mut reply = Vec::new();
+        self.read_whole(&lock, &limit, &mut reply, len_max)?.map(|_| reply).ok_or_else(broken)
     }
 
     /// Copies unread data without consuming it; never waits.
@@ -168,11 +171,13 @@ impl Connection {
         &self,
         lock: &DirectionGuard<'_>,
         limit: &WaitLimit,
+        message: &mut Vec<u8>,
         len_max: usize,
-    ) -> io::Result<Option<Vec<u8>>> {
+    ) -> io::Result<Option<usize>> {
+        message.clear();
         // A read of length zero waits for a message and consumes it only if it is empty.
         match self.read_once(lock, &mut [], limit)? {
-            ReadOutcome::Whole(_) => return Ok(Some(Vec::new())),
+            ReadOutcome::Whole(_) => return Ok(Some(0)),
             ReadOutcome::Part(_) => {}
             ReadOutcome::End => return Ok(None),
         }
@@ -180,13 +185,12 @@ impl Connection {
         if len > len_max {
             return Err(more_data(len as u64, len_max));
         }
-        let mut message = Vec::new();
         message.try_reserve_exact(len).map_err(out_of_memory)?;
         message.resize(len, 0);
-        match self.read_once(lock, &mut message, limit)? {
+        match self.read_once(lock, message, limit)? {
             ReadOutcome::Whole(read) => {
                 message.truncate(read);
-                Ok(Some(message))
+                Ok(Some(read))
             }
             // This thread alone reads now, so the message is still there and has the same length.
             ReadOutcome::Part(_) => Err(io::Error::other("a message became longer while it was read")),

@@ -16,6 +16,7 @@ pub(super) fn cases() -> Vec<Case> {
         every("M1", m1_each_write_is_one_message),
         every("M1", m1_a_vectored_write_is_one_message),
         long(every("M1", m1_a_message_may_have_any_size)),
+        every("M1", m1_large_messages_of_many_sizes_follow_each_other),
         every("M1", m1_an_empty_message_is_a_message_and_not_the_end),
         long(every("M1", m1_messages_of_several_threads_never_mix)),
         every("M1", m1_messages_larger_than_the_quota_wait_for_the_reader),
@@ -39,6 +40,7 @@ pub(super) fn cases() -> Vec<Case> {
         every("M4", m4_peek_of_a_listening_server_is_bad_pipe),
         every("M4", m4_peek_after_a_disconnect_is_not_connected),
         every("M5", m5_transact_writes_and_reads),
+        every("M5", m5_transact_has_large_messages),
         every("M5", m5_transact_needs_message_read_mode),
         every("M5", m5_transact_needs_nothing_unread),
         every("M5", m5_a_short_reply_buffer_gets_more_data),
@@ -59,6 +61,22 @@ pub(super) fn cases_of_this_system() -> Vec<Case> {
 #[track_caller]
 fn next(end: &dyn End) -> Vec<u8> {
     end.read_message(16 << 20).unwrap().expect("a message, not the end")
+}
+
+/// M1: some fit into the memory of the one before, some don't, and some need none.
+fn m1_large_messages_of_many_sizes_follow_each_other(here: &dyn Surface) {
+    let there = Other::spawn(here);
+    let (server, client) = super::pair_with(here, &there, &Spec::new(&unique()).messages().quota(4096));
+    let sizes = [200_000, 150_000, 262_144, 9_000, 5, 600_000, 131_072, 8_193, 300_000];
+    for (one, other) in [(client.as_ref(), server.end()), (server.end(), client.as_ref())] {
+        for (seed, len) in (0..).zip(sizes) {
+            let message = pattern(seed, len);
+            thread::scope(|scope| {
+                scope.spawn(|| one.write_message(&message).unwrap());
+                expect_same(&next(other), &message);
+            });
+        }
+    }
 }
 
 /// M1: whatever the call, in both directions.
@@ -481,6 +499,23 @@ fn m5_transact_writes_and_reads(here: &dyn Surface) {
             other.write_message(b"").unwrap();
             assert_eq!(asking.join().unwrap(), b"");
         });
+    }
+}
+
+/// M5: request and reply may be larger than the quota.
+fn m5_transact_has_large_messages(here: &dyn Surface) {
+    let there = Other::spawn(here);
+    let (server, client) = super::pair_with(here, &there, &Spec::new(&unique()).messages().quota(4096));
+    for (one, other) in [(server.end(), client.as_ref()), (client.as_ref(), server.end())] {
+        for (request, reply) in [(200_000, 9), (9, 300_000), (250_000, 150_000)] {
+            let (request, reply) = (pattern(1, request), pattern(2, reply));
+            thread::scope(|scope| {
+                let asking = scope.spawn(|| one.transact(&request, reply.len()).unwrap());
+                expect_same(&next(other), &request);
+                other.write_message(&reply).unwrap();
+                expect_same(&asking.join().unwrap(), &reply);
+            });
+        }
     }
 }
 

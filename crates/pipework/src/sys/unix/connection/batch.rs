@@ -2,6 +2,7 @@
 
 use super::{
     Connection,
+    large::Along,
     read::TakeOutcome,
     step::{On, Step},
     write::Published,
@@ -60,7 +61,7 @@ impl Connection {
         let Some(place) = batch.place(len).map_err(out_of_memory)? else {
             return Err(more_data(left, len_max));
         };
-        let taken = self.take_message(consumer, place);
+        let taken = self.take_message(consumer, place, &mut Along::default());
         if !matches!(taken, Ok(TakeOutcome::Some(MessageRead::Whole(_)))) {
             batch.truncate(count);
         }

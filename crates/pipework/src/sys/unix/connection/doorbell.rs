@@ -10,27 +10,23 @@ use super::{
 };
 use crate::{ring::Side, sys::WaitLimit};
 use rustix::{io::Errno, net::RecvFlags};
-use std::{
-    collections::VecDeque,
-    io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{
-        MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
 #[cfg(feature = "tokio")]
 use std::{
     future::poll_fn,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
 };
 
 /// A wake-up, and nothing more.
 const BELL: u8 = b'.';
 /// The server disconnected a client that has no memory in common with it yet.
 const DISCONNECTED_BY_SERVER: u8 = b'D';
-/// With this byte comes the memory object of one message.
+/// With this byte comes the memory object of a large message.
 pub(super) const ATTACHMENT: u8 = b'F';
 
 /// How many bytes are taken from the doorbell at a time; rarely is there more than one in it.
@@ -310,21 +306,12 @@ impl Connection {
         Ok(true)
     }
 
-    // ---------------------------------------------------------------- messages that lie elsewhere
-
-    /// The memories that came and were not read yet.
-    pub(super) fn attachments(&self) -> MutexGuard<'_, VecDeque<OwnedFd>> {
-        self.attachments.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
+    /// Keeps the memory object of a large message until that is looked at.
     fn keep(&self, attachment: OwnedFd) -> io::Result<()> {
-        let mut attachments = self.attachments();
-        // One can be under way while another is being read.
-        if attachments.len() >= 2 {
-            drop(attachments);
-            return Err(self.corrupt("more memories of messages than can be under way"));
+        // The writer sends the next one when the message of this one was read.
+        if self.large_objects().arrived.replace(attachment).is_some() {
+            return Err(self.corrupt("more memory objects of messages than can be under way"));
         }
-        attachments.push_back(attachment);
         Ok(())
     }
 }

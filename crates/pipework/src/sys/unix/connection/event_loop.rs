@@ -64,7 +64,7 @@ impl Connection {
         };
         match on {
             // The doorbell rings, or the socket hangs up.
-            On::Data | On::Space(_) | On::Hello | On::Attachment => {}
+            On::Data | On::Rest(_) | On::Space(_) | On::Hello | On::Attachment => {}
             On::Socket => readiness.arm_socket(self.as_fd())?,
             On::Descriptors => readiness.arm_timer(DESCRIPTORS_PAUSE)?,
         }

@@ -8,6 +8,10 @@ mod event_loop;
 pub(super) mod fd_passing;
 pub(super) mod handshake;
 mod hangup_watch;
+mod large;
+#[cfg(feature = "tokio")]
+#[cfg(test)]
+mod large_tests;
 #[cfg(feature = "tokio")]
 #[cfg(test)]
 mod mixed_tests;
@@ -47,6 +51,7 @@ use crate::{
 use doorbell::Socket;
 use handshake::{ClientHandshake, ServerHandshake};
 use hangup_watch::HangupMember;
+use large::{LargeObject, LargeObjects};
 use operation::Operation;
 use parking::Parking;
 use readiness::Readiness;
@@ -55,7 +60,6 @@ use rustix::{event::PollFlags, io::Errno, net::Shutdown};
 use spin::Spin;
 use std::{
     cell::OnceCell,
-    collections::VecDeque,
     fmt::Debug,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -98,8 +102,8 @@ pub(crate) struct Connection {
     handshake: Mutex<ServerHandshake>,
     /// On a server, until when to wait for the hello of a client that may speak for a remote client.
     identity_deadline: Option<Instant>,
-    /// Memories of messages that were announced, or will be.
-    pub(super) attachments: Mutex<VecDeque<OwnedFd>>,
+    large_objects: Mutex<LargeObjects>,
+    outgoing_object: Mutex<Option<LargeObject>>,
     pub(super) state: Flags,
     failure: OnceLock<Failure>,
     /// Whether this end may spin at all.
@@ -192,7 +196,8 @@ impl Connection {
             rings: OnceLock::new(),
             handshake: Mutex::new(ServerHandshake::new()),
             identity_deadline: None,
-            attachments: Mutex::default(),
+            large_objects: Mutex::default(),
+            outgoing_object: Mutex::default(),
             state: Flags::default(),
             failure: OnceLock::new(),
             spins: AtomicBool::new(spin::is_wanted()),
@@ -284,6 +289,7 @@ impl Connection {
         if releases && self.rings.get().is_some_and(Rings::release_unused) {
             self.released.store(since_made, Ordering::Relaxed);
         }
+        self.release_large();
     }
 
     /// The other end broke the protocol: the end of this connection, and of no other.
@@ -467,6 +473,7 @@ impl Drop for Connection {
             self.wake_at(rings, Wake { socket: false, ..rings.wait_words.must_wake_all() });
         }
         self.shut_down();
+        self.drop_large();
     }
 }
 

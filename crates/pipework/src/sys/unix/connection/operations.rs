@@ -4,6 +4,7 @@
 use super::{
     super::{end_options::EndOptions, peer::Peer},
     Connection, LazyWaitLimit,
+    large::Along,
     operation::Operation,
     read::of_reply,
     write::Progress,
@@ -44,14 +45,16 @@ impl PipeEnd for Connection {
         self.block_to_read(|| self.attempt_read(bufs))
     }
 
-    fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>> {
+    fn read_message_to(&self, message: &mut Vec<u8>, len_max: usize) -> io::Result<Option<usize>> {
         self.check_read_message()?;
-        self.block_to_read(|| self.attempt_whole_message(len_max))
+        let mut along = Along::default();
+        self.block_to_read(|| self.attempt_whole_message(message, len_max, &mut along))
     }
 
     fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead> {
         self.check_read_message()?;
-        self.block_to_read(|| self.attempt_message(buf))
+        let mut along = Along::default();
+        self.block_to_read(|| self.attempt_message(buf, &mut along))
     }
 
     fn write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -92,8 +95,10 @@ impl PipeEnd for Connection {
         // One deadline for the whole call; the request has that of a write besides.
         let request_limit = || self.options.write_limit().sooner_of(limit.get());
         self.block_to_write_within(&parts, &request_limit).map_err(of_transaction)?;
-        let reply = self.block_on(Some(&lock), &mut limit, || self.attempt_whole_message(len_max));
-        reply.map_err(of_reply)?.ok_or_else(broken)
+        let (mut message, mut along) = (Vec::new(), Along::default());
+        let take = || self.attempt_whole_message(&mut message, len_max, &mut along);
+        let reply = self.block_on(Some(&lock), &mut limit, take);
+        reply.map_err(of_reply)?.map(|_| message).ok_or_else(broken)
     }
 
     fn peek(&self, buf: &mut [u8]) -> io::Result<Peek> {
@@ -212,14 +217,19 @@ impl PipeEnd for Connection {
     }
 
     #[cfg(feature = "tokio")]
-    fn poll_message(
+    fn poll_message_to(
         &self,
         cx: &mut Context<'_>,
         wait: &mut TaskWait,
+        message: &mut Vec<u8>,
         len_max: usize,
-    ) -> Poll<io::Result<Option<Vec<u8>>>> {
+    ) -> Poll<io::Result<Option<usize>>> {
         self.check_read_message()?;
-        self.poll_locked(cx, wait, Operation::Read, || self.attempt_whole_message(len_max))
+        let mut along = wait.along;
+        let take = || self.attempt_whole_message(message, len_max, &mut along);
+        let read = self.poll_locked(cx, wait, Operation::Read, take);
+        wait.along = along;
+        read
     }
 
     #[cfg(feature = "tokio")]
@@ -230,7 +240,10 @@ impl PipeEnd for Connection {
         buf: &mut [u8],
     ) -> Poll<io::Result<MessageRead>> {
         self.check_read_message()?;
-        self.poll_locked(cx, wait, Operation::Read, || self.attempt_message(buf))
+        let mut along = wait.along;
+        let read = self.poll_locked(cx, wait, Operation::Read, || self.attempt_message(buf, &mut along));
+        wait.along = along;
+        read
     }
 
     #[cfg(feature = "tokio")]
@@ -284,9 +297,10 @@ impl PipeEnd for Connection {
             let lock = poll_fn(|cx| self.poll_lock(cx, &mut wait, Operation::Read)).await?;
             poll_fn(|cx| self.poll_holding(cx, &mut wait, &lock, || self.attempt_transaction())).await?;
             self.write_message_async(request).await.map_err(of_transaction)?;
-            let take = || self.attempt_whole_message(len_max);
-            let reply = poll_fn(|cx| self.poll_holding(cx, &mut wait, &lock, take)).await;
-            reply.map_err(of_reply)?.ok_or_else(broken)
+            let (mut message, mut along) = (Vec::new(), Along::default());
+            let mut take = || self.attempt_whole_message(&mut message, len_max, &mut along);
+            let reply = poll_fn(|cx| self.poll_holding(cx, &mut wait, &lock, &mut take)).await;
+            reply.map_err(of_reply)?.map(|_| message).ok_or_else(broken)
         })
     }
 

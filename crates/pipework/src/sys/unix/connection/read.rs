@@ -1,8 +1,8 @@
 //! Attempts to take from a connection: bytes, a message, a whole message, a look ahead. None of them waits.
 
 use super::{
-    super::memory,
     Connection,
+    large::Along,
     rings::Rings,
     step::{On, Step},
 };
@@ -14,16 +14,15 @@ use crate::{
         broken, denied, more_data, no_messages, out_of_memory, reads_bytes, unread_before_transaction,
     },
 };
-use std::{
-    io::{self, IoSliceMut},
-    os::fd::OwnedFd,
-};
+use std::io::{self, IoSliceMut};
 
 /// The outcome of a look at the ring.
 pub(super) enum TakeOutcome<T> {
     Some(T),
     /// The ring is empty.
     Nothing,
+    /// Of a large message so many bytes are there, and not all.
+    Filling(u64),
     /// A message is announced, and its memory object is still in the socket.
     Announced,
 }
@@ -33,6 +32,7 @@ impl<T> TakeOutcome<T> {
         match self {
             TakeOutcome::Some(value) => TakeOutcome::Some(convert(value)),
             TakeOutcome::Nothing => TakeOutcome::Nothing,
+            TakeOutcome::Filling(filled) => TakeOutcome::Filling(filled),
             TakeOutcome::Announced => TakeOutcome::Announced,
         }
     }
@@ -84,15 +84,21 @@ impl Connection {
         Ok(step.map(|read| read.unwrap_or(0)))
     }
 
-    /// Reads one message, or the part of it that fits.
-    pub(super) fn attempt_message(&self, buf: &mut [u8]) -> io::Result<Step<MessageRead>> {
-        let step = self.attempt_take(|consumer| self.take_message(consumer, buf))?;
+    /// Reads one message, or the part of it that fits. An attempt of the same call goes on where the one before has come.
+    pub(super) fn attempt_message(&self, buf: &mut [u8], along: &mut Along) -> io::Result<Step<MessageRead>> {
+        let step = self.attempt_take(|consumer| self.take_message(consumer, buf, along))?;
         Ok(step.map(|read| read.unwrap_or(MessageRead::End)))
     }
 
-    /// Reads one whole message of at most `len_max` bytes; `None` is the end.
-    pub(super) fn attempt_whole_message(&self, len_max: usize) -> io::Result<Step<Option<Vec<u8>>>> {
-        self.attempt_take(|consumer| self.take_whole(consumer, len_max))
+    /// Reads one whole message of at most `len_max` bytes into `message`, and returns its length; `None` is the end. An attempt
+    /// of the same call goes on where the one before has come.
+    pub(super) fn attempt_whole_message(
+        &self,
+        message: &mut Vec<u8>,
+        len_max: usize,
+        along: &mut Along,
+    ) -> io::Result<Step<Option<usize>>> {
+        self.attempt_take(|consumer| self.take_whole(consumer, message, len_max, along))
     }
 
     /// Whether a read would not wait, be it for the end or an error.
@@ -139,10 +145,13 @@ impl Connection {
             Front::Empty if is_closed => Err(broken()),
             Front::Empty => Ok(nothing),
             Front::Bytes(_) => Ok(Peek { copied: consumer.copy_front(buf), available, message_left: None }),
-            Front::Message { left, taken, attached } => {
+            Front::Message { left, attached, .. } => {
                 let left = usize::try_from(left).unwrap_or(usize::MAX);
-                let copied =
-                    if attached { self.copy_attached(buf, taken, left)? } else { consumer.copy_front(buf) };
+                let copied = if attached {
+                    self.copy_large(&mut consumer, buf, &mut Along::default())?.unwrap_or(0)
+                } else {
+                    consumer.copy_front(buf)
+                };
                 Ok(Peek { copied, available, message_left: Some(left - copied) })
             }
         }
@@ -185,12 +194,14 @@ impl Connection {
             let taken = take(&mut *rings.consumer()?)?;
             match taken {
                 TakeOutcome::Some(value) => return Ok(Step::Done(Some(value))),
-                TakeOutcome::Nothing if is_closed => return Ok(Step::Done(None)),
+                // A large message whose writer is gone never becomes whole.
+                TakeOutcome::Nothing | TakeOutcome::Filling(_) if is_closed => return Ok(Step::Done(None)),
+                TakeOutcome::Filling(filled) => return Ok(Step::Blocked(On::Rest(filled))),
                 TakeOutcome::Nothing => return Ok(Step::Blocked(On::Data)),
                 TakeOutcome::Announced if is_received => {}
                 TakeOutcome::Announced => {
                     let is_drained = self.parking.drain_now(|| self.empty_doorbell())?;
-                    if is_closed && is_drained && self.attachments().is_empty() {
+                    if is_closed && is_drained && self.large_objects().arrived.is_none() {
                         return Err(self.corrupt("a message was announced and its memory never sent"));
                     }
                 }
@@ -220,7 +231,7 @@ impl Connection {
                     }
                 }
                 other if filled == 0 => return Ok(other),
-                TakeOutcome::Nothing | TakeOutcome::Announced => break,
+                TakeOutcome::Nothing | TakeOutcome::Filling(_) | TakeOutcome::Announced => break,
             }
         }
         Ok(if filled > 0 { TakeOutcome::Some(filled) } else { TakeOutcome::Nothing })
@@ -257,10 +268,10 @@ impl Connection {
                     break;
                 }
                 Front::Message { attached, .. } if filled > 0 && (attached || reads_messages) => break,
-                Front::Message { left, taken, attached: true } => {
-                    match self.take_attached(consumer, rest, left, taken)? {
-                        Some(len) => filled += len,
-                        None => return Ok(TakeOutcome::Announced),
+                Front::Message { attached: true, .. } => {
+                    match self.take_large(consumer, rest, &mut Along::default())?.map(len_of) {
+                        TakeOutcome::Some(len) => filled += len,
+                        other => return Ok(other),
                     }
                 }
                 Front::Message { .. } => {
@@ -277,73 +288,135 @@ impl Connection {
         &self,
         consumer: &mut Consumer,
         buf: &mut [u8],
+        along: &mut Along,
     ) -> io::Result<TakeOutcome<MessageRead>> {
-        let Front::Message { left, taken, attached } = self.checked(consumer.front())? else {
-            return Ok(TakeOutcome::Nothing);
-        };
-        let len = if attached {
-            match self.take_attached(consumer, buf, left, taken)? {
-                Some(len) => len,
-                None => return Ok(TakeOutcome::Announced),
+        match self.checked(consumer.front())? {
+            Front::Message { left, attached: false, .. } => {
+                let len = consumer.take(buf);
+                consumer.end_message();
+                Ok(TakeOutcome::Some(message_read(len, left)))
             }
-        } else {
-            consumer.take(buf)
-        };
-        consumer.end_message();
-        let is_whole = len as u64 == left;
-        Ok(TakeOutcome::Some(if is_whole { MessageRead::Whole(len) } else { MessageRead::Part(len) }))
+            Front::Empty if !consumer.is_filling() => Ok(TakeOutcome::Nothing),
+            _ => self.take_large(consumer, buf, along),
+        }
     }
 
     /// Takes the whole message at the front, if it is not too long.
-    fn take_whole(&self, consumer: &mut Consumer, len_max: usize) -> io::Result<TakeOutcome<Vec<u8>>> {
-        let Front::Message { left, .. } = self.checked(consumer.front())? else {
-            return Ok(TakeOutcome::Nothing);
-        };
-        let len = usize::try_from(left).unwrap_or(usize::MAX);
-        if len > len_max {
-            return Err(more_data(left, len_max));
+    fn take_whole(
+        &self,
+        consumer: &mut Consumer,
+        message: &mut Vec<u8>,
+        len_max: usize,
+        along: &mut Along,
+    ) -> io::Result<TakeOutcome<usize>> {
+        match self.checked(consumer.front())? {
+            Front::Message { left, attached: false, .. } => {
+                let len = usize::try_from(left).unwrap_or(usize::MAX);
+                if len > len_max {
+                    return Err(more_data(left, len_max));
+                }
+                message.truncate(len);
+                make_room(message, len, true)?;
+                consumer.take(message);
+                consumer.end_message();
+                Ok(TakeOutcome::Some(len))
+            }
+            Front::Empty if !consumer.is_filling() => Ok(TakeOutcome::Nothing),
+            _ => self.take_whole_large(consumer, message, len_max, along),
         }
-        let mut message = Vec::new();
-        message.try_reserve_exact(len).map_err(out_of_memory)?;
-        message.resize(len, 0);
-        Ok(self.take_message(consumer, &mut message)?.map(|_| message))
     }
 
-    /// Takes from a message that lies in a memory object of its own; `None` when that has not come yet.
-    fn take_attached(
+    /// Takes the large message at the front, once it is whole. Until then the memory of `message` grows with what is there.
+    #[cold]
+    #[inline(never)]
+    fn take_whole_large(
+        &self,
+        consumer: &mut Consumer,
+        message: &mut Vec<u8>,
+        len_max: usize,
+        along: &mut Along,
+    ) -> io::Result<TakeOutcome<usize>> {
+        loop {
+            let Some(large) = self.checked(consumer.large())? else { return Ok(TakeOutcome::Nothing) };
+            let left = large.len - large.taken;
+            let fits = usize::try_from(left).is_ok_and(|left| left <= len_max);
+            if large.is_whole() && !fits {
+                return Err(more_data(left, len_max));
+            }
+            let come = if fits { large.filled - large.taken } else { 0 };
+            let len = usize::try_from(come).unwrap_or(usize::MAX);
+            make_room(message, len, large.is_whole())?;
+            let (now, _) = message.split_at_mut(len);
+            if large.is_whole() {
+                let taken = self.take_large(consumer, now, along)?;
+                message.truncate(len);
+                return Ok(taken.map(|_| len));
+            }
+            if self.copy_large(consumer, now, along)?.is_none() {
+                return Ok(TakeOutcome::Announced);
+            }
+            if self.checked(consumer.large())? == Some(large) {
+                return Ok(TakeOutcome::Filling(large.filled));
+            }
+        }
+    }
+
+    /// Takes from the large message at the front, once it is whole; until then copies what is there.
+    #[cold]
+    #[inline(never)]
+    fn take_large(
         &self,
         consumer: &mut Consumer,
         buf: &mut [u8],
-        left: u64,
-        taken: u64,
-    ) -> io::Result<Option<usize>> {
-        let mut attachments = self.attachments();
-        let Some(memory) = attachments.front() else { return Ok(None) };
-        let len = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
-        let (now, _) = buf.split_at_mut(len);
-        let read = read_memory(memory, left + taken, now, taken);
-        if let Err(why) = read? {
-            drop(attachments);
-            return Err(self.corrupt(why));
+        along: &mut Along,
+    ) -> io::Result<TakeOutcome<MessageRead>> {
+        loop {
+            let Some(large) = self.checked(consumer.large())? else { return Ok(TakeOutcome::Nothing) };
+            let Some(copied) = self.copy_large(consumer, buf, along)? else {
+                return Ok(TakeOutcome::Announced);
+            };
+            if large.is_whole() {
+                consumer.took_attached(copied as u64);
+                consumer.end_message();
+                return Ok(TakeOutcome::Some(message_read(copied, large.len - large.taken)));
+            }
+            if self.checked(consumer.large())?.map(|now| now.filled) == Some(large.filled) {
+                return Ok(TakeOutcome::Filling(large.filled));
+            }
         }
-        consumer.took_attached(len as u64);
-        if len as u64 == left {
-            attachments.pop_front();
-        }
-        drop(attachments);
-        consumer.end_message();
-        Ok(Some(len))
     }
 
-    fn copy_attached(&self, buf: &mut [u8], taken: u64, left: usize) -> io::Result<usize> {
-        let attachments = self.attachments();
-        let Some(memory) = attachments.front() else { return Ok(0) };
-        let len = left.min(buf.len());
-        let (now, _) = buf.split_at_mut(len);
-        let read = read_memory(memory, left as u64 + taken, now, taken)?;
-        drop(attachments);
-        read.map(|()| len).map_err(|why| self.corrupt(why))
+    /// Copies what is there of the large message at the front, and takes nothing; returns how much of it is in `buf`. `None`
+    /// if its memory object has not come yet.
+    fn copy_large(
+        &self,
+        consumer: &mut Consumer,
+        buf: &mut [u8],
+        along: &mut Along,
+    ) -> io::Result<Option<usize>> {
+        let Some(large) = self.checked(consumer.large())? else { return Ok(None) };
+        self.with_object(consumer, &large, |object| along.copy(object, &large, buf))
     }
+}
+
+fn len_of(read: MessageRead) -> usize {
+    match read {
+        MessageRead::Whole(len) | MessageRead::Part(len) => len,
+        MessageRead::End => 0,
+    }
+}
+
+fn message_read(len: usize, left: u64) -> MessageRead {
+    if len as u64 == left { MessageRead::Whole(len) } else { MessageRead::Part(len) }
+}
+
+/// Makes room for `len` bytes; not more if that is the whole message, and else so that growing again is rare.
+fn make_room(message: &mut Vec<u8>, len: usize, is_whole: bool) -> io::Result<()> {
+    let Some(missing) = len.checked_sub(message.len()) else { return Ok(()) };
+    let reserved = if is_whole { message.try_reserve_exact(missing) } else { message.try_reserve(missing) };
+    reserved.map_err(out_of_memory)?;
+    message.resize(len, 0);
+    Ok(())
 }
 
 /// The failure of a transaction after its request was written. One of the system may pass, and whoever repeats the whole
@@ -353,17 +426,4 @@ pub(super) fn of_reply(error: io::Error) -> io::Error {
         Some(_) => error,
         None => context("the request was written; read its reply with `read_message`", error),
     }
-}
-
-/// Fills `buf` from `offset` of a memory object that must have exactly `len` bytes.
-fn read_memory(
-    memory: &OwnedFd,
-    len: u64,
-    buf: &mut [u8],
-    offset: u64,
-) -> io::Result<Result<(), &'static str>> {
-    if let Err(why) = memory::check(memory, usize::try_from(len).unwrap_or(usize::MAX)) {
-        return Ok(Err(why));
-    }
-    memory::read_at(memory, buf, usize::try_from(offset).unwrap_or(usize::MAX)).map(Ok)
 }

@@ -6,7 +6,7 @@
 //! and the drivers differ only in how they wait.
 
 use super::{Connection, operation::Operation, parking::DirectionGuard, rings::Rings};
-use crate::ring::{Front, Interest};
+use crate::ring::{Front, Interest, Producer};
 use std::io;
 
 /// The outcome of one attempt.
@@ -30,6 +30,8 @@ pub(super) enum On {
     Space(Space),
     /// The client's hello, and with it the rings.
     Hello,
+    /// More of the large message at the front than these bytes.
+    Rest(u64),
     /// The memory object of a large message, which comes through the socket.
     Attachment,
     /// Room in the socket for the memory object of a large message.
@@ -64,7 +66,7 @@ impl On {
     /// The interest that a blocked operation announces to the peer.
     pub(in crate::sys::unix) fn interest(self) -> Interest {
         match self {
-            On::Data | On::Hello | On::Attachment => Interest::Data,
+            On::Data | On::Rest(_) | On::Hello | On::Attachment => Interest::Data,
             On::Space(_) | On::Socket | On::Descriptors => Interest::Space,
         }
     }
@@ -101,6 +103,13 @@ impl Connection {
         outcome
     }
 
+    /// Wakes the peer in the middle of an attempt: it copies a large message along.
+    pub(super) fn wake_early(&self, rings: &Rings, producer: &mut Producer) {
+        if producer.take_published() {
+            self.wake_peer(rings, Operation::Write);
+        }
+    }
+
     /// Whether what a blocked operation needs has come, as far as the rings show. Never waits.
     pub(super) fn has_come(&self, rings: &Rings, on: On) -> io::Result<bool> {
         match on {
@@ -119,7 +128,11 @@ impl Connection {
                 drop(producer);
                 self.checked(has_come)
             }
-            On::Attachment => Ok(!self.attachments().is_empty()),
+            On::Rest(filled) => {
+                let large = rings.consumer()?.large();
+                Ok(self.checked(large)?.is_none_or(|large| large.filled > filled))
+            }
+            On::Attachment => Ok(self.large_objects().arrived.is_some()),
             On::Hello => Ok(true),
             // The rings show nothing of the socket.
             On::Socket | On::Descriptors => Ok(false),

@@ -7,6 +7,7 @@ use super::{
     },
     Connection,
     fd_passing::DESCRIPTORS_PAUSE,
+    large::Along,
     operation::Operation,
     parking::DirectionGuard,
     step::{On, Step},
@@ -31,6 +32,10 @@ pub(crate) struct TaskWait {
     policy: TaskSpin,
     blocked: Blocked,
     blocked_waiter: Waiter,
+    /// How far a read has copied a large message along.
+    pub(super) along: Along,
+    /// How much of that message was there at the last look.
+    filled: u64,
 }
 
 /// Where a writer waits for what the doorbell does not signal: rarely anywhere.
@@ -138,14 +143,16 @@ impl Connection {
         operation: Operation,
         mut look: impl FnMut(bool) -> io::Result<Option<Step<T>>>,
     ) -> Poll<io::Result<T>> {
-        let on = match look(false)? {
-            Some(Step::Done(value)) => return Poll::Ready(Ok(value)),
-            Some(Step::Blocked(on)) => Some(on),
-            None => None,
-        };
         let interest = operation.interest();
-        if on == Some(On::Data) && self.joins_sweep(cx, wait)? {
-            return Poll::Pending;
+        match look(false)? {
+            Some(Step::Done(value)) => return Poll::Ready(Ok(value)),
+            // A large message that grows is what the task waited for, so a new wait begins.
+            Some(Step::Blocked(On::Rest(filled))) if filled != wait.filled => {
+                wait.filled = filled;
+                wait.policy.end(self.spin_for(interest));
+            }
+            Some(Step::Blocked(On::Data)) if self.joins_sweep(cx, wait)? => return Poll::Pending,
+            _ => {}
         }
         let (is_stream, may_look) = (|| self.is_stream(interest), || self.may_look_again());
         if wait.policy.goes_on(self.spin_for(interest), is_stream, may_look) {
@@ -172,13 +179,15 @@ impl Connection {
             match on {
                 Some(On::Socket) => ready!(self.poll_socket(cx, wait))?,
                 Some(On::Descriptors) => ready!(poll_pause(cx, &mut wait.blocked))?,
-                Some(On::Data | On::Space(_) | On::Hello | On::Attachment) | None if is_armed => {
+                Some(On::Data | On::Rest(_) | On::Space(_) | On::Hello | On::Attachment) | None
+                    if is_armed =>
+                {
                     if on == Some(On::Data) {
                         self.leave_sweep();
                     }
                     return Poll::Pending;
                 }
-                Some(On::Data | On::Space(_) | On::Hello | On::Attachment) | None => {}
+                Some(On::Data | On::Rest(_) | On::Space(_) | On::Hello | On::Attachment) | None => {}
             }
         }
         // Whatever keeps it coming back, other tasks run first.

@@ -129,7 +129,7 @@ impl Connection {
                 Step::Blocked(on) => on,
             };
             match on {
-                On::Data | On::Space(_) => {
+                On::Data | On::Rest(_) | On::Space(_) => {
                     if let Some(value) = self.spin_or_sleep(lock, on, limit, &mut attempt)? {
                         return Ok(value);
                     }
@@ -235,11 +235,14 @@ impl Sleeper for SleepingThread<'_> {
         let connection = self.connection;
         // Nothing ended the sleep at the futex, so this one may be long.
         self.rings.map(Rings::release_unused);
-        if self.rings.is_some() && limit.is_endless() && connection.can_receive_blocking() {
+        // Memory that is still kept may go later, so this sleep ends then.
+        let kept_for = connection.release_large();
+        let is_endless = kept_for.is_none() && limit.is_endless();
+        if self.rings.is_some() && is_endless && connection.can_receive_blocking() {
             // One call waits and receives: nothing but the socket can end this wait.
             return connection.receive_blocking();
         }
-        poll::wait(&[(connection.as_fd(), PollFlags::IN)], limit, None)?;
+        poll::wait(&[(connection.as_fd(), PollFlags::IN)], limit, kept_for)?;
         connection.empty_doorbell().map(drop)
     }
 }

@@ -1,22 +1,23 @@
 //! Attempts to give to a connection: bytes, a message, and looks at how far the reader is. None of them waits.
 
 use super::{
-    super::{memory, poll},
+    super::poll,
     Connection,
     doorbell::ATTACHMENT,
     fd_passing::send_with,
+    large::LargeObject,
     rings::Rings,
     step::{On, Space, Step},
 };
 use crate::{
-    error::{PipeErrorKind, context},
-    ring::MESSAGE_LEN_MAX,
+    error::PipeErrorKind,
+    ring::{MESSAGE_LEN_MAX, Producer, Storage},
     sys::errors::{closed, denied, no_messages, too_long, unread},
 };
 use rustix::{event::PollFlags, io::Errno};
 use std::{
     io::{self, IoSlice},
-    os::fd::{AsFd, OwnedFd},
+    os::fd::AsFd,
     slice,
 };
 
@@ -129,9 +130,12 @@ impl Connection {
         let space = if self.shape.messages { Space::Message(len) } else { Space::Byte };
         Ok(match self.has_come(rings, On::Space(space)) {
             Ok(false) => Step::Blocked(On::Space(space)),
-            // A large message needs the socket too.
+            // A large message that needs a memory object needs the socket too.
             Ok(true)
-                if self.shape.messages && !rings.producer()?.is_inline(len) && !self.socket_has_room() =>
+                if self.shape.messages
+                    && !rings.producer()?.is_inline(len)
+                    && !self.outgoing_object().as_ref().is_some_and(|object| object.has_room(len))
+                    && !self.socket_has_room() =>
             {
                 Step::Blocked(On::Socket)
             }
@@ -210,24 +214,50 @@ impl Connection {
             if !self.checked(producer.has_room(len))? {
                 return Ok(Step::Blocked(On::Space(Space::Message(len))));
             }
-            if let Some(on) = self.send_attachment(parts, len)? {
+            if let Some(on) = self.publish_large(rings, &mut producer, parts, len)? {
                 return Ok(Step::Blocked(on));
             }
-            producer.announce_attached(len);
         }
         let is_settled = self.checked(producer.is_settled())?;
         Ok(Step::Done(Published { len: usize::try_from(len).unwrap_or(usize::MAX), is_settled }))
     }
 
-    /// Sends a message in a memory object of its own; else what that needs.
-    fn send_attachment(&self, parts: &[IoSlice<'_>], len: u64) -> io::Result<Option<On>> {
+    /// Publishes a message in a memory object, for which there is room in the ring; else what that needs.
+    #[cold]
+    #[inline(never)]
+    fn publish_large(
+        &self,
+        rings: &Rings,
+        producer: &mut Producer,
+        parts: &[IoSlice<'_>],
+        len: u64,
+    ) -> io::Result<Option<On>> {
+        let mut outgoing = self.outgoing_object();
+        if let Some(object) = outgoing.as_mut().filter(|object| object.has_room(len)) {
+            let copied_later = object.prepare(parts, len)?;
+            if LargeObject::is_copied_along(copied_later) {
+                producer.announce_large(len, Storage::KeptObject, 0);
+                self.wake_early(rings, producer);
+                // Nothing below can fail or wait, so all of the message comes.
+                object.copy_in(parts, copied_later, |filled| producer.fill_large(filled));
+                producer.fill_large(len);
+            } else {
+                object.copy_in(parts, copied_later, drop);
+                producer.announce_large(len, Storage::KeptObject, len);
+            }
+            return Ok(None);
+        }
         // Asked first, since making the memory object costs as much as the message.
         if !self.socket_has_room() {
             return Ok(Some(On::Socket));
         }
-        let memory = memory_of(parts, len)?;
-        match send_with(self.as_fd(), &[ATTACHMENT], memory.as_fd()) {
-            Ok(()) => Ok(None),
+        let object = LargeObject::with_message(parts, len)?;
+        match send_with(self.as_fd(), &[ATTACHMENT], object.as_fd()) {
+            Ok(()) => {
+                *outgoing = Some(object);
+                producer.announce_large(len, Storage::NewObject, len);
+                Ok(None)
+            }
             Err(Errno::AGAIN) => Ok(Some(On::Socket)),
             Err(Errno::TOOMANYREFS) => Ok(Some(On::Descriptors)),
             Err(Errno::PIPE | Errno::CONNRESET) => Err(closed()),
@@ -248,17 +278,4 @@ fn len_of(parts: &[IoSlice<'_>]) -> u64 {
 fn check_len(parts: &[IoSlice<'_>]) -> io::Result<()> {
     let len = len_of(parts);
     if len > MESSAGE_LEN_MAX { Err(too_long(len, MESSAGE_LEN_MAX)) } else { Ok(()) }
-}
-
-/// A memory object that holds a message.
-fn memory_of(parts: &[IoSlice<'_>], len: u64) -> io::Result<OwnedFd> {
-    let making = || format!("making the memory object of a message of {len} bytes");
-    let len = usize::try_from(len).unwrap_or(usize::MAX);
-    let memory = memory::create(len).map_err(|error| context(making(), error))?;
-    let mut offset = 0;
-    for part in parts {
-        memory::write_at(&memory, part, offset).map_err(|error| context(making(), error))?;
-        offset += part.len();
-    }
-    Ok(memory)
 }

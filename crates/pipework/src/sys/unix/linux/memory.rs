@@ -2,7 +2,10 @@
 
 use super::super::os;
 use rustix::{
-    fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, ftruncate, memfd_create},
+    fs::{
+        FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fcntl_get_seals, ftruncate,
+        memfd_create,
+    },
     io::Errno,
 };
 use std::{io, os::fd::OwnedFd};
@@ -80,6 +83,13 @@ pub(in crate::sys::unix) fn read_at(fd: &OwnedFd, buf: &mut [u8], offset: usize)
         }
     }
     Ok(())
+}
+
+/// Gives the memory of an object back to the system: from then on it is zero, for every process that has it. The seals allow
+/// it.
+pub(in crate::sys::unix) fn release(fd: &OwnedFd, len: usize) {
+    // Where it fails the memory stays until the last process has closed it.
+    fallocate(fd, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, len as u64).ok();
 }
 
 /// Comes with `MFD_NOEXEC_SEAL` of its own accord, `linux/fcntl.h`.

@@ -101,9 +101,9 @@ impl PipeEnd for RemoteEnd {
         self.wait_to_read(poll_fn(|cx| self.poll_read(cx, &mut wait, bufs)))
     }
 
-    fn read_message(&self, len_max: usize) -> io::Result<Option<Vec<u8>>> {
+    fn read_message_to(&self, message: &mut Vec<u8>, len_max: usize) -> io::Result<Option<usize>> {
         let mut wait = TaskWait::default();
-        self.wait_to_read(poll_fn(|cx| self.poll_message(cx, &mut wait, len_max)))
+        self.wait_to_read(poll_fn(|cx| self.poll_message_to(cx, &mut wait, message, len_max)))
     }
 
     fn read_message_into(&self, buf: &mut [u8]) -> io::Result<MessageRead> {
@@ -285,15 +285,21 @@ impl PipeEnd for RemoteEnd {
         self.pipe.poll_written(cx, &mut wait.waiter)
     }
 
-    fn poll_message(
+    fn poll_message_to(
         &self,
         cx: &mut Context<'_>,
         wait: &mut TaskWait,
+        message: &mut Vec<u8>,
         len_max: usize,
-    ) -> Poll<io::Result<Option<Vec<u8>>>> {
+    ) -> Poll<io::Result<Option<usize>>> {
         self.check_message_mode()?;
         let read = self.pipe.poll_take(cx, &mut wait.waiter, None, &mut |queue| queue.take_whole(len_max));
-        read.map(|read| read?.transpose())
+        read.map(|read| {
+            Ok(read?.transpose()?.map(|received| {
+                *message = received;
+                message.len()
+            }))
+        })
     }
 
     fn poll_message_into(

@@ -140,14 +140,18 @@ impl Connection {
     }
 
     /// Reads one whole message of at most `len_max` bytes; `None` is the end.
-    pub(crate) fn poll_read_message(
+    pub(crate) fn poll_read_message_to(
         &self,
         cx: &mut Context<'_>,
         wait: &mut TaskWait,
+        message: &mut Vec<u8>,
         len_max: usize,
-    ) -> Poll<io::Result<Option<Vec<u8>>>> {
+    ) -> Poll<io::Result<Option<usize>>> {
         self.check_reads_messages()?;
-        self.poll_take(cx, wait, false, |reading, guard| self.take_message(reading, guard, len_max))
+        let take = |reading: &mut Reading, guard: &DirectionGuard<'_>| {
+            self.take_message(reading, guard, message, len_max)
+        };
+        self.poll_take(cx, wait, false, take)
     }
 
     /// Reads at least one whole message, and others that are there; 0 is the end.
@@ -176,12 +180,13 @@ impl Connection {
             return Err(unread_before_transaction());
         }
         self.write_message_async(request).await.map_err(of_transaction)?;
-        let reply = poll_fn(|cx| {
-            self.poll_take(cx, &mut wait, true, |reading, guard| self.take_message(reading, guard, len_max))
-        });
-        let reply = reply.await?;
+        let mut reply = Vec::new();
+        let mut take = |reading: &mut Reading, guard: &DirectionGuard<'_>| {
+            self.take_message(reading, guard, &mut reply, len_max)
+        };
+        let read = poll_fn(|cx| self.poll_take(cx, &mut wait, true, &mut take)).await?;
         drop(reservation);
-        reply.ok_or_else(broken)
+        read.map(|_| reply).ok_or_else(broken)
     }
 
     fn poll_reservation(
@@ -326,19 +331,24 @@ impl Connection {
         guard: &DirectionGuard<'_>,
         batch: &mut MessageBatch,
     ) -> io::Result<usize> {
-        self.fill_batch(batch, |len_max| self.take_message(reading, guard, len_max))
+        self.fill_batch(batch, |len_max| {
+            let mut message = Vec::new();
+            Ok(self.take_message(reading, guard, &mut message, len_max)?.map(|_| message))
+        })
     }
 
     fn take_message(
         &self,
         reading: &mut Reading,
         guard: &DirectionGuard<'_>,
+        message: &mut Vec<u8>,
         len_max: usize,
-    ) -> io::Result<Option<Vec<u8>>> {
+    ) -> io::Result<Option<usize>> {
         if self.take_empty(reading)? {
-            return Ok(Some(Vec::new()));
+            message.clear();
+            return Ok(Some(0));
         }
-        self.read_whole(guard, &WaitLimit::zero(), len_max)
+        self.read_whole(guard, &WaitLimit::zero(), message, len_max)
     }
 
     /// Takes the empty message that a watch has taken from the kernel. A disconnect discards it as all other unread data
