@@ -91,7 +91,11 @@ async fn talk(connection: &mut Connection<'_>) -> io::Result<()> {
         connection.expect().await?;
     }
     connection.write(Step::Write, connection.frame(Ask::Nothing, 3, true)).await?;
-    connection.write(Step::Large, connection.frame(Ask::Nothing, connection.actor.large(), false)).await?;
+    // The second one uses the memory object of the first again.
+    for is_first in [true, false] {
+        let frame = connection.frame(Ask::Nothing, connection.actor.large(), is_first);
+        connection.write(Step::Large, frame).await?;
+    }
     ask_for_reply(connection).await?;
     let actor = connection.actor;
     // Samba refuses both.
