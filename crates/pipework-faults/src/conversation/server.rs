@@ -21,7 +21,7 @@ const QUOTA: u32 = 4096;
 enum Server {
     Pipe(NamedPipe),
     Listener(Box<Listener>),
-    AsyncPipe(NamedPipeServer),
+    AsyncPipe(Box<NamedPipeServer>),
     AsyncListener(Box<asynchronous::Listener>),
 }
 
@@ -67,7 +67,7 @@ fn create(actor: &Actor, first: bool) -> io::Result<Server> {
         let mut options = ServerOptions::new();
         options.pipe_mode(mode).in_buffer_size(QUOTA).out_buffer_size(QUOTA).first_pipe_instance(first);
         return match actor.args.surface {
-            Surface::Async => options.create(NAME).map(Server::AsyncPipe),
+            Surface::Async => options.create(NAME).map(Box::new).map(Server::AsyncPipe),
             _ => options.listen(NAME).map(Box::new).map(Server::AsyncListener),
         };
     }
@@ -99,7 +99,7 @@ async fn serve_next(actor: &Actor, step: Step, server: Server) -> io::Result<(Se
     let server = match (server, connection.end) {
         (None, End::AsyncServer(pipe)) => {
             disconnect(actor, async || pipe.disconnect()).await?;
-            Server::AsyncPipe(pipe)
+            Server::AsyncPipe(Box::new(pipe))
         }
         (Some(Server::Pipe(pipe)), end) => {
             drop(end);
@@ -126,7 +126,7 @@ async fn accept(actor: &Actor, step: Step, server: Server) -> io::Result<(Option
         }
         Server::AsyncPipe(pipe) => {
             actor.step(step, async || had_left(pipe.connect().await)).await?;
-            Ok((None, End::AsyncServer(pipe)))
+            Ok((None, End::AsyncServer(*pipe)))
         }
         Server::AsyncListener(listener) => {
             let end = actor.step(step, async || listener.accept().await.map(End::AsyncServer)).await?;

@@ -282,6 +282,9 @@ impl Connection {
     #[cfg(all(test, feature = "tokio"))]
     pub(super) fn incoming_blocks(&self) -> i64 {
         let objects = self.large_objects();
-        objects.incoming.as_ref().map_or(0, |object| rustix::fs::fstat(object).unwrap().st_blocks)
+        objects
+            .incoming
+            .as_ref()
+            .map_or(0, |object| rustix::fs::fstat(object).expect("an open file").st_blocks)
     }
 }
