@@ -65,7 +65,8 @@ group is in the background of the terminal, so the command can't read from it (/
 const CONNECT_HELP: &str = "\
 EXAMPLES
   pipework connect hello                          interactively
-  echo hi | pipework connect hello                one request, one response
+  echo hi | pipework connect hello --replies 1 --deadline 5s
+                                                  one line, and one line back
   pipework connect hello < request > response     files
   pipework connect hello --message                a line of stdin is a message
   pipework connect log --stay < /dev/null         only read
@@ -76,7 +77,9 @@ EXAMPLES
 A named pipe can't be half-closed, so the server never sees the end of stdin. After that, connect \
 waits until the server has read everything, prints what the server still sends, and exits when \
 nothing arrives for --idle, or with --stay when the server closes. It always exits when the server \
-closes. A Unix domain socket can be half-closed; there connect waits for the server to close. \
+closes. With --replies it exits as soon as they have arrived, whatever is left of stdin, and waits \
+for them without a limit if --idle is not given. What was sent and got no answer within --idle, \
+a missing reply, half a message, and the end at the --deadline are failures (code 1). A Unix domain socket can be half-closed; there connect waits for the server to close. \
 Without --message, each read from stdin is sent to a message pipe as one message.";
 
 const LIST_HELP: &str = "\
@@ -237,26 +240,39 @@ pub(crate) enum Direction {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ConnectArgs {
-    /// The pipe to open
-    pub(crate) name: OsString,
     /// Send each line of stdin as a message, print each message as a line
     #[arg(long)]
     pub(crate) message: bool,
     /// Print what arrives as a hex dump
     #[arg(long)]
     pub(crate) hex: bool,
+    /// After the end of stdin, exit when nothing has arrived for this time; 0s expects no answer [default: 1s]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) idle: Option<Duration>,
+    /// After the end of stdin, stay connected until the server closes
+    #[arg(long, conflicts_with = "idle")]
+    pub(crate) stay: bool,
+    /// Exit when this many replies have arrived: lines, or messages with --message
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) replies: Option<u64>,
+    #[command(flatten)]
+    pub(crate) open: OpenArgs,
+}
+
+/// What all clients need to open a pipe.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct OpenArgs {
+    /// The pipe to open
+    pub(crate) name: OsString,
     /// Also wait for a pipe that does not exist yet
     #[arg(long)]
     pub(crate) wait: bool,
     /// How long to wait for a free instance, such as 500ms, 2s or 1m [default: 20s, with --wait no limit]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) timeout: Option<Duration>,
-    /// After the end of stdin, exit when nothing has arrived for this time [default: 1s]
+    /// Give up after this time from the start, such as 500ms, 2s or 1m: then the exit code is 1 [default: never]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    pub(crate) idle: Option<Duration>,
-    /// After the end of stdin, stay connected until the server closes
-    #[arg(long, conflicts_with = "idle")]
-    pub(crate) stay: bool,
+    pub(crate) deadline: Option<Duration>,
     #[command(flatten)]
     pub(crate) remote: RemoteArgs,
 }
@@ -378,6 +394,17 @@ mod tests {
             for line in lines.iter().filter(|line| !is_prose(line)) {
                 assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
             }
+        }
+    }
+
+    #[test]
+    fn options_are_under_their_heading() {
+        let mut tool = Args::command();
+        tool.build();
+        let options = tool.get_subcommands().flat_map(clap::Command::get_arguments);
+        for option in options.filter(|option| option.get_help_heading().is_some()) {
+            let for_remote = ["user", "password_file", "allow_unencrypted", "port"];
+            assert!(for_remote.contains(&option.get_id().as_str()), "{option}");
         }
     }
 

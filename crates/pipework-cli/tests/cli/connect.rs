@@ -13,6 +13,14 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         test(bytes_go_there_and_back),
         test(after_the_end_of_stdin_it_exits_when_idle),
+        test(an_answer_that_was_given_up_on_is_a_failure),
+        test(an_answer_to_what_was_sent_last_is_waited_for),
+        test(it_exits_after_the_replies),
+        test(a_missing_reply_is_a_failure),
+        test(a_server_that_never_answers_ends_at_the_deadline),
+        #[cfg(unix)]
+        test(a_stopped_server_ends_at_the_deadline),
+        test(a_stdin_that_does_not_end_ends_at_the_deadline),
         test(with_stay_it_exits_when_the_server_closes),
         test(lines_are_messages),
         test(a_long_message_is_one_line),
@@ -54,6 +62,94 @@ fn after_the_end_of_stdin_it_exits_when_idle() {
     let _server = dir.serve(&[hello]);
     assert_eq!(dir.run_with(["connect", hello], b"hi\n").success(), "hi\n");
     assert_eq!(dir.run(["connect", hello, "--idle", "0s"]).success(), "");
+}
+
+/// The answer may come later, and would be lost.
+fn an_answer_that_was_given_up_on_is_a_failure() {
+    let dir = TestDir::new();
+    let (hello, messages) = (&dir.pipe("hello"), &dir.pipe("messages"));
+    let _server = dir.serve_with(&[hello], &["ignore"]);
+    let _messages = dir.serve_with(&[messages, "--message"], &["ignore"]);
+    let given_up = dir.run_with(["connect", hello, "--idle", "50ms"], b"question\n");
+    given_up.failure(1, "nothing arrived for 50ms: no answer received");
+    assert!(given_up.stderr.contains("--stay"), "{given_up:?}");
+    dir.run_with(["connect", hello], b"question\n").failure(1, "no answer received");
+    dir.run_with(["connect", messages, "--message", "--idle", "50ms"], b"\n").failure(1, "no answer");
+    // Here none is expected.
+    assert_eq!(dir.run_with(["connect", hello, "--idle", "0s"], b"no question\n").success(), "");
+    assert_eq!(dir.run(["connect", hello, "--idle", "50ms"]).success(), "");
+}
+
+fn an_answer_to_what_was_sent_last_is_waited_for() {
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let _server = dir.serve_with(&[hello], &["echo-once"]);
+    let mut client = dir.connect(&[hello, "--idle", "50ms"]);
+    client.stdin().write_all(b"one\n").unwrap();
+    assert_eq!(client.stdout(4), b"one\n");
+    client.stdin().write_all(b"two\n").unwrap();
+    client.end().failure(1, "no answer received");
+}
+
+fn it_exits_after_the_replies() {
+    let dir = TestDir::new();
+    let (hello, messages) = (&dir.pipe("hello"), &dir.pipe("messages"));
+    let (_server, _messages) = (dir.serve(&[hello]), dir.serve(&[messages, "--message"]));
+    for command in
+        [&["connect", hello, "--replies", "2"][..], &["connect", messages, "--message", "--replies", "2"]]
+    {
+        // Its stdin does not end.
+        let (reader, mut writer) = pipe().unwrap();
+        let mut command = dir.command(command);
+        command.stdin(reader);
+        writer.write_all(b"one\ntwo\nthree\n").unwrap();
+        assert_eq!(Running::start(command).end().success(), "one\ntwo\n");
+    }
+}
+
+fn a_missing_reply_is_a_failure() {
+    let dir = TestDir::new();
+    let (one, silent) = (&dir.pipe("one"), &dir.pipe("silent"));
+    let _one = dir.serve_with(&[one], &["answer"]);
+    let _silent = dir.serve_with(&[silent], &["ignore"]);
+    let ended = dir.run_with(["connect", one, "--replies", "2"], b"it\n");
+    assert_eq!((ended.code, ended.stdout.as_slice()), (Some(1), &b"got it\n"[..]), "{ended:?}");
+    assert!(ended.stderr.contains("the server closed the pipe: 1 of 2 replies received"), "{ended:?}");
+    let silent = ["connect", silent, "--replies", "1", "--idle", "50ms"];
+    dir.run_with(silent, b"it\n").failure(1, "nothing arrived for 50ms: 0 of 1 reply received");
+}
+
+fn a_server_that_never_answers_ends_at_the_deadline() {
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let _server = dir.serve_with(&[hello], &["ignore"]);
+    for limit in ["--stay", "--replies=1"] {
+        let ended = dir.run_with(["connect", hello, limit, "--deadline", "100ms"], b"question\n");
+        ended.failure(1, "gave up at the deadline of 100ms: ");
+    }
+    dir.run(["connect", "nobody", "--wait", "--deadline", "100ms"]).failure(1, "not connected yet");
+}
+
+#[cfg(unix)]
+fn a_stopped_server_ends_at_the_deadline() {
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let server = dir.serve(&[hello]);
+    let mut connected = dir.connect(&[hello, "--deadline", "2s"]);
+    server.signal("STOP");
+    connected.stdin().write_all(b"question\n").unwrap();
+    connected.end().failure(1, "gave up at the deadline of 2s");
+    dir.run_with(["connect", hello, "--deadline", "100ms"], b"question\n").failure(1, "deadline");
+}
+
+fn a_stdin_that_does_not_end_ends_at_the_deadline() {
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let _server = dir.serve_with(&[hello, "--direction", "in"], &["ignore"]);
+    let (reader, _writer) = pipe().unwrap();
+    let mut command = dir.command(["connect", hello, "--deadline", "100ms"]);
+    command.stdin(reader);
+    Running::start(command).end().failure(1, "deadline");
 }
 
 fn with_stay_it_exits_when_the_server_closes() {

@@ -37,16 +37,7 @@ fn run(words: &[String]) -> io::Result<()> {
     let (mut stdin, mut stdout) = (io::stdin().lock(), io::stdout());
     match words.as_slice() {
         // Writes what it reads.
-        ["echo"] => loop {
-            let heard = stdin.fill_buf()?;
-            if heard.is_empty() {
-                break;
-            }
-            stdout.write_all(heard)?;
-            stdout.flush()?;
-            let len = heard.len();
-            stdin.consume(len);
-        },
+        ["echo"] => echo(stdin, &mut stdout)?,
         // Writes a text.
         ["say", text] => stdout.write_all(text.as_bytes())?,
         // Writes this many bytes.
@@ -60,6 +51,16 @@ fn run(words: &[String]) -> io::Result<()> {
             let mut line = String::new();
             stdin.read_line(&mut line)?;
             write!(stdout, "got {line}")?;
+        }
+        // Reads everything, and does not respond.
+        ["ignore"] => drop(io::copy(&mut stdin, &mut io::sink())?),
+        // Writes the first line that it reads, and ignores the others.
+        ["echo-once"] => {
+            let mut line = String::new();
+            stdin.read_line(&mut line)?;
+            stdout.write_all(line.as_bytes())?;
+            stdout.flush()?;
+            io::copy(&mut stdin, &mut io::sink())?;
         }
         // Reads everything, then responds.
         ["upper"] => {
@@ -108,4 +109,17 @@ fn run(words: &[String]) -> io::Result<()> {
         other => panic!("there is no program {other:?}"),
     }
     stdout.flush()
+}
+
+fn echo(mut stdin: impl BufRead, stdout: &mut impl Write) -> io::Result<()> {
+    loop {
+        let heard = stdin.fill_buf()?;
+        if heard.is_empty() {
+            return Ok(());
+        }
+        stdout.write_all(heard)?;
+        stdout.flush()?;
+        let len = heard.len();
+        stdin.consume(len);
+    }
 }

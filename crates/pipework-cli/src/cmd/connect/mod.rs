@@ -3,7 +3,6 @@
 //! One thread sends, and the main thread receives. A read from stdin can't be cancelled, so the main thread never waits
 //! for the sender, unless clients only write to the pipe. Then it also checks whether the server is there.
 
-mod credentials;
 mod hex;
 
 use std::{
@@ -14,20 +13,20 @@ use std::{
         mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use pipework::{
-    Canceller, ClientOptions, MessageRead, PipeErrorKind, PipeMode, PipeName, PipeNameKind, PipeStream,
-    is_gone,
-};
+use pipework::{Canceller, MessageRead, PipeErrorKind, PipeName, PipeNameKind, PipeStream, is_gone};
 
 use crate::{
     args::{ConnectArgs, Direction},
-    cmd::connect::hex::HexDump,
-    failure::{Failure, Status},
+    cmd::{
+        client::{Progress, end_at_deadline, open},
+        connect::hex::HexDump,
+    },
+    failure::Failure,
     interrupt,
-    output::{count, filled, print},
+    output::{filled, print},
     stdio::Stdin,
 };
 
@@ -44,7 +43,9 @@ const TICK: Duration = Duration::from_millis(500);
 const WRITE_FAILURE_TIMEOUT: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(args: &ConnectArgs) -> Result<(), Failure> {
-    let name = PipeName::new(&args.name)?;
+    let progress = Arc::new(Progress::default());
+    end_at_deadline(args.open.deadline, &progress)?;
+    let name = PipeName::new(&args.open.name)?;
     let interrupted = Canceller::new()?;
     // Cancelled by the sender at the end of stdin, to wake the receiver, and by Ctrl-C.
     let ended = Canceller::new()?;
@@ -59,7 +60,8 @@ pub(crate) fn run(args: &ConnectArgs) -> Result<(), Failure> {
         }
     })?;
 
-    let (stream, direction) = open(args, &name, &interrupted)?;
+    let (stream, direction) = open(&args.open, args.message, &name, &interrupted)?;
+    progress.connected();
     let stream = Arc::new(stream);
     stream.set_canceller(Some(&ended));
     let on_eof = match name.kind() {
@@ -70,13 +72,13 @@ pub(crate) fn run(args: &ConnectArgs) -> Result<(), Failure> {
     };
     let writing = Arc::new(AtomicBool::new(false));
     if direction != Direction::Out {
-        let (stream, writing) = (Arc::clone(&stream), Arc::clone(&writing));
-        let sender = StdinSender { stream, on_eof, writing, report, ended };
+        let (stream, writing, progress) = (Arc::clone(&stream), Arc::clone(&writing), Arc::clone(&progress));
+        let sender = StdinSender { stream, on_eof, writing, progress, report, ended };
         let message = args.message;
         thread::spawn(move || sender.run(message));
     }
     let idle = match args.idle {
-        None if args.stay || on_eof == OnEof::HalfClose => None,
+        None if args.stay || args.replies.is_some() || on_eof == OnEof::HalfClose => None,
         idle => Some(idle.unwrap_or(IDLE)),
     };
     let printer = Printer { message: args.message, hex: args.hex.then(HexDump::default) };
@@ -87,88 +89,11 @@ pub(crate) fn run(args: &ConnectArgs) -> Result<(), Failure> {
         sent: &sent,
         writing: &writing,
         printer,
-        received: 0,
+        progress: &progress,
+        replies: args.replies.map(Replies::new),
+        within_message: false,
     };
     if direction == Direction::In { receiver.wait_for_sender() } else { receiver.run() }
-}
-
-/// Opens the pipe in both directions, or in its only one. The result is the direction of the server.
-fn open(
-    args: &ConnectArgs,
-    name: &PipeName,
-    interrupted: &Canceller,
-) -> Result<(PipeStream, Direction), Failure> {
-    let mut options = ClientOptions::new();
-    options.wait_absent(args.wait).canceller(interrupted);
-    credentials::apply(&args.remote, name, &mut options)?;
-    let timeout = args.timeout.or(args.wait.then_some(Duration::MAX));
-    if let Some(timeout) = timeout {
-        options.timeout(timeout);
-    }
-    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let mut receiving = options.clone();
-    if args.message {
-        receiving.read_mode(PipeMode::Message);
-    }
-    let error = match receiving.connect(name) {
-        Ok(stream) => return Ok((stream, Direction::Duplex)),
-        // The pipe may have one direction only.
-        Err(error) if error == PipeErrorKind::AccessDenied => {
-            let one_way = [(Direction::Out, receiving.write(false)), (Direction::In, options.read(false))];
-            match open_one_way(name, one_way, deadline) {
-                Some(Ok(opened)) => return Ok(opened),
-                Some(Err(error)) => error,
-                None => error,
-            }
-        }
-        Err(error) => error,
-    };
-    Err(not_opened(args, name, interrupted, error))
-}
-
-/// Opens the pipe in the one direction that it has, and waits for it as the options say. `None` if it is refused in both:
-/// then it is not a matter of the direction.
-fn open_one_way(
-    name: &PipeName,
-    one_way: [(Direction, &mut ClientOptions); 2],
-    deadline: Option<Instant>,
-) -> Option<io::Result<(PipeStream, Direction)>> {
-    for (direction, options) in one_way {
-        // The first attempt does not wait, so that a refusal is not waited for.
-        let opened = match options.open(name) {
-            Err(error) if error == PipeErrorKind::AccessDenied => continue,
-            Err(error) if error == PipeErrorKind::Busy || error == PipeErrorKind::Absent => {
-                if let Some(deadline) = deadline {
-                    options.timeout(deadline.saturating_duration_since(Instant::now()));
-                }
-                options.connect(name)
-            }
-            opened => opened,
-        };
-        return Some(opened.map(|stream| (stream, direction)));
-    }
-    None
-}
-
-/// Why the pipe could not be opened.
-fn not_opened(args: &ConnectArgs, name: &PipeName, interrupted: &Canceller, error: io::Error) -> Failure {
-    if interrupted.is_cancelled() {
-        return Failure::interrupted("not connected yet");
-    }
-    let no_messages = args.message && error == PipeErrorKind::Invalid;
-    let (absent, denied) = match name.kind() {
-        PipeNameKind::Remote { .. } => (
-            "the pipe's server must accept remote clients (`pipework serve NAME --accept-remote`), and the SMB server must export the pipe",
-            "check the account, and the access that the pipe's server grants",
-        ),
-        _ => (
-            "start its server, or add --wait to wait for it; `pipework list` lists the pipes",
-            "the pipe's server decides which users can connect; `pipework list` shows its owner",
-        ),
-    };
-    let failure =
-        Failure::of_pipe(name, error).hint_if(Status::Absent, absent).hint_if(Status::Denied, denied);
-    if no_messages { failure.hint("if this is a byte pipe, omit --message") } else { failure }
 }
 
 // ---------------------------------------------------------------------- sending
@@ -189,6 +114,7 @@ struct StdinSender {
     on_eof: OnEof,
     /// Whether a write to the pipe is in progress.
     writing: Arc<AtomicBool>,
+    progress: Arc<Progress>,
     report: Sender<io::Result<()>>,
     ended: Canceller,
 }
@@ -234,6 +160,7 @@ impl StdinSender {
 
     fn write(&self, write: impl FnOnce(&PipeStream) -> io::Result<()>) -> io::Result<()> {
         self.writing.store(true, Ordering::Relaxed);
+        self.progress.sending();
         write(&self.stream)?;
         self.writing.store(false, Ordering::Relaxed);
         Ok(())
@@ -256,7 +183,53 @@ struct PipeReceiver<'a> {
     sent: &'a Receiver<io::Result<()>>,
     writing: &'a AtomicBool,
     printer: Printer,
-    received: usize,
+    progress: &'a Progress,
+    /// The replies to wait for.
+    replies: Option<Replies>,
+    /// Whether the last read returned a part of a message.
+    within_message: bool,
+}
+
+/// How the answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AnswerEnd {
+    /// The server has closed the pipe.
+    Closed,
+    /// Nothing arrived for the time of `--idle`.
+    Idle,
+}
+
+/// The replies to wait for, and those that have arrived: messages, or lines of bytes.
+#[derive(Debug)]
+struct Replies {
+    wanted: u64,
+    received: u64,
+}
+
+impl Replies {
+    fn new(wanted: u64) -> Replies {
+        Replies { wanted, received: 0 }
+    }
+
+    fn are_complete(&self) -> bool {
+        self.received >= self.wanted
+    }
+
+    /// Adds a message.
+    fn add(&mut self) {
+        self.received = self.received.saturating_add(1);
+    }
+
+    /// Adds the lines that end in these bytes. Returns the bytes up to the end of the last one that is wanted.
+    fn add_lines<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        for (index, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
+            self.add();
+            if self.are_complete() {
+                return bytes.get(..=index).unwrap_or(bytes);
+            }
+        }
+        bytes
+    }
 }
 
 impl PipeReceiver<'_> {
@@ -264,36 +237,58 @@ impl PipeReceiver<'_> {
         let mut buffer = vec![0; CHUNK_LEN];
         loop {
             let error = match self.read(&mut buffer) {
-                Ok(MessageRead::End) => return self.finish(),
-                Ok(read) => {
-                    let (MessageRead::Whole(len) | MessageRead::Part(len)) = read else { continue };
-                    self.received = self.received.saturating_add(len);
-                    let whole = matches!(read, MessageRead::Whole(_));
-                    let printer = &mut self.printer;
-                    print(|out| printer.write(out, filled(&buffer, len), whole))?;
+                Ok(MessageRead::End) => return self.finish(AnswerEnd::Closed),
+                Ok(MessageRead::Whole(len)) => {
+                    if self.receive(filled(&buffer, len), true)? {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                Ok(MessageRead::Part(len)) => {
+                    self.receive(filled(&buffer, len), false)?;
                     continue;
                 }
                 Err(error) => error,
             };
             if self.interrupted.is_cancelled() {
-                return Err(self.interruption());
+                return Err(self.progress.interruption());
             }
             match PipeErrorKind::of(&error) {
                 Some(PipeErrorKind::Aborted) => {
                     self.check_sent()?;
-                    if self.idle == Some(Duration::ZERO) {
+                    // No answer is expected.
+                    if self.idle == Some(Duration::ZERO) && self.replies.is_none() {
                         return Ok(());
+                    }
+                    if self.idle == Some(Duration::ZERO) {
+                        return self.finish(AnswerEnd::Idle);
                     }
                     self.stream.set_canceller(Some(self.interrupted));
                     self.stream.set_read_timeout(self.idle)?;
                 }
-                Some(PipeErrorKind::TimedOut) => return self.finish(),
+                Some(PipeErrorKind::TimedOut) => return self.finish(AnswerEnd::Idle),
                 // The server's close is no error of a read: the connection to a remote server was lost.
                 Some(PipeErrorKind::Broken) => return Err(error.into()),
-                _ if is_gone(&error) => return self.finish(),
+                _ if is_gone(&error) => return self.finish(AnswerEnd::Closed),
                 _ => return Err(error.into()),
             }
         }
+    }
+
+    /// Prints what was received. `whole` means that a message ends here. Returns whether all replies have arrived.
+    fn receive(&mut self, bytes: &[u8], whole: bool) -> Result<bool, Failure> {
+        self.progress.received(bytes.len());
+        self.within_message = !whole;
+        let bytes = match &mut self.replies {
+            Some(replies) if !self.printer.message => replies.add_lines(bytes),
+            Some(replies) if whole => {
+                replies.add();
+                bytes
+            }
+            _ => bytes,
+        };
+        print(|out| self.printer.write(out, bytes, whole))?;
+        Ok(self.replies.as_ref().is_some_and(Replies::are_complete))
     }
 
     fn read(&self, buffer: &mut [u8]) -> io::Result<MessageRead> {
@@ -307,15 +302,34 @@ impl PipeReceiver<'_> {
         }
     }
 
-    /// Ends the connection. It is a failure if a part of stdin could not be sent.
-    fn finish(&self) -> Result<(), Failure> {
+    /// Ends the connection. It is a failure if a part of stdin could not be sent, or if an answer is missing.
+    fn finish(&self, end: AnswerEnd) -> Result<(), Failure> {
         // A write in progress fails soon after the server has closed; wait for that result.
         let timeout =
             if self.writing.load(Ordering::Relaxed) { WRITE_FAILURE_TIMEOUT } else { Duration::ZERO };
-        match self.sent.recv_timeout(timeout) {
-            Ok(result) => self.check(result),
-            Err(_) => Ok(()),
+        if let Ok(result) = self.sent.recv_timeout(timeout) {
+            self.check(result)?;
         }
+        let missing = match &self.replies {
+            Some(replies) if !replies.are_complete() => {
+                Some(format!("{} of {} received", replies.received, count_replies(replies.wanted)))
+            }
+            _ if self.within_message => Some("the last message is not whole".to_owned()),
+            // A server that closes without an answer may have nothing to say.
+            None if end == AnswerEnd::Idle && self.progress.is_unanswered() => {
+                Some("no answer received".to_owned())
+            }
+            _ => None,
+        };
+        let Some(missing) = missing else { return Ok(()) };
+        Err(match end {
+            AnswerEnd::Closed => Failure::failed(format!("the server closed the pipe: {missing}")),
+            AnswerEnd::Idle => {
+                let idle = humantime::format_duration(self.idle.unwrap_or_default());
+                Failure::failed(format!("gave up, since nothing arrived for {idle}: {missing}"))
+                    .hint("wait longer with --idle, or with --stay; --idle 0s expects no answer")
+            }
+        })
     }
 
     /// The sender has ended, and has reported its result.
@@ -332,7 +346,7 @@ impl PipeReceiver<'_> {
             match self.sent.recv_timeout(TICK) {
                 Ok(result) => return self.check(result),
                 Err(RecvTimeoutError::Timeout) if matches!(self.stream.is_connected(), Ok(false)) => {
-                    return self.finish();
+                    return self.finish(AnswerEnd::Closed);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
@@ -342,7 +356,7 @@ impl PipeReceiver<'_> {
 
     fn check(&self, result: io::Result<()>) -> Result<(), Failure> {
         match result {
-            Err(_) if self.interrupted.is_cancelled() => Err(self.interruption()),
+            Err(_) if self.interrupted.is_cancelled() => Err(self.progress.interruption()),
             // A lost connection to a remote server has a text of its own.
             Err(error) if is_gone(&error) && error != PipeErrorKind::Broken => {
                 Err(Failure::failed("the server closed the pipe before it had read all of stdin"))
@@ -350,10 +364,10 @@ impl PipeReceiver<'_> {
             result => result.map_err(Failure::from),
         }
     }
+}
 
-    fn interruption(&self) -> Failure {
-        Failure::interrupted(format!("{} received", count(self.received, "byte")))
-    }
+fn count_replies(number: u64) -> String {
+    if number == 1 { "1 reply".to_owned() } else { format!("{number} replies") }
 }
 
 /// Prints received data in the format that the options select.
