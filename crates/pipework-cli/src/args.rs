@@ -10,6 +10,7 @@ EXAMPLES
   pipework demo                          send a file, and measure the speed
   pipework serve hello --echo            in one terminal ...
   echo hi | pipework connect hello       ... and in another
+  pipework call hello hi                 one question, one answer
   pipework list                          list the pipes
 
 NAMES
@@ -82,6 +83,24 @@ for them without a limit if --idle is not given. What was sent and got no answer
 a missing reply, half a message, and the end at the --deadline are failures (code 1). A Unix domain socket can be half-closed; there connect waits for the server to close. \
 Without --message, each read from stdin is sent to a message pipe as one message.";
 
+const CALL_HELP: &str = "\
+EXAMPLES
+  pipework call calc 1+2                          a line, and a line back
+  echo 1+2 | pipework call calc --deadline 5s     the same, for 5 s at most
+  pipework call db --message '{\"get\": 1}'         a message, and a message back
+  pipework call log --close 'last 10'             all until the server closes
+  pipework call log --idle 200ms 'last 10'        until a pause of 200 ms
+  pipework call /run/app.sock status              as nc -U does
+
+The question is the argument with a line end, or all of stdin. A byte pipe does not mark the end of \
+an answer: by default the answer is one line, and on a Unix domain socket, which is half-closed \
+after the question, all until the server closes. The answer always ends when the server closes. With \
+--message the question and the answer are one message each; a line end at the end of stdin is not \
+sent, and one is added to the answer.
+
+The exit code is 0 only if there was an answer. If the server closes without one, if more than the \
+line has arrived, or if the --deadline passes, the exit code is 1, with a reason on stderr.";
+
 const LIST_HELP: &str = "\
 EXAMPLES
   pipework list
@@ -136,6 +155,9 @@ pub(crate) enum Command {
     /// Connect stdin and stdout to a pipe.
     #[command(after_help = CONNECT_HELP)]
     Connect(ConnectArgs),
+    /// Send one question, and print the answer.
+    #[command(after_help = CALL_HELP)]
+    Call(CallArgs),
     /// List the visible pipes.
     #[command(after_help = LIST_HELP)]
     List(ListArgs),
@@ -259,10 +281,35 @@ pub(crate) struct ConnectArgs {
     pub(crate) open: OpenArgs,
 }
 
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CallArgs {
+    /// The question [default: all of stdin]
+    #[arg(index = 2)]
+    pub(crate) question: Option<OsString>,
+    /// The question and the answer are messages
+    #[arg(long, conflicts_with_all = ["line", "close", "idle"])]
+    pub(crate) message: bool,
+    /// The answer is a line (the default, except on a Unix domain socket)
+    #[arg(long, conflicts_with_all = ["close", "idle"])]
+    pub(crate) line: bool,
+    /// The answer is all until the server closes
+    #[arg(long, conflicts_with = "idle")]
+    pub(crate) close: bool,
+    /// The answer ends when nothing more has arrived for this time
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) idle: Option<Duration>,
+    /// Add no line end and remove none
+    #[arg(long)]
+    pub(crate) exact: bool,
+    #[command(flatten)]
+    pub(crate) open: OpenArgs,
+}
+
 /// What all clients need to open a pipe.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct OpenArgs {
     /// The pipe to open
+    #[arg(index = 1)]
     pub(crate) name: OsString,
     /// Also wait for a pipe that does not exist yet
     #[arg(long)]

@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => cmd::demo::run(&args),
         Command::Serve(args) => cmd::serve::run(&args),
         Command::Connect(args) => cmd::connect::run(&args),
+        Command::Call(args) => cmd::call::run(&args),
         Command::List(args) => cmd::list::run(&args),
         Command::Wait(args) => cmd::wait::run(&args),
         Command::Path(args) => cmd::path::run(&args),

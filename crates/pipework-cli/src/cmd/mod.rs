@@ -1,5 +1,6 @@
 //! One module for each command, and what commands share.
 
+pub(crate) mod call;
 pub(crate) mod client;
 pub(crate) mod connect;
 pub(crate) mod demo;

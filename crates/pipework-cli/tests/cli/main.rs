@@ -1,6 +1,7 @@
 //! Runs the binary as a user runs it. Each test has its own pipes.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod call;
 mod connect;
 #[cfg(windows)]
 mod console;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         return ended;
     }
     let tests = [
+        call::tests(),
         connect::tests(),
         demo::tests(),
         interrupt::tests(),

@@ -25,6 +25,7 @@ pub(crate) fn tests() -> Vec<Test> {
         test(options_for_remote_pipes_are_rejected_for_local_pipes),
         test(a_byte_arrives_from_a_remote_client).skipped_for(missing()),
         test(a_lost_connection_is_a_failure).skipped_for(missing()),
+        test(a_lost_connection_fails_a_call).skipped_for(missing()),
         test(the_password_is_asked_for_on_the_terminal).skipped_for(missing()),
     ]
 }
@@ -143,6 +144,26 @@ fn a_lost_connection_is_a_failure() {
     for ended in [ended.join().unwrap(), waiting.end()] {
         assert_eq!(ended.code, Some(1), "{ended:?}");
     }
+}
+
+fn a_lost_connection_fails_a_call() {
+    let site = Site::new();
+    let (dir, user) = (&site.dir, site.samba.user());
+    let _server = site.serve("hello");
+    let file = dir.file("password");
+    fs::write(&file, format!("{}\n", user.password)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let mut arguments = site.arguments("hello", user);
+    "call".clone_into(&mut arguments[0]);
+    arguments.extend(["--password-file", file.to_str().unwrap(), "question"].map(str::to_owned));
+    assert_eq!(dir.run(&arguments).success(), "question\n");
+    arguments.push("--close".to_owned());
+    let mut client = Running::start(dir.command(&arguments));
+    assert_eq!(client.stdout(9), b"question\n");
+    site.samba.kill_connections();
+    let ended = client.end();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("was lost"), "{ended:?}");
 }
 
 /// `script` provides a terminal. The password is not shown, and Ctrl-C ends the prompt.
