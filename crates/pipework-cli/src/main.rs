@@ -5,6 +5,7 @@ mod args;
 mod cmd;
 mod failure;
 mod interrupt;
+mod names;
 mod output;
 mod stdio;
 

@@ -10,6 +10,7 @@ use pipework::{NamedPipe, PipeErrorKind, PipeName};
 use crate::{
     args::WaitArgs,
     failure::{Failure, Status, timed_out},
+    names::path_hint,
 };
 
 /// How often an absent name is polled: nothing signals its creation.
@@ -31,7 +32,8 @@ pub(crate) fn run(args: &WaitArgs) -> Result<(), Failure> {
             return timed_out(&name, timeout, was);
         }
         let hint = "start its server, or add --absent to wait for it; `pipework list` lists the pipes";
-        Failure::of_pipe(&name, error).hint_if(Status::Absent, hint)
+        let hint = path_hint(&args.name).unwrap_or_else(|| hint.to_owned());
+        Failure::of_pipe(&name, error).hint_if(Status::Absent, &hint)
     })
 }
 

@@ -38,6 +38,7 @@ pub(crate) fn tests() -> Vec<Test> {
         test(a_stdin_that_does_not_wait_loses_nothing),
         #[cfg(unix)]
         test(a_stdout_that_does_not_wait_loses_nothing),
+        test(a_name_like_a_path_has_a_hint).only_on_unix("a path is not a pipe name"),
         test(wrong_usage_is_code_2),
         test(a_closed_stdout_is_success),
     ]
@@ -333,6 +334,23 @@ fn a_stdout_that_does_not_wait_loses_nothing() {
     reader.read_to_end(&mut received).unwrap();
     assert_eq!(client.end().success(), "");
     assert_eq!(received.len(), 3_000_000);
+}
+
+/// It is the name of a pipe, and mostly not meant as one.
+fn a_name_like_a_path_has_a_hint() {
+    let dir = TestDir::new();
+    for name in ["./x", "../x", "~/x", "x.sock"] {
+        let hint =
+            format!("`{name}` is the name of a pipe; for a Unix domain socket use its absolute path, /");
+        for command in ["connect", "wait"] {
+            dir.run([command, name]).failure(3, &hint);
+        }
+        dir.run(["connect", name, "--wait", "--deadline", "100ms"]).failure(1, &hint);
+        let mut server = dir.serve(&[name]);
+        let line = server.stderr_line();
+        assert!(line.contains(&hint), "{line}");
+    }
+    assert!(!dir.run(["connect", r"\\.\pipe\x.sock"]).stderr.contains("absolute path"));
 }
 
 fn wrong_usage_is_code_2() {

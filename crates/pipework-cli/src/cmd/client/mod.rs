@@ -17,7 +17,8 @@ use pipework::{Canceller, ClientOptions, PipeErrorKind, PipeMode, PipeName, Pipe
 use crate::{
     args::{Direction, OpenArgs},
     failure::{Failure, Status},
-    output::{count, report},
+    names::path_hint,
+    output::{count, report, say},
 };
 
 /// How far a client is. Its threads share it.
@@ -85,6 +86,10 @@ pub(crate) fn open(
     name: &PipeName,
     interrupted: &Canceller,
 ) -> Result<(PipeStream, Direction), Failure> {
+    let path_hint = path_hint(&args.name);
+    if let (true, Some(hint)) = (args.wait, &path_hint) {
+        say(format_args!("{hint}"));
+    }
     let mut options = ClientOptions::new();
     options.wait_absent(args.wait).canceller(interrupted);
     credentials::apply(&args.remote, name, &mut options)?;
@@ -113,7 +118,11 @@ pub(crate) fn open(
     if interrupted.is_cancelled() {
         return Err(Failure::interrupted("not connected yet"));
     }
-    Err(not_opened(name, message, error))
+    let failure = not_opened(name, message, error);
+    Err(match path_hint {
+        Some(hint) => failure.hint_if(Status::Absent, &hint),
+        None => failure,
+    })
 }
 
 /// Opens the pipe in the one direction that it has, and waits for it as the options say. `None` if it is refused in both:

@@ -29,6 +29,7 @@ use crate::{
     },
     failure::{Failure, Status},
     interrupt,
+    names::path_hint,
     output::{count, filled, say},
 };
 
@@ -67,6 +68,9 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let half_close = matches!(name.kind(), PipeNameKind::Socket(_));
     let server = Server { args, half_close, relays };
     say(format_args!("serving {name} ({}) at {}", server.describe(), name.location()?.display()));
+    if let Some(hint) = path_hint(&args.name) {
+        say(format_args!("{hint}"));
+    }
     if is_made {
         say(format_args!("this directory, which PIPEWORK_DIR names, did not exist and was made"));
     }
