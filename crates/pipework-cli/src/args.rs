@@ -70,6 +70,9 @@ EXAMPLES
                                                   one line, and one line back
   pipework connect hello < request > response     files
   pipework connect hello --message                a line of stdin is a message
+  find . -print0 | pipework connect names -0      messages that have line ends
+  pipework connect hello --framed < in > out      messages of any bytes
+  echo '68 69 0a' | pipework connect hello --hex  bytes by digits, and a dump
   pipework connect log --stay < /dev/null         only read
   pipework connect hello --wait --timeout 1m      wait until the pipe exists
   pipework connect '\\\\server\\pipe\\hello' --user eve
@@ -265,7 +268,13 @@ pub(crate) struct ConnectArgs {
     /// Send each line of stdin as a message, print each message as a line
     #[arg(long)]
     pub(crate) message: bool,
-    /// Print what arrives as a hex dump
+    /// Messages, each with a NUL byte at its end in stdin and stdout
+    #[arg(long, short = '0', conflicts_with_all = ["message", "hex"])]
+    pub(crate) null: bool,
+    /// Messages, each after its length in stdin and stdout (4 bytes, little-endian)
+    #[arg(long, conflicts_with_all = ["message", "null", "hex"])]
+    pub(crate) framed: bool,
+    /// Print what arrives as a hex dump, and send the bytes whose hexadecimal digits are a line of stdin
     #[arg(long)]
     pub(crate) hex: bool,
     /// After the end of stdin, exit when nothing has arrived for this time; 0s expects no answer [default: 1s]
@@ -274,7 +283,7 @@ pub(crate) struct ConnectArgs {
     /// After the end of stdin, stay connected until the server closes
     #[arg(long, conflicts_with = "idle")]
     pub(crate) stay: bool,
-    /// Exit when this many replies have arrived: lines, or messages with --message
+    /// Exit when this many replies have arrived: messages, or lines of a byte pipe
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) replies: Option<u64>,
     #[command(flatten)]

@@ -26,6 +26,9 @@ pub(crate) fn tests() -> Vec<Test> {
         test(a_long_message_is_one_line),
         test(messages_are_not_for_byte_pipes),
         test(hex_shows_bytes_and_messages),
+        test(hex_digits_are_sent),
+        test(messages_of_any_bytes_are_framed),
+        test(a_frame_that_is_cut_is_a_failure),
         test(a_pipe_to_the_server_is_written_to),
         test(a_pipe_to_the_client_is_read_from),
         test(a_plain_socket_is_half_closed).only_on_unix("a path is not a pipe name"),
@@ -206,6 +209,50 @@ fn hex_shows_bytes_and_messages() {
          00000002  end of message\n\
          00000000  end of message\n"
     );
+}
+
+fn hex_digits_are_sent() {
+    let dir = TestDir::new();
+    let (bytes, messages) = (&dir.pipe("bytes"), &dir.pipe("messages"));
+    let (_bytes, _messages) = (dir.serve(&[bytes]), dir.serve(&[messages, "--message"]));
+    let line = "00000000  68 69                                             |hi|\n";
+    let ended = dir.run_with(["connect", bytes, "--hex", "--replies", "1"], b"68 69 0A\n");
+    assert_eq!(ended.success(), "00000000  68 69 0a                                          |hi.|\n");
+    let ended = dir.run_with(["connect", messages, "--hex", "--message", "--replies", "2"], b"6869\n\n");
+    assert_eq!(ended.success(), format!("{line}00000002  end of message\n00000000  end of message\n"));
+    dir.run_with(["connect", bytes, "--hex"], b"hi\n").failure(1, "`hi` is not hexadecimal bytes");
+}
+
+fn messages_of_any_bytes_are_framed() {
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let _server = dir.serve(&[hello, "--message"]);
+    let nulls = b"two\nlines\0\0last\0";
+    assert_eq!(dir.run_with(["connect", hello, "-0", "--replies", "3"], nulls).success().as_bytes(), nulls);
+    let long = [b'x'; 200_000];
+    let frame = |message: &[u8]| {
+        let length = u32::try_from(message.len()).unwrap();
+        [&length.to_le_bytes()[..], message].concat()
+    };
+    let frames = [frame(b"a\n\0b"), frame(b""), frame(&long)].concat();
+    let mut client = dir.connect(&[hello, "--framed", "--replies", "3"]);
+    client.stdin().write_all(&frames).unwrap();
+    let ended = client.end();
+    assert!(ended.code == Some(0) && ended.stdout == frames, "{}", ended.stderr);
+    // It has no messages.
+    let bytes = &dir.pipe("bytes");
+    let _bytes = dir.serve(&[bytes]);
+    assert_ne!(dir.run(["connect", bytes, "--framed"]).code, Some(0));
+}
+
+fn a_frame_that_is_cut_is_a_failure() {
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let _server = dir.serve(&[hello, "--message"]);
+    for cut in [&b"\x01\0"[..], b"\x03\0\0\0ab"] {
+        dir.run_with(["connect", hello, "--framed"], cut)
+            .failure(1, "can't read stdin: it ends within a message");
+    }
 }
 
 fn a_pipe_to_the_server_is_written_to() {

@@ -1,4 +1,4 @@
-//! A hex dump in the usual format: offset, sixteen bytes, and the same bytes as text.
+//! A hex dump in the usual format: offset, sixteen bytes, and the same bytes as text. And the way back, from digits.
 
 use std::{
     fmt::Write as _,
@@ -29,6 +29,24 @@ impl HexDump {
         self.offset = 0;
         Ok(())
     }
+}
+
+/// The bytes of hexadecimal digits. Blanks between them mean nothing.
+pub(super) fn decode(text: &[u8]) -> io::Result<Vec<u8>> {
+    let wrong = || {
+        let text = String::from_utf8_lossy(text);
+        io::Error::new(io::ErrorKind::InvalidData, format!("`{}` is not hexadecimal bytes", text.trim_end()))
+    };
+    let mut digits = text.iter().filter(|byte| !byte.is_ascii_whitespace()).map(|byte| {
+        let digit = char::from(*byte).to_digit(16).ok_or_else(wrong)?;
+        u8::try_from(digit).map_err(|_| wrong())
+    });
+    let mut bytes = Vec::new();
+    while let Some(high) = digits.next() {
+        let low = digits.next().ok_or_else(wrong)??;
+        bytes.push(high? << 4 | low);
+    }
+    Ok(bytes)
 }
 
 fn format_line(offset: usize, bytes: &[u8]) -> String {

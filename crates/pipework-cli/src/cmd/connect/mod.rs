@@ -3,10 +3,11 @@
 //! One thread sends, and the main thread receives. A read from stdin can't be cancelled, so the main thread never waits
 //! for the sender, unless clients only write to the pipe. Then it also checks whether the server is there.
 
+mod framing;
 mod hex;
 
 use std::{
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, BufReader, Read, Write},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -22,7 +23,7 @@ use crate::{
     args::{ConnectArgs, Direction},
     cmd::{
         client::{Progress, end_at_deadline, open},
-        connect::hex::HexDump,
+        connect::framing::{Framing, Input, Printer},
     },
     failure::Failure,
     interrupt,
@@ -60,7 +61,8 @@ pub(crate) fn run(args: &ConnectArgs) -> Result<(), Failure> {
         }
     })?;
 
-    let (stream, direction) = open(&args.open, args.message, &name, &interrupted)?;
+    let framing = Framing::new(args);
+    let (stream, direction) = open(&args.open, framing.has_messages(), &name, &interrupted)?;
     progress.connected();
     let stream = Arc::new(stream);
     stream.set_canceller(Some(&ended));
@@ -74,21 +76,21 @@ pub(crate) fn run(args: &ConnectArgs) -> Result<(), Failure> {
     if direction != Direction::Out {
         let (stream, writing, progress) = (Arc::clone(&stream), Arc::clone(&writing), Arc::clone(&progress));
         let sender = StdinSender { stream, on_eof, writing, progress, report, ended };
-        let message = args.message;
-        thread::spawn(move || sender.run(message));
+        let input = Input { framing, hex: args.hex };
+        thread::spawn(move || sender.run(input));
     }
     let idle = match args.idle {
         None if args.stay || args.replies.is_some() || on_eof == OnEof::HalfClose => None,
         idle => Some(idle.unwrap_or(IDLE)),
     };
-    let printer = Printer { message: args.message, hex: args.hex.then(HexDump::default) };
     let mut receiver = PipeReceiver {
         stream: &stream,
         interrupted: &interrupted,
         idle,
         sent: &sent,
         writing: &writing,
-        printer,
+        has_messages: framing.has_messages(),
+        printer: Printer::new(framing, args.hex),
         progress: &progress,
         replies: args.replies.map(Replies::new),
         within_message: false,
@@ -121,8 +123,8 @@ struct StdinSender {
 
 impl StdinSender {
     /// Sends all of stdin and waits until the server has read it. Then reports the result and wakes the receiver.
-    fn run(self, message: bool) {
-        let result = if message { self.send_lines(BufReader::new(Stdin)) } else { self.send_bytes(Stdin) };
+    fn run(self, input: Input) {
+        let result = self.send(input);
         let end = || match self.on_eof {
             OnEof::HalfClose => self.stream.shutdown_write(),
             OnEof::Drain => self.stream.drain(),
@@ -138,22 +140,16 @@ impl StdinSender {
         self.ended.cancel();
     }
 
-    fn send_bytes(&self, mut stdin: impl Read) -> io::Result<()> {
-        let mut buffer = vec![0; CHUNK_LEN];
-        loop {
-            match stdin.read(&mut buffer).map_err(unreadable)? {
-                0 => return Ok(()),
-                len => self.write(|mut stream| stream.write_all(filled(&buffer, len)))?,
+    /// Sends each piece: a message, or bytes.
+    fn send(&self, input: Input) -> io::Result<()> {
+        let mut stdin = BufReader::with_capacity(CHUNK_LEN, Stdin);
+        let mut piece = Vec::new();
+        while input.read(&mut stdin, &mut piece).map_err(unreadable)? {
+            if input.framing.has_messages() {
+                self.write(|stream| stream.write_message(&piece))?;
+            } else {
+                self.write(|mut stream| stream.write_all(&piece))?;
             }
-        }
-    }
-
-    /// Sends each line as a message, without the line end. An empty line is an empty message.
-    fn send_lines(&self, mut stdin: impl BufRead) -> io::Result<()> {
-        let mut line = Vec::new();
-        while stdin.read_until(b'\n', &mut line).map_err(unreadable)? > 0 {
-            self.write(|stream| stream.write_message(line.strip_suffix(b"\n").unwrap_or(&line)))?;
-            line.clear();
         }
         Ok(())
     }
@@ -182,6 +178,7 @@ struct PipeReceiver<'a> {
     idle: Option<Duration>,
     sent: &'a Receiver<io::Result<()>>,
     writing: &'a AtomicBool,
+    has_messages: bool,
     printer: Printer,
     progress: &'a Progress,
     /// The replies to wait for.
@@ -280,7 +277,7 @@ impl PipeReceiver<'_> {
         self.progress.received(bytes.len());
         self.within_message = !whole;
         let bytes = match &mut self.replies {
-            Some(replies) if !self.printer.message => replies.add_lines(bytes),
+            Some(replies) if !self.has_messages => replies.add_lines(bytes),
             Some(replies) if whole => {
                 replies.add();
                 bytes
@@ -292,7 +289,7 @@ impl PipeReceiver<'_> {
     }
 
     fn read(&self, buffer: &mut [u8]) -> io::Result<MessageRead> {
-        if self.printer.message {
+        if self.has_messages {
             return self.stream.read_message_into(buffer);
         }
         let mut stream = self.stream;
@@ -368,49 +365,4 @@ impl PipeReceiver<'_> {
 
 fn count_replies(number: u64) -> String {
     if number == 1 { "1 reply".to_owned() } else { format!("{number} replies") }
-}
-
-/// Prints received data in the format that the options select.
-struct Printer {
-    message: bool,
-    hex: Option<HexDump>,
-}
-
-impl Printer {
-    /// `whole` means that a message ends here.
-    fn write(&mut self, out: &mut impl Write, bytes: &[u8], whole: bool) -> io::Result<()> {
-        match &mut self.hex {
-            Some(hex) => {
-                hex.write(out, bytes)?;
-                if self.message && whole { hex.end_message(out) } else { Ok(()) }
-            }
-            None => {
-                out.write_all(bytes)?;
-                if self.message && whole { out.write_all(b"\n") } else { Ok(()) }
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_is_a_line_even_in_parts_or_empty() {
-        let mut printer = Printer { message: true, hex: None };
-        let mut out = Vec::new();
-        printer.write(&mut out, b"ab", false).unwrap();
-        printer.write(&mut out, b"c", true).unwrap();
-        printer.write(&mut out, b"", true).unwrap();
-        assert_eq!(out, b"abc\n\n");
-    }
-
-    #[test]
-    fn bytes_are_printed_as_they_are() {
-        let mut printer = Printer { message: false, hex: None };
-        let mut out = Vec::new();
-        printer.write(&mut out, b"a\nb", true).unwrap();
-        assert_eq!(out, b"a\nb");
-    }
 }
