@@ -26,7 +26,7 @@ EXIT CODES
   3    no such pipe
   4    busy, or timed out
   5    access denied, or the name is taken
-  130  interrupted (Ctrl-C or a termination signal)";
+  130  interrupted (Ctrl-C, or SIGTERM except for serve)";
 
 const DEMO_HELP: &str = "\
 EXAMPLES
@@ -58,6 +58,9 @@ the command exits, the client receives the rest of its output, and the connectio
 the client disconnects, the command's stdin ends (not before: a named pipe can't be half-closed), \
 and within five seconds the command is killed. With --message each message is one line of the \
 command, without the line end. With --direction in, the command shares the server's stdout.
+
+Ctrl-C ends the connections (code 130). SIGTERM, as from a service manager, lets no more \
+clients in, serves the others until they have left or --grace has passed, and ends with code 0.
 
 On Unix the command leads a process group of its own, which ends with it: its processes get SIGTERM, \
 and SIGKILL half a second later. A process that has to run on needs its own session (setsid). Such a \
@@ -250,6 +253,9 @@ pub(crate) struct ServeArgs {
     /// Size of the buffer from the server to each client [default: 262144]
     #[arg(long, value_name = "BYTES")]
     pub(crate) out_buffer: Option<u32>,
+    /// After SIGTERM, how long the connected clients may take to finish
+    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "5s")]
+    pub(crate) grace: Duration,
     /// Report when clients connect and disconnect
     #[arg(long, short)]
     pub(crate) verbose: bool,

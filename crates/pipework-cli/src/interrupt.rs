@@ -1,16 +1,26 @@
-//! Ctrl-C and termination signals: they cancel waits, and the command cleans up.
+//! Ctrl-C and other signals that end a process: they cancel waits, and the command cleans up.
 
 use std::process;
 
 use crate::failure::{Failure, Status};
 
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// To end at once: Ctrl-C, or the terminal is gone.
+    Interrupt,
+    /// To end in order: SIGTERM, from a service manager.
+    #[cfg_attr(windows, expect(dead_code, reason = "there are no signals"))]
+    Terminate,
+}
+
 /// From now on Ctrl-C and termination signals call `stop`, on a separate thread. After the second call the process
 /// exits. A signal that was ignored when the process started stays ignored, as under `nohup` or in a background job of a
 /// script.
-pub(crate) fn watch(mut stop: impl FnMut() + Send + 'static) -> Result<(), Failure> {
+pub(crate) fn watch(mut stop: impl FnMut(Request) + Send + 'static) -> Result<(), Failure> {
     let mut interrupted = false;
-    system::on_signal(move || {
-        stop();
+    system::on_signal(move |request| {
+        stop(request);
         if interrupted {
             process::exit(Status::Interrupted as i32);
         }
@@ -25,12 +35,14 @@ mod system {
 
     use std::{io, mem::MaybeUninit, ptr, thread};
 
+    use super::Request;
+
     use signal_hook::{
         consts::{SIGHUP, SIGINT, SIGTERM},
         iterator::Signals,
     };
 
-    pub(super) fn on_signal(mut act: impl FnMut() + Send + 'static) -> io::Result<()> {
+    pub(super) fn on_signal(mut act: impl FnMut(Request) + Send + 'static) -> io::Result<()> {
         let mut caught = Vec::new();
         for signal in [SIGHUP, SIGINT, SIGTERM] {
             if !is_ignored(signal)? {
@@ -38,7 +50,11 @@ mod system {
             }
         }
         let mut signals = Signals::new(caught)?;
-        let handle = move || signals.forever().for_each(|_| act());
+        let handle = move || {
+            signals.forever().for_each(|signal| {
+                act(if signal == SIGTERM { Request::Terminate } else { Request::Interrupt });
+            });
+        };
         thread::Builder::new().name("signals".to_owned()).spawn(handle).map(drop)
     }
 
@@ -59,7 +75,9 @@ mod system {
 mod system {
     use std::io;
 
-    pub(super) fn on_signal(act: impl FnMut() + Send + 'static) -> io::Result<()> {
-        ctrlc::set_handler(act).map_err(io::Error::other)
+    use super::Request;
+
+    pub(super) fn on_signal(mut act: impl FnMut(Request) + Send + 'static) -> io::Result<()> {
+        ctrlc::set_handler(move || act(Request::Interrupt)).map_err(io::Error::other)
     }
 }

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &CallArgs) -> Result<(), Failure> {
     let interrupted = Canceller::new()?;
     interrupt::watch({
         let interrupted = interrupted.clone();
-        move || interrupted.cancel()
+        move |_| interrupted.cancel()
     })?;
     let (stream, _) = open(&args.open, args.message, &name, &interrupted)?;
     progress.connected();

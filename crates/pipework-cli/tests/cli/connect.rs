@@ -153,7 +153,7 @@ fn a_stdin_that_does_not_end_ends_at_the_deadline() {
     let (reader, _writer) = pipe().unwrap();
     let mut command = dir.command(["connect", hello, "--deadline", "100ms"]);
     command.stdin(reader);
-    Running::start(command).end().failure(1, "deadline");
+    Running::start(command).end().failure(1, "gave up at the deadline of 100ms");
 }
 
 fn with_stay_it_exits_when_the_server_closes() {

@@ -2,9 +2,11 @@
 
 use std::io::Write;
 #[cfg(unix)]
-use std::process::Stdio;
+use std::{process::Stdio, time::Instant};
 
-use crate::harness::{Running, Test, TestDir, test};
+#[cfg(unix)]
+use crate::harness::TIMEOUT;
+use crate::harness::{Test, TestDir, test};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -14,27 +16,74 @@ pub(crate) fn tests() -> Vec<Test> {
         test(a_second_interruption_ends_commands_at_once)
             .only_on_unix("there Ctrl-C reaches the command itself"),
         #[cfg(unix)]
+        test(a_terminated_server_serves_what_is_under_way),
+        #[cfg(unix)]
+        test(a_terminated_server_cuts_clients_off_after_the_grace),
+        #[cfg(unix)]
         test(signals_that_were_ignored_stay_ignored),
     ]
 }
 
 fn a_server_removes_its_name_and_reports_it() {
-    let signals: &[fn(&Running)] = &[
-        Running::interrupt,
-        #[cfg(unix)]
-        |server| server.signal("TERM"),
-    ];
-    for signal in signals {
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let server = dir.serve(&[hello]);
+    let mut client = dir.connect(&[hello]);
+    client.stdin().write_all(b"x").unwrap();
+    assert_eq!(client.stdout(1), b"x");
+    server.interrupt();
+    server.end().failure(130, "interrupted: 1 client served, name removed");
+    dir.run(["wait", hello]).failure(3, "hello");
+    dir.assert_clean();
+    assert_eq!(client.end().code, Some(0));
+}
+
+/// As a service manager ends it.
+#[cfg(unix)]
+fn a_terminated_server_serves_what_is_under_way() {
+    for command in [None, Some("echo")] {
         let dir = TestDir::new();
         let hello = &dir.pipe("hello");
-        let server = dir.serve(&[hello]);
+        let options = [hello, "--grace", "1000s"];
+        let server = match command {
+            Some(command) => dir.serve_with(&options, &[command]),
+            None => dir.serve(&options),
+        };
         let mut client = dir.connect(&[hello]);
         client.stdin().write_all(b"x").unwrap();
         assert_eq!(client.stdout(1), b"x");
-        signal(&server);
-        server.end().failure(130, "interrupted: 1 client served, name removed");
-        dir.run(["wait", hello]).failure(3, "hello");
+        server.signal("TERM");
+        let start = Instant::now();
+        // The name is there as long as a client is, but takes no more.
+        while dir.run(["wait", hello, "--timeout", "50ms"]).code == Some(0) {
+            assert!(start.elapsed() < TIMEOUT, "the server accepts clients");
+        }
+        client.stdin().write_all(b"y").unwrap();
+        assert_eq!(client.stdout(1), b"y");
+        assert_eq!(client.end().code, Some(0));
+        let ended = server.end();
+        let text = "pipework: terminated: 1 client served, name removed\n";
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), text));
         dir.assert_clean();
+    }
+}
+
+#[cfg(unix)]
+fn a_terminated_server_cuts_clients_off_after_the_grace() {
+    for command in [None, Some("stay")] {
+        let dir = TestDir::new();
+        let hello = &dir.pipe("hello");
+        let options = [hello, "--grace", "10ms", "--verbose"];
+        let mut server = match command {
+            Some(command) => dir.serve_with(&options, &[command]),
+            None => dir.serve(&options),
+        };
+        let client = dir.connect(&[hello, "--stay"]);
+        assert!(server.stderr_line().contains("client 1 connected"));
+        server.signal("TERM");
+        let ended = server.end();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.stderr.contains("1 client served, name removed, 1 of them cut off"), "{ended:?}");
         assert_eq!(client.end().code, Some(0));
     }
 }
@@ -94,5 +143,7 @@ fn signals_that_were_ignored_stay_ignored() {
     server.interrupt();
     assert_eq!(dir.run_with(["connect", hello], b"still here").success(), "still here");
     server.signal("TERM");
-    server.end().failure(130, "interrupted: 1 client served");
+    let ended = server.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stderr.contains("terminated: 1 client served"), "{ended:?}");
 }

@@ -53,7 +53,7 @@ pub(crate) fn run(args: &ConnectArgs) -> Result<(), Failure> {
     let (report, sent) = mpsc::channel();
     interrupt::watch({
         let (interrupted, ended, report) = (interrupted.clone(), ended.clone(), report.clone());
-        move || {
+        move |_| {
             interrupted.cancel();
             ended.cancel();
             // The sender may wait for stdin, which can't be cancelled.

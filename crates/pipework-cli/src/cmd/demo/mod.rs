@@ -34,7 +34,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let interrupted = Canceller::new()?;
     interrupt::watch({
         let interrupted = interrupted.clone();
-        move || interrupted.cancel()
+        move |_| interrupted.cancel()
     })?;
     run_cancellable(args, &interrupted).map_err(|failure| {
         let stalled = "a peer process made no progress for 30 seconds; is the machine overloaded?";

@@ -9,7 +9,7 @@ use std::{
     io::{self, Read, Write},
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         mpsc::{self, Sender},
     },
     thread,
@@ -28,7 +28,7 @@ use crate::{
         relay::{Event, Relay},
     },
     failure::{Failure, Status},
-    interrupt,
+    interrupt::{self, Request},
     names::path_hint,
     output::{count, filled, say},
 };
@@ -50,23 +50,27 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
             .hint("omit --direction, or add a command after `--`"));
     }
     let name = PipeName::new(&args.name)?;
-    let interrupted = Canceller::new()?;
+    // The first one ends the accepting of clients, and the second one what the clients wait for.
+    let (closing, ending) = (Canceller::new()?, Canceller::new()?);
     let relays = Arc::new(Relays::default());
     interrupt::watch({
-        let (interrupted, relays) = (interrupted.clone(), Arc::clone(&relays));
-        move || {
+        let (closing, ending, relays) = (closing.clone(), ending.clone(), Arc::clone(&relays));
+        move |request| {
             // After the second one the process exits, and Ctrl-C reaches no command by itself.
-            if interrupted.is_cancelled() {
+            if closing.is_cancelled() {
                 relays.kill_commands();
             }
-            interrupted.cancel();
+            if request == Request::Interrupt {
+                ending.cancel();
+            }
+            closing.cancel();
         }
     })?;
     let is_made = makes_named_directory(&name);
     let listener = listen(args, &name).map_err(|error| Failure::of_pipe(&name, error))?;
-    listener.set_canceller(Some(&interrupted));
+    listener.set_canceller(Some(&closing));
     let half_close = matches!(name.kind(), PipeNameKind::Socket(_));
-    let server = Server { args, half_close, relays };
+    let server = Server { args, half_close, relays, ending: &ending, connected: Connected::default() };
     say(format_args!("serving {name} ({}) at {}", server.describe(), name.location()?.display()));
     if let Some(hint) = path_hint(&args.name) {
         say(format_args!("{hint}"));
@@ -75,12 +79,16 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
         say(format_args!("this directory, which PIPEWORK_DIR names, did not exist and was made"));
     }
 
-    let served = server.serve(listener);
-    if interrupted.is_cancelled() {
-        let ending = if args.join { "no longer serving it" } else { "name removed" };
-        return Err(Failure::interrupted(format!("{} served, {ending}", count(served, "client"))));
+    let (served, cut_off) = server.serve(listener);
+    let name_is = if args.join { "no longer serving it" } else { "name removed" };
+    let text = format!("{} served, {name_is}", count(served, "client"));
+    if !closing.is_cancelled() {
+        return Err(Failure::failed("the pipe can't accept any more clients"));
     }
-    Err(Failure::failed("the pipe can't accept any more clients"))
+    let Some(cut_off) = cut_off else { return Err(Failure::interrupted(text)) };
+    let left = if cut_off > 0 { format!(", {cut_off} of them cut off") } else { String::new() };
+    say(format_args!("terminated: {text}{left}"));
+    Ok(())
 }
 
 /// Whether serving makes the directory that the environment names, whose name may be mistyped.
@@ -124,6 +132,45 @@ struct Server<'a> {
     /// Whether clients can half-close the connection: on Unix domain sockets.
     half_close: bool,
     relays: Arc<Relays>,
+    /// Cancels the waits of all clients.
+    ending: &'a Canceller,
+    connected: Connected,
+}
+
+/// How many clients are connected.
+#[derive(Default)]
+struct Connected {
+    number: Mutex<usize>,
+    all_left: Condvar,
+}
+
+impl Connected {
+    fn add(&self) -> ConnectedClient<'_> {
+        let mut number = self.lock();
+        *number = number.saturating_add(1);
+        ConnectedClient(self)
+    }
+
+    /// Waits until no client is connected, or until the timeout. Returns how many are.
+    fn wait_until_all_left(&self, timeout: Duration) -> usize {
+        let waited = self.all_left.wait_timeout_while(self.lock(), timeout, |number| *number > 0);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.number.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A client, which is counted until this is dropped.
+struct ConnectedClient<'a>(&'a Connected);
+
+impl Drop for ConnectedClient<'_> {
+    fn drop(&mut self) {
+        let mut number = self.0.lock();
+        *number = number.saturating_sub(1);
+        self.0.all_left.notify_all();
+    }
 }
 
 /// The relays of all clients.
@@ -191,8 +238,9 @@ impl Server<'_> {
         format!("{}, {what}", if self.args.message { "messages" } else { "bytes" })
     }
 
-    /// Serves until Ctrl-C. Returns the number of clients served.
-    fn serve(&self, listener: Listener) -> usize {
+    /// Serves until a signal. Returns the number of clients served, and after a termination that of those which
+    /// were cut off.
+    fn serve(&self, listener: Listener) -> (usize, Option<usize>) {
         thread::scope(|scope| {
             let mut served = 0_usize;
             let mut clients = Clients { listener: &listener, restorations: 0, last_error: None };
@@ -200,7 +248,12 @@ impl Server<'_> {
                 match client {
                     Ok(stream) => {
                         served = served.saturating_add(1);
-                        let serve_client = move || self.serve_client(served, stream);
+                        stream.set_canceller(Some(self.ending));
+                        let connected = self.connected.add();
+                        let serve_client = move || {
+                            self.serve_client(served, stream);
+                            drop(connected);
+                        };
                         if let Err(error) = thread::Builder::new().spawn_scoped(scope, serve_client) {
                             say(format_args!("can't serve client {served}: {error}"));
                         }
@@ -210,8 +263,11 @@ impl Server<'_> {
             }
             // Remove the name first, so that no more clients connect.
             drop(listener);
+            let waits = !self.ending.is_cancelled();
+            let cut_off = waits.then(|| self.connected.wait_until_all_left(self.args.grace));
+            self.ending.cancel();
             self.relays.stop();
-            served
+            (served, cut_off)
         })
     }
 
