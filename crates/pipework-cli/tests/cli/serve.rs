@@ -35,6 +35,8 @@ pub(crate) fn tests() -> Vec<Test> {
         #[cfg(target_os = "linux")]
         test(a_shortage_of_descriptors_ends_no_command),
         test(a_command_that_cannot_start_is_named),
+        test(a_command_that_is_not_there_is_named_at_the_start)
+            .only_on_unix("the system decides what it starts"),
         test(verbose_names_the_client),
         test(a_name_is_taken_once).skipped_if(is_wine(), FIRST),
         test(a_name_can_be_joined),
@@ -235,10 +237,32 @@ fn a_shortage_of_descriptors_ends_no_command() {
 fn a_command_that_cannot_start_is_named() {
     let dir = TestDir::new();
     let hello = &dir.pipe("hello");
-    let mut server = dir.serve(&[hello, "--", "no-such-program"]);
+    let program = dir.file("program");
+    fs::copy(env!("CARGO_BIN_EXE_pipework"), &program).unwrap();
+    let mut server = dir.serve(&[hello, "--", program.to_str().unwrap()]);
+    fs::remove_file(&program).unwrap();
     assert_eq!(dir.run(["connect", hello, "--stay"]).success(), "");
     let line = server.stderr_line();
-    assert!(line.contains("can't start `no-such-program`"), "{line}");
+    assert!(line.contains(&format!("can't start `{}`", program.display())), "{line}");
+}
+
+fn a_command_that_is_not_there_is_named_at_the_start() {
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let file = dir.file("no-program");
+    fs::write(&file, "").unwrap();
+    let (file, missing) = (file.to_str().unwrap(), dir.file("missing"));
+    let commands = [
+        ("no-such-program", "it is in no directory of PATH"),
+        (file, "it is not an executable file"),
+        (missing.to_str().unwrap(), "there is no such file"),
+        ("cat -n", "it is in no directory of PATH"),
+    ];
+    for (command, why) in commands {
+        let text = format!("can't start `{command}`: {why}");
+        dir.run(["serve", hello, "--", command]).failure(1, &text);
+    }
+    assert_eq!(fs::read_dir(dir.pipes()).unwrap().count(), 0);
 }
 
 fn verbose_names_the_client() {

@@ -4,6 +4,7 @@
 //! no part of the command any more.
 
 use std::{
+    ffi::OsStr,
     io,
     process::{ChildStdin, ChildStdout, Command},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -13,8 +14,19 @@ use std::{
 
 use shared_child::SharedChild;
 
+use crate::failure::Failure;
+
 /// How often a group is checked for processes that are left. Nothing signals the end of a grandchild.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Checks that there is such a program, as far as that is known before it is started.
+pub(super) fn check(program: &OsStr) -> Result<(), Failure> {
+    system::find(program).map_err(|why| {
+        let program = program.to_string_lossy();
+        Failure::failed(format!("can't start `{program}`: {why}"))
+            .hint("a command line is for a shell: sh -c 'COMMAND'")
+    })
+}
 
 /// A command that was started.
 #[derive(Debug)]
@@ -96,7 +108,13 @@ impl RunningCommand {
 
 #[cfg(unix)]
 mod system {
-    use std::{os::unix::process::CommandExt, process::Command};
+    use std::{
+        env,
+        ffi::OsStr,
+        os::unix::{ffi::OsStrExt, fs::MetadataExt, process::CommandExt},
+        path::Path,
+        process::Command,
+    };
 
     use rustix::{
         io::Errno,
@@ -105,6 +123,25 @@ mod system {
     use shared_child::SharedChild;
 
     pub(super) const CAN_TERMINATE: bool = true;
+
+    /// Finds a program as the system does. The error says why there is none.
+    pub(super) fn find(program: &OsStr) -> Result<(), &'static str> {
+        let is_executable = |path: &Path| {
+            path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o111 != 0)
+        };
+        if program.as_bytes().contains(&b'/') {
+            return match Path::new(program) {
+                path if is_executable(path) => Ok(()),
+                path if path.exists() => Err("it is not an executable file"),
+                _ => Err("there is no such file"),
+            };
+        }
+        // Without it the system has directories of its own.
+        let Some(directories) = env::var_os("PATH") else { return Ok(()) };
+        let is_found =
+            env::split_paths(&directories).any(|directory| is_executable(&directory.join(program)));
+        if is_found { Ok(()) } else { Err("it is in no directory of PATH") }
+    }
 
     pub(super) fn lead_a_group(command: &mut Command) {
         command.process_group(0);
@@ -145,11 +182,16 @@ mod system {
 /// A process has no group here that could be ended: only the command itself is.
 #[cfg(windows)]
 mod system {
-    use std::process::Command;
+    use std::{ffi::OsStr, process::Command};
 
     use shared_child::SharedChild;
 
     pub(super) const CAN_TERMINATE: bool = false;
+
+    /// What the system starts depends on more than the path.
+    pub(super) fn find(_program: &OsStr) -> Result<(), &'static str> {
+        Ok(())
+    }
 
     pub(super) fn lead_a_group(_command: &mut Command) {}
 

@@ -49,6 +49,9 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
         return Err(Failure::new(Status::Usage, "an echo needs both directions")
             .hint("omit --direction, or add a command after `--`"));
     }
+    if let Some(program) = args.command.first() {
+        command::check(program)?;
+    }
     let name = PipeName::new(&args.name)?;
     // The first one ends the accepting of clients, and the second one what the clients wait for.
     let (closing, ending) = (Canceller::new()?, Canceller::new()?);
