@@ -38,6 +38,11 @@ fn run(words: &[String]) -> io::Result<()> {
     match words.as_slice() {
         // Writes what it reads.
         ["echo"] => echo(stdin, &mut stdout)?,
+        // Reads everything, and exits with this code.
+        ["fail", code] => {
+            io::copy(&mut stdin, &mut io::sink())?;
+            std::process::exit(code.parse().unwrap());
+        }
         // Writes a text.
         ["say", text] => stdout.write_all(text.as_bytes())?,
         // Writes this many bytes.

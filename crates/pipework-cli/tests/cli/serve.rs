@@ -35,6 +35,7 @@ pub(crate) fn tests() -> Vec<Test> {
         #[cfg(target_os = "linux")]
         test(a_shortage_of_descriptors_ends_no_command),
         test(a_command_that_cannot_start_is_named),
+        test(a_command_that_fails_is_reported),
         test(a_command_that_is_not_there_is_named_at_the_start)
             .only_on_unix("the system decides what it starts"),
         test(verbose_names_the_client),
@@ -263,6 +264,29 @@ fn a_command_that_is_not_there_is_named_at_the_start() {
         dir.run(["serve", hello, "--", command]).failure(1, &text);
     }
     assert_eq!(fs::read_dir(dir.pipes()).unwrap().count(), 0);
+}
+
+fn a_command_that_fails_is_reported() {
+    let dir = TestDir::new();
+    let (hello, lost) = (&dir.pipe("hello"), &dir.pipe("lost"));
+    let mut server = dir.serve_with(&[hello], &["fail", "3"]);
+    assert_eq!(dir.run(["connect", hello]).success(), "");
+    let line = server.stderr_line();
+    assert!(line.starts_with("pipework: client 1: `") && line.contains("` failed: exit "), "{line}");
+    assert!(line.ends_with(": 3"), "{line}");
+    #[cfg(unix)]
+    {
+        let mut killed = dir.serve(&[&dir.pipe("killed"), "--", "sh", "-c", "kill -9 $$"]);
+        assert_eq!(dir.run(["connect", &dir.pipe("killed"), "--stay"]).success(), "");
+        assert_eq!(killed.stderr_line(), "pipework: client 1: `sh` failed: signal: 9 (SIGKILL)");
+    }
+    // This one fails because its client has left.
+    let mut server = dir.serve_with(&[lost, "--verbose"], &["say-yes"]);
+    let mut client = dir.connect(&[lost]);
+    assert!(server.stderr_line().contains("client 1 connected"));
+    assert_eq!(client.stdout(4), b"yes\n");
+    client.kill();
+    assert_eq!(server.stderr_line(), "pipework: client 1 disconnected");
 }
 
 fn verbose_names_the_client() {

@@ -6,7 +6,7 @@
 use std::{
     ffi::OsStr,
     io,
-    process::{ChildStdin, ChildStdout, Command},
+    process::{ChildStdin, ChildStdout, Command, ExitStatus},
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -50,9 +50,9 @@ impl RunningCommand {
         self.child.take_stdout()
     }
 
-    /// Waits until the command has exited. Processes that it started may run on.
-    pub(super) fn wait_until_exited(&self) {
-        system::wait_until_exited(&self.child);
+    /// Waits until the command has exited. Processes that it started may run on. `None` if its status is not known.
+    pub(super) fn wait_until_exited(&self) -> Option<ExitStatus> {
+        system::wait_until_exited(&self.child)
     }
 
     /// Asks all processes of the command to end, where the system can do that.
@@ -111,9 +111,13 @@ mod system {
     use std::{
         env,
         ffi::OsStr,
-        os::unix::{ffi::OsStrExt, fs::MetadataExt, process::CommandExt},
+        os::unix::{
+            ffi::OsStrExt,
+            fs::MetadataExt,
+            process::{CommandExt, ExitStatusExt},
+        },
         path::Path,
-        process::Command,
+        process::{Command, ExitStatus},
     };
 
     use rustix::{
@@ -148,10 +152,18 @@ mod system {
     }
 
     /// Leaves the command a zombie, so that its number stays that of its group until `end`.
-    pub(super) fn wait_until_exited(child: &SharedChild) {
-        let Some(id) = id(child) else { return };
+    pub(super) fn wait_until_exited(child: &SharedChild) -> Option<ExitStatus> {
+        let id = id(child)?;
         let exited = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        while matches!(waitid(WaitId::Pid(id), exited), Err(Errno::INTR)) {}
+        let status = loop {
+            match waitid(WaitId::Pid(id), exited) {
+                Err(Errno::INTR) => {}
+                status => break status.ok()??,
+            }
+        };
+        // As `wait` returns them.
+        let raw = status.exit_status().map(|code| code << 8).or_else(|| status.terminating_signal())?;
+        Some(ExitStatus::from_raw(raw))
     }
 
     pub(super) fn terminate(child: &SharedChild) {
@@ -182,7 +194,10 @@ mod system {
 /// A process has no group here that could be ended: only the command itself is.
 #[cfg(windows)]
 mod system {
-    use std::{ffi::OsStr, process::Command};
+    use std::{
+        ffi::OsStr,
+        process::{Command, ExitStatus},
+    };
 
     use shared_child::SharedChild;
 
@@ -195,9 +210,9 @@ mod system {
 
     pub(super) fn lead_a_group(_command: &mut Command) {}
 
-    pub(super) fn wait_until_exited(child: &SharedChild) {
+    pub(super) fn wait_until_exited(child: &SharedChild) -> Option<ExitStatus> {
         // An error means that there is no process to wait for.
-        child.wait().ok();
+        child.wait().ok()
     }
 
     pub(super) fn terminate(_child: &SharedChild) {}

@@ -10,7 +10,7 @@
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
-    process::{ChildStdin, ChildStdout, Command, Stdio},
+    process::{ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
@@ -54,8 +54,10 @@ pub(super) enum Event {
     Disconnected,
     /// All output of the command has been sent to the client.
     OutputEnded,
-    /// The command has exited.
-    Exited,
+    /// The client did not take the output of the command.
+    OutputLost,
+    /// The command has exited, with this status if it is known.
+    Exited(Option<ExitStatus>),
     /// The server is stopping.
     Stop,
 }
@@ -70,6 +72,10 @@ pub(super) struct Relay {
     output: Option<Arc<OutputState>>,
     /// When the command is asked to end, once its client has disconnected or the server stops.
     terminate_at: Option<Instant>,
+    /// Whether the client has left before it took all output.
+    output_lost: bool,
+    client: usize,
+    program: String,
 }
 
 /// The progress of the output mover.
@@ -101,7 +107,16 @@ impl Relay {
         })?;
         let (stream, command) = (Some(Arc::new(stream)), Arc::new(command));
         // From here on dropping the relay ends the command.
-        let mut relay = Relay { stream, canceller, command, output: None, terminate_at: None };
+        let mut relay = Relay {
+            stream,
+            canceller,
+            command,
+            output: None,
+            terminate_at: None,
+            output_lost: false,
+            client,
+            program: program.to_string_lossy().into_owned(),
+        };
         relay.start_threads(&Moving { client, message: args.message, half_close }, events)?;
         Ok(relay)
     }
@@ -125,8 +140,8 @@ impl Relay {
         }
         let (watched, events) = (self.command(), events.clone());
         Builder::new().spawn(move || {
-            watched.wait_until_exited();
-            events.send(Event::Exited).ok();
+            let status = watched.wait_until_exited();
+            events.send(Event::Exited(status)).ok();
         })?;
         Ok(())
     }
@@ -153,7 +168,16 @@ impl Relay {
                 break;
             }
             match events.recv_timeout(self.next_check(now, terminated)) {
-                Ok(Event::Exited) => exited = true,
+                Ok(Event::Exited(status)) => {
+                    exited = true;
+                    if !terminated {
+                        self.report_failure(status);
+                    }
+                }
+                Ok(Event::OutputLost) => {
+                    self.output_lost = true;
+                    output_open = self.disconnected();
+                }
                 Ok(Event::OutputEnded) => output_open = false,
                 Ok(Event::Disconnected) => output_open = self.disconnected(),
                 Err(RecvTimeoutError::Timeout) if self.has_left() => output_open = self.disconnected(),
@@ -172,6 +196,15 @@ impl Relay {
     fn disconnected(&mut self) -> bool {
         self.terminate_at.get_or_insert_with(|| Instant::now() + GRACE);
         false
+    }
+
+    /// Reports that the command has failed, unless that is because the client has left.
+    fn report_failure(&self, status: Option<ExitStatus>) {
+        let Some(status) = status.filter(|status| !status.success()) else { return };
+        let is_killed = status.code().is_none() && self.terminate_at.is_some();
+        if !is_killed && !self.output_lost {
+            say(format_args!("client {}: `{}` failed: {status}", self.client, self.program));
+        }
     }
 
     /// Whether the client has disconnected unnoticed by the movers.
@@ -269,7 +302,8 @@ impl Mover {
                 return self.report(Event::OutputEnded);
             }
             if self.send(&piece).is_err() {
-                return self.report(Event::Disconnected);
+                // Before the command notices it.
+                return self.report(Event::OutputLost);
             }
             state.moved.store(true, Ordering::Relaxed);
         }
