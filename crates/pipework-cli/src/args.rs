@@ -48,6 +48,8 @@ EXAMPLES
   pipework serve calc --message -- bc -l          each message is one line
   pipework serve log --direction out -- tail -f app.log
                                                   clients only read
+  pipework serve who -- sh -c 'echo \"$PIPEWORK_PEER_USER\"'
+                                                  the client's user
   pipework serve job --max-instances 1 --echo     one client at a time
   pipework serve db --group staff --echo          a group can connect, too
   pipework serve db --user eve --accept-remote --echo
@@ -58,6 +60,11 @@ the command exits, the client receives the rest of its output, and the connectio
 the client disconnects, the command's stdin ends (not before: a named pipe can't be half-closed), \
 and within five seconds the command is killed. With --message each message is one line of the \
 command, without the line end. With --direction in, the command shares the server's stdout.
+
+The command's environment has the pipe in PIPEWORK_NAME and the client in PIPEWORK_PEER_PID, \
+PIPEWORK_PEER_UID and PIPEWORK_PEER_USER, and a remote client in PIPEWORK_PEER_ACCOUNT \
+(DOMAIN\\user) and PIPEWORK_PEER_ADDRESS. What is not known is not set. If the command fails while \
+its client is there, its exit status is reported.
 
 Ctrl-C ends the connections (code 130). SIGTERM, as from a service manager, lets no more \
 clients in, serves the others until they have left or --grace has passed, and ends with code 0.

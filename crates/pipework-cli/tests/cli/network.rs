@@ -26,6 +26,7 @@ pub(crate) fn tests() -> Vec<Test> {
         test(a_byte_arrives_from_a_remote_client).skipped_for(missing()),
         test(a_lost_connection_is_a_failure).skipped_for(missing()),
         test(a_lost_connection_fails_a_call).skipped_for(missing()),
+        test(a_command_knows_its_remote_client).skipped_for(missing()),
         test(the_password_is_asked_for_on_the_terminal).skipped_for(missing()),
     ]
 }
@@ -67,12 +68,26 @@ impl Site {
     fn serve(&self, name: &str) -> Running {
         let user = &self.samba.user().name;
         let server = self.dir.serve(&[name, "--accept-remote", "--user", user, "--echo", "--verbose"]);
+        self.wait_until_exported(name);
+        server
+    }
+
+    fn wait_until_exported(&self, name: &str) {
         let (link, start) = (self.samba.np().join(name), Instant::now());
         while !link.is_symlink() {
             assert!(start.elapsed() < TIMEOUT, "the pipe is not exported");
             thread::park_timeout(Duration::from_millis(10));
         }
-        server
+    }
+
+    /// The arguments that open a pipe through smbd as its first user, whose password is in a file.
+    fn arguments_with_password(&self, name: &str) -> Vec<String> {
+        let (user, file) = (self.samba.user(), self.dir.file("password"));
+        fs::write(&file, format!("{}\n", user.password)).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let mut arguments = self.arguments(name, user);
+        arguments.extend(["--password-file", file.to_str().unwrap()].map(str::to_owned));
+        arguments
     }
 
     /// The arguments that open a pipe through smbd as this user.
@@ -148,14 +163,11 @@ fn a_lost_connection_is_a_failure() {
 
 fn a_lost_connection_fails_a_call() {
     let site = Site::new();
-    let (dir, user) = (&site.dir, site.samba.user());
+    let dir = &site.dir;
     let _server = site.serve("hello");
-    let file = dir.file("password");
-    fs::write(&file, format!("{}\n", user.password)).unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    let mut arguments = site.arguments("hello", user);
+    let mut arguments = site.arguments_with_password("hello");
     "call".clone_into(&mut arguments[0]);
-    arguments.extend(["--password-file", file.to_str().unwrap(), "question"].map(str::to_owned));
+    arguments.push("question".to_owned());
     assert_eq!(dir.run(&arguments).success(), "question\n");
     arguments.push("--close".to_owned());
     let mut client = Running::start(dir.command(&arguments));
@@ -164,6 +176,23 @@ fn a_lost_connection_fails_a_call() {
     let ended = client.end();
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stderr.contains("was lost"), "{ended:?}");
+}
+
+fn a_command_knows_its_remote_client() {
+    let site = Site::new();
+    let (dir, user) = (&site.dir, site.samba.user());
+    let _server = dir.serve_with(&["who", "--accept-remote", "--user", &user.name], &["show-peer"]);
+    site.wait_until_exported("who");
+    let mut arguments = site.arguments_with_password("who");
+    arguments.push("--stay".to_owned());
+    let shown = dir.run(&arguments).success();
+    let value = |variable: &str| {
+        let start = format!("PIPEWORK_PEER_{variable}=");
+        shown.lines().find_map(|line| line.strip_prefix(&start))
+    };
+    assert!(value("ACCOUNT").is_some_and(|account| account.ends_with(&user.name)), "{shown}");
+    assert_eq!((value("ADDRESS"), value("PID")), (Some("127.0.0.1"), None), "{shown}");
+    assert_eq!(value("USER"), value("ACCOUNT"), "{shown}");
 }
 
 /// `script` provides a terminal. The password is not shown, and Ctrl-C ends the prompt.

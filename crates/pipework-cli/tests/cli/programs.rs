@@ -43,6 +43,12 @@ fn run(words: &[String]) -> io::Result<()> {
             io::copy(&mut stdin, &mut io::sink())?;
             std::process::exit(code.parse().unwrap());
         }
+        // Writes the variables that name the client.
+        ["show-peer"] => {
+            for (variable, value) in std::env::vars().filter(|(name, _)| name.starts_with("PIPEWORK_")) {
+                writeln!(stdout, "{variable}={value}")?;
+            }
+        }
         // Writes a text.
         ["say", text] => stdout.write_all(text.as_bytes())?,
         // Writes this many bytes.
@@ -74,12 +80,7 @@ fn run(words: &[String]) -> io::Result<()> {
             stdout.write_all(text.to_uppercase().as_bytes())?;
         }
         // Reports the end of its input on stderr.
-        ["mourn"] => {
-            stdout.write_all(b"here\n")?;
-            stdout.flush()?;
-            io::copy(&mut stdin, &mut io::sink())?;
-            io::stderr().write_all(b"gone\n")?;
-        }
+        ["mourn"] => mourn(stdin, &mut stdout)?,
         // Ignores its input, and waits to be killed.
         ["stay"] => {
             stdout.write_all(b"here\n")?;
@@ -127,4 +128,11 @@ fn echo(mut stdin: impl BufRead, stdout: &mut impl Write) -> io::Result<()> {
         let len = heard.len();
         stdin.consume(len);
     }
+}
+
+fn mourn(mut stdin: impl Read, stdout: &mut impl Write) -> io::Result<()> {
+    stdout.write_all(b"here\n")?;
+    stdout.flush()?;
+    io::copy(&mut stdin, &mut io::sink())?;
+    io::stderr().write_all(b"gone\n")
 }

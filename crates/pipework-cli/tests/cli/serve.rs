@@ -38,6 +38,7 @@ pub(crate) fn tests() -> Vec<Test> {
         test(a_command_that_fails_is_reported),
         test(a_command_that_is_not_there_is_named_at_the_start)
             .only_on_unix("the system decides what it starts"),
+        test(a_command_knows_its_client),
         test(verbose_names_the_client),
         test(a_name_is_taken_once).skipped_if(is_wine(), FIRST),
         test(a_name_can_be_joined),
@@ -287,6 +288,25 @@ fn a_command_that_fails_is_reported() {
     assert_eq!(client.stdout(4), b"yes\n");
     client.kill();
     assert_eq!(server.stderr_line(), "pipework: client 1 disconnected");
+}
+
+fn a_command_knows_its_client() {
+    let dir = TestDir::new();
+    let hello = &dir.pipe("hello");
+    let line = ["serve", hello, "--"].map(OsString::from).into_iter().chain(program(&["show-peer"]));
+    let mut command = dir.command(line);
+    // As it would be in the command of another server.
+    command.env("PIPEWORK_PEER_PID", "1").env("PIPEWORK_PEER_ADDRESS", "forged");
+    let _server = TestDir::serving(command);
+    let client = dir.connect(&[hello, "--stay"]);
+    let id = client.id();
+    let shown = client.end().success();
+    let has = |variable: &str, value: &str| shown.lines().any(|line| line == format!("{variable}={value}"));
+    assert!(has("PIPEWORK_NAME", hello) && has("PIPEWORK_PEER_PID", &id.to_string()), "{shown}");
+    assert!(shown.contains("PIPEWORK_PEER_USER="), "{shown}");
+    #[cfg(unix)]
+    assert!(has("PIPEWORK_PEER_UID", &rustix::process::getuid().as_raw().to_string()), "{shown}");
+    assert!(!shown.contains("PIPEWORK_PEER_ADDRESS"), "{shown}");
 }
 
 fn verbose_names_the_client() {

@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pipework::{Canceller, MessageRead, PipeErrorKind, PipeStream, is_gone};
+use pipework::{Canceller, MessageRead, Peer, PipeErrorKind, PipeStream, is_gone};
 
 use crate::{
     args::{Direction, ServeArgs},
@@ -100,6 +100,7 @@ impl Relay {
         let (program, arguments) = args.command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = Command::new(program);
         command.args(arguments);
+        name_peer(&mut command, args, &stream);
         command.stdin(if args.direction == Direction::Out { Stdio::null() } else { Stdio::piped() });
         command.stdout(if args.direction == Direction::In { Stdio::inherit() } else { Stdio::piped() });
         let command = RunningCommand::start(&mut command).map_err(|error| {
@@ -235,6 +236,29 @@ impl Drop for Relay {
         let now = Instant::now();
         let kill_at = self.terminate_at.map_or(now, |at| at) + GRACE_TO_END;
         self.command.end(kill_at.min(now + GRACE_TO_END));
+    }
+}
+
+/// Sets the variables by which the command knows its client. One that is not known is removed: this process may have it
+/// from another server.
+fn name_peer(command: &mut Command, args: &ServeArgs, stream: &PipeStream) {
+    command.env("PIPEWORK_NAME", &args.name);
+    let peer = stream.peer().ok();
+    let peer = peer.as_ref();
+    let network = peer.and_then(Peer::network);
+    let variables = [
+        ("PIPEWORK_PEER_PID", peer.and_then(Peer::process_id).map(|id| id.to_string())),
+        ("PIPEWORK_PEER_UID", peer.and_then(Peer::user_id).map(|id| id.to_string())),
+        ("PIPEWORK_PEER_USER", peer.and_then(|peer| peer.account().ok())),
+        ("PIPEWORK_PEER_ACCOUNT", network.map(|network| network.account.clone())),
+        ("PIPEWORK_PEER_ADDRESS", network.map(|network| network.address.clone())),
+    ];
+    for (variable, value) in variables {
+        match value {
+            // No process can have a variable with a NUL character.
+            Some(value) if !value.is_empty() && !value.contains('\0') => command.env(variable, value),
+            _ => command.env_remove(variable),
+        };
     }
 }
 
