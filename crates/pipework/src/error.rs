@@ -349,7 +349,7 @@ mod tests {
             format!("{error:?}"),
             r"Custom { kind: NotFound, error: Absent: there is no pipe \\.\pipe\x }"
         );
-        let error = context("opening /x", io::Error::from_raw_os_error(5));
+        let error = context("opening x", io::Error::from_raw_os_error(8));
         assert!(format!("{error:?}").contains(&format!("error: {error}")), "{error:?}");
     }
 

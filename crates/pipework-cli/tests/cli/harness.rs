@@ -4,7 +4,7 @@ use std::{
     any::type_name,
     ffi::{OsStr, OsString},
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc,
@@ -217,6 +217,19 @@ impl Ended {
     }
 }
 
+/// Starts a process. Wine on a busy machine fails to, once in some thousand times, by an error that Windows does not give.
+fn started(command: &mut Command) -> io::Result<Child> {
+    const INTERNAL_ERROR: i32 = 1359;
+    const TRIES: usize = 3;
+    for _ in 1..TRIES {
+        match command.spawn() {
+            Err(error) if cfg!(windows) && error.raw_os_error() == Some(INTERNAL_ERROR) => {}
+            outcome => return outcome,
+        }
+    }
+    command.spawn()
+}
+
 /// A process that is killed at the end of its test.
 pub(crate) struct Running {
     child: Child,
@@ -230,7 +243,7 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(mut command: Command) -> Running {
-        let mut child = command.spawn().unwrap();
+        let mut child = started(&mut command).unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (line_sender, lines) = mpsc::channel();
         thread::spawn(move || {
