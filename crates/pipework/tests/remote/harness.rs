@@ -5,7 +5,7 @@ use crate::{
     server::{Client, Kind, Served},
 };
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use pipework::{ClientOptions, Credentials, PipeMode, PipeStream};
+use pipework::{ClientOptions, Credentials, PipeErrorKind, PipeMode, PipeStream};
 use std::{
     collections::BTreeMap,
     fs,
@@ -17,6 +17,21 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+
+/// Connects until the time is over, and for this reason. The time is long enough for one attempt, however slow the machine is.
+#[track_caller]
+pub(crate) fn expect_timeout_because(options: &ClientOptions, address: &str, why: &str) {
+    let mut timeout = Duration::from_millis(50);
+    loop {
+        let error = options.clone().timeout(timeout).connect(address).unwrap_err();
+        assert!(error == PipeErrorKind::TimedOut, "{error}");
+        if error.to_string().contains(why) {
+            return;
+        }
+        timeout *= 2;
+        assert!(timeout < Duration::from_secs(60), "{error}");
+    }
+}
 
 /// A name, and what to do.
 pub(crate) type Case = (&'static str, fn(&Place));

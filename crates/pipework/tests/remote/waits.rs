@@ -2,7 +2,7 @@
 
 use crate::{
     data::pattern,
-    harness::{Case, Place, open, unique, wait_until},
+    harness::{Case, Place, expect_timeout_because, open, unique, wait_until},
     samba::{Samba, Setup},
     server::{Kind, Served},
 };
@@ -173,9 +173,7 @@ fn connect_waits_for_a_name(place: &Place) {
         client.write_message(b"there").unwrap();
         assert_eq!(server.read_message().unwrap(), b"there");
     });
-    let error = options.timeout(SHORT).connect(place.address("never")).unwrap_err();
-    assert!(error == PipeErrorKind::TimedOut, "{error}");
-    assert!(error.to_string().contains("did not exist"), "{error}");
+    expect_timeout_because(&options, &place.address("never"), "did not exist");
     let error = place.options().connect(place.address("never")).unwrap_err();
     assert!(error == PipeErrorKind::Absent, "{error}");
 }
