@@ -23,7 +23,7 @@ const SETTLED: Duration = Duration::from_millis(20);
 /// More connections than a client makes, with all retries.
 const CONNECTIONS: u8 = 8;
 /// The error of a client that has waited for the pipe.
-const NO_GATEWAY: &str = "did not exist until the wait was over";
+const NO_GATEWAY: &str = "did not exist";
 /// The exit code of a gateway that could not start; its log says why.
 const NOT_STARTED: &str = "1";
 

@@ -182,7 +182,8 @@ pub fn hostile_reader(bytes: &[u8]) {
                 );
             }
             6 if lane.messages => {
-                let len = input.number();
+                // No writer has a message of more bytes.
+                let len = input.number() % (1 << 40);
                 if !producer.is_inline(len) && producer.has_room(len) == Ok(true) {
                     producer.announce_large(len, Storage::KeptObject, 0);
                     producer.fill_large(len);
