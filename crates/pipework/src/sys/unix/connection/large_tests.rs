@@ -16,7 +16,7 @@ use std::{
     cell::Cell,
     future::Future,
     io::{self, IoSlice, Read},
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -37,6 +37,11 @@ struct Pair {
     reader: PipeStream,
     /// How much of the message is there.
     filled: AtomicUsize,
+}
+
+/// Whether a task would wait now.
+fn is_pending(task: Pin<&mut impl Future>) -> bool {
+    task.poll(&mut Context::from_waker(Waker::noop())).is_pending()
 }
 
 fn content(seed: u8) -> Vec<u8> {
@@ -127,9 +132,7 @@ fn a_message_that_is_not_whole_is_not_there() {
     assert_eq!(buffer, b"");
     runtime().block_on(async {
         let task = pair.task();
-        let waker = Waker::noop();
-        let mut readable = pin!(task.ready(::tokio::io::Interest::READABLE));
-        assert!(readable.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
+        assert!(is_pending(pin!(task.ready(::tokio::io::Interest::READABLE))));
     });
     // Nothing is lost by all that.
     pair.fill(&content(1), LEN);
@@ -196,7 +199,7 @@ fn a_task_copies_along_and_loses_nothing_when_it_is_dropped() {
             let mut dropped = vec![7; 9];
             {
                 let mut reading = pin!(task.read_message_to(&mut dropped, LEN));
-                assert!(reading.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+                assert!(is_pending(reading.as_mut()));
             }
             assert_eq!(dropped, b"", "a part of a message");
             let mut buffer = vec![7; 9];
@@ -204,7 +207,7 @@ fn a_task_copies_along_and_loses_nothing_when_it_is_dropped() {
                 let mut reading = pin!(task.read_message_to(&mut buffer, LEN));
                 for filled in [LEN / 3, LEN / 2, LEN - 1] {
                     pair.fill(&message, filled);
-                    assert!(reading.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+                    assert!(is_pending(reading.as_mut()));
                 }
                 pair.fill(&message, LEN);
                 assert_eq!(reading.await.unwrap(), Some(LEN));
@@ -222,7 +225,7 @@ fn a_part_that_was_copied_along_belongs_to_its_message() {
         let task = pair.task();
         pair.write_until(&content(1), LEN / 2);
         let mut reading = pin!(task.read_message(LEN));
-        assert!(reading.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert!(is_pending(reading.as_mut()));
         pair.fill(&content(1), LEN);
         assert!(pair.reader.read_message(LEN).unwrap().unwrap() == content(1));
         pair.write_until(&content(2), LEN);
@@ -238,7 +241,7 @@ fn a_part_that_was_copied_along_begins_where_the_message_does() {
         let task = pair.task();
         pair.write_until(&content(1), LEN / 2);
         let mut reading = pin!(task.read_message(LEN));
-        assert!(reading.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert!(is_pending(reading.as_mut()));
         pair.fill(&content(1), LEN);
         assert_eq!(pair.reader.read_message_into(&mut [0; 9]).unwrap(), MessageRead::Part(9));
         assert!(reading.await.unwrap().unwrap() == content(1)[9..]);
